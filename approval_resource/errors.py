@@ -1,0 +1,161 @@
+"""Every failure raised on purpose. Each carries what it is about and words its own message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from approval_resource.model import Claim
+
+
+class ApprovalError(Exception):
+    """The root; never raised itself. Its text is one or more lines for a person."""
+
+
+class ConfigError(ApprovalError):
+    """What was asked for can't be right. `problems` holds every fault found, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class LockHeldError(ApprovalError):
+    """The lock is held by `current`, so it can't be claimed now."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(
+            f'lock "{current.lock_name}" in pool "{current.pool}" is held by {current.build}; '
+            f"wait for it, or see cli.py show {current.id}"
+        )
+
+
+class LockNotFoundError(ApprovalError):
+    """No lock or claim of that name or id."""
+
+
+class StaleLockError(ApprovalError):
+    """The claim `current` is no longer where the caller needs it to be."""
+
+    def __init__(self, current: Claim, wanted: str) -> None:
+        self.current = current
+        super().__init__(
+            f'claim {current.id} of lock "{current.lock_name}" is {told(current)}, so it can\'t be {wanted}; '
+            f"see cli.py show {current.id}"
+        )
+
+
+class RequestChangedError(ApprovalError):
+    """This build asked for something else under the same key, and that claim is past changing."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(
+            f'this build already asked for lock "{current.lock_name}" with other params, and that claim '
+            f"({current.id}) is {told(current)}; give this step a claim_key of its own"
+        )
+
+
+class NoApprovalNeededError(ApprovalError):
+    """The claim `current` never asked for an approval, so none can be given and no gate can rest on it."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(
+            f'claim {current.id} of lock "{current.lock_name}" needs no approval; claim with need_approval: true to ask for one'
+        )
+
+
+class AlreadyReviewedError(ApprovalError):
+    """The claim `current` was decided or has ended; a review changes nothing any more."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(
+            f'claim {current.id} of lock "{current.lock_name}" is {told(current)}; nothing was changed, '
+            f"see cli.py show {current.id}"
+        )
+
+
+class ReviewsFullError(ApprovalError):
+    """The claim `current` holds as many people's reviews as it can."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(
+            f"claim {current.id} already holds {len(current.reviews)} people's reviews, the most it can; "
+            "who reviewed may still change their mind"
+        )
+
+
+class ReviewRejectedError(ApprovalError):
+    """The gate stays shut: `current` was rejected."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(f"The lock hasn't been approved, exiting: {current.lock_name} was {told(current)}")
+
+
+class ReviewTimeoutError(ApprovalError):
+    """The gate stays shut: nobody decided on `current` in time."""
+
+    def __init__(self, current: Claim, waited_until: str) -> None:
+        self.current = current
+        super().__init__(
+            f"The lock hasn't been approved, exiting: nobody decided on {current.lock_name} by {waited_until}; "
+            "claim it again to ask again"
+        )
+
+
+class ApprovalSpentError(ApprovalError):
+    """The approval of `current` opened the gate for another build before."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        super().__init__(
+            f"the approval of claim {current.id} was already used by {current.spent_by}; "
+            "ask for a new one, or await it with reuse: true"
+        )
+
+
+class ContentChangedError(ApprovalError):
+    """A file is not the one that was approved."""
+
+    def __init__(self, current: Claim, problems: Sequence[str]) -> None:
+        self.current = current
+        self.problems = tuple(problems)
+        super().__init__(
+            "\n".join((*self.problems, f"what was approved is no longer what would be used (claim {current.id}); claim again"))
+        )
+
+
+class CorruptRecordError(ApprovalError):
+    """Something stored can't be understood, or isn't what its digest says."""
+
+    def __init__(self, what: str, why: str) -> None:
+        self.what = what
+        self.why = why
+        super().__init__(f"{what} can't be trusted: {why}; nothing was opened. Run cli.py audit verify")
+
+
+class StoreUnavailableError(ApprovalError):
+    """DynamoDB could not be asked, or would not answer. `passing`: it did before, so it may again."""
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        self.passing = passing
+        super().__init__(message)
+
+
+class TableMissingError(StoreUnavailableError):
+    """The table isn't there and could not be made."""
+
+
+def told(claim: Claim) -> str:
+    """A claim's state with who, when and why, as a person would say it."""
+    ruling = claim.ended or claim.decided
+    if ruling is None:
+        return claim.state.value
+    why = f": {ruling.reason}" if ruling.reason else ""
+    return f"{ruling.state.value} by {ruling.actor} at {ruling.at:%Y-%m-%d %H:%M:%S} UTC{why}"

@@ -1,0 +1,206 @@
+"""Waiting for a decision, and passing on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from approval_resource.claims import expired
+from approval_resource.errors import (
+    AlreadyReviewedError,
+    ApprovalSpentError,
+    CorruptRecordError,
+    LockNotFoundError,
+    NoApprovalNeededError,
+    ReviewRejectedError,
+    ReviewTimeoutError,
+    StaleLockError,
+)
+from approval_resource.model import Build, Claim, Event, Kind, Review, State
+from approval_resource.records import event_digest
+from approval_resource.reviews import find
+from approval_resource.store import LockStore, new_id
+from approval_resource.transaction import Change, Changes, Read, Snapshot
+from approval_resource.waiting import Lookout
+
+REMIND = timedelta(minutes=5)
+"""How often a waiting gate says how much time is left."""
+
+
+def require_open(claim: Claim) -> None:
+    """Pass only for a claim that still holds its lock.
+
+    Raises:
+        ReviewRejectedError, ReviewTimeoutError, StaleLockError: how it ended.
+    """
+    match claim.state:
+        case State.HELD | State.PENDING | State.APPROVED:
+            return
+        case State.REJECTED:
+            raise ReviewRejectedError(claim)
+        case State.EXPIRED:
+            raise ReviewTimeoutError(claim, _deadline(claim))
+        case State.SUPERSEDED | State.WITHDRAWN | State.RELEASED:
+            raise StaleLockError(claim, "used any more")
+
+
+def require_passable(claim: Claim) -> None:
+    """Pass only for a claim that is approved and still holds its lock.
+
+    Raises:
+        NoApprovalNeededError: it never asked for an approval, so nobody gave one.
+        StaleLockError: it is still pending.
+        Others: as `require_open`.
+    """
+    if not claim.need_approval:
+        raise NoApprovalNeededError(claim)
+    require_open(claim)
+    if claim.state is not State.APPROVED or not claim.approved:
+        raise StaleLockError(claim, "passed")
+
+
+def settle(store: LockStore, claim: Claim) -> Claim:
+    """Apply a deadline that has passed; returns the claim as it is then."""
+
+    def decide(snapshot: Snapshot) -> Changes:
+        current = snapshot.claims[claim.id]
+        return Changes(changes=(expired(current, snapshot),) if current.overdue(snapshot.now) else ())
+
+    return store.commit(_read(claim), decide, new_id()).after.claims[claim.id]
+
+
+def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
+    """Make `timeout`, counted from the claim, its deadline where that is later than the one it has, or it has none."""
+    deadline = claim.timestamp + timeout
+
+    def decide(snapshot: Snapshot) -> Changes:
+        current = snapshot.claims[claim.id]
+        if current.state is not State.PENDING or current.overdue(snapshot.now):
+            return Changes()
+        if current.deadline is not None and current.deadline >= deadline:
+            return Changes()
+        later = replace(current, deadline=deadline)
+        return Changes(
+            changes=(
+                Change(
+                    claim=later,
+                    kind=Kind.DEADLINE,
+                    actor=str(build),
+                    build=build.link,
+                    reason=f"to be decided by {deadline:%Y-%m-%d %H:%M:%S} UTC",
+                ),
+            )
+        )
+
+    return store.commit(_read(claim), decide, new_id()).after.claims[claim.id]
+
+
+def wait(
+    store: LockStore,
+    claim: Claim,
+    *,
+    lookout: Lookout,
+    give_up_at: datetime | None = None,
+    reviewed: Callable[[Review], None] = lambda review: None,
+    remind: Callable[[Claim, timedelta | None], None] = lambda claim, left: None,
+) -> Claim:
+    """The claim once it is approved.
+
+    `reviewed` is called with each new review, `remind` every few minutes with the time that is left, if
+    there is an end. `give_up_at` ends the waiting, not the claim.
+
+    Raises:
+        ReviewTimeoutError: its deadline passed (the claim is expired then), or `give_up_at` came.
+        Others: as `require_passable`.
+    """
+    told = claim.reviews
+    reminded = store.now()
+    while True:
+        if claim.overdue(store.now()):
+            claim = lookout.look(settle, store, claim)
+        for who, review in claim.reviews.items():
+            if told.get(who) != review and claim.state is State.PENDING:
+                reviewed(review)
+        told = claim.reviews
+        if claim.state is not State.PENDING:
+            require_passable(claim)
+            return claim
+        now = store.now()
+        if give_up_at is not None and give_up_at <= now:
+            raise ReviewTimeoutError(claim, f"{give_up_at:%Y-%m-%d %H:%M:%S} UTC")
+        if now - reminded >= REMIND:
+            ends = [end for end in (claim.deadline, give_up_at) if end is not None]
+            remind(claim, min(ends) - now if ends else None)
+            reminded = now
+        lookout.rest()
+        claim = lookout.look(find, store, claim.id)
+
+
+def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
+    """Record that `build` passed the gate on this claim's approval; the same build again records nothing.
+
+    With `spend` the approval is used up by this build, unless `reuse` lets it serve again.
+
+    Raises:
+        ApprovalSpentError: another build used the approval.
+        Others: as `require_passable`, by the claim's state at the moment this is written.
+    """
+    key = build.key()
+
+    def decide(snapshot: Snapshot) -> Changes:
+        current = snapshot.claims[claim.id]
+        require_passable(current)
+        if snapshot.build is None:
+            raise AssertionError("a passage is recorded for a build")
+        if spend and current.spent and current.spent != key and not reuse:
+            raise ApprovalSpentError(current)
+        spends = spend and not current.spent
+        if snapshot.build.passed == current.id and not spends:
+            return Changes()
+        after = replace(current, spent=key, spent_by=str(build)) if spends else current
+        passage = Change(claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link)
+        return Changes(changes=(passage,), build=replace(snapshot.build, passed=current.id))
+
+    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id, build_key=key)
+    return store.commit(read, decide, new_id()).after.claims[claim.id]
+
+
+def deciding_event(store: LockStore, claim: Claim) -> Event:
+    """The event that decided the claim, checked against it.
+
+    Raises:
+        LockNotFoundError: the log no longer has it.
+        CorruptRecordError: the claim says something else than its event: one of them was altered.
+    """
+    if claim.decided is None:
+        raise AlreadyReviewedError(claim)
+    return state_event(store, claim, claim.decided.state, claim.decided.timestamp)
+
+
+def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime) -> Event:
+    """The event at `timestamp` by which that claim came into that state.
+
+    Raises:
+        LockNotFoundError: the log has nothing there.
+        CorruptRecordError: what it has there is not that.
+    """
+    event = store.event(claim.pool, timestamp)
+    what = f"claim {claim.id} of lock {claim.lock_name}"
+    if event is None:
+        raise LockNotFoundError(
+            f"the log of pool {claim.pool} has no record of {what} being {state.value}; it may have been removed by age"
+        )
+    if (event.claim_id, event.lock_name, event.kind.state) != (claim.id, claim.lock_name, state):
+        raise CorruptRecordError(what, "its event in the log tells of something else")
+    if event.digest != event_digest(event):
+        raise CorruptRecordError(what, "its event in the log was altered")
+    return event
+
+
+def _read(claim: Claim) -> Read:
+    return Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
+
+
+def _deadline(claim: Claim) -> str:
+    return f"{claim.deadline:%Y-%m-%d %H:%M:%S} UTC" if claim.deadline else "its deadline"

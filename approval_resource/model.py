@@ -1,0 +1,306 @@
+"""The nouns: claims, reviews, locks and events, frozen, with their pure transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from approval_resource.canonical import digest
+from approval_resource.errors import AlreadyReviewedError, NoApprovalNeededError, StaleLockError
+
+
+class State(StrEnum):
+    """Where a claim stands. These eight are the only kinds of version."""
+
+    HELD = "held"
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    RELEASED = "released"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a claim in this state holds its lock."""
+        return self in OPEN_STATES
+
+
+STATES: Mapping[str, State] = {state.value: state for state in State}
+OPEN_STATES = frozenset({State.HELD, State.PENDING, State.APPROVED})
+
+
+class Verdict(StrEnum):
+    """What one person said of one claim."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Kind(StrEnum):
+    """What an event records: one of the eight states a claim came into, or something else worth knowing."""
+
+    HELD = "held"
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    RELEASED = "released"
+    REVIEWED = "reviewed"
+    PASSED = "passed"
+    SPENT = "spent"
+    DEADLINE = "deadline"
+
+    @property
+    def state(self) -> State | None:
+        """The state this kind of event brings a claim into, or None when it changes no state."""
+        return STATES.get(self.value)
+
+
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """The build of Concourse that asks for something, as its environment tells; empty strings where it does not."""
+
+    url: str = ""
+    team: str = ""
+    pipeline: str = ""
+    instance_vars: str = ""
+    job: str = ""
+    id: str = ""
+    name: str = ""
+    created_by: str = ""
+
+    def key(self, claim_key: str = "") -> str:
+        """What is the same for two runs that are the same asker: the digest of build and `claim_key`.
+
+        Concourse gives a build's steps no name of their own, so steps that want separate claims on
+        one lock say so with `claim_key`.
+        """
+        return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job, self.id, claim_key])
+
+    def same_pipeline(self, other: Build) -> bool:
+        """Whether both run in the same team and pipeline."""
+        return (self.url, self.team, self.pipeline, self.instance_vars) == (
+            other.url,
+            other.team,
+            other.pipeline,
+            other.instance_vars,
+        )
+
+    @property
+    def link(self) -> str:
+        """Where the build is to be seen, or an empty string."""
+        return f"{self.url.rstrip('/')}/builds/{self.id}" if self.url and self.id else ""
+
+    def __str__(self) -> str:
+        path = "/".join(part for part in (self.team, self.pipeline, self.job) if part)
+        number = f"#{self.name}" if self.name else ""
+        return " ".join(part for part in (path, number) if part) or (f"build {self.id}" if self.id else "an unnamed build")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that was bound to a claim: its SHA-256 in hex, its size in bytes, and whether its content is kept."""
+
+    digest: str
+    size: int
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One person's newest verdict on one claim. `reviewer` begins with how the name is known: `aws:` or `typed:`."""
+
+    reviewer: str
+    verdict: Verdict
+    comment: str = ""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """Who brought a claim into a state that matters, why and when; `timestamp` is the deciding event's place in the log."""
+
+    state: State
+    actor: str
+    reason: str = ""
+    at: datetime
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One acquisition of a lock by one build, from the moment it is taken to its end."""
+
+    id: str
+    pool: str
+    lock_name: str
+    build: Build
+    build_key: str
+    request: str
+    """The digest of what was asked for; the same build asking for the same again gets this claim."""
+    need_approval: bool
+    description: str = ""
+    payload: str = ""
+    """The digest of the payload, or an empty string."""
+    attachments: Mapping[str, Attachment] = field(default_factory=lambda: NOTHING)
+    fence: int = 0
+    timestamp: datetime
+    """When it was taken: the place of its first event in the pool's log."""
+
+    state: State
+    changed: datetime
+    """The place in the pool's log of the event that brought it into `state`."""
+    deadline: datetime | None = None
+    reviews: Mapping[str, Review] = field(default_factory=lambda: NOTHING)
+    decided: Ruling | None = None
+    ended: Ruling | None = None
+    spent: str = ""
+    """The key of the build for which the approval opened an `await`, or an empty string."""
+    spent_by: str = ""
+    revision: int = 0
+
+    @property
+    def approved(self) -> bool | None:
+        """What was decided, as the original resource shows it; None until then."""
+        return None if self.decided is None else self.decided.state is State.APPROVED
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the claim holds its lock now."""
+        return self.state.is_open
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether the claim waits for a decision that came too late. Nothing has changed until that is committed."""
+        return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
+
+    def require_reviewable(self) -> None:
+        """Pass when a review of this claim still counts.
+
+        Raises:
+            NoApprovalNeededError: nobody asked for an approval.
+            AlreadyReviewedError: it was decided or has ended.
+        """
+        if not self.need_approval:
+            raise NoApprovalNeededError(self)
+        if self.state is not State.PENDING:
+            raise AlreadyReviewedError(self)
+
+    def reviewed(self, review: Review) -> Claim:
+        """This claim with that person's newest review.
+
+        Raises:
+            NoApprovalNeededError, AlreadyReviewedError: as `require_reviewable`.
+        """
+        self.require_reviewable()
+        return replace(self, reviews={**self.reviews, review.reviewer: review})
+
+    def ruled(self, state: State, *, actor: str, reason: str, at: datetime) -> Claim:
+        """This claim brought into `state`; what follows for its lock is the transaction's business.
+
+        Raises:
+            StaleLockError: no way leads there from where the claim is.
+        """
+        if state not in NEXT_STATES[self.state]:
+            raise StaleLockError(self, state.value)
+        ruling = Ruling(state=state, actor=actor, reason=reason, at=at, timestamp=at)
+        decided = ruling if state in (State.APPROVED, State.REJECTED) else self.decided
+        return replace(self, state=state, decided=decided, ended=None if state.is_open else ruling)
+
+
+NEXT_STATES: Mapping[State, frozenset[State]] = {
+    State.HELD: frozenset({State.RELEASED, State.WITHDRAWN}),
+    State.PENDING: frozenset(
+        {State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN},
+    ),
+    State.APPROVED: frozenset({State.RELEASED, State.WITHDRAWN}),
+    State.REJECTED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.SUPERSEDED: frozenset(),
+    State.WITHDRAWN: frozenset(),
+    State.RELEASED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state change's place in the log and whose it was: all that a version needs, and its event can be found by it."""
+
+    timestamp: datetime
+    claim_id: str
+    lock_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A name in a pool; at most one claim holds it. Its counters outlive every claim."""
+
+    pool: str
+    name: str
+    holder: str = ""
+    """The id of the claim that holds it, or an empty string."""
+    fence: int = 0
+    events: int = 0
+    newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The newest end of a pool's log. A pool nothing was written to has revision 0."""
+
+    pool: str
+    revision: int = 0
+    timestamp: datetime | None = None
+    digest: str = ""
+    newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRecord:
+    """Which claim a build made, and which gate's claim it passed, on one lock."""
+
+    key: str
+    pool: str
+    lock_name: str
+    made: str = ""
+    passed: str = ""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a pool's log: what happened to one claim, chained to the entry before it."""
+
+    pool: str
+    timestamp: datetime
+    """Its place: orders the log, strictly increasing. People are shown `at`."""
+    revision: int
+    kind: Kind
+    claim_id: str
+    lock_name: str
+    lock_event_number: int
+    state: State
+    """The claim's state after the event."""
+    actor: str
+    build: str = ""
+    reason: str = ""
+    verdict: str = ""
+    at: datetime
+    operation: str
+    claim: str
+    """The digest of the claim as the event left it."""
+    previous: str
+    """The digest of the event before, or an empty string for a pool's first."""
+    previous_timestamp: datetime | None
+    digest: str = ""

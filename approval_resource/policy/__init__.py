@@ -1,0 +1,1 @@
+"""Rules that turn a claim's facts and reviews into a decision."""

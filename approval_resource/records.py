@@ -1,0 +1,341 @@
+"""Model to plain document and back: the form in which things are digested and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from approval_resource.canonical import digest, instant, parse_instant
+from approval_resource.errors import CorruptRecordError
+from approval_resource.model import (
+    Attachment,
+    Build,
+    BuildRecord,
+    Claim,
+    Event,
+    Head,
+    Kind,
+    Lock,
+    Place,
+    Review,
+    Ruling,
+    State,
+    Verdict,
+)
+
+Document = dict[str, Any]
+T = TypeVar("T")
+
+BUILD_FIELDS = ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "created_by")
+
+
+def claim_document(claim: Claim) -> Document:
+    """The claim as stored and digested. The first nine names are the original resource's."""
+    return {
+        "approved": claim.approved,
+        "claimed": claim.claimed,
+        "description": claim.description,
+        "lockname": claim.lock_name,
+        "need_approval": claim.need_approval,
+        "pipeline": claim.build.pipeline,
+        "pool": claim.pool,
+        "team": claim.build.team,
+        "timestamp": instant(claim.timestamp),
+        "id": claim.id,
+        "state": claim.state.value,
+        "changed": instant(claim.changed),
+        "build": {name: getattr(claim.build, name) for name in BUILD_FIELDS},
+        "build_key": claim.build_key,
+        "request": claim.request,
+        "payload": claim.payload,
+        "attachments": {
+            name: {"digest": file.digest, "size": file.size, "stored": file.stored} for name, file in claim.attachments.items()
+        },
+        "fence": claim.fence,
+        "deadline": _optional(claim.deadline),
+        "reviews": {who: review_document(review) for who, review in claim.reviews.items()},
+        "decided": _ruling_document(claim.decided),
+        "ended": _ruling_document(claim.ended),
+        "spent": claim.spent,
+        "spent_by": claim.spent_by,
+        "revision": claim.revision,
+    }
+
+
+def claim_from(document: Mapping[str, Any]) -> Claim:
+    """The claim that `claim_document` described.
+
+    Raises:
+        CorruptRecordError: the document is not of that form.
+    """
+    return _read(f"claim {document.get('id', '')}".strip(), document, _claim)
+
+
+def _claim(d: Mapping[str, Any]) -> Claim:
+    claim = Claim(
+        id=d["id"],
+        pool=d["pool"],
+        lock_name=d["lockname"],
+        build=Build(**{name: d["build"][name] for name in BUILD_FIELDS}),
+        build_key=d["build_key"],
+        request=d["request"],
+        need_approval=d["need_approval"],
+        description=d["description"],
+        payload=d["payload"],
+        attachments={
+            name: Attachment(digest=file["digest"], size=int(file["size"]), stored=file["stored"])
+            for name, file in d["attachments"].items()
+        },
+        fence=int(d["fence"]),
+        timestamp=parse_instant(d["timestamp"]),
+        state=State(d["state"]),
+        changed=parse_instant(d["changed"]),
+        deadline=_instant_or_none(d["deadline"]),
+        reviews={
+            who: Review(
+                reviewer=review["reviewer"],
+                verdict=Verdict(review["verdict"]),
+                comment=review["comment"],
+                at=parse_instant(review["at"]),
+            )
+            for who, review in d["reviews"].items()
+        },
+        decided=_ruling(d["decided"]),
+        ended=_ruling(d["ended"]),
+        spent=d["spent"],
+        spent_by=d["spent_by"],
+        revision=int(d["revision"]),
+    )
+    if claim_document(claim) != d:
+        raise ValueError("it has parts that contradict each other, or that nobody knows")
+    return claim
+
+
+def review_document(review: Review) -> Document:
+    """One review, as stored with its claim and shown in a receipt."""
+    return {
+        "reviewer": review.reviewer,
+        "verdict": review.verdict.value,
+        "comment": review.comment,
+        "at": instant(review.at),
+    }
+
+
+def event_document(event: Event) -> Document:
+    """The event as digested: all of it but the digest itself."""
+    return {
+        "pool": event.pool,
+        "timestamp": instant(event.timestamp),
+        "revision": event.revision,
+        "kind": event.kind.value,
+        "id": event.claim_id,
+        "lock_name": event.lock_name,
+        "lock_event_number": event.lock_event_number,
+        "state": event.state.value,
+        "actor": event.actor,
+        "build": event.build,
+        "reason": event.reason,
+        "verdict": event.verdict,
+        "at": instant(event.at),
+        "operation": event.operation,
+        "claim": event.claim,
+        "previous": event.previous,
+        "previous_timestamp": _optional(event.previous_timestamp),
+    }
+
+
+def event_from(document: Mapping[str, Any]) -> Event:
+    """The event that `event_document` described, with its `digest` beside it.
+
+    Raises:
+        CorruptRecordError: the document is not of that form.
+    """
+    return _read(f"event {document.get('timestamp', '')}".strip(), document, _event)
+
+
+def _event(d: Mapping[str, Any]) -> Event:
+    event = Event(
+        pool=d["pool"],
+        timestamp=parse_instant(d["timestamp"]),
+        revision=int(d["revision"]),
+        kind=Kind(d["kind"]),
+        claim_id=d["id"],
+        lock_name=d["lock_name"],
+        lock_event_number=int(d["lock_event_number"]),
+        state=State(d["state"]),
+        actor=d["actor"],
+        build=d["build"],
+        reason=d["reason"],
+        verdict=d["verdict"],
+        at=parse_instant(d["at"]),
+        operation=d["operation"],
+        claim=d["claim"],
+        previous=d["previous"],
+        previous_timestamp=_instant_or_none(d["previous_timestamp"]),
+        digest=d["digest"],
+    )
+    if event_document(event) | {"digest": event.digest} != d:
+        raise ValueError("it has parts that nobody knows")
+    return event
+
+
+def event_digest(event: Event) -> str:
+    """What the event's digest must be, computed from everything else it holds."""
+    return digest(event_document(event))
+
+
+def claim_digest(claim: Claim) -> str:
+    """The digest by which an event pins the claim as it left it."""
+    return digest(claim_document(claim))
+
+
+def head_document(head: Head) -> Document:
+    """A pool's head as stored."""
+    return {
+        "pool": head.pool,
+        "revision": head.revision,
+        "timestamp": _optional(head.timestamp),
+        "digest": head.digest,
+        "newest": _newest_document(head.newest),
+    }
+
+
+def head_from(document: Mapping[str, Any]) -> Head:
+    """The head that `head_document` described.
+
+    Raises:
+        CorruptRecordError: the document is not of that form.
+    """
+    return _read(f"the head of pool {document.get('pool', '')}".strip(), document, _head)
+
+
+def _head(d: Mapping[str, Any]) -> Head:
+    return Head(
+        pool=d["pool"],
+        revision=int(d["revision"]),
+        timestamp=_instant_or_none(d["timestamp"]),
+        digest=d["digest"],
+        newest=_newest(d["newest"]),
+    )
+
+
+def lock_document(lock: Lock) -> Document:
+    """A lock as stored."""
+    return {
+        "pool": lock.pool,
+        "lockname": lock.name,
+        "holder": lock.holder,
+        "fence": lock.fence,
+        "events": lock.events,
+        "newest": _newest_document(lock.newest),
+        "revision": lock.revision,
+    }
+
+
+def lock_from(document: Mapping[str, Any]) -> Lock:
+    """The lock that `lock_document` described.
+
+    Raises:
+        CorruptRecordError: the document is not of that form.
+    """
+    return _read(f"lock {document.get('lockname', '')}".strip(), document, _lock)
+
+
+def _lock(d: Mapping[str, Any]) -> Lock:
+    return Lock(
+        pool=d["pool"],
+        name=d["lockname"],
+        holder=d["holder"],
+        fence=int(d["fence"]),
+        events=int(d["events"]),
+        newest=_newest(d["newest"]),
+        revision=int(d["revision"]),
+    )
+
+
+def build_document(record: BuildRecord) -> Document:
+    """What is stored of one build and one lock."""
+    return {
+        "key": record.key,
+        "pool": record.pool,
+        "lockname": record.lock_name,
+        "made": record.made,
+        "passed": record.passed,
+        "revision": record.revision,
+    }
+
+
+def build_from(document: Mapping[str, Any]) -> BuildRecord:
+    """The record that `build_document` described.
+
+    Raises:
+        CorruptRecordError: the document is not of that form.
+    """
+    return _read("a build's record", document, _build)
+
+
+def _build(d: Mapping[str, Any]) -> BuildRecord:
+    return BuildRecord(
+        key=d["key"],
+        pool=d["pool"],
+        lock_name=d["lockname"],
+        made=d["made"],
+        passed=d["passed"],
+        revision=int(d["revision"]),
+    )
+
+
+def _read(what: str, document: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
+    try:
+        return read(document)
+    except KeyError as missing:
+        raise CorruptRecordError(what, f"it lacks {missing}") from missing
+    except (AttributeError, TypeError, ValueError) as problem:
+        raise CorruptRecordError(what, str(problem)) from problem
+
+
+def _optional(at: datetime | None) -> str:
+    return instant(at) if at else ""
+
+
+def _instant_or_none(text: str) -> datetime | None:
+    return parse_instant(text) if text else None
+
+
+def _ruling_document(ruling: Ruling | None) -> Document | None:
+    if ruling is None:
+        return None
+    return {
+        "state": ruling.state.value,
+        "actor": ruling.actor,
+        "reason": ruling.reason,
+        "at": instant(ruling.at),
+        "timestamp": instant(ruling.timestamp),
+    }
+
+
+def _ruling(document: Mapping[str, Any] | None) -> Ruling | None:
+    if document is None:
+        return None
+    return Ruling(
+        state=State(document["state"]),
+        actor=document["actor"],
+        reason=document["reason"],
+        at=parse_instant(document["at"]),
+        timestamp=parse_instant(document["timestamp"]),
+    )
+
+
+def _newest_document(newest: Mapping[State, Place]) -> Document:
+    return {
+        state.value: {"timestamp": instant(place.timestamp), "id": place.claim_id, "lockname": place.lock_name}
+        for state, place in newest.items()
+    }
+
+
+def _newest(document: Mapping[str, Any]) -> dict[State, Place]:
+    return {
+        State(state): Place(timestamp=parse_instant(place["timestamp"]), claim_id=place["id"], lock_name=place["lockname"])
+        for state, place in document.items()
+    }

@@ -1,0 +1,1 @@
+"""The three scripts of the resource: JSON from Concourse in, JSON to Concourse out."""

@@ -1,0 +1,368 @@
+"""What Concourse sends and takes: source, params, versions, metadata and the build, checked at the door."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
+
+from approval_resource.canonical import instant, parse_instant
+from approval_resource.errors import ConfigError
+from approval_resource.model import STATES, Build, Claim, State
+from approval_resource.store import new_id
+from approval_resource.store.connect import DEFAULT_TABLE, Connection
+from approval_resource.text import clean
+
+DEFAULT_WAIT_LOCK = 1.0
+MAX_NAME = 500
+MIN_SECRET = 6
+MAX_DESCRIPTION = 2_000
+MAX_DURATION = timedelta(days=366)
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+def _duration(value: object) -> object:
+    """`90m`, `24h`, `1h30m`; a bare number is minutes, as in the original resource."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90")
+    text = str(value).strip()
+    try:
+        if DURATION.fullmatch(text):
+            seconds = sum(Decimal(number) * UNITS[unit] for number, unit in DURATION_PART.findall(text))
+        else:
+            seconds = Decimal(text) * 60
+        if not 0 < seconds <= Decimal(MAX_DURATION.total_seconds()):
+            raise PydanticCustomError("duration", "must be more than nothing and at most 366 days")
+        return timedelta(seconds=float(seconds))
+    except InvalidOperation:
+        raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90") from None
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and (not value.strip() or value != value.strip() or value != clean(value)):
+        raise PydanticCustomError("name", "must be a name: not empty, no control characters, no space around it")
+    return value
+
+
+def _flag(value: object) -> object:
+    """true and false, and what people write for them in quotes."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(max_length=MAX_NAME)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class Document(BaseModel):
+    """A part of Concourse's request."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, populate_by_name=False, regex_engine="python-re"
+    )
+    WHERE: ClassVar[str] = "params"
+
+
+class Source(Document):
+    """The resource's `source`."""
+
+    WHERE: ClassVar[str] = "source"
+
+    pool: Name
+    aws_access_key_id: SecretStr = Field(SecretStr(""), alias="AWS_ACCESS_KEY_ID")
+    aws_secret_access_key: SecretStr = Field(SecretStr(""), alias="AWS_SECRET_ACCESS_KEY")
+    aws_session_token: SecretStr = Field(SecretStr(""), alias="AWS_SESSION_TOKEN")
+    aws_default_region: str = Field("", alias="AWS_DEFAULT_REGION")
+    role_arn: str = ""
+    endpoint_url: str = ""
+    table: str = Field(DEFAULT_TABLE, pattern=r"^[a-zA-Z0-9_.-]{3,255}$")
+    wait_lock: Seconds = DEFAULT_WAIT_LOCK
+    debug: Flag = False
+    lock_name: Name | None = None
+    states: Annotated[tuple[State, ...], BeforeValidator(lambda value: _states(value))] = ()
+
+    @property
+    def connection(self) -> Connection:
+        """How to reach the table."""
+        return Connection(
+            table=self.table,
+            region=self.aws_default_region,
+            endpoint_url=self.endpoint_url,
+            role_arn=self.role_arn,
+            access_key_id=self.aws_access_key_id.get_secret_value(),
+            secret_access_key=self.aws_secret_access_key.get_secret_value(),
+            session_token=self.aws_session_token.get_secret_value(),
+        )
+
+    def secrets(self) -> list[str]:
+        """What must never be shown. Anything shorter is no credential of AWS, and would blot out ordinary words."""
+        kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
+        return [secret.get_secret_value() for secret in kept if len(secret.get_secret_value()) >= MIN_SECRET]
+
+
+def _states(value: object) -> object:
+    if not isinstance(value, list) or not value or not all(isinstance(state, str) for state in value):
+        raise PydanticCustomError("states", "must be a list of states, such as [approved]")
+    wrong = [state for state in value if state not in STATES]
+    if wrong:
+        known = ", ".join(State)
+        raise PydanticCustomError("states", "unknown state {wrong}; use {known}", {"wrong": quoted(wrong[0]), "known": known})
+    return tuple(State(state) for state in value)
+
+
+class GetParams(Document):
+    """`params` of a get step."""
+
+    lock_name: Name | None = None
+    need_approval: Flag = False
+    timeout: Duration | None = None
+
+
+class ClaimParams(Document):
+    """`params` of a put step that claims."""
+
+    action: Literal["claim"]
+    lock_name: Name
+    need_approval: Flag = False
+    description: str = Field("", max_length=MAX_DESCRIPTION)
+    payload: dict[str, Any] | None = None
+    payload_file: str | None = None
+    override_approval: Flag = False
+    attach: dict[str, str] = Field(default_factory=dict)
+    attach_digest: dict[str, str] = Field(default_factory=dict)
+    wait: Flag = False
+    claim_key: str = Field("", max_length=MAX_NAME)
+
+
+class ReleaseParams(Document):
+    """`params` of a put step that releases. The original's other params of a put are taken and mean nothing here."""
+
+    action: Literal["release"]
+    lock_name: Name | None = None
+    from_: str | None = Field(None, alias="from")
+    claim_key: str = Field("", max_length=MAX_NAME)
+    need_approval: Flag = False
+    override_approval: Flag = False
+    description: str = Field("", max_length=MAX_DESCRIPTION)
+
+
+class AwaitParams(Document):
+    """`params` of a put step that waits for a decision."""
+
+    action: Literal["await"]
+    lock_name: Name | None = None
+    from_: str | None = Field(None, alias="from")
+    verify: dict[str, str] = Field(default_factory=dict)
+    reuse: Flag = False
+    timeout: Duration | None = None
+    claim_key: str = Field("", max_length=MAX_NAME)
+
+
+ACTIONS: Mapping[str, type[ClaimParams | ReleaseParams | AwaitParams]] = {
+    "claim": ClaimParams,
+    "release": ReleaseParams,
+    "await": AwaitParams,
+}
+PutParams = ClaimParams | ReleaseParams | AwaitParams
+
+
+class RequestedVersion(Document):
+    """A version as Concourse hands it back; the original resource's had only a timestamp."""
+
+    WHERE: ClassVar[str] = "version"
+
+    id: str = ""
+    lock_name: str = ""
+    state: str = ""
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One state change of one claim: what Concourse stores, hands around and asks for again."""
+
+    id: str
+    lock_name: str
+    state: State
+    timestamp: datetime
+
+    def render(self) -> dict[str, str]:
+        """The flat map of strings that Concourse wants."""
+        return {
+            "id": self.id,
+            "lock_name": self.lock_name,
+            "state": self.state.value,
+            "timestamp": instant(self.timestamp),
+        }
+
+    @classmethod
+    def of(cls, claim: Claim) -> Version:
+        """The version of a claim's newest state change."""
+        return cls(claim.id, claim.lock_name, claim.state, claim.changed)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Version:
+        """The version that `render` wrote.
+
+        Raises:
+            ConfigError: it is not of that form.
+        """
+        raw = read_part(RequestedVersion, document)
+        try:
+            return cls(raw.id, raw.lock_name, State(raw.state), parse_instant(raw.timestamp))
+        except ValueError as wrong:
+            raise ConfigError(
+                ["version: not one that this resource's check gave; it has id, lock_name, state and timestamp"]
+            ) from wrong
+
+
+def version_timestamp(document: Mapping[str, Any]) -> datetime:
+    """The instant of any version `check` may be given, the original resource's bare timestamps included.
+
+    Raises:
+        ConfigError: it tells no instant.
+    """
+    text = read_part(RequestedVersion, document).timestamp
+    try:
+        at = datetime.fromtimestamp(float(text), UTC) if re.fullmatch(r"\d+(\.\d+)?", text) else datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError) as wrong:
+        raise ConfigError(["version.timestamp: must be an instant such as 2026-11-21T09:30:00.000000Z"]) from wrong
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def build_of(environ: Mapping[str, str]) -> Build:
+    """The build whose step this is, as Concourse's environment variables tell.
+
+    A run that no BUILD_ID names is nobody's second try, so it gets an id of its own.
+    """
+    return Build(
+        url=environ.get("ATC_EXTERNAL_URL", ""),
+        team=environ.get("BUILD_TEAM_NAME", ""),
+        pipeline=environ.get("BUILD_PIPELINE_NAME", ""),
+        instance_vars=environ.get("BUILD_PIPELINE_INSTANCE_VARS", ""),
+        job=environ.get("BUILD_JOB_NAME", ""),
+        id=environ.get("BUILD_ID") or f"unknown-{new_id()}",
+        name=environ.get("BUILD_NAME", ""),
+        created_by=environ.get("BUILD_CREATED_BY", ""),
+    )
+
+
+def read_request(text: bytes) -> dict[str, Any]:
+    """The JSON document on stdin.
+
+    Raises:
+        ConfigError: it isn't one JSON object, or has numbers or characters that can't be kept.
+    """
+    try:
+        request = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(request, ensure_ascii=False).encode()
+    except RecursionError as deep:
+        raise ConfigError(["stdin: the document is nested too deeply"]) from deep
+    except UnicodeEncodeError as half:
+        raise ConfigError(["stdin: the document holds half a surrogate pair, which is no character"]) from half
+    except (ValueError, UnicodeDecodeError) as wrong:
+        why = wrong.msg if isinstance(wrong, json.JSONDecodeError) else "it has a number or a character that can't be kept"
+        raise ConfigError([f"stdin: not a JSON document ({why})"]) from wrong
+    if not isinstance(request, dict):
+        raise ConfigError(["stdin: must be a JSON object with source, and params or version where they apply"])
+    return request
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number is too large")
+    return number
+
+
+D = TypeVar("D", bound=Document)
+
+
+def read_part(model: type[D], document: object) -> D:
+    """That part of the request.
+
+    Raises:
+        ConfigError: every problem of it.
+    """
+    part, problems = try_part(model, document)
+    if part is None:
+        raise ConfigError(problems)
+    return part
+
+
+def try_part(model: type[D], document: object) -> tuple[D | None, list[str]]:
+    """That part of the request, or every problem of it, one line each."""
+    if not isinstance(document, Mapping):
+        return None, [f"{model.WHERE}: must be a map of options"]
+    try:
+        return model.model_validate(dict(document)), []
+    except ValidationError as error:
+        return None, [_problem(model, dict(problem)) for problem in error.errors(include_input=False, include_url=False)]
+
+
+def read_put_params(document: object) -> tuple[PutParams | None, list[str]]:
+    """A put step's params by its action, or every problem of them."""
+    if not isinstance(document, Mapping):
+        return None, ["params: must be a map of options"]
+    action = document.get("action")
+    known = ", ".join(ACTIONS)
+    if action is None:
+        return None, [f"params.action: required; use one of {known}"]
+    if not isinstance(action, str) or action not in ACTIONS:
+        return None, [f"params.action: unknown action {quoted(action)}{_nearest(action, ACTIONS)}; use one of {known}"]
+    return try_part(ACTIONS[action], document)
+
+
+WORDS = {
+    "missing": "required",
+    "string_type": "must be text; put it in quotes",
+    "bool_type": "must be true or false",
+    "float_type": "must be a number, such as 1 or 0.5, without quotes",
+    "int_type": "must be a whole number, without quotes",
+    "dict_type": "must be a map",
+    "timedelta_type": "must be a duration such as 90m, 24h or, in minutes, 90",
+}
+
+
+def _problem(model: type[Document], problem: Mapping[str, Any]) -> str:
+    path = [str(step) for step in problem["loc"]]
+    where = ".".join([model.WHERE, *(clean(step)[:80] for step in path)])
+    if problem["type"] == "extra_forbidden":
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        return f"{where}: unknown option{_nearest(path[-1], names) or '; use ' + ', '.join(names)}"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{where}: must be 3 to 255 letters, digits or _.-"
+    return f"{where}: {WORDS.get(problem['type'], _lower(problem['msg']))}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _nearest(word: object, known: Iterable[str]) -> str:
+    by_lower = {name.lower(): name for name in known}
+    found = get_close_matches(str(word).lower(), list(by_lower), n=1)
+    return f'; did you mean "{by_lower[found[0]]}"?' if found else ""
+
+
+def quoted(value: object) -> str:
+    """A short value as a person wrote it, for a message."""
+    text = clean(value if isinstance(value, str) else json.dumps(value, default=str))
+    return f'"{text[:60]}"' if len(text) <= 60 else f'"{text[:60]}…"'

@@ -1,0 +1,112 @@
+"""From connection settings to a DynamoDB client, and to who its caller is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+
+from approval_resource.errors import ConfigError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+DEFAULT_TABLE = "concourse-approvals"
+CONNECT_SECONDS = 5
+READ_SECONDS = 10
+LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How to reach the table. Empty strings leave the choice to AWS's usual sources; secrets never appear in its repr."""
+
+    table: str = DEFAULT_TABLE
+    region: str = ""
+    endpoint_url: str = ""
+    profile: str = ""
+    role_arn: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={self.endpoint_url!r})"
+
+
+def session_of(connection: Connection) -> boto3.session.Session:
+    """A session with the connection's credentials: its keys, else its profile, else what AWS's SDKs look for; then its role.
+
+    Raises:
+        ConfigError: the profile or the region is missing.
+    """
+    try:
+        session = boto3.session.Session(
+            aws_access_key_id=connection.access_key_id or None,
+            aws_secret_access_key=connection.secret_access_key or None,
+            aws_session_token=connection.session_token or None,
+            region_name=connection.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or None,
+            profile_name=connection.profile or None,
+        )
+    except ProfileNotFound as missing:
+        raise ConfigError([f'the AWS profile "{connection.profile}" does not exist; see ~/.aws/config']) from missing
+    if not session.region_name:
+        raise ConfigError(["no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"])
+    if connection.role_arn:
+        _assume(session, connection.role_arn)
+    return session
+
+
+def _assume(session: boto3.session.Session, role_arn: str) -> None:
+    """Let the session act as that role, renewed by botocore whenever it is about to run out."""
+    core: Session = session._session
+    source = session.get_credentials()
+    if source is None:
+        raise StoreUnavailableError(f"no AWS credentials were found with which to assume {role_arn}; give keys or a role")
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=core.create_client,
+        source_credentials=source,
+        role_arn=role_arn,
+        extra_args={"RoleSessionName": "approval-resource"},
+    )
+    core._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+
+
+def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
+    """A client that makes each request once: when to try again is the store's business, which knows what is safe.
+
+    Raises:
+        ConfigError: the endpoint is no URL.
+    """
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        tcp_keepalive=True,
+    )
+    try:
+        return session.client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
+    except ValueError as wrong:
+        raise ConfigError([f"endpoint_url or region is wrong: {wrong}"]) from wrong
+
+
+def caller_arn(connection: Connection) -> str:
+    """The ARN by which STS knows the caller, or an empty string where STS can't be asked.
+
+    A DynamoDB on this machine has no part in AWS: STS is asked then only when it was given an endpoint of its own.
+    """
+    endpoint = connection.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB", "")
+    local = (urlsplit(endpoint).hostname or "").startswith(LOOPBACK)
+    if local and not (os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL")):
+        return ""
+    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
+    try:
+        return str(session_of(connection).client("sts", config=config).get_caller_identity()["Arn"])
+    except (BotoCoreError, ClientError):
+        return ""

@@ -1,0 +1,148 @@
+"""How documents become DynamoDB items: keys, index attributes and typed values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+
+from approval_resource.canonical import instant
+from approval_resource.errors import ConfigError
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+from approval_resource.records import build_document, claim_document, event_document, head_document, lock_document
+
+Item = dict[str, Any]
+
+OPEN_INDEX = "open"
+LOCK_INDEX = "by_lock"
+MAX_SORT_KEY = 1024
+"""Bytes; DynamoDB's own limit."""
+MAX_PARTITION_KEY = 2048
+HEAD_SORT_KEY = "head"
+CLAIM_SORT_KEY = "claim"
+EVENT_PREFIX = "event#"
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def key(pk: str, sk: str) -> Item:
+    """A primary key.
+
+    Raises:
+        ConfigError: the names in it are too long for DynamoDB.
+    """
+    if len(sk) > MAX_SORT_KEY or len(pk) > MAX_PARTITION_KEY:
+        raise ConfigError(
+            [
+                "the names of pool and lock are too long: with everything but letters, digits and _.-~ written as "
+                f"three characters a byte they may fill {MAX_SORT_KEY} characters, together with what surrounds them"
+            ]
+        )
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def name(text: str) -> str:
+    """A name as it stands inside a key: percent-encoded, so that no name can look like two."""
+    return quote(text, safe="")
+
+
+def head_key(pool: str) -> Item:
+    return key(f"pool#{name(pool)}", HEAD_SORT_KEY)
+
+
+def lock_key(pool: str, lock_name: str) -> Item:
+    return key(f"pool#{name(pool)}", f"lock#{name(lock_name)}")
+
+
+def event_key(pool: str, timestamp: datetime) -> Item:
+    return key(f"pool#{name(pool)}", f"{EVENT_PREFIX}{instant(timestamp)}")
+
+
+def claim_key(claim_id: str) -> Item:
+    return key(f"claim#{name(claim_id)}", CLAIM_SORT_KEY)
+
+
+def part_key(claim_id: str, part: str) -> Item:
+    return key(f"claim#{name(claim_id)}", f"part#{name(part)}")
+
+
+def build_key(build: str, pool: str, lock_name: str) -> Item:
+    return key(f"build#{name(build)}", f"pool#{name(pool)}#lock#{name(lock_name)}")
+
+
+def lock_event(lock_name: str, timestamp: datetime | None) -> str:
+    """The sort key of the index over one lock's events; without a timestamp, what all of them begin with.
+
+    Raises:
+        ConfigError: the lock's name is too long for it.
+    """
+    text = f"{name(lock_name)}#{instant(timestamp) if timestamp else ''}"
+    return str(key("", text)["sk"]["S"])
+
+
+def head_item(head: Head) -> Item:
+    return head_key(head.pool) | values(head_document(head))
+
+
+def lock_item(lock: Lock) -> Item:
+    return lock_key(lock.pool, lock.name) | values(lock_document(lock))
+
+
+def claim_item(claim: Claim) -> Item:
+    """The claim, with the sparse index's hash key while it holds its lock."""
+    item = claim_key(claim.id) | values(claim_document(claim))
+    return item | ({"open_pool": {"S": claim.pool}} if claim.claimed else {})
+
+
+def event_item(event: Event) -> Item:
+    item = event_key(event.pool, event.timestamp) | values(event_document(event) | {"digest": event.digest})
+    return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}}
+
+
+def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+    """Whether a stored event's keys are those that its content leads to."""
+    keys = {"sk": f"{EVENT_PREFIX}{document.get('timestamp')}"}
+    keys["lock_event"] = f"{name(str(document.get('lock_name')))}#{document.get('timestamp')}"
+    return all(item.get(attribute) == {"S": value} for attribute, value in keys.items())
+
+
+def build_item(record: BuildRecord) -> Item:
+    return build_key(record.key, record.pool, record.lock_name) | values(build_document(record))
+
+
+def part_item(claim_id: str, part: str, content: bytes) -> Item:
+    return part_key(claim_id, part) | values({"content": content})
+
+
+def values(document: Mapping[str, object]) -> Item:
+    """The document's values as DynamoDB types them."""
+    return {name: _serialize(value) for name, value in document.items()}
+
+
+def document(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that an item holds, its keys and index attributes aside, numbers as int."""
+    return {
+        attribute: _plain(_deserialize(value))
+        for attribute, value in item.items()
+        if attribute not in ("pk", "sk", "open_pool", "lock_event", "ttl")
+    }
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else math.nan
+        case Binary():
+            return bytes(value)
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value

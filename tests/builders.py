@@ -1,0 +1,89 @@
+"""Short ways to make the nouns, and clocks that stand still."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from approval_resource import claims
+from approval_resource.clock import HostClock, StoreClock
+from approval_resource.model import Build, Claim, State
+from approval_resource.store import LockStore
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+class FrozenTime(StoreClock):
+    """The store's time as a test sets it, whatever the engine's answers say."""
+
+    def __init__(self, at: datetime = NOON) -> None:
+        super().__init__(HostClock())
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def tick(self, **span: float) -> None:
+        """Let that much time pass, told as `timedelta` takes it."""
+        self.at += timedelta(**span)
+
+
+class ManualClock:
+    """A host's clock on which only sleeping passes time; what else shall happen meanwhile is told by `on_sleep`."""
+
+    def __init__(self, time: FrozenTime | None = None) -> None:
+        self.slept: list[float] = []
+        self.time = time
+        self.on_sleep: list[Any] = []
+
+    def monotonic(self) -> float:
+        return sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if self.time is not None:
+            self.time.tick(seconds=seconds)
+        if self.on_sleep:
+            self.on_sleep.pop(0)()
+
+
+def a_build(number: int | str = 1, **changes: str) -> Build:
+    """Build `number` of main/app/deploy."""
+    facts = {
+        "url": "https://ci.example",
+        "team": "main",
+        "pipeline": "app",
+        "job": "deploy",
+        "id": f"{number}",
+        "name": f"{number}",
+    }
+    return Build(**(facts | changes))
+
+
+def a_request(lock_name: str = "deploy", pool: str = "payments", **changes: Any) -> claims.Request:
+    """A request for approval on a lock."""
+    return claims.Request(**({"pool": pool, "lock_name": lock_name, "need_approval": True} | changes))
+
+
+def take(store: LockStore, build: Build | int = 1, claim_key: str = "", **request: Any) -> Claim:
+    """Claim at once."""
+    build = a_build(build) if isinstance(build, int) else build
+    return claims.take(store, a_request(**request), build, build.key(claim_key), claims.Attempt()).claim
+
+
+def a_claim(**changes: Any) -> Claim:
+    """A pending claim."""
+    facts: Mapping[str, Any] = {
+        "id": "11111111-1111-4111-8111-111111111111",
+        "pool": "payments",
+        "lock_name": "deploy",
+        "build": a_build(),
+        "build_key": a_build().key(),
+        "request": "r",
+        "need_approval": True,
+        "timestamp": NOON,
+        "state": State.PENDING,
+        "changed": NOON,
+    }
+    return Claim(**(facts | changes))

@@ -1,0 +1,71 @@
+"""Engines, tables and builders that every suite shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+from approval_resource.clock import StoreClock
+from approval_resource.store.connect import Connection
+from approval_resource.store.dynamodb import DynamoStore
+from demo.engine import REGION, Engine, EngineMissingError, ministack
+
+# Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS.
+for name in [name for name in os.environ if name.startswith(("AWS_", "APPROVAL_", "BUILD_", "ATC_"))]:
+    if name != "AWS_CA_BUNDLE":
+        del os.environ[name]
+os.environ |= {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+def engine_or_skip(error: EngineMissingError) -> None:
+    """Without its engine a test says nothing: skipped on a desk, a failure in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(str(error))
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """One MiniStack for the whole run."""
+    try:
+        with ministack() as started:
+            yield started
+    except EngineMissingError as missing:
+        engine_or_skip(missing)
+
+
+@pytest.fixture
+def table() -> str:
+    """The name of a table nobody else uses. It is made on first use."""
+    return f"t-{uuid4()}"
+
+
+@pytest.fixture
+def connection(engine: Engine, table: str) -> Connection:
+    """How to reach that table."""
+    return Connection(
+        table=table, region=REGION, endpoint_url=engine.url, access_key_id="test", secret_access_key="test-secret"
+    )
+
+
+@pytest.fixture
+def connect(connection: Connection) -> Callable[..., DynamoStore]:
+    """Makes further stores on the same table, each as another process would."""
+
+    def connected(store_clock: StoreClock | None = None, **changes: object) -> DynamoStore:
+        return DynamoStore.connect(connection, store_clock=store_clock, **changes)  # type: ignore[arg-type]
+
+    return connected
+
+
+@pytest.fixture
+def store(connect: Callable[..., DynamoStore]) -> DynamoStore:
+    """A store on that table."""
+    return connect()
