@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The command line for reviewers, operators and auditors: parses, calls the core, prints.
 
-Exit codes: 0 done; 1 refused, failed, or something found; 2 the command line itself is wrong; 130 interrupted.
+Exit codes: 0 done; 1 refused, failed, interrupted, or something found; 2 the command line itself is wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from tabulate import tabulate
 
 from approval_resource import audit, claims, reviews
@@ -100,7 +101,10 @@ def _connection(base: Connection, options: Mapping[str, str | None]) -> Connecti
 
 
 def _store(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
-    connection = _connection(click.get_current_context().find_object(Connection) or Connection(), options)
+    context = click.get_current_context()
+    # The environment was read for the group; once more for the command, it would beat what stands before the command.
+    given = {name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    connection = _connection(context.find_object(Connection) or Connection(), given)
     return DynamoStore.connect(connection), connection
 
 
@@ -111,7 +115,10 @@ def _reviewer(connection: Connection, typed: str | None) -> str:
         if typed:
             click.echo(f"AWS knows you as {arn}; --reviewer only counts where it doesn't", err=True)
         return f"aws:{arn}"
-    name = clean(typed or getpass.getuser()).strip()[:MAX_COMMENT]
+    try:
+        name = clean(typed or getpass.getuser()).strip()[:MAX_COMMENT]
+    except (KeyError, OSError) as nobody:
+        raise ConfigError(["this machine has no name for you; give --reviewer NAME"]) from nobody
     if not name:
         raise ConfigError(["--reviewer: must be a name"])
     return f"typed:{name}"

@@ -8,6 +8,9 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 
+NEARLY_A_SECOND = timedelta(microseconds=999_999)
+
+
 class Clock(Protocol):
     """This host's sense of duration. Its wall clock decides nothing, so it isn't here."""
 
@@ -29,28 +32,32 @@ class HostClock:
 
 
 class StoreClock:
-    """The store's time: the Date of its newest answer, carried on by the host's monotonic clock.
+    """The store's time: the Dates of its answers, carried on by the host's monotonic clock.
 
-    DynamoDB tells whole seconds, so this may lag by up to one. Hosts' wall clocks differ and jump;
-    claims of many hosts are measured by this one.
+    A Date tells whole seconds. What was carried on is kept while it lies within the second that the newest
+    answer names, and is moved to that second's nearer end where it doesn't: it errs by up to a second,
+    rarely goes back, and follows the store's clock wherever that goes. Hosts' wall clocks differ and
+    jump; claims of many hosts are measured by this one.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._date: datetime | None = None
+        self._at: datetime | None = None
         self._seen = 0.0
 
     def observe(self, date: str | None) -> None:
         """Take note of an answer's Date header; one that is absent or unreadable is passed over."""
         try:
-            seen = parsedate_to_datetime(date) if date else None
+            told = parsedate_to_datetime(date) if date else None
         except ValueError:
             return
-        if seen is not None and seen.tzinfo is not None:
-            self._date, self._seen = seen, self._clock.monotonic()
+        if told is None or told.tzinfo is None:
+            return
+        carried = self.now() or told
+        self._at, self._seen = min(max(carried, told), told + NEARLY_A_SECOND), self._clock.monotonic()
 
     def now(self) -> datetime | None:
         """The store's time, aware and in UTC, or None before its first answer."""
-        if self._date is None:
+        if self._at is None:
             return None
-        return self._date + timedelta(seconds=self._clock.monotonic() - self._seen)
+        return self._at + timedelta(seconds=self._clock.monotonic() - self._seen)

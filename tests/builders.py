@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,7 +49,7 @@ class ManualClock:
 
 def a_build(number: int | str = 1, **changes: str) -> Build:
     """Build `number` of main/app/deploy."""
-    facts = {
+    facts: dict[str, str] = {
         "url": "https://ci.example",
         "team": "main",
         "pipeline": "app",
@@ -63,7 +62,8 @@ def a_build(number: int | str = 1, **changes: str) -> Build:
 
 def a_request(lock_name: str = "deploy", pool: str = "payments", **changes: Any) -> claims.Request:
     """A request for approval on a lock."""
-    return claims.Request(**({"pool": pool, "lock_name": lock_name, "need_approval": True} | changes))
+    facts: dict[str, Any] = {"pool": pool, "lock_name": lock_name, "need_approval": True}
+    return claims.Request(**(facts | changes))
 
 
 def take(store: LockStore, build: Build | int = 1, claim_key: str = "", **request: Any) -> Claim:
@@ -74,7 +74,7 @@ def take(store: LockStore, build: Build | int = 1, claim_key: str = "", **reques
 
 def a_claim(**changes: Any) -> Claim:
     """A pending claim."""
-    facts: Mapping[str, Any] = {
+    facts: dict[str, Any] = {
         "id": "11111111-1111-4111-8111-111111111111",
         "pool": "payments",
         "lock_name": "deploy",

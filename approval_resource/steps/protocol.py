@@ -322,11 +322,11 @@ def read_put_params(document: object) -> tuple[PutParams | None, list[str]]:
     if not isinstance(document, Mapping):
         return None, ["params: must be a map of options"]
     action = document.get("action")
-    known = ", ".join(ACTIONS)
+    known = "claim, release or await"
     if action is None:
-        return None, [f"params.action: required; use one of {known}"]
+        return None, [f"params.action: required; use {known}"]
     if not isinstance(action, str) or action not in ACTIONS:
-        return None, [f"params.action: unknown action {quoted(action)}{_nearest(action, ACTIONS)}; use one of {known}"]
+        return None, [f"params.action: unknown action {quoted(action)}; use {known}"]
     return try_part(ACTIONS[action], document)
 
 

@@ -1,0 +1,313 @@
+"""Looking at what is there: list, show and history."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import cli
+from approval_resource import claims, gates, reviews
+from approval_resource.model import State, Verdict
+from approval_resource.records import claim_document
+from approval_resource.store import items
+from approval_resource.store.dynamodb import DynamoStore
+from tests.builders import FrozenTime, a_build
+from tests.cli.conftest import POOL, ROOT, SECONDS, Environment, Process, Run, claim_of, refused
+
+A, B, C = (f"{number}0000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa" for number in (1, 2, 3))
+THEN = datetime(2016, 11, 30, 13, 55, 5, 79579, tzinfo=UTC)
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b2J\u202e\r\nINFO: forged\u2028x\x00"
+
+Connect = Callable[..., DynamoStore]
+
+# ---- list --------------------------------------------------------------------
+
+
+def test_list_prints_the_table_of_the_original_to_the_character(connect: Connect, run: Run) -> None:
+    """Columns, their order, times and blanks are those of the original resource."""
+    time = FrozenTime(THEN)
+    store = connect(time)
+    claim_of(store, A, lock_name="production", description="release 1.4")
+    time.at = datetime(2016, 11, 30, 14, 0, tzinfo=UTC)
+    claim_of(store, B, number=2, lock_name="docs", need_approval=False)
+    time.tick(seconds=0.5)
+    claim_of(store, C, number=3, lock_name="db", description="a plan")
+    reviews.review(store, C, reviewer="typed:ana", verdict=Verdict.APPROVE)
+    ran = run("list")
+    assert ran.stdout.splitlines() == [
+        "approved    claimed    description    id                                    lockname    need_approval    pipeline    pool      team    timestamp",
+        "----------  ---------  -------------  ------------------------------------  ----------  ---------------  ----------  --------  ------  --------------------------------",
+        "            True       release 1.4    10000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa  production  True             app         payments  main    2016-11-30 13:55:05.079579+00:00",
+        "            True                      20000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa  docs        False            app         payments  main    2016-11-30 14:00:00.000000+00:00",
+        "True        True       a plan         30000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa  db          True             app         payments  main    2016-11-30 14:00:00.500000+00:00",
+    ]
+    assert (ran.exit_code, ran.stderr) == (0, "")
+
+
+def test_an_empty_list_is_one_plain_line(store: DynamoStore, run: Run) -> None:
+    """Nothing to show is said in words."""
+    store.create_table()
+    ran = run("list")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "There is no waiting approval\n", "")
+
+
+def test_an_empty_list_is_an_empty_document_for_programs(store: DynamoStore, run: Run) -> None:
+    """JSON stays JSON when there is nothing."""
+    store.create_table()
+    assert json.loads(run("list", "--format", "json").stdout) == []
+
+
+def test_list_shows_one_pool_or_all(store: DynamoStore, run: Run) -> None:
+    """--pool narrows the list; without it every pool's claims are there, oldest first."""
+    claim_of(store, A, pool="payments")
+    claim_of(store, B, number=2, pool="shipping")
+    assert [claim["id"] for claim in json.loads(run("list", "--format", "json").stdout)] == [A, B]
+    one = run("list", "--pool", "shipping").stdout
+    assert B in one
+    assert A not in one
+    assert run("list", "--pool", "nobody's").stdout == "There is no waiting approval\n"
+
+
+@pytest.mark.parametrize("narrow", [(), ("--pool", POOL)])
+def test_list_all_shows_ended_claims_too(store: DynamoStore, run: Run, narrow: tuple[str, ...]) -> None:
+    """--all adds what no longer holds a lock."""
+    claim_of(store, A)
+    reviews.review(store, A, reviewer="typed:ana", verdict=Verdict.REJECT)
+    claim_of(store, B, number=2)
+    open_only, everything = run("list", *narrow).stdout, run("list", "--all", *narrow).stdout
+    assert A not in open_only
+    assert everything.splitlines()[2].split()[:2] == ["False", "False"]
+    assert [line for line in everything.splitlines() if A in line or B in line] == everything.splitlines()[2:]
+
+
+def test_list_wide_adds_columns_after_those_of_the_original(connect: Connect, run: Run) -> None:
+    """--wide tells state, build, requester, deadline, reviews, fence and link; a deadline that has passed is named."""
+    store = connect(FrozenTime(THEN))
+    claim = claim_of(store, A, build={"created_by": "dana"})
+    gates.prolong(store, claim, timedelta(minutes=5), a_build(2))
+    header, _, row = run("list", "--wide").stdout.splitlines()
+    assert header.split() == [
+        *("approved", "claimed", "description", "id", "lockname", "need_approval", "pipeline", "pool", "team", "timestamp"),
+        *("state", "job", "build", "requester", "deadline", "reviews", "fence", "link"),
+    ]
+    assert row.split("+00:00", 1)[1].split("  ") != []
+    for told in (
+        "pending, deadline passed",
+        "deploy",
+        "dana",
+        "2016-11-30 14:00:05.079579+00:00",
+        "https://ci.example/builds/1",
+    ):
+        assert told in row
+
+
+def test_list_for_programs_holds_the_whole_claim(store: DynamoStore, run: Run) -> None:
+    """--format json is the claim as stored, with the link to its build."""
+    claim = claim_of(store, A)
+    assert json.loads(run("list", "--format", "json").stdout) == [
+        claim_document(claim) | {"link": "https://ci.example/builds/1"}
+    ]
+
+
+def test_watch_lists_again_and_again(store: DynamoStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--watch shows what has come since its last look."""
+    store.create_table()
+    steps = iter([lambda: claim_of(store, A), _interrupt])
+    monkeypatch.setattr("cli.time.sleep", lambda _: next(steps)())
+    ran = run("list", "--watch")
+    assert ran.stdout.startswith("There is no waiting approval\n")
+    assert A in ran.stdout
+    assert ran.exit_code == 1
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_watch_stops_when_interrupted(store: DynamoStore, environment: Environment) -> None:
+    """Ctrl-C ends --watch with click's one word and exit code 1, and no traceback."""
+    store.create_table()
+    command = [sys.executable, "cli.py", "list", "--watch"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline() == "There is no waiting approval\n"
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=SECONDS)
+    assert (watching.returncode, errors.strip()) == (1, "Aborted!")
+
+
+# ---- show --------------------------------------------------------------------
+
+
+def test_show_tells_everything_about_one_claim(connect: Connect, run: Run) -> None:
+    """What it is for, what is attached, who said what, and what became of it."""
+    time = FrozenTime(THEN)
+    store = connect(time)
+    claim_of(store, A, description="release 1.4")
+    reviews.review(store, A, reviewer="typed:ana", verdict=Verdict.APPROVE, comment="fine")
+    time.tick(minutes=1)
+    claims.end(store, store.claims([A])[0], State.RELEASED, actor="typed:bob", reason="done")
+    ran = run("show", A)
+    told = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
+    assert ran.exit_code == 0
+    assert ["state", "released"] in told
+    assert ["description", "release 1.4"] in told
+    assert "approve by typed:ana  2016-11-30 13:55:05.079579+00:00 fine" in ran.stdout
+    assert ["decided", "approved by typed:ana, 2016-11-30 13:55:05.079579+00:00 fine"] in told
+    assert ["ended", "released by typed:bob, 2016-11-30 13:56:05.079579+00:00 done"] in told
+
+
+def test_show_tells_what_is_attached(store: DynamoStore, run: Run) -> None:
+    """Each attachment with its digest and size."""
+    file, content = _attached(b"a plan")
+    claim_of(store, A, attachments={"plan": file}, contents={"plan": content})
+    assert f"attached plan  sha256 {file.digest}, 6 bytes" in run("show", A).stdout
+
+
+def _attached(content: bytes) -> tuple[claims.Attachment, bytes]:
+    return claims.Attachment(claims.digest(content.decode()), len(content), stored=True), content
+
+
+def test_show_for_programs_is_the_claim(store: DynamoStore, run: Run) -> None:
+    """--format json is the same document as list's."""
+    claim = claim_of(store, A)
+    assert json.loads(run("show", A, "--format", "json").stdout) == claim_document(claim) | {"link": claim.build.link}
+
+
+def test_show_of_an_unknown_claim_is_one_line(store: DynamoStore, run: Run) -> None:
+    """It says that there is none, and where to look."""
+    store.create_table()
+    refused(run("show", A), f"there is no claim {A}", "cli.py list")
+
+
+# ---- history -----------------------------------------------------------------
+
+
+@pytest.fixture
+def two_locks(connect: Connect) -> DynamoStore:
+    """A pool with a rejected claim and a held one."""
+    time = FrozenTime(THEN)
+    store = connect(time)
+    claim_of(store, A, description="release 1.4")
+    time.tick(seconds=1)
+    reviews.review(store, A, reviewer="typed:ana", verdict=Verdict.REJECT, comment="not today")
+    time.tick(seconds=1)
+    claim_of(store, B, number=2, lock_name="docs", need_approval=False)
+    return store
+
+
+@pytest.mark.usefixtures("two_locks")
+def test_history_tells_what_happened_oldest_first(run: Run) -> None:
+    """When, on which lock, what, to which claim, by whom and why."""
+    assert run("history", "--pool", POOL).stdout.splitlines() == [
+        "at                                lock    event     claim                                 by                  why",
+        "--------------------------------  ------  --------  ------------------------------------  ------------------  -----------",
+        "2016-11-30 13:55:05.079579+00:00  deploy  pending   10000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa  main/app/deploy #1  release 1.4",
+        "2016-11-30 13:55:06.079579+00:00  deploy  rejected  10000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa  typed:ana           not today",
+        "2016-11-30 13:55:07.079579+00:00  docs    held      20000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa  main/app/deploy #2",
+    ]
+
+
+@pytest.mark.usefixtures("two_locks")
+@pytest.mark.parametrize(
+    ("narrow", "kinds"),
+    [
+        (("--pool", POOL), ["pending", "rejected", "held"]),
+        (("--pool", POOL, "--lock", "docs"), ["held"]),
+        (("--pool", POOL, "--lock", "nobody's"), []),
+        (("--id", A), ["pending", "rejected"]),
+        (("--id", B[:8]), ["held"]),
+    ],
+)
+def test_history_can_be_narrowed(run: Run, narrow: tuple[str, ...], kinds: list[str]) -> None:
+    """To a lock, or to one claim, which names its pool itself."""
+    events = json.loads(run("history", *narrow, "--format", "json").stdout)
+    assert [event["kind"] for event in events] == kinds
+
+
+def test_history_of_nothing_is_one_plain_line(store: DynamoStore, run: Run) -> None:
+    """A pool nobody used has none."""
+    store.create_table()
+    ran = run("history", "--pool", POOL)
+    assert (ran.exit_code, ran.stdout) == (0, "Nothing has happened yet\n")
+
+
+def test_history_asks_for_a_pool_or_a_claim(store: DynamoStore, run: Run) -> None:
+    """Neither given is one line."""
+    store.create_table()
+    refused(run("history"), "--pool", "--id")
+
+
+# ---- what others wrote -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list", "--all"),
+        ("list", "--all", "--wide"),
+        ("list", "--all", "--format", "json"),
+        ("show", A),
+        ("show", A, "--format", "json"),
+        ("history", "--id", A),
+        ("history", "--id", A, "--format", "json"),
+        ("audit", "verify"),
+        ("audit", "export"),
+        ("approve", A),
+        ("approve", HOSTILE),
+        ("withdraw", A),
+        ("history", "--pool", HOSTILE, "--lock", HOSTILE),
+        ("list", "--pool", HOSTILE),
+        ("show", HOSTILE * 3),
+        ("show", HOSTILE[:8]),
+    ],
+)
+def test_control_characters_never_reach_the_terminal(store: DynamoStore, run: Run, command: tuple[str, ...]) -> None:
+    """Whatever others wrote into descriptions, names and comments, and whoever typed this line, moves no cursor."""
+    claim_of(
+        store,
+        A,
+        pool=f"pool {HOSTILE}",
+        lock_name=f"lock {HOSTILE}",
+        description=HOSTILE,
+        build={"job": HOSTILE, "team": HOSTILE, "pipeline": HOSTILE, "url": HOSTILE, "created_by": HOSTILE},
+    )
+    reviews.review(store, A, reviewer=f"typed:{HOSTILE}", verdict=Verdict.REJECT, comment=HOSTILE)
+    store._client.delete_item(TableName=store._table, Key=items.lock_key(f"pool {HOSTILE}", f"lock {HOSTILE}"))
+    ran = run(*command)
+    assert {c for c in ran.output if c != "\n" and unicodedata.category(c)[0] in "CZ" and c != " "} == set()
+    assert not any(line.startswith("INFO: forged") for line in ran.output.splitlines())
+
+
+def test_an_ended_pipe_is_no_traceback(store: DynamoStore, process: Process) -> None:
+    """A reader that has seen enough does no harm."""
+    store.create_table()
+    ran = subprocess.run(
+        ["sh", "-c", f"{sys.executable} cli.py --help | true"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ran.stderr == ""
+    assert process("list").stdout == "There is no waiting approval\n"
+
+
+def test_the_exit_codes_are_told(run: Run) -> None:
+    """What the program's first page promises is what click does: 2 for a wrong command line."""
+    assert "2 the command line itself is wrong" in (cli.__doc__ or "")
+    assert run("list", "--format", "xml").exit_code == 2
+    assert run("lists").exit_code == 2
+    assert run("list", "--pol", POOL).exit_code == 2
+    assert run("--help").exit_code == 0

@@ -1,0 +1,55 @@
+"""The engines the contract runs on: MiniStack, moto in one thread, or whatever DYNAMODB_ENDPOINT names."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from approval_resource.store.connect import Connection
+from approval_resource.store.dynamodb import DynamoStore
+from demo.engine import PROGRAM, REGION, Engine, EngineMissingError, free_port, running
+from tests.conftest import engine_or_skip
+
+ELSEWHERE = os.environ.get("DYNAMODB_ENDPOINT", "")
+MOTO = """
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", {port}, DomainDispatcherApplication(create_backend_app), threaded=False)
+"""
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Engine]:
+    """Another implementation of DynamoDB, served by one thread: its transactions break when raced."""
+    python = PROGRAM.parent / "python"
+    try:
+        if not (PROGRAM.parent.parent / "moto").exists():
+            raise EngineMissingError("moto is missing; run make .venv-engine/moto")
+        port = free_port()
+        with tempfile.TemporaryDirectory(prefix="moto-") as scratch:
+            environment = {"PATH": os.defpath, "HOME": scratch, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+            command = [str(python), "-c", MOTO.format(port=port)]
+            with running(command, environment, f"http://127.0.0.1:{port}", Path(scratch)) as engine:
+                yield engine
+    except EngineMissingError as missing:
+        engine_or_skip(missing)
+
+
+@pytest.fixture
+def connection(request: pytest.FixtureRequest, table: str) -> Connection:
+    """The engine of the default: the one named from outside, else MiniStack."""
+    url = ELSEWHERE or request.getfixturevalue("engine").url
+    return Connection(table=table, region=REGION, endpoint_url=url, access_key_id="test", secret_access_key="test-secret")
+
+
+@pytest.fixture(params=["elsewhere"] if ELSEWHERE else ["ministack", "moto"])
+def any_store(request: pytest.FixtureRequest, table: str) -> DynamoStore:
+    """The store on each engine in turn, for what needs no races."""
+    url = ELSEWHERE or request.getfixturevalue("moto" if request.param == "moto" else "engine").url
+    return DynamoStore.connect(
+        Connection(table=table, region=REGION, endpoint_url=url, access_key_id="test", secret_access_key="test-secret")
+    )

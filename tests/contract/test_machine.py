@@ -1,0 +1,307 @@
+"""A state machine drives the store beside a plain model of what should be: any order of steps, same answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from approval_resource import audit, claims, gates, reviews
+from approval_resource.errors import (
+    AlreadyReviewedError,
+    ApprovalError,
+    ApprovalSpentError,
+    LockHeldError,
+    LockNotFoundError,
+    NoApprovalNeededError,
+    RequestChangedError,
+    ReviewTimeoutError,
+    StaleLockError,
+)
+from approval_resource.model import Claim, State, Verdict
+from approval_resource.policy.model import Decision
+from approval_resource.policy.quorum import quorum
+from approval_resource.store.connect import Connection
+from approval_resource.store.dynamodb import DynamoStore
+from tests.builders import FrozenTime, a_build, a_request
+
+POOL = "payments"
+LOCKS = st.sampled_from(["deploy", "migrate"])
+BUILDS = st.integers(1, 4)
+PEOPLE = st.sampled_from(["aws:ann", "aws:bob", "typed:cy", "typed:dee"])
+OPEN = ("held", "pending", "approved")
+
+
+def two_approvals(claim: Claim, now: datetime) -> Decision:
+    """What is reviewed under here."""
+    return quorum(claim.reviews.values(), required_approvals=2, rejections_required=1)
+
+
+@dataclass
+class Told:
+    """What the model knows of one claim."""
+
+    id: str
+    lock: str
+    build: int
+    asked: str
+    approval: bool
+    state: str
+    deadline: datetime | None = None
+    said: dict[str, str] = field(default_factory=dict)
+    spent: int = 0
+
+    @property
+    def open(self) -> bool:
+        return self.state in OPEN
+
+
+class Machine(RuleBasedStateMachine):
+    """Builds, people and time against two locks; every step is expected to end as the model says."""
+
+    connection: Connection
+
+    @initialize()
+    def start(self) -> None:
+        """A table of its own, and a clock that only the machine moves."""
+        self.time = FrozenTime()
+        self.pool = f"{POOL}-{uuid4()}"
+        self.stores = [DynamoStore.connect(self.connection, store_clock=self.time) for _ in range(2)]
+        self.told: list[Told] = []
+        self.made: dict[tuple[int, str], Told] = {}
+        self.passed: dict[tuple[int, str], Told] = {}
+        self.events = 0
+
+    def holder(self, lock: str) -> Told | None:
+        """The model's holder of the lock."""
+        return next((told for told in self.told if told.lock == lock and told.open), None)
+
+    def overdue(self, told: Told) -> bool:
+        return told.state == "pending" and told.deadline is not None and told.deadline <= self.time.at
+
+    @rule(
+        lock=LOCKS,
+        build=BUILDS,
+        approval=st.booleans(),
+        override=st.booleans(),
+        text=st.sampled_from(["a", "b"]),
+        store=st.integers(0, 1),
+    )
+    def claim(self, lock: str, build: int, approval: bool, override: bool, text: str, store: int) -> None:
+        """A build claims."""
+        request = a_request(lock, self.pool, need_approval=approval, description=text, override_approval=override)
+        asked = f"{approval}{text}"
+        own, holder = self.made.get((build, lock)), self.holder(lock)
+        expected, ended = "taken", None
+        if own and own.state != "released":
+            if own.asked == asked:
+                expected = own.id
+            elif own.state == "pending":
+                ended = (own, "superseded")
+            elif own.open or own.state == "rejected":
+                expected = "changed"
+        if expected == "taken" and holder and not ended:
+            if self.overdue(holder):
+                ended = (holder, "expired")
+            elif override and holder.state == "pending":
+                ended = (holder, "superseded")
+            else:
+                expected = "held"
+        try:
+            who = a_build(build)
+            taken = claims.take(self.stores[store], request, who, who.key(), claims.Attempt()).claim
+        except LockHeldError as held:
+            assert expected == "held"
+            assert holder is not None
+            assert held.current.id == holder.id
+            return
+        except RequestChangedError:
+            assert expected == "changed"
+            return
+        if expected != "taken":
+            assert taken.id == expected
+            return
+        if ended:
+            ended[0].state = ended[1]
+            self.events += 1
+        self.events += 1
+        told = Told(taken.id, lock, build, asked, approval, "pending" if approval else "held")
+        self.told.append(told)
+        self.made[build, lock] = told
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), who=PEOPLE, verdict=st.sampled_from(Verdict), store=st.integers(0, 1))
+    def review(self, data: st.DataObject, who: str, verdict: Verdict, store: int) -> None:
+        """Somebody reviews a claim, open or not."""
+        told = data.draw(st.sampled_from(self.told))
+        expected: type[ApprovalError] | None = None
+        if self.overdue(told):
+            expected = ReviewTimeoutError
+        elif not told.approval:
+            expected = NoApprovalNeededError
+        elif told.state != "pending":
+            expected = AlreadyReviewedError
+        try:
+            recorded = reviews.review(
+                self.stores[store], told.id, reviewer=who, verdict=verdict, evaluate=two_approvals
+            )
+        except ApprovalError as error:
+            assert expected is type(error)
+            if expected is ReviewTimeoutError:
+                told.state = "expired"
+                self.events += 1
+            return
+        assert expected is None
+        assert recorded.changed == (told.said.get(who) != verdict.value)
+        if not recorded.changed:
+            return
+        self.events += 1
+        told.said[who] = verdict.value
+        people = {"typed" if name.startswith("typed") else name for name, said in told.said.items() if said == "approve"}
+        if "reject" in told.said.values():
+            told.state = "rejected"
+        elif len(people) == 2:
+            told.state = "approved"
+        assert recorded.claim.state.value == told.state
+
+    @rule(lock=LOCKS, build=BUILDS, store=st.integers(0, 1))
+    def release(self, lock: str, build: int, store: int) -> None:
+        """A build releases by the lock's name."""
+        who = a_build(build)
+        own = [told for told in (self.made.get((build, lock)), self.passed.get((build, lock))) if told]
+        holder = self.holder(lock)
+        meant = next((told for told in own if told.open), None)
+        if not own and holder and holder.state != "pending":
+            meant = holder
+        try:
+            ended = claims.release(self.stores[store], self.pool, lock, who, who.key())
+        except LockNotFoundError:
+            assert not any(told.lock == lock for told in self.told)
+            return
+        except LockHeldError:
+            assert not own
+            assert holder is not None
+            assert not any(told.lock == lock and not told.open for told in self.told)
+            return
+        assert ended.changed == (meant is not None)
+        if meant:
+            assert ended.claim.id == meant.id
+            meant.state = "withdrawn" if meant.state == "pending" else "released"
+            self.events += 1
+        else:
+            assert not ended.claim.claimed
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), state=st.sampled_from([State.RELEASED, State.WITHDRAWN]), store=st.integers(0, 1))
+    def end(self, data: st.DataObject, state: State, store: int) -> None:
+        """An operator ends a claim, open or not."""
+        told = data.draw(st.sampled_from(self.told))
+        claim = reviews.find(self.stores[store], told.id)
+        possible = told.open and not (told.state == "pending" and state is State.RELEASED)
+        try:
+            claims.end(self.stores[store], claim, state, actor="op")
+        except StaleLockError:
+            assert not possible
+            return
+        assert possible
+        told.state = state.value
+        self.events += 1
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), build=BUILDS, spend=st.booleans(), reuse=st.booleans(), store=st.integers(0, 1))
+    def pass_gate(self, data: st.DataObject, build: int, spend: bool, reuse: bool, store: int) -> None:
+        """A build passes the gate of a claim, or doesn't."""
+        told = data.draw(st.sampled_from(self.told))
+        claim = reviews.find(self.stores[store], told.id)
+        try:
+            gates.pass_through(self.stores[store], claim, a_build(build), spend=spend, reuse=reuse)
+        except ApprovalSpentError:
+            assert told.state == "approved"
+            assert spend
+            assert not reuse
+            assert told.spent not in (0, build)
+            return
+        except ApprovalError:
+            assert told.state != "approved"
+            return
+        assert told.state == "approved", "a gate opened without an approval"
+        assert not spend or reuse or told.spent in (0, build)
+        spends = spend and not told.spent
+        if spends or self.passed.get((build, told.lock)) is not told:
+            self.events += 1
+        told.spent = build if spends else told.spent
+        self.passed[build, told.lock] = told
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), minutes=st.integers(1, 20), store=st.integers(0, 1))
+    def prolong(self, data: st.DataObject, minutes: int, store: int) -> None:
+        """A gate sets its timeout, counted from the claim."""
+        told = data.draw(st.sampled_from(self.told))
+        claim = reviews.find(self.stores[store], told.id)
+        deadline = claim.timestamp + timedelta(minutes=minutes)
+        gates.prolong(self.stores[store], claim, timedelta(minutes=minutes), a_build(9))
+        if told.state == "pending" and not self.overdue(told) and (told.deadline is None or told.deadline < deadline):
+            told.deadline = deadline
+            self.events += 1
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), store=st.integers(0, 1))
+    def settle(self, data: st.DataObject, store: int) -> None:
+        """Somebody looks at a claim and applies its deadline if that has passed."""
+        told = data.draw(st.sampled_from(self.told))
+        settled = gates.settle(self.stores[store], reviews.find(self.stores[store], told.id))
+        if self.overdue(told):
+            told.state = "expired"
+            self.events += 1
+        assert settled.state.value == told.state
+
+    @rule(minutes=st.integers(1, 15))
+    def wait(self, minutes: int) -> None:
+        """Time passes."""
+        self.time.tick(minutes=minutes)
+
+    @invariant()
+    def agrees(self) -> None:
+        """Every lock has the holder the model says, and every claim its state."""
+        if not getattr(self, "told", None):
+            return
+        for lock in ("deploy", "migrate"):
+            stored, holder = self.stores[0].lock(self.pool, lock), self.holder(lock)
+            assert (stored.holder if stored else "") == (holder.id if holder else "")
+        for told in self.told:
+            claim = self.stores[1].claim(told.id)
+            assert claim is not None
+            assert (claim.state.value, claim.claimed) == (told.state, told.open)
+
+    def teardown(self) -> None:
+        """The log is whole, has one event for each change, and its check sees every state change in order."""
+        if not getattr(self, "told", None):
+            return
+        report = audit.verify(self.stores[0], self.pool)
+        assert report.findings == []
+        assert (report.events, report.claims) == (self.events, len(self.told))
+        assert {claim.id for claim in self.stores[0].open_claims(self.pool)} == {told.id for told in self.told if told.open}
+
+
+@pytest.mark.timeout(200)
+def test_any_order_of_steps_ends_as_the_model_says(connection: Connection) -> None:
+    """Claims, reviews, overrides, releases, deadlines and passages by several builds and people, in any order."""
+    DynamoStore.connect(connection).create_table()
+    machine = type("Bound", (Machine,), {"connection": connection})
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

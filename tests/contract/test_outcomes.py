@@ -1,0 +1,299 @@
+"""Every failed answer of DynamoDB, injected, and what becomes of the change it met.
+
+No local engine raises conflicts, throttles or loses answers by itself, so these are put between the
+store and a real engine: what landed is then read from that engine by another store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from approval_resource import audit, claims, reviews
+from approval_resource.errors import AlreadyReviewedError, LockHeldError, StoreUnavailableError
+from approval_resource.model import Claim, Kind, State, Verdict
+from approval_resource.policy.model import Decision, Evaluate
+from approval_resource.policy.quorum import quorum
+from approval_resource.store.dynamodb import COMMIT_SECONDS, DynamoStore
+from tests.builders import ManualClock, take
+from tests.contract.faults import (
+    Fault,
+    Faults,
+    answer_lost,
+    answers,
+    before,
+    cancelled,
+    delivery,
+    times_out,
+    unreachable,
+)
+
+Connect = Callable[..., DynamoStore]
+WRITE = "TransactWriteItems"
+
+MENDED_BY_TRYING_AGAIN = {
+    "condition failed": cancelled("None", "ConditionalCheckFailed", "None"),
+    "conflict, as a reason": cancelled("TransactionConflict", "None"),
+    "conflict, as an error": answers(400, "TransactionConflictException"),
+    "condition failed and conflict": cancelled("ConditionalCheckFailed", "TransactionConflict"),
+    "in progress": answers(400, "TransactionInProgressException"),
+    "throttled": answers(400, "ThrottlingException"),
+    "throughput exceeded": answers(400, "ProvisionedThroughputExceededException"),
+    "throughput exceeded, as a reason": cancelled("ProvisionedThroughputExceeded", "None"),
+    "throttled, as a reason": cancelled("None", "ThrottlingError"),
+    "request limit": answers(400, "RequestLimitExceeded"),
+    "server error": answers(500, "InternalServerError"),
+    "unavailable": answers(503, "ServiceUnavailable"),
+    "timeout": times_out,
+    "unreachable for a moment": unreachable,
+    "cancelled for no reason given": cancelled("None"),
+    "expired token": answers(400, "ExpiredTokenException"),
+}
+
+NEVER_MENDED = {
+    "validation": (answers(400, "ValidationException", "One or more parameter values were invalid"), "invalid"),
+    "item too large": (answers(400, "ValidationException", "Item size has exceeded the maximum allowed size"), "400 KB"),
+    "item too large, as a reason": (
+        cancelled("ValidationError", message="Item size to update has exceeded the maximum allowed size"),
+        "400 KB",
+    ),
+    "skew": (answers(400, "InvalidSignatureException", "Signature expired: 20261121T1 is now earlier than 2"), "clock"),
+    "skew ahead": (answers(403, "SignatureDoesNotMatch", "Signature not yet current: 2 is still later than 1"), "clock"),
+    "request too skewed": (answers(403, "RequestTimeTooSkewed"), "clock"),
+    "wrong key": (answers(400, "UnrecognizedClientException", "The security token is invalid"), "credentials"),
+    "wrong secret": (answers(400, "InvalidSignatureException", "The signature does not match"), "credentials"),
+    "denied": (answers(400, "AccessDeniedException", "User: x is not authorized to perform: dynamodb:PutItem"), "PutItem"),
+    "pool full": (cancelled("ItemCollectionSizeLimitExceeded"), "10 GB"),
+    "anything else": (answers(400, "SomethingNewException"), "SomethingNewException"),
+}
+
+
+@pytest.fixture
+def quick(connect: Connect) -> DynamoStore:
+    """A store whose pauses take no time."""
+    return connect(clock=ManualClock())
+
+
+def events(store: DynamoStore) -> list[tuple[Kind, str]]:
+    """What the log tells, in order."""
+    return [(event.kind, event.claim_id) for event in store.events("payments")]
+
+
+@pytest.mark.parametrize("fault", MENDED_BY_TRYING_AGAIN.values(), ids=MENDED_BY_TRYING_AGAIN)
+def test_what_did_not_happen_is_tried_again(fault: Fault, quick: DynamoStore, store: DynamoStore) -> None:
+    """A refusal that passes costs a pause: the claim is made once, after a fresh read."""
+    take(store, 9, lock_name="other")
+    assert quick.head("payments") is not None
+    faults = Faults.on(quick, WRITE, fault)
+    claim = take(quick, 1)
+    assert faults.seen == 2
+    assert events(store)[1:] == [(Kind.PENDING, claim.id)]
+    assert audit.verify(store, "payments").findings == []
+
+
+@pytest.mark.parametrize(("fault", "word"), NEVER_MENDED.values(), ids=NEVER_MENDED)
+def test_what_will_never_happen_is_told_at_once(fault: Fault, word: str, quick: DynamoStore, store: DynamoStore) -> None:
+    """A refusal that stays is one line with its cause, after one request, and nothing is written."""
+    assert store.head("payments") is None
+    assert quick.head("payments") is None
+    faults = Faults.on(quick, WRITE, fault)
+    with pytest.raises(StoreUnavailableError, match=word) as refused:
+        take(quick, 1)
+    assert faults.seen == 1
+    assert "\n" not in str(refused.value)
+    assert not refused.value.passing
+    assert events(store) == []
+
+
+def test_a_token_that_stays_expired_is_told(quick: DynamoStore) -> None:
+    """Fresh credentials are tried once; then the line says that the token has expired."""
+    assert quick.head("payments") is None
+    Faults.on(quick, WRITE, *[answers(400, "ExpiredTokenException")] * 2)
+    with pytest.raises(StoreUnavailableError, match="expired"):
+        take(quick, 1)
+
+
+def test_contention_is_given_a_minute(connect: Connect, store: DynamoStore) -> None:
+    """A change that is refused again and again gives up after a minute, says so, and has written nothing."""
+    clock = ManualClock()
+    contended = connect(clock=clock)
+    assert contended.head("payments") is None
+    faults = Faults.on(contended, WRITE, *[cancelled("TransactionConflict")] * 10_000)
+    with pytest.raises(StoreUnavailableError, match="gave up after 60 s"):
+        take(contended, 1)
+    assert COMMIT_SECONDS * 0.9 < clock.monotonic() <= COMMIT_SECONDS
+    assert faults.seen > 50
+    assert events(store) == []
+
+
+def test_an_endpoint_that_never_answered_is_given_up_soon(connect: Connect) -> None:
+    """A wrong address is told within seconds, before anybody waits a minute for it."""
+    clock = ManualClock()
+    stranger = connect(clock=clock)
+    Faults.on(stranger, "GetItem", *[unreachable] * 1_000)
+    with pytest.raises(StoreUnavailableError, match="can't reach DynamoDB"):
+        stranger.head("payments")
+    assert clock.monotonic() < 4
+
+
+def test_a_lost_answer_counts_as_success(quick: DynamoStore, store: DynamoStore) -> None:
+    """A claim that landed while its answer was lost is the caller's, once."""
+    assert quick.head("payments") is None
+    Faults.on(quick, WRITE, answer_lost(delivery(quick)))
+    claim = take(quick, 1)
+    assert events(store) == [(Kind.PENDING, claim.id)]
+
+
+def test_claim_against_claim_with_a_lost_answer(quick: DynamoStore, store: DynamoStore) -> None:
+    """Whoever landed holds the lock, whether they heard of it or not; the other is told who."""
+    assert quick.head("payments") is None
+    Faults.on(quick, WRITE, answer_lost(delivery(quick)))
+    mine = take(quick, 1)
+    with pytest.raises(LockHeldError) as held:
+        take(store, 2)
+    assert held.value.current.id == mine.id
+
+
+def test_a_claim_lost_on_its_way_goes_to_whoever_came_next(quick: DynamoStore, store: DynamoStore) -> None:
+    """A request that never arrived gives no claim to its sender once somebody else holds the lock."""
+    assert quick.head("payments") is None
+    theirs: list[Claim] = []
+
+    def lost(request: Any) -> Any:
+        theirs.append(take(store, 2))
+        return times_out(request)
+
+    Faults.on(quick, WRITE, lost)
+    with pytest.raises(LockHeldError) as held:
+        take(quick, 1)
+    assert held.value.current.id == theirs[0].id
+    assert events(store) == [(Kind.PENDING, theirs[0].id)]
+
+
+def test_a_write_that_lands_late_lands_once(quick: DynamoStore, store: DynamoStore) -> None:
+    """A first try that arrives only while the second is under way makes that one fail, and is then found."""
+    assert quick.head("payments") is None
+    late: list[Any] = []
+    send = delivery(quick)
+
+    def delayed(request: Any) -> Any:
+        late.append(request)
+        return times_out(request)
+
+    faults = Faults.on(quick, WRITE, delayed, before(lambda: send(late[0])))
+    claim = take(quick, 1)
+    assert faults.seen == 2
+    assert events(store) == [(Kind.PENDING, claim.id)]
+    assert audit.verify(store, "payments").findings == []
+
+
+def test_a_lost_approval_is_found_after_others_went_on(quick: DynamoStore, store: DynamoStore) -> None:
+    """The approver is told of success though the claim was released before they could look again."""
+    claim = take(store, 1)
+    send = delivery(quick)
+
+    def lost_and_gone(request: Any) -> Any:
+        send(request)
+        approved = store.claim(claim.id)
+        assert approved is not None
+        claims.end(store, approved, State.RELEASED, actor="op")
+        return times_out(request)
+
+    Faults.on(quick, WRITE, lost_and_gone)
+    recorded = reviews.review(quick, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
+    assert recorded.changed
+    assert [kind for kind, _ in events(store)] == [Kind.PENDING, Kind.APPROVED, Kind.RELEASED]
+
+
+def of(required: int) -> Evaluate:
+    """A quorum of that many approvals."""
+
+    def evaluate(claim: Claim, now: object) -> Decision:
+        return quorum(claim.reviews.values(), required_approvals=required, rejections_required=2)
+
+    return evaluate
+
+
+def test_a_lost_approval_never_undoes_a_change_of_mind(quick: DynamoStore, store: DynamoStore) -> None:
+    """The same person's later rejection stands, though the approval before it is only now found to have landed."""
+    claim = take(store, 1)
+    review = partial(reviews.review, claim_id=claim.id, reviewer="aws:bob", evaluate=of(3))
+    send = delivery(quick)
+
+    def lost_and_changed(request: Any) -> Any:
+        send(request)
+        review(store, verdict=Verdict.REJECT)
+        return times_out(request)
+
+    Faults.on(quick, WRITE, lost_and_changed)
+    review(quick, verdict=Verdict.APPROVE)
+    stored = store.claim(claim.id)
+    assert stored is not None
+    assert [given.verdict for given in stored.reviews.values()] == [Verdict.REJECT]
+    assert [kind for kind, _ in events(store)] == [Kind.PENDING, Kind.REVIEWED, Kind.REVIEWED]
+
+
+def test_two_approvers_at_once_under_quorum_decide_once(quick: DynamoStore, store: DynamoStore) -> None:
+    """The second of two approvals that meet is decided on with the first in sight: no review without its decision."""
+    claim = take(store, 1)
+    first = partial(reviews.review, store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE, evaluate=of(2))
+    Faults.on(quick, WRITE, before(first))
+    reviews.review(quick, claim.id, reviewer="aws:bob", verdict=Verdict.APPROVE, evaluate=of(2))
+    stored = store.claim(claim.id)
+    assert stored is not None
+    assert stored.state is State.APPROVED
+    assert set(stored.reviews) == {"aws:ann", "aws:bob"}
+    assert [kind for kind, _ in events(store)] == [Kind.PENDING, Kind.REVIEWED, Kind.APPROVED]
+
+
+@pytest.mark.parametrize("winner", list(Verdict))
+def test_approve_against_reject_has_one_outcome(winner: Verdict, quick: DynamoStore, store: DynamoStore) -> None:
+    """Whichever verdict is committed first decides; the other is told so and leaves no trace."""
+    claim = take(store, 1)
+    loser = Verdict.REJECT if winner is Verdict.APPROVE else Verdict.APPROVE
+    Faults.on(quick, WRITE, before(partial(reviews.review, store, claim.id, reviewer="aws:ann", verdict=winner)))
+    with pytest.raises(AlreadyReviewedError):
+        reviews.review(quick, claim.id, reviewer="aws:bob", verdict=loser)
+    stored = store.claim(claim.id)
+    assert stored is not None
+    assert list(stored.reviews) == ["aws:ann"]
+    assert len(events(store)) == 2
+
+
+def test_a_read_is_repeated_while_that_can_help(quick: DynamoStore, store: DynamoStore) -> None:
+    """Throttled, failed and lost reads are asked again; refused ones are told at once."""
+    claim = take(store, 1)
+    assert quick.head("payments") is not None
+    passing = (answers(400, "ThrottlingException"), answers(500, "InternalServerError"), times_out, unreachable)
+    Faults.on(quick, "GetItem", *passing)
+    assert quick.claim(claim.id) == claim
+    refused = Faults.on(quick, "GetItem", answers(400, "AccessDeniedException", "not authorized"))
+    with pytest.raises(StoreUnavailableError, match="not authorized"):
+        quick.claim(claim.id)
+    assert refused.seen == 1
+
+
+def test_a_missing_table_that_may_not_be_made_is_told(quick: DynamoStore) -> None:
+    """The line names the table and the next move."""
+    Faults.on(quick, "CreateTable", answers(400, "AccessDeniedException", "no"))
+    with pytest.raises(StoreUnavailableError, match=r"may not create it.*cli\.py init"):
+        take(quick, 1)
+
+
+def test_a_table_works_where_recovery_and_ttl_can_not_be_had(quick: DynamoStore, store: DynamoStore) -> None:
+    """An engine or a role that refuses point-in-time recovery or TTL still gets a table."""
+    Faults.on(quick, "UpdateContinuousBackups", answers(400, "UnknownOperationException"))
+    Faults.on(quick, "UpdateTimeToLive", answers(400, "AccessDeniedException"))
+    assert take(quick, 1) == store.open_claims()[0]
+
+
+def test_only_part_of_a_batch_is_answered(quick: DynamoStore, store: DynamoStore) -> None:
+    """Keys that a throttled table leaves out of an answer are asked for again."""
+    made = [take(store, number, lock_name=f"l{number}") for number in range(3)]
+    keys = [{"pk": {"S": f"claim#{claim.id}"}, "sk": {"S": "claim"}} for claim in made]
+    unprocessed = {"UnprocessedKeys": {quick._table: {"Keys": keys, "ConsistentRead": True}}, "Responses": {quick._table: []}}
+    Faults.on(quick, "BatchGetItem", answers(200, "", **unprocessed))
+    assert quick.claims([claim.id for claim in made]) == made

@@ -1,0 +1,80 @@
+"""One holder, whatever the interleaving: real processes on an engine that is right under races."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+
+import boto3
+import pytest
+
+from approval_resource import audit
+from approval_resource.store.connect import Connection
+from approval_resource.store.dynamodb import DynamoStore
+from demo.engine import REGION, ROOT
+
+PROCESSES = 32
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "200"))
+
+
+@pytest.mark.timeout(280)
+def test_exactly_one_of_many_claimers_wins_each_round(connection: Connection, store: DynamoStore) -> None:
+    """32 processes claim one lock at once, 200 times: one holder a round, every loser is told which, and the log is whole."""
+    command = [sys.executable, "-m", "tests.contract.race", str(PROCESSES), str(ROUNDS), connection.endpoint_url, connection.table]
+    environment = os.environ | {"AWS_DEFAULT_REGION": REGION}
+    race = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=270, check=False)
+    assert race.returncode == 0, race.stderr
+    rounds: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for line in race.stdout.splitlines():
+        turn, outcome, told = json.loads(line)
+        rounds[turn].append((outcome, told))
+    assert len(rounds) == ROUNDS
+    for turn, outcomes in rounds.items():
+        winners = [told for outcome, told in outcomes if outcome == "won"]
+        assert len(winners) == 1, (turn, outcomes)
+        assert sorted(outcomes) == sorted([("won", winners[0]), *[("held by", winners[0])] * (PROCESSES - 1)]), turn
+    report = audit.verify(store, "races")
+    assert report.findings == []
+    assert (report.events, report.claims) == (2 * ROUNDS, ROUNDS)
+    _alter_one_byte(connection, store)
+    assert audit.verify(store, "races").findings
+
+
+def _alter_one_byte(connection: Connection, store: DynamoStore) -> None:
+    """Change one character of an event in the middle of the log, behind the store's back."""
+    victim = list(store.events("races"))[ROUNDS]
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=connection.endpoint_url,
+        region_name=connection.region,
+        aws_access_key_id="test",
+        aws_secret_access_key="test-secret",
+    )
+    key = {"pk": {"S": "pool#races"}, "sk": {"S": f"event#{victim.timestamp:%Y-%m-%dT%H:%M:%S.%fZ}"}}
+    item = client.get_item(TableName=connection.table, Key=key)["Item"]
+    item["actor"] = {"S": item["actor"]["S"][:-1] + "X"}
+    client.put_item(TableName=connection.table, Item=item)
+
+
+def test_threads_of_one_process_claim_and_one_wins(connect: Callable[..., DynamoStore]) -> None:
+    """Sixteen threads claim; one wins."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from approval_resource.errors import LockHeldError
+    from tests.builders import take
+
+    connect().create_table()
+
+    def attempt(number: int) -> str:
+        try:
+            return take(connect(), number).id
+        except LockHeldError:
+            return ""
+
+    with ThreadPoolExecutor(16) as pool:
+        won = [claim for claim in pool.map(attempt, range(16)) if claim]
+    assert len(won) == 1

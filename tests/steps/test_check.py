@@ -1,0 +1,158 @@
+"""check hands out every state change once, in order, and never one that isn't safe to hand out yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from approval_resource import claims, gates, reviews
+from approval_resource.model import Claim, Event, Kind, State, Verdict
+from approval_resource.steps.check import check, gapless
+from approval_resource.steps.protocol import Source, Version, read_part
+from approval_resource.store.dynamodb import DynamoStore
+from tests.builders import NOON, FrozenTime, a_build, take
+
+Rendered = dict[str, str]
+
+
+def source(**options: Any) -> Source:
+    """The resource on pool payments."""
+    return read_part(Source, {"pool": "payments"} | options)
+
+
+def states(versions: list[Rendered]) -> list[str]:
+    """Each version as lock:state."""
+    return [f"{version['lock_name']}:{version['state']}" for version in versions]
+
+
+def decide(store: DynamoStore, claim: Claim, verdict: Verdict = Verdict.APPROVE) -> Claim:
+    """Somebody's verdict."""
+    return reviews.review(store, claim.id, reviewer="typed:bob", verdict=verdict).claim
+
+
+@pytest.fixture
+def busy(store: DynamoStore) -> DynamoStore:
+    """A pool in which one claim was approved and released, one rejected, and one waits."""
+    first = take(store, 1)
+    decide(store, first)
+    gates.pass_through(store, first, a_build(1), spend=True)
+    claims.end(store, first, State.RELEASED, actor="op")
+    decide(store, take(store, 2, lock_name="migrate"), Verdict.REJECT)
+    take(store, 3)
+    return store
+
+
+def test_an_empty_pool_has_no_versions(store: DynamoStore) -> None:
+    """No made-up first version, with whatever options, and from whatever version of the original."""
+    assert check(source(), None, store) == []
+    assert check(source(lock_name="x"), None, store) == []
+    assert check(source(states=["approved", "rejected"]), None, store) == []
+    assert check(source(), {"timestamp": "0"}, store) == []
+
+
+def test_the_first_check_gives_only_the_newest(busy: DynamoStore) -> None:
+    """Concourse doesn't want a pool's whole past."""
+    assert states(check(source(), None, busy)) == ["deploy:pending"]
+    assert states(check(source(lock_name="migrate"), None, busy)) == ["migrate:rejected"]
+
+
+def test_from_a_version_on_every_state_change_comes_oldest_first(busy: DynamoStore) -> None:
+    """The given version comes back, then each later change; reviews, passages and the like are no versions."""
+    oldest = next(busy.events("payments"))
+    given = Version(oldest.claim_id, "deploy", State.PENDING, oldest.timestamp).render()
+    everything = ["deploy:pending", "deploy:approved", "deploy:released", "migrate:pending", "migrate:rejected", "deploy:pending"]
+    found = check(source(), given, busy)
+    assert states(found) == everything
+    assert found[0] == given
+    assert states(check(source(), found[3], busy)) == everything[3:]
+    assert check(source(), found[-1], busy) == found[-1:]
+    assert states(check(source(), {"timestamp": "0"}, busy)) == everything
+
+
+def test_every_value_is_a_string_and_every_version_is_new(busy: DynamoStore) -> None:
+    """Concourse takes a flat map of strings, and tells versions apart by all of it."""
+    found = check(source(), {"timestamp": "0"}, busy)
+    assert all(isinstance(value, str) for version in found for value in version.values())
+    assert all(set(version) == {"id", "lock_name", "state", "timestamp"} for version in found)
+    assert sorted(found, key=lambda version: version["timestamp"]) == found
+    assert len({tuple(version.values()) for version in found}) == len(found)
+
+
+def test_lock_name_and_states_narrow_what_is_given(busy: DynamoStore) -> None:
+    """One lock's versions, those of some states, or both; the given version comes back all the same."""
+    all_of_them = {"timestamp": "0"}
+    assert states(check(source(lock_name="migrate"), all_of_them, busy)) == ["migrate:pending", "migrate:rejected"]
+    assert states(check(source(states=["rejected", "approved"]), all_of_them, busy)) == ["deploy:approved", "migrate:rejected"]
+    assert states(check(source(lock_name="deploy", states=["approved"]), all_of_them, busy)) == ["deploy:approved"]
+
+
+def test_a_first_version_with_states_is_no_approval_whose_claim_has_ended(busy: DynamoStore) -> None:
+    """A job that starts on approvals doesn't start on one that was used up long ago."""
+    assert check(source(states=["approved"]), None, busy) == []
+    decide(busy, busy.open_claims("payments")[0])
+    assert states(check(source(states=["approved"]), None, busy)) == ["deploy:approved"]
+    assert check(source(states=["approved"], lock_name="migrate"), None, busy) == []
+
+
+def test_a_first_version_with_states_may_be_an_end(busy: DynamoStore) -> None:
+    """A job that starts on rejections has a first version: a claim that ended that way stays so."""
+    assert states(check(source(states=["rejected"]), None, busy)) == ["migrate:rejected"]
+    assert states(check(source(states=["rejected", "pending"]), None, busy)) == ["deploy:pending"]
+
+
+def test_a_check_with_states_applies_deadlines(connect: Callable[..., DynamoStore]) -> None:
+    """A gate at which no container waits ends too; a check without states writes nothing."""
+    time = FrozenTime()
+    store = connect(store_clock=time)
+    claim = take(store, 1)
+    gates.prolong(store, claim, timedelta(minutes=5), a_build())
+    time.tick(minutes=6)
+    assert states(check(source(), None, store)) == ["deploy:pending"]
+    assert states(check(source(states=["expired"], lock_name="other"), None, store)) == []
+    assert states(check(source(states=["expired"]), None, store)) == ["deploy:expired"]
+
+
+def an_event(revision: int, age: timedelta = timedelta(0)) -> Event:
+    """Event number `revision`, so long ago."""
+    return Event(
+        pool="payments",
+        timestamp=NOON + timedelta(seconds=revision),
+        revision=revision,
+        kind=Kind.HELD,
+        claim_id=str(revision),
+        lock_name="deploy",
+        lock_event_number=revision * 10,
+        state=State.HELD,
+        actor="",
+        at=NOON - age,
+        operation="",
+        claim="",
+        previous="",
+        previous_timestamp=None,
+    )
+
+
+def revisions(events: list[Event], store: Any, *, by_lock: bool = False) -> list[int]:
+    """What of these is handed out."""
+    return [event.revision for event in gapless(events, by_lock=by_lock, store=store)]
+
+
+def test_a_fresh_gap_ends_what_is_handed_out() -> None:
+    """A read in the middle of two commits may show the later without the earlier; both wait for the next check."""
+    assert revisions([an_event(1), an_event(2), an_event(4), an_event(5)], FrozenTime()) == [1, 2]
+
+
+def test_an_old_gap_is_passed_over() -> None:
+    """What was removed by age never comes back, so nothing waits for it."""
+    old = timedelta(minutes=2)
+    assert revisions([an_event(1, old), an_event(4, old), an_event(5)], FrozenTime()) == [1, 4, 5]
+
+
+def test_one_locks_events_have_numbers_of_their_own() -> None:
+    """Within one lock its own count tells a gap, since the pool's has gaps where other locks changed."""
+    events = [replace(an_event(revision), lock_event_number=number) for revision, number in ((1, 1), (5, 2), (9, 4))]
+    assert revisions(events, FrozenTime(), by_lock=True) == [1, 5]

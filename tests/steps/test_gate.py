@@ -1,0 +1,230 @@
+"""The gate opens on an approval and on nothing else, and tells what goes on meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from approval_resource import claims, gates, reviews
+from approval_resource.errors import (
+    ApprovalError,
+    CorruptRecordError,
+    LockNotFoundError,
+    NoApprovalNeededError,
+    ReviewRejectedError,
+    ReviewTimeoutError,
+    StaleLockError,
+)
+from approval_resource.model import Claim, State, Verdict
+from approval_resource.policy.model import Waiting
+from approval_resource.steps.get import get, pass_gate
+from approval_resource.steps.protocol import GetParams, Source, Version, read_part
+from approval_resource.store import items
+from approval_resource.store.dynamodb import DynamoStore
+from tests.builders import FrozenTime, ManualClock, a_build, take
+
+SOURCE = read_part(Source, {"pool": "payments", "AWS_DEFAULT_REGION": "eu-west-1", "wait_lock": 10})
+
+
+class Gate:
+    """A build that waits at a gate, on a clock that only its waiting moves."""
+
+    def __init__(self, connect: Callable[..., DynamoStore]) -> None:
+        self.time = FrozenTime()
+        self.clock = ManualClock(self.time)
+        self.store = connect(store_clock=self.time)
+        self.lines: list[str] = []
+
+    def meanwhile(self, *acts: Callable[[], object]) -> None:
+        """What happens during each of the next pauses."""
+        self.clock.on_sleep = list(acts)
+
+    def review(self, claim: Claim, verdict: Verdict, who: str = "typed:bob", **more: Any) -> Callable[[], object]:
+        """Somebody's verdict, to be given later."""
+        return partial(reviews.review, self.store, claim.id, reviewer=who, verdict=verdict, **more)
+
+    def wait(self, claim: Claim, **options: Any) -> Claim:
+        """Wait as a get does."""
+        return pass_gate(SOURCE, claim, a_build(7), self.store, self.clock, self.lines.append, **options)
+
+
+@pytest.fixture
+def gate(connect: Callable[..., DynamoStore]) -> Gate:
+    """Such a build."""
+    return Gate(connect)
+
+
+def nothing() -> None:
+    """A pause in which nothing happens."""
+
+
+def test_an_approval_opens_it(gate: Gate) -> None:
+    """The claim comes back approved, and the passage is on record."""
+    claim = take(gate.store, 1, description="v1.2")
+    gate.meanwhile(nothing, gate.review(claim, Verdict.APPROVE, comment="looks good"))
+    assert gate.wait(claim).state is State.APPROVED
+    assert [event.kind.value for event in gate.store.events("payments")] == ["pending", "approved", "passed"]
+    assert gate.lines[0] == "The lock deploy is waiting for an approval. There is no time limit"
+    assert gate.lines[1] == "  claimed by main/app/deploy #1: v1.2"
+    assert gate.lines[3] == f"  python3 cli.py --region eu-west-1 approve --id {claim.id}"
+    assert gate.lines[-1] == "The lock deploy has been approved by typed:bob: looks good"
+    assert len(gate.lines) == 6
+
+
+def test_a_rejection_ends_it_with_who_and_why(gate: Gate) -> None:
+    """The one line names the person, the time and the reason; nothing is recorded as passed."""
+    claim = take(gate.store, 1)
+    gate.meanwhile(gate.review(claim, Verdict.REJECT, comment="not today"))
+    with pytest.raises(ReviewRejectedError, match=r"typed:bob at 2026-11-21 12:00:\d\d UTC: not today"):
+        gate.wait(claim)
+    assert [event.kind.value for event in gate.store.events("payments")] == ["pending", "rejected"]
+
+
+def test_its_timeout_expires_the_claim_and_frees_the_lock(gate: Gate) -> None:
+    """Counted from the claim, however late the gate began to wait."""
+    claim = take(gate.store, 1)
+    gate.time.tick(minutes=2)
+    began = gate.time.at
+    with pytest.raises(ReviewTimeoutError, match="nobody decided on deploy by 2026-11-21 12:03:00 UTC"):
+        gate.wait(claim, timeout=timedelta(minutes=3))
+    assert timedelta(minutes=1) <= gate.time.at - began < timedelta(minutes=1, seconds=30)
+    stored, lock = gate.store.claim(claim.id), gate.store.lock("payments", "deploy")
+    assert stored is not None
+    assert lock is not None
+    assert (stored.state, lock.holder) == (State.EXPIRED, "")
+
+
+def test_an_approval_in_time_stands_however_late_it_is_seen(gate: Gate) -> None:
+    """A gate that looks after the deadline passes on what was decided before it."""
+    claim = take(gate.store, 1)
+    gates.prolong(gate.store, claim, timedelta(minutes=3), a_build())
+    gate.review(claim, Verdict.APPROVE)()
+    gate.time.tick(hours=1)
+    assert gate.wait(reviews.find(gate.store, claim.id), timeout=timedelta(minutes=3)).approved
+
+
+def test_an_approval_after_the_deadline_is_too_late(gate: Gate) -> None:
+    """Though nobody had looked yet, the verdict is refused and the claim expires."""
+    claim = take(gate.store, 1)
+    gates.prolong(gate.store, claim, timedelta(minutes=3), a_build())
+    gate.time.tick(minutes=3)
+    with pytest.raises(ReviewTimeoutError):
+        gate.review(claim, Verdict.APPROVE)()
+    assert reviews.find(gate.store, claim.id).state is State.EXPIRED
+
+
+def test_the_latest_of_several_timeouts_is_the_deadline(gate: Gate) -> None:
+    """A get that is more patient moves the deadline on; one that is less gives up by itself and leaves the claim."""
+    claim = take(gate.store, 1)
+    gates.prolong(gate.store, claim, timedelta(minutes=30), a_build())
+    with pytest.raises(ReviewTimeoutError):
+        gate.wait(reviews.find(gate.store, claim.id), timeout=timedelta(minutes=3))
+    assert reviews.find(gate.store, claim.id).state is State.PENDING
+    later = gates.prolong(gate.store, claim, timedelta(minutes=60), a_build())
+    assert later.deadline == claim.timestamp + timedelta(minutes=60)
+
+
+def test_time_left_is_told_every_few_minutes_and_not_at_each_look(gate: Gate) -> None:
+    """An hour of looking is a dozen lines."""
+    claim = take(gate.store, 1)
+    with pytest.raises(ReviewTimeoutError):
+        gate.wait(claim, timeout=timedelta(hours=1))
+    told = [line for line in gate.lines if "is waiting for an approval. There is" in line]
+    assert 11 <= len(told) <= 13
+    assert told[0].endswith("There is 1 h left")
+    assert len(gate.clock.slept) > 300
+
+
+def test_each_review_that_decides_nothing_yet_is_one_line(gate: Gate) -> None:
+    """People see who said what while more people are waited for."""
+    claim = take(gate.store, 1)
+    undecided = {"evaluate": lambda claim, now: Waiting(("1 of 2",))}
+    gate.meanwhile(
+        gate.review(claim, Verdict.APPROVE, "aws:ann", comment="fine", **undecided),
+        nothing,
+        gate.review(claim, Verdict.APPROVE),
+    )
+    gate.wait(claim)
+    assert [line for line in gate.lines if "not decided yet" in line] == ["aws:ann said approve: fine; not decided yet"]
+
+
+@pytest.mark.parametrize("state", [State.RELEASED, State.WITHDRAWN])
+def test_a_claim_that_has_ended_opens_nothing(gate: Gate, state: State) -> None:
+    """Not even when it had been approved: it no longer holds its lock."""
+    claim = take(gate.store, 1)
+    gate.review(claim, Verdict.APPROVE)()
+    ended = claims.end(gate.store, reviews.find(gate.store, claim.id), state, actor="op")
+    with pytest.raises(StaleLockError, match=f"is {state.value} by op"):
+        gate.wait(ended)
+
+
+def test_a_claim_that_never_asked_opens_nothing(gate: Gate) -> None:
+    """A lock held without approval can't pass a gate that demands one."""
+    with pytest.raises(NoApprovalNeededError):
+        gate.wait(take(gate.store, 1, need_approval=False))
+
+
+def test_a_claim_that_ends_between_decision_and_passage_opens_nothing(gate: Gate) -> None:
+    """The passage is recorded in the state the claim is in, not the one it was seen in."""
+    claim = take(gate.store, 1)
+    gate.review(claim, Verdict.APPROVE)()
+    approved = reviews.find(gate.store, claim.id)
+    claims.end(gate.store, approved, State.RELEASED, actor="op")
+    with pytest.raises(StaleLockError):
+        gates.pass_through(gate.store, approved, a_build(7), spend=True)
+
+
+def put(store: DynamoStore, item: items.Item) -> None:
+    """Write behind the store's back, as somebody with write access could."""
+    store._client.put_item(TableName=store._table, Item=item)
+
+
+def test_an_approval_without_its_event_opens_nothing(gate: Gate) -> None:
+    """A claim that was edited to look approved is not trusted: the log knows nothing of it."""
+    claim = take(gate.store, 1)
+    forged = claim.ruled(State.APPROVED, actor="typed:eve", reason="", at=gate.time.at + timedelta(seconds=1))
+    put(gate.store, items.claim_item(forged))
+    with pytest.raises(LockNotFoundError, match="no record"):
+        gate.wait(forged)
+
+
+def test_an_approval_whose_event_tells_of_something_else_opens_nothing(gate: Gate) -> None:
+    """Nor when it points at an event that is not its own."""
+    claim = take(gate.store, 1)
+    put(gate.store, items.claim_item(claim.ruled(State.APPROVED, actor="typed:eve", reason="", at=claim.timestamp)))
+    with pytest.raises(CorruptRecordError, match="tells of something else"):
+        gate.wait(reviews.find(gate.store, claim.id))
+
+
+@pytest.mark.parametrize("changed", [{"state": {"S": "waved through"}}, {"approved": {"BOOL": True}}, {"extra": {"S": "x"}}])
+def test_an_unreadable_claim_opens_nothing(gate: Gate, changed: dict[str, Any]) -> None:
+    """An unknown state, contradicting flags or anything unknown in it: refused, with what to do."""
+    claim = take(gate.store, 1)
+    put(gate.store, items.claim_item(claim) | changed)
+    with pytest.raises(CorruptRecordError, match="nothing was opened"):
+        gate.wait(claim, timeout=timedelta(minutes=1))
+
+
+def test_a_version_of_another_pool_or_of_nothing_is_refused(gate: Gate, tmp_path: Path) -> None:
+    """A get never answers for a claim it doesn't know, or one of a pool it wasn't configured for."""
+    elsewhere = take(gate.store, 1, pool="other")
+    for version in (Version.of(elsewhere), Version("nope", "deploy", State.PENDING, gate.time.at)):
+        with pytest.raises(ApprovalError, match="pool payments has no claim"):
+            get(SOURCE, GetParams(), version, tmp_path, a_build(), gate.store, gate.clock, gate.lines.append)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_made_up_version_is_refused(gate: Gate, tmp_path: Path) -> None:
+    """A state or a place in the log that the claim never had is not taken on trust."""
+    claim = take(gate.store, 1)
+    for made_up in (
+        Version(claim.id, "deploy", State.APPROVED, claim.timestamp),
+        Version(claim.id, "deploy", State.PENDING, claim.timestamp + timedelta(seconds=1)),
+    ):
+        with pytest.raises(ApprovalError):
+            get(SOURCE, GetParams(), made_up, tmp_path, a_build(), gate.store, gate.clock, gate.lines.append)

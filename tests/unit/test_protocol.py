@@ -1,0 +1,233 @@
+"""What Concourse sends is checked at the door: every problem at once, each with the way out, never a secret."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from approval_resource.errors import ConfigError
+from approval_resource.model import State
+from approval_resource.steps.protocol import (
+    AwaitParams,
+    ClaimParams,
+    GetParams,
+    ReleaseParams,
+    RequestedVersion,
+    Source,
+    Version,
+    build_of,
+    read_part,
+    read_put_params,
+    read_request,
+    try_part,
+    version_timestamp,
+)
+
+POOL = {"pool": "payments"}
+
+
+def problems(model: Any, document: object) -> list[str]:
+    """What is wrong with the document."""
+    part, found = try_part(model, document)
+    assert (part is None) == bool(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        (3, timedelta(minutes=3)),
+        (0.5, timedelta(seconds=30)),
+        ("3", timedelta(minutes=3)),
+        ("90m", timedelta(minutes=90)),
+        ("24h", timedelta(hours=24)),
+        ("1h30m", timedelta(minutes=90)),
+        ("45s", timedelta(seconds=45)),
+        ("2d", timedelta(days=2)),
+    ],
+)
+def test_durations(text: object, span: timedelta) -> None:
+    """Units as people write them; a bare number is minutes, as in the original."""
+    assert read_part(GetParams, {"timeout": text}).timeout == span
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-3m", -3, 0, "0m", "1e999", "nan", "90x", True, [], {}, 10**30, "400d"])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    """One line names the option and says what a duration looks like or how long it may be."""
+    found = problems(GetParams, {"timeout": text})
+    assert len(found) == 1
+    assert found[0].startswith("params.timeout: must be")
+
+
+@pytest.mark.parametrize(("given_", "meant"), [(True, True), ("true", True), ("TRUE", True), (False, False), ("false", False)])
+def test_flags_may_be_quoted(given_: object, meant: bool) -> None:
+    """People write need_approval: "true"; and "false" means false."""
+    assert read_part(GetParams, {"need_approval": given_}).need_approval is meant
+
+
+@pytest.mark.parametrize("wrong", ["maybe", 1, 0, None, [], "yes please"])
+def test_what_is_no_flag_is_refused(wrong: object) -> None:
+    """Anything else is an error rather than a guess: a gate hangs on it."""
+    assert problems(GetParams, {"need_approval": wrong}) == ["params.need_approval: must be true or false"]
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """A missing option, a misspelt one and two wrong types: four lines."""
+    found = problems(Source, {"pol": "x", "wait_lock": "10", "debug": "perhaps", "AWS_SECRET_KEY": "canary"})
+    assert sorted(found) == [
+        'source.AWS_SECRET_KEY: unknown option; did you mean "AWS_SECRET_ACCESS_KEY"?',
+        "source.debug: must be true or false",
+        'source.pol: unknown option; did you mean "pool"?',
+        "source.pool: required",
+        "source.wait_lock: must be a number, such as 1 or 0.5, without quotes",
+    ]
+
+
+def test_an_option_like_no_other_lists_them_all() -> None:
+    """Where no known name is near, all of them are told."""
+    [found] = problems(GetParams, {"zzzzzz": 1})
+    assert found == "params.zzzzzz: unknown option; use lock_name, need_approval, timeout"
+
+
+@pytest.mark.parametrize("name", ["", " ", " x", "x ", "a\nb", "a\x00b", "a\u202eb", 5, None, [], "x" * 501])
+def test_names_that_nobody_could_tell_apart_are_refused(name: object) -> None:
+    """Empty, padded, with control characters, overlong, or no text at all."""
+    assert len(problems(Source, {"pool": name})) == 1
+
+
+@pytest.mark.parametrize("name", ["deploy", "a/b", "a#b", "ä", "🚀", "a b", "%23"])
+def test_ordinary_names_are_taken(name: str) -> None:
+    """Slashes, hashes, spaces inside and emoji are fine."""
+    assert read_part(Source, {"pool": name}).pool == name
+
+
+@pytest.mark.parametrize("wait", [0, -1, 3601, "1s", True, float("inf")])
+def test_wait_lock_is_a_number_of_seconds(wait: object) -> None:
+    """More than nothing, an hour at most, no text."""
+    [found] = problems(Source, POOL | {"wait_lock": wait})
+    assert found.startswith("source.wait_lock: ")
+
+
+def test_states_are_known_ones() -> None:
+    """A wrong one is told with the right ones."""
+    assert read_part(Source, POOL | {"states": ["approved", "rejected"]}).states == (State.APPROVED, State.REJECTED)
+    [found] = problems(Source, POOL | {"states": ["aproved"]})
+    assert found.startswith('source.states: unknown state "aproved"; use held, pending, approved')
+    assert problems(Source, POOL | {"states": []}) == ["source.states: must be a list of states, such as [approved]"]
+
+
+def test_secrets_are_in_no_representation() -> None:
+    """Neither source nor connection shows a credential when printed."""
+    canary = "c4n4ry-s3cr3t"
+    keys = {"AWS_ACCESS_KEY_ID": canary, "AWS_SECRET_ACCESS_KEY": canary, "AWS_SESSION_TOKEN": canary}
+    source = read_part(Source, POOL | keys)
+    assert source.connection.secret_access_key == canary
+    assert source.secrets() == [canary] * 3
+    assert canary not in f"{source!r} {source} {source.connection!r} {source.connection}"
+    assert canary not in " ".join(problems(Source, keys | {"AWS_SECRET_ACCESS_KEY": [canary], "pool": {"x": canary}}))
+
+
+@pytest.mark.parametrize(
+    ("action", "line"),
+    [
+        ("clam", 'params.action: unknown action "clam"; use claim, release or await'),
+        ("proclaim", 'params.action: unknown action "proclaim"; use claim, release or await'),
+        (["claim"], 'params.action: unknown action "["claim"]"; use claim, release or await'),
+        (None, "params.action: required; use claim, release or await"),
+    ],
+)
+def test_an_unknown_action_is_told_the_right_ones(action: object, line: str) -> None:
+    """Nothing but the actions themselves is taken for one."""
+    assert read_put_params({"action": action}) == (None, [line])
+
+
+def test_each_action_has_its_own_options() -> None:
+    """An option of another action is unknown; the original's params of a put are taken on release."""
+    claim, none = read_put_params({"action": "claim", "lock_name": "x", "attach": {"plan": "p"}})
+    assert isinstance(claim, ClaimParams)
+    assert none == []
+    release, none = read_put_params({"action": "release", "lock_name": "x", "need_approval": "true", "description": "d"})
+    assert isinstance(release, ReleaseParams)
+    awaited, none = read_put_params({"action": "await", "from": "gate", "verify": {"plan": "p"}})
+    assert isinstance(awaited, AwaitParams)
+    assert awaited.from_ == "gate"
+    _, [found] = read_put_params({"action": "release", "lock_name": "x", "verify": {}})
+    assert found.startswith("params.verify: unknown option")
+    _, [found] = read_put_params({"action": "release", "lock_name": "x", "from_": "gate"})
+    assert found == 'params.from_: unknown option; did you mean "from"?'
+
+
+VERSIONS = st.builds(
+    Version,
+    id=st.uuids().map(str),
+    lock_name=st.text(),
+    state=st.sampled_from(State),
+    timestamp=st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2999, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+)
+
+
+@given(VERSIONS)
+def test_a_version_survives_its_round_trip(version: Version) -> None:
+    """Concourse hands back what it was given, as strings in JSON."""
+    rendered = version.render()
+    assert all(isinstance(value, str) for value in rendered.values())
+    handed_back = json.loads(json.dumps(rendered))
+    assert Version.parse(handed_back) == version
+    assert version_timestamp(handed_back) == version.timestamp
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"timestamp": 5}, {"timestamp": "x"}, {"id": "1", "timestamp": "2026-11-21T12:00:00.000000Z"}, [], "x"]
+)
+def test_what_is_no_version_is_refused(document: Any) -> None:
+    """A get of anything else is an error, not a guess."""
+    with pytest.raises(ConfigError):
+        Version.parse(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("0", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("1480514105.5", datetime(2016, 11, 30, 13, 55, 5, 500000, tzinfo=UTC)),
+        ("2016-11-30 13:55:05.079579+00:00", datetime(2016, 11, 30, 13, 55, 5, 79579, tzinfo=UTC)),
+        ("2016-11-30T13:55:05", datetime(2016, 11, 30, 13, 55, 5, tzinfo=UTC)),
+    ],
+)
+def test_the_originals_timestamps_are_understood(text: str, at: datetime) -> None:
+    """check goes on from a version of the original resource, which had only a timestamp, in the forms it wrote."""
+    assert version_timestamp({"timestamp": text}) == at
+
+
+@pytest.mark.parametrize("text", ["", "never", "9" * 400, "12:00"])
+def test_a_timestamp_that_tells_no_instant_is_refused(text: str) -> None:
+    """One line, whatever it is."""
+    with pytest.raises(ConfigError, match=r"version\.timestamp"):
+        version_timestamp({"timestamp": text})
+    assert read_part(RequestedVersion, {"timestamp": text}).timestamp == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"a": NaN}', b'{"a": 1e999}', b'"\\ud800"', b'{"a": "\\ud800"}', b"[" * 100_000, b"9" * 5000],
+)
+def test_what_is_no_document_is_refused(text: bytes) -> None:
+    """Broken, too deep, or with what can't be kept: one line."""
+    with pytest.raises(ConfigError, match=r"^stdin: [^\n]+$"):
+        read_request(text)
+
+
+def test_a_build_is_told_by_the_environment() -> None:
+    """Concourse's variables make the build; without BUILD_ID no two runs are the same asker."""
+    environ = {"BUILD_ID": "41", "BUILD_NAME": "7", "BUILD_TEAM_NAME": "main", "ATC_EXTERNAL_URL": "https://ci.example/"}
+    build = build_of(environ)
+    assert build.link == "https://ci.example/builds/41"
+    assert str(build) == "main #7"
+    assert build.key() == build_of(dict(environ)).key()
+    assert build.key("other") != build.key()
+    assert build_of({}).key() != build_of({}).key()

@@ -1,0 +1,47 @@
+"""Waiting: an outage is sat out and told once; a refusal is not waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from approval_resource.errors import StoreUnavailableError
+from approval_resource.waiting import Lookout
+from tests.builders import ManualClock
+
+
+def test_an_outage_is_told_once_and_sat_out() -> None:
+    """A hundred failed looks are one line, and one more when the store is back."""
+    lines: list[str] = []
+    clock = ManualClock()
+    left = 100
+
+    def look() -> str:
+        nonlocal left
+        left -= 1
+        if left:
+            raise StoreUnavailableError("can't reach DynamoDB", passing=True)
+        return "seen"
+
+    assert Lookout(clock, 1.0, lines.append).look(look) == "seen"
+    assert lines == ["can't reach DynamoDB; still waiting", "DynamoDB answers again"]
+    assert len(clock.slept) == 99
+
+
+def test_a_refusal_is_not_waited_for() -> None:
+    """Wrong credentials don't mend themselves."""
+
+    def look() -> None:
+        raise StoreUnavailableError("AWS refused these credentials")
+
+    with pytest.raises(StoreUnavailableError, match="refused"):
+        Lookout(ManualClock(), 1.0, lambda _: None).look(look)
+
+
+def test_waiters_do_not_look_in_step() -> None:
+    """Pauses vary around the one asked for."""
+    clock = ManualClock()
+    lookout = Lookout(clock, 2.0, lambda _: None)
+    for _ in range(50):
+        lookout.rest()
+    assert len(set(clock.slept)) > 10
+    assert all(1.8 <= pause <= 2.2 for pause in clock.slept)
