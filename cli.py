@@ -35,6 +35,7 @@ MIN_PREFIX = 8
 FULL_ID = 36
 WATCH_SECONDS = 2
 MAX_COMMENT = 255
+MAX_REVIEWER = 64
 LIST_COLUMNS = (
     "approved",
     "claimed",
@@ -103,7 +104,9 @@ def _connection(base: Connection, options: Mapping[str, str | None]) -> Connecti
 def _store(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
     context = click.get_current_context()
     # The environment was read for the group; once more for the command, it would beat what stands before the command.
-    given = {name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = {
+        name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
     connection = _connection(context.find_object(Connection) or Connection(), given)
     return DynamoStore.connect(connection), connection
 
@@ -116,11 +119,11 @@ def _reviewer(connection: Connection, typed: str | None) -> str:
             click.echo(f"AWS knows you as {arn}; --reviewer only counts where it doesn't", err=True)
         return f"aws:{arn}"
     try:
-        name = clean(typed or getpass.getuser()).strip()[:MAX_COMMENT]
+        name = clean(typed or getpass.getuser()).strip()
     except (KeyError, OSError) as nobody:
         raise ConfigError(["this machine has no name for you; give --reviewer NAME"]) from nobody
-    if not name:
-        raise ConfigError(["--reviewer: must be a name"])
+    if not name or len(name) > MAX_REVIEWER:
+        raise ConfigError([f"--reviewer: must be a name of at most {MAX_REVIEWER} characters"])
     return f"typed:{name}"
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
-
 NEARLY_A_SECOND = timedelta(microseconds=999_999)
 
 

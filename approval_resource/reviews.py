@@ -13,7 +13,7 @@ from approval_resource.policy.quorum import one_approval
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 
-MAX_REVIEWS = 30
+MAX_REVIEWS = 24
 """People whose undecided reviews one claim keeps; with the bounds on names and comments it stays under 64 KB."""
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from approval_resource.canonical import instant, parse_instant
@@ -93,6 +93,14 @@ class Source(Document):
     debug: Flag = False
     lock_name: Name | None = None
     states: Annotated[tuple[State, ...], BeforeValidator(lambda value: _states(value))] = ()
+
+    @model_validator(mode="after")
+    def _whole_keys(self) -> Source:
+        if bool(self.aws_access_key_id.get_secret_value()) != bool(self.aws_secret_access_key.get_secret_value()):
+            raise PydanticCustomError(
+                "keys", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; give both, or none to use the worker's role"
+            )
+        return self
 
     @property
     def connection(self) -> Connection:

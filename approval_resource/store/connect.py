@@ -56,6 +56,8 @@ def session_of(connection: Connection) -> boto3.session.Session:
         )
     except ProfileNotFound as missing:
         raise ConfigError([f'the AWS profile "{connection.profile}" does not exist; see ~/.aws/config']) from missing
+    except BotoCoreError as wrong:
+        raise ConfigError([f"AWS's settings can't be used: {wrong}"]) from wrong
     if not session.region_name:
         raise ConfigError(["no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"])
     if connection.role_arn:
@@ -92,8 +94,8 @@ def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
     )
     try:
         return session.client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
-    except ValueError as wrong:
-        raise ConfigError([f"endpoint_url or region is wrong: {wrong}"]) from wrong
+    except (ValueError, BotoCoreError) as wrong:
+        raise ConfigError([f"endpoint_url, region or AWS's settings are wrong: {wrong}"]) from wrong
 
 
 def caller_arn(connection: Connection) -> str:

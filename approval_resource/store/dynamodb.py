@@ -353,21 +353,19 @@ class DynamoStore:
     # ---- one request ----------------------------------------------------------
 
     def create_table(self) -> bool:
-        """Make the table if it is missing; whether this call made it.
+        """Make the table if it is missing, and protect it if it isn't yet; whether this call made it.
 
         Raises:
             TableMissingError: it may not be made, or did not become ready.
             StoreUnavailableError: DynamoDB can't be asked.
         """
         try:
-            self._client.describe_table(TableName=self._table)
-        except ClientError as error:
-            failure = classify(error, table=self._table, endpoint=self._endpoint)
-            if failure.outcome is not Outcome.ABSENT:
-                raise StoreUnavailableError(failure.message) from error
+            self._call("describe_table", TableName=self._table)
+        except _Failed as failed:
+            if failed.failure.outcome is not Outcome.ABSENT:
+                raise StoreUnavailableError(failed.failure.message) from failed
             return table.create(self._client, self._table, self._clock)
-        except BotoCoreError as error:
-            raise StoreUnavailableError(classify(error, table=self._table, endpoint=self._endpoint).message) from error
+        table.protect(self._client, self._table, self._clock)
         return False
 
     def _reading(self) -> _Patience:

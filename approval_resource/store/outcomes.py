@@ -112,6 +112,8 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     """
     if isinstance(error, ClientError):
         return _answered(error, table, endpoint)
+    # Assuming a role asks STS on the way, which has an address of its own.
+    asked = getattr(error, "kwargs", {}).get("endpoint_url") or endpoint
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)):
         return Failure(
             Outcome.REFUSED,
@@ -121,13 +123,11 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     if isinstance(error, (NoRegionError, InvalidRegionError)):
         return Failure(Outcome.REFUSED, "no valid AWS region is set; set AWS_DEFAULT_REGION (source, environment or --region)")
     if isinstance(error, SSLError):
-        return Failure(
-            Outcome.REFUSED, f"{endpoint} has no certificate this machine trusts; check endpoint_url and the CA bundle"
-        )
+        return Failure(Outcome.REFUSED, f"{asked} has no certificate this machine trusts; check endpoint_url and the CA bundle")
     if isinstance(error, DNS_OR_REFUSED):
-        return Failure(Outcome.BUSY, f"can't reach DynamoDB at {endpoint}; check endpoint_url, region and network")
+        return Failure(Outcome.BUSY, f"can't reach {asked}; check endpoint_url, region and network")
     if isinstance(error, BotoCoreError):
-        return Failure(Outcome.UNKNOWN, f"DynamoDB at {endpoint} broke off its answer; try again")
+        return Failure(Outcome.UNKNOWN, f"{asked} broke off its answer; try again")
     raise TypeError(f"not an error of botocore: {type(error).__name__}") from error
 
 

@@ -10,10 +10,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval_resource.clock import Clock
 from approval_resource.errors import TableMissingError
 from approval_resource.store.items import LOCK_INDEX, OPEN_INDEX
+from approval_resource.store.outcomes import DENIED, classify
 
 log = logging.getLogger(__name__)
 
 ACTIVE_SECONDS = 60
+PROTECT_SECONDS = 30
+PAUSE_SECONDS = 0.5
 EXISTS = "ResourceInUseException"
 STRINGS = ("pk", "sk", "open_pool", "timestamp", "lock_event")
 
@@ -50,34 +53,37 @@ def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
 def create(client: Any, table: str, clock: Clock) -> bool:
     """Make the table and wait until it can be used. Returns whether this call made it (another may have been first).
 
-    Point-in-time recovery and TTL are switched on where the engine and the role allow it; where not, that
-    is logged and the table works without.
-
     Raises:
         TableMissingError: it isn't there and this role may not make it, or it did not become ready.
     """
     made = True
     try:
         client.create_table(**definition(table))
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code != EXISTS:
+    except (ClientError, BotoCoreError) as error:
+        if _code(error) in DENIED:
             raise TableMissingError(
-                f"table {table} doesn't exist and this role may not create it ({code}); "
+                f"table {table} doesn't exist and this role may not create it ({_code(error)}); "
                 "have an operator run cli.py init, or check table and region"
             ) from error
+        if _code(error) != EXISTS:
+            raise TableMissingError(f"table {table} can't be made: {_told(client, table, error)}") from error
         made = False
     _wait(client, table, clock)
     if made:
-        _optional(client.update_time_to_live, "TTL", table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
-        _optional(
-            client.update_continuous_backups,
-            "point-in-time recovery",
-            table,
-            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
-        )
+        protect(client, table, clock)
         log.warning("created table %s in %s", table, client.meta.region_name)
     return made
+
+
+def protect(client: Any, table: str, clock: Clock) -> None:
+    """Switch on TTL and point-in-time recovery, unless they are.
+
+    Where the engine or the role doesn't allow it, that is logged, and the table works without.
+    """
+    ttl = {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}
+    recovery = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
+    _switch_on(client.update_time_to_live, "TTL", table, clock, ttl)
+    _switch_on(client.update_continuous_backups, "point-in-time recovery", table, clock, recovery)
 
 
 def _wait(client: Any, table: str, clock: Clock) -> None:
@@ -86,17 +92,39 @@ def _wait(client: Any, table: str, clock: Clock) -> None:
         try:
             if client.describe_table(TableName=table)["Table"]["TableStatus"] in ("ACTIVE", "UPDATING"):
                 return
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             # A new table is unknown to some of DynamoDB's machines for a moment.
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise TableMissingError(f"table {table} can't be looked at: {error.response['Error']['Code']}") from error
-        clock.sleep(0.5)
-    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; try again")
+            if _code(error) != "ResourceNotFoundException":
+                raise TableMissingError(
+                    f"table {table} can't be looked at: {_told(client, table, error)}; run cli.py init"
+                ) from error
+        clock.sleep(PAUSE_SECONDS)
+    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; run cli.py init")
 
 
-def _optional(call: Any, what: str, table: str, **parameters: Any) -> None:
-    try:
-        call(TableName=table, **parameters)
-    except (ClientError, BotoCoreError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-        log.warning("table %s works without %s, which could not be switched on (%s)", table, what, code)
+def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: dict[str, Any]) -> None:
+    until = clock.monotonic() + PROTECT_SECONDS
+    while True:
+        try:
+            call(TableName=table, **specification)
+        except (ClientError, BotoCoreError) as error:
+            # A table that has just been made takes its time until backups can be asked for.
+            if _code(error) == "ContinuousBackupsUnavailableException" and clock.monotonic() < until:
+                clock.sleep(PAUSE_SECONDS)
+                continue
+            if "already enabled" not in str(error):
+                log.warning(
+                    "table %s works without %s, which could not be switched on (%s); cli.py init tries again",
+                    table,
+                    what,
+                    _code(error),
+                )
+        return
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+
+
+def _told(client: Any, table: str, error: ClientError | BotoCoreError) -> str:
+    return classify(error, table=table, endpoint=str(client.meta.endpoint_url)).message

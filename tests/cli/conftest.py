@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from approval_resource import claims
 from approval_resource.model import Claim
 from approval_resource.store import LockStore
-from approval_resource.store.connect import Connection
+from approval_resource.store.connect import Connection, dynamodb, session_of
 from cli import cli
 from tests.builders import a_build, a_request
 
@@ -41,6 +41,12 @@ def environment(connection: Connection) -> Environment:
         "no_proxy": "127.0.0.1",
         "LOGNAME": "ana",
     }
+
+
+@pytest.fixture
+def wire(connection: Connection) -> Any:
+    """A client of DynamoDB itself, for what no part of this program does."""
+    return dynamodb(session_of(connection), connection)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -10,12 +11,13 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 import cli
 from approval_resource import claims, gates, reviews
-from approval_resource.model import State, Verdict
+from approval_resource.model import Attachment, State, Verdict
 from approval_resource.records import claim_document
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore
@@ -98,7 +100,6 @@ def test_list_wide_adds_columns_after_those_of_the_original(connect: Connect, ru
         *("approved", "claimed", "description", "id", "lockname", "need_approval", "pipeline", "pool", "team", "timestamp"),
         *("state", "job", "build", "requester", "deadline", "reviews", "fence", "link"),
     ]
-    assert row.split("+00:00", 1)[1].split("  ") != []
     for told in (
         "pending, deadline passed",
         "deploy",
@@ -169,13 +170,9 @@ def test_show_tells_everything_about_one_claim(connect: Connect, run: Run) -> No
 
 def test_show_tells_what_is_attached(store: DynamoStore, run: Run) -> None:
     """Each attachment with its digest and size."""
-    file, content = _attached(b"a plan")
-    claim_of(store, A, attachments={"plan": file}, contents={"plan": content})
-    assert f"attached plan  sha256 {file.digest}, 6 bytes" in run("show", A).stdout
-
-
-def _attached(content: bytes) -> tuple[claims.Attachment, bytes]:
-    return claims.Attachment(claims.digest(content.decode()), len(content), stored=True), content
+    plan = Attachment(hashlib.sha256(b"a plan").hexdigest(), len(b"a plan"), stored=True)
+    claim_of(store, A, attachments={"plan": plan}, contents={"plan": b"a plan"})
+    assert f"attached plan  sha256 {plan.digest}, 6 bytes" in run("show", A).stdout
 
 
 def test_show_for_programs_is_the_claim(store: DynamoStore, run: Run) -> None:
@@ -251,28 +248,27 @@ def test_history_asks_for_a_pool_or_a_claim(store: DynamoStore, run: Run) -> Non
 # ---- what others wrote -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("list", "--all"),
-        ("list", "--all", "--wide"),
-        ("list", "--all", "--format", "json"),
-        ("show", A),
-        ("show", A, "--format", "json"),
-        ("history", "--id", A),
-        ("history", "--id", A, "--format", "json"),
-        ("audit", "verify"),
-        ("audit", "export"),
-        ("approve", A),
-        ("approve", HOSTILE),
-        ("withdraw", A),
-        ("history", "--pool", HOSTILE, "--lock", HOSTILE),
-        ("list", "--pool", HOSTILE),
-        ("show", HOSTILE * 3),
-        ("show", HOSTILE[:8]),
-    ],
-)
-def test_control_characters_never_reach_the_terminal(store: DynamoStore, run: Run, command: tuple[str, ...]) -> None:
+COMMANDS: list[tuple[str, ...]] = [
+    ("list", "--all"),
+    ("list", "--all", "--wide"),
+    ("list", "--all", "--format", "json"),
+    ("show", A),
+    ("show", A, "--format", "json"),
+    ("history", "--id", A),
+    ("history", "--id", A, "--format", "json"),
+    ("audit", "verify"),
+    ("audit", "export"),
+    ("approve", A),
+    ("approve", HOSTILE),
+    ("withdraw", A),
+    ("history", "--pool", HOSTILE, "--lock", HOSTILE),
+    ("list", "--pool", HOSTILE),
+    ("show", HOSTILE * 3),
+    ("show", HOSTILE[:8]),
+]
+
+
+def test_control_characters_never_reach_the_terminal(store: DynamoStore, wire: Any, table: str, run: Run) -> None:
     """Whatever others wrote into descriptions, names and comments, and whoever typed this line, moves no cursor."""
     claim_of(
         store,
@@ -283,10 +279,11 @@ def test_control_characters_never_reach_the_terminal(store: DynamoStore, run: Ru
         build={"job": HOSTILE, "team": HOSTILE, "pipeline": HOSTILE, "url": HOSTILE, "created_by": HOSTILE},
     )
     reviews.review(store, A, reviewer=f"typed:{HOSTILE}", verdict=Verdict.REJECT, comment=HOSTILE)
-    store._client.delete_item(TableName=store._table, Key=items.lock_key(f"pool {HOSTILE}", f"lock {HOSTILE}"))
-    ran = run(*command)
-    assert {c for c in ran.output if c != "\n" and unicodedata.category(c)[0] in "CZ" and c != " "} == set()
-    assert not any(line.startswith("INFO: forged") for line in ran.output.splitlines())
+    wire.delete_item(TableName=table, Key=items.lock_key(f"pool {HOSTILE}", f"lock {HOSTILE}"))
+    for command in COMMANDS:
+        shown = run(*command).output
+        assert {c for c in shown if c != "\n" and unicodedata.category(c)[0] in "CZ" and c != " "} == set(), command
+        assert not any(line.startswith("INFO: forged") for line in shown.splitlines()), command
 
 
 def test_an_ended_pipe_is_no_traceback(store: DynamoStore, process: Process) -> None:

@@ -25,18 +25,14 @@ run_simple("127.0.0.1", {port}, DomainDispatcherApplication(create_backend_app),
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Engine]:
     """Another implementation of DynamoDB, served by one thread: its transactions break when raced."""
-    python = PROGRAM.parent / "python"
-    try:
-        if not (PROGRAM.parent.parent / "moto").exists():
-            raise EngineMissingError("moto is missing; run make .venv-engine/moto")
-        port = free_port()
-        with tempfile.TemporaryDirectory(prefix="moto-") as scratch:
-            environment = {"PATH": os.defpath, "HOME": scratch, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-            command = [str(python), "-c", MOTO.format(port=port)]
-            with running(command, environment, f"http://127.0.0.1:{port}", Path(scratch)) as engine:
-                yield engine
-    except EngineMissingError as missing:
-        engine_or_skip(missing)
+    if not (PROGRAM.parent.parent / "moto").exists():
+        engine_or_skip(EngineMissingError("moto is missing; run make .venv-engine/moto"))
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="moto-") as scratch:
+        environment = {"PATH": os.defpath, "HOME": scratch, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+        command = [str(PROGRAM.parent / "python"), "-c", MOTO.format(port=port)]
+        with running(command, environment, f"http://127.0.0.1:{port}", Path(scratch)) as engine:
+            yield engine
 
 
 @pytest.fixture

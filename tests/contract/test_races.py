@@ -24,7 +24,15 @@ ROUNDS = int(os.environ.get("RACE_ROUNDS", "200"))
 @pytest.mark.timeout(280)
 def test_exactly_one_of_many_claimers_wins_each_round(connection: Connection, store: DynamoStore) -> None:
     """32 processes claim one lock at once, 200 times: one holder a round, every loser is told which, and the log is whole."""
-    command = [sys.executable, "-m", "tests.contract.race", str(PROCESSES), str(ROUNDS), connection.endpoint_url, connection.table]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.contract.race",
+        str(PROCESSES),
+        str(ROUNDS),
+        connection.endpoint_url,
+        connection.table,
+    ]
     environment = os.environ | {"AWS_DEFAULT_REGION": REGION}
     race = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=270, check=False)
     assert race.returncode == 0, race.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from approval_resource.errors import LockHeldError, LockNotFoundError, StaleLock
 from approval_resource.model import Attachment, Kind, State, Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import a_build, a_request, take
+from tests.contract.faults import Faults, answers
 
 
 def test_a_new_pool_knows_nothing(any_store: DynamoStore) -> None:
@@ -135,7 +137,7 @@ def test_open_claims_are_those_that_hold_a_lock(any_store: DynamoStore) -> None:
 
 def test_parts_are_kept_beside_the_claim(any_store: DynamoStore) -> None:
     """Payload and attachments are written with the claim, byte for byte."""
-    request = {"payload": b'{"a":1}', "payload_digest": "d", "contents": {"plan": b"\x00\xff"}}
+    request: dict[str, Any] = {"payload": b'{"a":1}', "payload_digest": "d", "contents": {"plan": b"\x00\xff"}}
     claim = take(any_store, 1, **request)
     assert any_store.part(claim.id, "payload") == b'{"a":1}'
     assert any_store.part(claim.id, "attached#plan") == b"\x00\xff"
@@ -161,6 +163,23 @@ def test_init_makes_the_table_once(any_store: DynamoStore) -> None:
     """Making a table that exists changes nothing and says so."""
     assert any_store.create_table()
     assert not any_store.create_table()
+
+
+def test_init_finishes_what_a_first_use_could_not(store: DynamoStore) -> None:
+    """A table that was made without TTL and recovery gets both from the next init."""
+    Faults.on(store, "UpdateContinuousBackups", answers(400, "AccessDeniedException"))
+    Faults.on(store, "UpdateTimeToLive", answers(400, "AccessDeniedException"))
+    assert store.create_table()
+    assert protection(store) == ("DISABLED", "DISABLED")
+    assert not store.create_table()
+    assert protection(store) == ("ENABLED", "ENABLED")
+
+
+def protection(store: DynamoStore) -> tuple[str, str]:
+    """Whether TTL and point-in-time recovery are on."""
+    ttl = store._client.describe_time_to_live(TableName=store._table)["TimeToLiveDescription"]["TimeToLiveStatus"]
+    backups = store._client.describe_continuous_backups(TableName=store._table)["ContinuousBackupsDescription"]
+    return ttl, backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
 
 
 def test_reviewing_what_does_not_exist_is_refused(any_store: DynamoStore) -> None:

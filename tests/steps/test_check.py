@@ -64,7 +64,14 @@ def test_from_a_version_on_every_state_change_comes_oldest_first(busy: DynamoSto
     """The given version comes back, then each later change; reviews, passages and the like are no versions."""
     oldest = next(busy.events("payments"))
     given = Version(oldest.claim_id, "deploy", State.PENDING, oldest.timestamp).render()
-    everything = ["deploy:pending", "deploy:approved", "deploy:released", "migrate:pending", "migrate:rejected", "deploy:pending"]
+    everything = [
+        "deploy:pending",
+        "deploy:approved",
+        "deploy:released",
+        "migrate:pending",
+        "migrate:rejected",
+        "deploy:pending",
+    ]
     found = check(source(), given, busy)
     assert states(found) == everything
     assert found[0] == given

@@ -34,7 +34,9 @@ def test_an_instant_is_told_in_utc() -> None:
     assert instant(paris) == "2026-11-21T12:00:00.000000Z"
 
 
-@pytest.mark.parametrize("text", ["", "2026-11-21", "2026-11-21T12:00:00Z", "2026-11-21T12:00:00.0Z", "2026-1-21T12:00:00.000000Z"])
+@pytest.mark.parametrize(
+    "text", ["", "2026-11-21", "2026-11-21T12:00:00Z", "2026-11-21T12:00:00.0Z", "2026-1-21T12:00:00.000000Z"]
+)
 def test_only_the_one_form_is_read(text: str) -> None:
     """An instant in any other form is refused, so that two texts never mean one place."""
     with pytest.raises(ValueError, match=r".+"):

@@ -1,0 +1,253 @@
+"""What the README says holds: its pipelines play, its tables are complete, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from approval_resource import audit
+from approval_resource.model import State
+from approval_resource.steps.protocol import AwaitParams, ClaimParams, GetParams, ReleaseParams, Source
+from approval_resource.store.dynamodb import DynamoStore
+from cli import cli
+from demo.engine import ROOT
+from tests.docs.player import Player
+from tests.scripts.conftest import Concourse, held_by
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LOCK = "production"
+
+
+def pipeline(name: str) -> str:
+    """The README's pipeline of that name, with the common beginning where it brings no resources of its own."""
+    found = re.search(rf"<!-- pipeline: {name} -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert found, name
+    common = re.search(r"They begin alike:\n\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert common
+    return found[1] if "\nresources:" in f"\n{found[1]}" else common[1] + found[1]
+
+
+def nothing(_: Path) -> None:
+    """A task that needs no doing."""
+
+
+def makes_a_plan(workspace: Path) -> None:
+    """Leave a plan as the task `plan` would."""
+    (workspace / "plan").mkdir()
+    (workspace / "plan" / "plan.txt").write_text("+ 1 instance\n")
+
+
+TASKS = {"deploy": nothing, "apply": nothing, "plan": makes_a_plan}
+
+
+@pytest.fixture
+def play(concourse: Concourse) -> Any:
+    """Sets one of the README's pipelines."""
+    return lambda name: Player(concourse, pipeline(name), TASKS)
+
+
+def claim_id(concourse: Concourse) -> str:
+    """The id of the one open claim, as `list` shows it."""
+    [row] = yaml.safe_load(concourse.cli("list", "--format", "json").stdout)
+    return str(row["id"])
+
+
+def test_claim_and_wait_in_one_step(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """The job waits at its put, deploys once approved, and gives the lock back."""
+    job = play("one-step").start("deploy")
+    line = job.says("approve --id")
+    assert job.ran == []
+    # The printed command is the one to copy; here it is given the test's own address.
+    assert concourse.cli("approve", *line.split("approve")[1].split()).code == 0
+    assert job.ends() == "succeeded"
+    assert job.ran == ["deploy"]
+    assert held_by(store, LOCK) == ""
+    assert [event.kind.value for event in store.events("payments")] == ["pending", "approved", "passed", "released"]
+
+
+def test_a_rejected_job_deploys_nothing_and_frees_the_lock(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """A rejection fails the put; ensure finds nothing left to release and is no error."""
+    job = play("one-step").start("deploy")
+    job.says("is waiting for an approval")
+    assert concourse.cli("reject", claim_id(concourse), "--comment", "freeze").code == 0
+    assert job.ends() == "failed"
+    assert job.ran == []
+    assert held_by(store, LOCK) == ""
+    assert any("freeze" in line for line in job.log)
+    assert job.results[-1].code == 0
+
+
+def test_an_aborted_job_leaves_nothing(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """An abort while waiting withdraws the claim, and ensure finds it ended."""
+    job = play("one-step").start("deploy")
+    job.says("is waiting for an approval")
+    job.abort()
+    assert job.ends() == "aborted"
+    assert job.ran == []
+    assert store.open_claims() == []
+    assert [event.kind.value for event in store.events("payments")] == ["pending", "withdrawn"]
+    assert job.results[-1].code == 0
+
+
+def test_plan_approve_apply(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """The apply job runs on the plan that was approved, once."""
+    player = play("plan-apply")
+    assert player.run("plan").outcome == "succeeded"
+    job = player.start("apply")
+    job.says("is waiting for an approval")
+    assert (job.workspace / "approval" / "attached" / "plan.txt").read_text() == "+ 1 instance\n"
+    assert concourse.cli("approve", claim_id(concourse)).code == 0
+    assert job.ends() == "succeeded"
+    assert job.ran == ["apply"]
+    assert held_by(store, LOCK) == ""
+
+
+def test_another_plan_than_the_approved_one_is_not_applied(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """A plan that changed since fails the gate, says which, and the lock is free again."""
+    player = play("plan-apply")
+    assert player.run("plan").outcome == "succeeded"
+    (player.shelf("plans") / "plan.txt").write_text("- 100 instances\n")
+    assert concourse.cli("approve", claim_id(concourse)).code == 0
+    job = player.run("apply")
+    assert job.outcome == "failed"
+    assert job.ran == []
+    assert any(line.startswith('params.verify.plan.txt: "plans/plan.txt" has changed') for line in job.log)
+    assert held_by(store, LOCK) == ""
+
+
+def test_an_approved_plan_is_applied_once(play: Any, concourse: Concourse) -> None:
+    """A rerun of the apply job finds the claim ended and applies nothing."""
+    player = play("plan-apply")
+    player.run("plan")
+    assert concourse.cli("approve", claim_id(concourse)).code == 0
+    assert player.run("apply").ran == ["apply"]
+    again = player.run("apply")
+    assert (again.outcome, again.ran) == ("failed", [])
+
+
+def test_a_job_starts_when_an_approval_lands(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """No version until somebody approves; then one, on which the job runs, once."""
+    player = play("on-approval")
+    assert player.run("ask").outcome == "succeeded"
+    approved = player.resources["approved"]
+    assert approved.versions() == []
+    assert concourse.cli("approve", claim_id(concourse)).code == 0
+    [version] = approved.versions()
+    assert (version["state"], version["lock_name"]) == ("approved", LOCK)
+    job = player.run("deploy")
+    assert (job.outcome, job.ran) == ("succeeded", ["deploy"])
+    assert held_by(store, LOCK) == ""
+    assert approved.versions(version) == [version]
+
+
+def test_a_lock_is_kept_after_a_failure_and_freed_after_an_abort(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """on_abort alone: a failed deployment keeps the lock until somebody frees it by hand."""
+    player = play("on-abort")
+
+    def fails(_: Path) -> None:
+        raise RuntimeError("deployment failed")
+
+    player.tasks = TASKS | {"deploy": fails}
+    job = player.start("deploy")
+    job.says("is waiting for an approval")
+    held = claim_id(concourse)
+    assert concourse.cli("approve", held).code == 0
+    assert job.ends().startswith("errored")
+    assert held_by(store, LOCK) == held
+    assert concourse.cli("release", held, "--reason", "looked at it").code == 0
+    player.tasks = TASKS
+    aborted = player.start("deploy")
+    aborted.says("is waiting for an approval")
+    aborted.abort()
+    assert aborted.ends() == "aborted"
+    assert store.open_claims() == []
+    assert audit.verify(store, "payments").findings == []
+
+
+def section(title: str) -> str:
+    """The README's part under that heading, up to the next of the same rank."""
+    found = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^\1 |^## |\Z)", README, re.DOTALL | re.MULTILINE)
+    assert found, title
+    return found[2]
+
+
+def first_column(text: str) -> set[str]:
+    """The names in the first column of the tables in `text`."""
+    cells = re.findall(r"^\| (`[^|]+?) \|", text, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def options(model: Any) -> set[str]:
+    """What the model calls its options."""
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def test_every_option_of_source_has_its_row() -> None:
+    """No option is undocumented, and none is documented that isn't there."""
+    assert first_column(section("source")) == options(Source)
+
+
+def test_every_param_has_its_row() -> None:
+    """Of in, and of each action of out."""
+    into = section("in (get)").split("It writes these files")[0]
+    assert first_column(into) == options(GetParams)
+    actions = re.split(r"^`action: (\w+)`", section("out (put)"), flags=re.MULTILINE)
+    told = dict(zip(actions[1::2], actions[2::2], strict=True))
+    for name, model in (("claim", ClaimParams), ("release", ReleaseParams), ("await", AwaitParams)):
+        assert first_column(told[name]) == options(model) - {"action"}, name
+
+
+def test_every_state_has_its_row() -> None:
+    """The states of a version, in the order of a claim's life."""
+    assert first_column(section("check")) == {state.value for state in State}
+
+
+def test_every_command_has_its_row() -> None:
+    """What the command line offers, groups included."""
+    told = {" ".join(re.findall(r"[a-z]+", name.split("ID")[0])) for name in first_column(section("Command line"))}
+    commands = set()
+    for name, command in cli.commands.items():
+        commands |= {f"{name} {sub}" for sub in command.commands} if isinstance(command, click.Group) else {name}
+    assert told == commands
+
+
+def test_every_option_of_the_command_line_is_told() -> None:
+    """Each option of each command stands somewhere in its section, or in help alone where every command has it."""
+    everywhere = {"--help", "--debug"}
+    text = section("Command line")
+
+    def walk(command: click.Command) -> set[str]:
+        found = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        return found.union(*(walk(sub) for sub in command.commands.values())) if isinstance(command, click.Group) else found
+
+    assert {option for option in walk(cli) - everywhere if option not in text} == set()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md", *[f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")]]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    """Files that are linked to exist, and so do headings within a page."""
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not target.startswith("http"):
+            assert (path.parent / target.split("#")[0]).exists(), target
+
+
+def test_all_pipelines_are_played() -> None:
+    """A pipeline that is added to the README is played by a test here."""
+    named = set(re.findall(r"<!-- pipeline: ([\w-]+) -->", README))
+    played = set(re.findall(r'play\("([\w-]+)"\)', Path(__file__).read_text(encoding="utf-8")))
+    assert named == played
+    assert README.count("jobs:\n") == len(named)
