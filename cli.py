@@ -23,13 +23,13 @@ from tabulate import tabulate
 
 from approval_resource import audit, claims, reviews
 from approval_resource.canonical import instant
-from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError
+from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, StoreUnavailableError
 from approval_resource.model import Claim, Event, State, Verdict
-from approval_resource.records import claim_document, event_document
+from approval_resource.records import claim_document, sealed_document
 from approval_resource.store import LockStore
 from approval_resource.store.connect import DEFAULT_TABLE, Connection, caller_arn
 from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.text import clean
+from approval_resource.text import clean, counted
 
 MIN_PREFIX = 8
 FULL_ID = 36
@@ -52,7 +52,7 @@ WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "reviews", "fe
 
 CONNECTION_OPTIONS = (
     click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
-    click.option("--region", envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The table's AWS region."),
+    click.option("--region", envvar=["AWS_DEFAULT_REGION", "AWS_REGION"], help="The table's AWS region."),
     click.option("--profile", envvar="AWS_PROFILE", help="A profile of ~/.aws/config."),
     click.option("--endpoint-url", envvar="AWS_ENDPOINT_URL_DYNAMODB", help="Another address of DynamoDB."),
 )
@@ -113,7 +113,11 @@ def _store(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
 
 def _reviewer(connection: Connection, typed: str | None) -> str:
     """Who is asking, with how that is known."""
-    arn = caller_arn(connection)
+    try:
+        arn = caller_arn(connection)
+    except StoreUnavailableError as unknown:
+        arn = ""
+        click.echo(f"{unknown}; recorded is a typed name", err=True)
     if arn:
         if typed:
             click.echo(f"AWS knows you as {arn}; --reviewer only counts where it doesn't", err=True)
@@ -251,7 +255,7 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
         event for event in store.events(pool, lock_name=lock_name, since=since) if not claim_id or event.claim_id == claim.id
     ]
     if form == "json":
-        click.echo(json.dumps([_event_json(event) for event in events], indent=2))
+        click.echo(json.dumps([sealed_document(event) for event in events], indent=2))
     elif not events:
         click.echo("Nothing has happened yet")
     else:
@@ -262,10 +266,6 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
 def _event_row(event: Event) -> list[str]:
     said = f"{event.kind.value} ({event.verdict})" if event.kind.value == "reviewed" else event.kind.value
     return [_time(event.at), clean(event.lock_name), said, event.claim_id, clean(event.actor), clean(event.reason)]
-
-
-def _event_json(event: Event) -> dict[str, Any]:
-    return event_document(event) | {"digest": event.digest}
 
 
 def _find(store: LockStore, given: str) -> Claim:
@@ -423,8 +423,10 @@ def audit_verify(pool: str | None, against: Path | None, **options: str | None) 
             click.echo(f"pool {clean(name)}: {clean(finding)}")
         found = found or bool(report.findings)
         newest = f", newest {instant(report.head.timestamp)} {report.head.digest}" if report.head.timestamp else ""
-        result = f"{len(report.findings)} faults" if report.findings else "nothing wrong"
-        click.echo(f"pool {clean(name)}: {report.events} events, {report.claims} claims, {result}{newest}")
+        result = counted(len(report.findings), "fault") if report.findings else "nothing wrong"
+        click.echo(
+            f"pool {clean(name)}: {counted(report.events, 'event')}, {counted(report.claims, 'claim')}, {result}{newest}"
+        )
     if not pools:
         click.echo("There is no pool yet")
     if found:

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from approval_resource.canonical import digest
 from approval_resource.claims import PAYLOAD_PART, attachment_part
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model import Claim, Event, Head
-from approval_resource.records import claim_digest, event_document, event_from
+from approval_resource.model import Claim, Event, Head, Lock, Place, State
+from approval_resource.records import claim_digest, event_digest, event_from, sealed_document
 from approval_resource.store import LockStore, Record
+from approval_resource.text import counted
 
+EVERY_LOCK = ""
 BATCH = 100
 """Claims read at a time."""
 
@@ -32,21 +33,26 @@ class Report:
 def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None) -> Report:
     """Walk the pool's log from its newest event back, and hold everything else against it.
 
-    Found are events that were altered, dropped, reordered or added; claims, locks, payloads and
-    attachments that are not as the log left them; and, against a receipt, a log that was rewritten or
-    cut as a whole. Changes that land meanwhile are no faults.
+    Found are events that were altered, dropped, reordered or added; claims, locks, the head, payloads and
+    attachments that are not as the log left them; open claims it knows nothing of; and, against a
+    receipt, a log that was rewritten or cut as a whole. Changes that land meanwhile are no faults. What
+    builds made and passed, and which claims the index of open ones leaves out, is not covered.
 
     Raises:
         ConfigError: `against` is no receipt, or one of another pool.
     """
-    head = store.head(pool) or Head(pool=pool)
-    report = Report(pool, head)
-    walk = _Walk(report, head)
+    report = Report(pool, Head(pool=pool))
+    try:
+        report.head = store.head(pool) or report.head
+    except CorruptRecordError as corrupt:
+        report.findings.append(f"the head was altered: {corrupt.why}")
+    walk = _Walk(report)
     for record in store.records(pool):
         walk.step(record)
     walk.finish(store)
     _verify_claims(store, walk)
     _verify_locks(store, walk)
+    _verify_open(store, walk)
     if against is not None:
         _verify_receipt(store, report, against)
     return report
@@ -55,13 +61,17 @@ def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None
 class _Walk:
     """The way back through one log: what the next event must be, and what each event pinned."""
 
-    def __init__(self, report: Report, head: Head) -> None:
+    def __init__(self, report: Report) -> None:
         self.report = report
-        self._digest = head.digest
-        self._revision = head.revision
-        self._head = head
+        self._head = report.head
+        self._digest = report.head.digest
+        self._revision = report.head.revision
         self.newest_of_claim: dict[str, Event] = {}
         self.newest_of_lock: dict[str, Event] = {}
+        self.places: dict[str, dict[State, Place]] = {EVERY_LOCK: {}}
+        """The newest place of each state, by lock and in the pool."""
+        self.fences: dict[str, int] = {}
+        """Each claim's fence, as far as claims could be read."""
         self._lock_number: dict[str, int] = {}
         self._later: list[str] = []
 
@@ -79,7 +89,7 @@ class _Walk:
             self._later.append(what)
             return
         self.report.events += 1
-        if digest(event_document(event)) != event.digest:
+        if event_digest(event) != event.digest:
             self._found(f"{what} was altered: its digest is not that of its content")
         elif event.revision == self._revision and event.digest != self._digest:
             self._found(f"{what} was altered: it is not the one that the event after it was chained to")
@@ -99,6 +109,10 @@ class _Walk:
         self._digest, self._revision = event.previous, event.revision - 1
         self.newest_of_claim.setdefault(event.claim_id, event)
         self.newest_of_lock.setdefault(event.lock_name, event)
+        if event.kind.state is not None:
+            place = Place(event.timestamp, event.claim_id, event.lock_name)
+            for name in (EVERY_LOCK, event.lock_name):
+                self.places.setdefault(name, {}).setdefault(event.kind.state, place)
 
     def finish(self, store: LockStore) -> None:
         """After the oldest event."""
@@ -110,6 +124,8 @@ class _Walk:
             now = store.head(self.report.pool)
             if now is None or now.revision - self._head.revision < len(self._later):
                 self._found(f"the head does not know of {', '.join(self._later)}")
+        if self._head.revision and dict(self._head.newest) != self.places[EVERY_LOCK]:
+            self._found("the head was altered: its newest places are not those of the log")
 
     def _found(self, finding: str) -> None:
         self.report.findings.append(finding)
@@ -125,7 +141,8 @@ def _verify_claims(store: LockStore, walk: _Walk) -> None:
                 report.findings.append(f"claim {claim_id} was altered: {claim.why}")
             case Claim():
                 report.claims += 1
-                if claim_digest(claim) != _newest_pin(store, walk, claim):
+                walk.fences[claim.id] = claim.fence
+                if claim_digest(claim) not in _pins(store, walk, claim):
                     report.findings.append(f"claim {claim_id} was altered: it is not as its newest event left it")
                 report.findings.extend(_parts_findings(store, claim))
 
@@ -148,44 +165,81 @@ def _claim(store: LockStore, claim_id: str) -> Claim | CorruptRecordError | None
         return corrupt
 
 
-def _newest_pin(store: LockStore, walk: _Walk, claim: Claim) -> str:
-    """The digest of the claim in its newest event; the log is asked again when the claim has moved on meanwhile."""
-    pinned = walk.newest_of_claim[claim.id].claim
-    if claim_digest(claim) == pinned:
-        return pinned
-    for event in store.events(claim.pool, lock_name=claim.lock_name, since=walk.newest_of_claim[claim.id].timestamp):
-        pinned = event.claim if event.claim_id == claim.id else pinned
-    return pinned
+def _pins(store: LockStore, walk: _Walk, claim: Claim) -> set[str]:
+    """The digests the claim may have: that of its newest event, and of those that came since the walk began."""
+    newest = walk.newest_of_claim[claim.id]
+    if claim_digest(claim) == newest.claim:
+        return {newest.claim}
+    return {newest.claim} | {event.claim for event in _since(store, walk) if event.claim_id == claim.id}
+
+
+def _since(store: LockStore, walk: _Walk) -> Iterator[Event]:
+    """The events that landed after the walk began, newest first; those that can't be read were found before."""
+    for record in store.records(walk.report.pool):
+        try:
+            event = event_from(record.document)
+        except CorruptRecordError:
+            continue
+        if event.revision <= walk.report.head.revision:
+            return
+        yield event
 
 
 def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
     parts = {PAYLOAD_PART: claim.payload} if claim.payload else {}
     parts |= {attachment_part(name): file.digest for name, file in claim.attachments.items() if file.stored}
     for part, expected in parts.items():
-        content = store.part(claim.id, part)
+        try:
+            content = store.part(claim.id, part)
+        except CorruptRecordError:
+            content = None
         if content is None or hashlib.sha256(content).hexdigest() != expected:
             yield f"the {part} of claim {claim.id} was altered"
 
 
 def _verify_locks(store: LockStore, walk: _Walk) -> None:
-    for name, newest in walk.newest_of_lock.items():
+    for name in sorted({*walk.newest_of_lock, *store.lock_names(walk.report.pool)}):
         try:
             lock = store.lock(walk.report.pool, name)
         except CorruptRecordError as corrupt:
             walk.report.findings.append(f"lock {name} was altered: {corrupt.why}")
             continue
-        if lock is None or lock.events < newest.lock_event_number:
-            walk.report.findings.append(f"lock {name} was altered: it knows fewer events than the log")
-            continue
-        if lock.events > newest.lock_event_number:
-            continue  # it has moved on since the walk began
-        open_claims = {
-            event.claim_id for event in walk.newest_of_claim.values() if event.lock_name == name and event.state.is_open
-        }
-        if open_claims != ({lock.holder} if lock.holder else set()):
-            walk.report.findings.append(
-                f"lock {name} was altered: it is held by {lock.holder or 'none'}, by the log {', '.join(sorted(open_claims)) or 'none'}"
-            )
+        found = f"lock {name} is missing" if lock is None else _lock_fault(store, walk, lock)
+        if found:
+            walk.report.findings.append(found)
+
+
+def _lock_fault(store: LockStore, walk: _Walk, lock: Lock) -> str:
+    newest = walk.newest_of_lock.get(lock.name)
+    told = newest.lock_event_number if newest else 0
+    if lock.events != told:
+        # It was read before the log is asked again, so a lock that has moved on can't be ahead of that.
+        now = max((event.lock_event_number for event in _since(store, walk) if event.lock_name == lock.name), default=told)
+        if told < lock.events <= now:
+            return ""
+        return f"lock {lock.name} was altered: it counts {counted(lock.events, 'event')}, the log {now}"
+    own = [event for event in walk.newest_of_claim.values() if event.lock_name == lock.name]
+    holders = {event.claim_id for event in own if event.state.is_open}
+    if holders != ({lock.holder} if lock.holder else set()):
+        by_log = ", ".join(sorted(holders)) or "nobody"
+        return f"lock {lock.name} was altered: it is held by {lock.holder or 'nobody'}, by the log {by_log}"
+    fence = max((walk.fences.get(event.claim_id, 0) for event in own), default=0)
+    if lock.fence != fence:
+        return f"lock {lock.name} was altered: its fence is {lock.fence}, by its claims {fence}"
+    if dict(lock.newest) != walk.places[lock.name]:
+        return f"lock {lock.name} was altered: its newest places are not those of the log"
+    return ""
+
+
+def _verify_open(store: LockStore, walk: _Walk) -> None:
+    try:
+        claims = store.open_claims(walk.report.pool)
+    except CorruptRecordError as corrupt:
+        walk.report.findings.append(f"{corrupt.what} was altered: {corrupt.why}")
+        return
+    unknown = {claim.id for claim in claims} - walk.newest_of_claim.keys()
+    unknown -= {event.claim_id for event in _since(store, walk)} if unknown else set()
+    walk.report.findings.extend(f"claim {claim_id} was added: the log knows nothing of it" for claim_id in sorted(unknown))
 
 
 def _verify_receipt(store: LockStore, report: Report, receipt: Mapping[str, Any]) -> None:
@@ -198,7 +252,7 @@ def _verify_receipt(store: LockStore, report: Report, receipt: Mapping[str, Any]
         raise ConfigError([f"against: not a receipt: {wrong}"]) from wrong
     if told.pool != report.pool:
         raise ConfigError([f"against: a receipt of pool {told.pool}, not {report.pool}"])
-    if digest(event_document(told)) != told.digest:
+    if event_digest(told) != told.digest:
         report.findings.append("the receipt itself was altered: its digest is not that of its event")
         return
     try:
@@ -214,4 +268,4 @@ def _verify_receipt(store: LockStore, report: Report, receipt: Mapping[str, Any]
 def export(store: LockStore, pool: str) -> Iterator[dict[str, Any]]:
     """The pool's events as documents with their digests, oldest first."""
     for event in store.events(pool):
-        yield event_document(event) | {"digest": event.digest}
+        yield sealed_document(event)

@@ -69,47 +69,44 @@ def claim_from(document: Mapping[str, Any]) -> Claim:
     Raises:
         CorruptRecordError: the document is not of that form.
     """
-    return _read(f"claim {document.get('id', '')}".strip(), document, _claim)
+    return _read(f"claim {document.get('id', '')}".strip(), document, _claim, claim_document)
 
 
 def _claim(d: Mapping[str, Any]) -> Claim:
-    claim = Claim(
-        id=d["id"],
-        pool=d["pool"],
-        lock_name=d["lockname"],
-        build=Build(**{name: d["build"][name] for name in BUILD_FIELDS}),
-        build_key=d["build_key"],
-        request=d["request"],
-        need_approval=d["need_approval"],
-        description=d["description"],
-        payload=d["payload"],
+    return Claim(
+        id=_text(d, "id"),
+        pool=_text(d, "pool"),
+        lock_name=_text(d, "lockname"),
+        build=Build(**{name: _text(d["build"], name) for name in BUILD_FIELDS}),
+        build_key=_text(d, "build_key"),
+        request=_text(d, "request"),
+        need_approval=_flag(d, "need_approval"),
+        description=_text(d, "description"),
+        payload=_text(d, "payload"),
         attachments={
-            name: Attachment(digest=file["digest"], size=int(file["size"]), stored=file["stored"])
+            name: Attachment(digest=_text(file, "digest"), size=_number(file, "size"), stored=_flag(file, "stored"))
             for name, file in d["attachments"].items()
         },
-        fence=int(d["fence"]),
+        fence=_number(d, "fence"),
         timestamp=parse_instant(d["timestamp"]),
         state=State(d["state"]),
         changed=parse_instant(d["changed"]),
         deadline=_instant_or_none(d["deadline"]),
         reviews={
             who: Review(
-                reviewer=review["reviewer"],
+                reviewer=_text(review, "reviewer"),
                 verdict=Verdict(review["verdict"]),
-                comment=review["comment"],
+                comment=_text(review, "comment"),
                 at=parse_instant(review["at"]),
             )
             for who, review in d["reviews"].items()
         },
         decided=_ruling(d["decided"]),
         ended=_ruling(d["ended"]),
-        spent=d["spent"],
-        spent_by=d["spent_by"],
-        revision=int(d["revision"]),
+        spent=_text(d, "spent"),
+        spent_by=_text(d, "spent_by"),
+        revision=_number(d, "revision"),
     )
-    if claim_document(claim) != d:
-        raise ValueError("it has parts that contradict each other, or that nobody knows")
-    return claim
 
 
 def review_document(review: Review) -> Document:
@@ -145,39 +142,41 @@ def event_document(event: Event) -> Document:
     }
 
 
+def sealed_document(event: Event) -> Document:
+    """The event as stored, exported and put into receipts: with its digest."""
+    return event_document(event) | {"digest": event.digest}
+
+
 def event_from(document: Mapping[str, Any]) -> Event:
-    """The event that `event_document` described, with its `digest` beside it.
+    """The event that `sealed_document` described.
 
     Raises:
         CorruptRecordError: the document is not of that form.
     """
-    return _read(f"event {document.get('timestamp', '')}".strip(), document, _event)
+    return _read(f"event {document.get('timestamp', '')}".strip(), document, _event, sealed_document)
 
 
 def _event(d: Mapping[str, Any]) -> Event:
-    event = Event(
-        pool=d["pool"],
+    return Event(
+        pool=_text(d, "pool"),
         timestamp=parse_instant(d["timestamp"]),
-        revision=int(d["revision"]),
+        revision=_number(d, "revision"),
         kind=Kind(d["kind"]),
-        claim_id=d["id"],
-        lock_name=d["lock_name"],
-        lock_event_number=int(d["lock_event_number"]),
+        claim_id=_text(d, "id"),
+        lock_name=_text(d, "lock_name"),
+        lock_event_number=_number(d, "lock_event_number"),
         state=State(d["state"]),
-        actor=d["actor"],
-        build=d["build"],
-        reason=d["reason"],
-        verdict=d["verdict"],
+        actor=_text(d, "actor"),
+        build=_text(d, "build"),
+        reason=_text(d, "reason"),
+        verdict=_text(d, "verdict"),
         at=parse_instant(d["at"]),
-        operation=d["operation"],
-        claim=d["claim"],
-        previous=d["previous"],
+        operation=_text(d, "operation"),
+        claim=_text(d, "claim"),
+        previous=_text(d, "previous"),
         previous_timestamp=_instant_or_none(d["previous_timestamp"]),
-        digest=d["digest"],
+        digest=_text(d, "digest"),
     )
-    if event_document(event) | {"digest": event.digest} != d:
-        raise ValueError("it has parts that nobody knows")
-    return event
 
 
 def event_digest(event: Event) -> str:
@@ -207,15 +206,15 @@ def head_from(document: Mapping[str, Any]) -> Head:
     Raises:
         CorruptRecordError: the document is not of that form.
     """
-    return _read(f"the head of pool {document.get('pool', '')}".strip(), document, _head)
+    return _read(f"the head of pool {document.get('pool', '')}".strip(), document, _head, head_document)
 
 
 def _head(d: Mapping[str, Any]) -> Head:
     return Head(
-        pool=d["pool"],
-        revision=int(d["revision"]),
+        pool=_text(d, "pool"),
+        revision=_number(d, "revision"),
         timestamp=_instant_or_none(d["timestamp"]),
-        digest=d["digest"],
+        digest=_text(d, "digest"),
         newest=_newest(d["newest"]),
     )
 
@@ -239,18 +238,18 @@ def lock_from(document: Mapping[str, Any]) -> Lock:
     Raises:
         CorruptRecordError: the document is not of that form.
     """
-    return _read(f"lock {document.get('lockname', '')}".strip(), document, _lock)
+    return _read(f"lock {document.get('lockname', '')}".strip(), document, _lock, lock_document)
 
 
 def _lock(d: Mapping[str, Any]) -> Lock:
     return Lock(
-        pool=d["pool"],
-        name=d["lockname"],
-        holder=d["holder"],
-        fence=int(d["fence"]),
-        events=int(d["events"]),
+        pool=_text(d, "pool"),
+        name=_text(d, "lockname"),
+        holder=_text(d, "holder"),
+        fence=_number(d, "fence"),
+        events=_number(d, "events"),
         newest=_newest(d["newest"]),
-        revision=int(d["revision"]),
+        revision=_number(d, "revision"),
     )
 
 
@@ -272,27 +271,53 @@ def build_from(document: Mapping[str, Any]) -> BuildRecord:
     Raises:
         CorruptRecordError: the document is not of that form.
     """
-    return _read("a build's record", document, _build)
+    return _read("a build's record", document, _build, build_document)
 
 
 def _build(d: Mapping[str, Any]) -> BuildRecord:
     return BuildRecord(
-        key=d["key"],
-        pool=d["pool"],
-        lock_name=d["lockname"],
-        made=d["made"],
-        passed=d["passed"],
-        revision=int(d["revision"]),
+        key=_text(d, "key"),
+        pool=_text(d, "pool"),
+        lock_name=_text(d, "lockname"),
+        made=_text(d, "made"),
+        passed=_text(d, "passed"),
+        revision=_number(d, "revision"),
     )
 
 
-def _read(what: str, document: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
+def _read(what: str, document: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], render: Callable[[T], Document]) -> T:
+    """What the document describes, if it says so in just the form that `render` writes, and nothing else."""
     try:
-        return read(document)
+        found = read(document)
+        same = render(found) == document
     except KeyError as missing:
         raise CorruptRecordError(what, f"it lacks {missing}") from missing
-    except (AttributeError, TypeError, ValueError) as problem:
+    except (AttributeError, TypeError, ValueError, OverflowError) as problem:
         raise CorruptRecordError(what, str(problem)) from problem
+    if not same:
+        raise CorruptRecordError(what, "it has parts that contradict each other, or that nobody knows")
+    return found
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document[name]
+    if not isinstance(value, str):
+        raise TypeError(f"its {name} is no text")
+    return value
+
+
+def _number(document: Mapping[str, Any], name: str) -> int:
+    value = document[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"its {name} is no whole number")
+    return value
+
+
+def _flag(document: Mapping[str, Any], name: str) -> bool:
+    value = document[name]
+    if not isinstance(value, bool):
+        raise TypeError(f"its {name} is neither true nor false")
+    return value
 
 
 def _optional(at: datetime | None) -> str:
@@ -320,8 +345,8 @@ def _ruling(document: Mapping[str, Any] | None) -> Ruling | None:
         return None
     return Ruling(
         state=State(document["state"]),
-        actor=document["actor"],
-        reason=document["reason"],
+        actor=_text(document, "actor"),
+        reason=_text(document, "reason"),
         at=parse_instant(document["at"]),
         timestamp=parse_instant(document["timestamp"]),
     )
@@ -336,6 +361,8 @@ def _newest_document(newest: Mapping[State, Place]) -> Document:
 
 def _newest(document: Mapping[str, Any]) -> dict[State, Place]:
     return {
-        State(state): Place(timestamp=parse_instant(place["timestamp"]), claim_id=place["id"], lock_name=place["lockname"])
+        State(state): Place(
+            timestamp=parse_instant(place["timestamp"]), claim_id=_text(place, "id"), lock_name=_text(place, "lockname")
+        )
         for state, place in document.items()
     }

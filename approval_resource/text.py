@@ -23,6 +23,11 @@ def without_mail(text: str) -> str:
     return MAIL.sub(r"\1@…", text)
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 claim`, `2 claims`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def duration(span: timedelta) -> str:
     """A span in its two largest units, such as `1 h 30 min`; never less than a second."""
     seconds = max(1, round(span.total_seconds()))

@@ -41,6 +41,7 @@ class Engine:
             "AWS_ENDPOINT_URL_DYNAMODB": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         } | ({"APPROVAL_TABLE": table} if table else {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from approval_resource.canonical import instant
 from approval_resource.model import Attachment, Claim, Event
-from approval_resource.records import BUILD_FIELDS, event_document, review_document
+from approval_resource.records import BUILD_FIELDS, review_document, sealed_document
 from approval_resource.steps.protocol import Source
 from approval_resource.store.connect import DEFAULT_TABLE
 from approval_resource.text import clean, without_mail
@@ -63,7 +63,7 @@ def receipt(claim: Claim, event: Event) -> dict[str, Any]:
         "reason": decision.reason if decision else "",
         "policy": DEFAULT_POLICY,
         "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
-        "event": event_document(event) | {"digest": event.digest},
+        "event": sealed_document(event),
     }
 
 

@@ -66,6 +66,9 @@ class LockStore(Protocol):
     def lock(self, pool: str, lock_name: str) -> Lock | None:
         """The lock, or None when nobody ever claimed it."""
 
+    def lock_names(self, pool: str) -> list[str]:
+        """The names of all locks of the pool, by their keys, sorted."""
+
     def head(self, pool: str) -> Head | None:
         """The newest end of the pool's log, or None when it has none."""
 

@@ -99,9 +99,12 @@ def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
 
 
 def caller_arn(connection: Connection) -> str:
-    """The ARN by which STS knows the caller, or an empty string where STS can't be asked.
+    """The ARN by which STS knows the caller, or an empty string where there is no STS to ask.
 
     A DynamoDB on this machine has no part in AWS: STS is asked then only when it was given an endpoint of its own.
+
+    Raises:
+        StoreUnavailableError: STS should know, and could not be asked.
     """
     endpoint = connection.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB", "")
     local = (urlsplit(endpoint).hostname or "").startswith(LOOPBACK)
@@ -110,5 +113,5 @@ def caller_arn(connection: Connection) -> str:
     config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
     try:
         return str(session_of(connection).client("sts", config=config).get_caller_identity()["Arn"])
-    except (BotoCoreError, ClientError):
-        return ""
+    except (BotoCoreError, ClientError, ValueError) as error:
+        raise StoreUnavailableError(f"AWS could not be asked who you are ({type(error).__name__})") from error

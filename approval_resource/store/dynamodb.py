@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from approval_resource.canonical import instant
 from approval_resource.clock import Clock, HostClock, StoreClock
-from approval_resource.errors import StoreUnavailableError
+from approval_resource.errors import CorruptRecordError, StoreUnavailableError
 from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
 from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from
 from approval_resource.store import Committed, Record, items, table
@@ -227,6 +227,15 @@ class DynamoStore:
     def lock(self, pool: str, lock_name: str) -> Lock | None:
         return _maybe(lock_from, self._get([items.lock_key(pool, lock_name)])[0])
 
+    def lock_names(self, pool: str) -> list[str]:
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
+            "ExpressionAttributeValues": {":pk": items.head_key(pool)["pk"], ":prefix": {"S": items.LOCK_PREFIX}},
+        }
+        return sorted(items.lock_name_of(item) for item in self._pages("query", query))
+
     def head(self, pool: str) -> Head | None:
         return _maybe(head_from, self._get([items.head_key(pool)])[0])
 
@@ -238,7 +247,11 @@ class DynamoStore:
 
     def part(self, claim_id: str, name: str) -> bytes | None:
         found = self._get([items.part_key(claim_id, name)])[0]
-        return None if found is None else bytes(found["content"])
+        if found is None:
+            return None
+        if not isinstance(found.get("content"), bytes):
+            raise CorruptRecordError(f"{name} of claim {claim_id}", "it has no content")
+        return bytes(found["content"])
 
     def events(
         self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError
 from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
-from approval_resource.records import build_document, claim_document, event_document, head_document, lock_document
+from approval_resource.records import build_document, claim_document, head_document, lock_document, sealed_document
 
 Item = dict[str, Any]
 
@@ -26,6 +26,7 @@ MAX_PARTITION_KEY = 2048
 HEAD_SORT_KEY = "head"
 CLAIM_SORT_KEY = "claim"
 EVENT_PREFIX = "event#"
+LOCK_PREFIX = "lock#"
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -57,7 +58,12 @@ def head_key(pool: str) -> Item:
 
 
 def lock_key(pool: str, lock_name: str) -> Item:
-    return key(f"pool#{name(pool)}", f"lock#{name(lock_name)}")
+    return key(f"pool#{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
+
+
+def lock_name_of(item: Mapping[str, Any]) -> str:
+    """The name of the lock that an item is, by its key."""
+    return unquote(str(item["sk"]["S"]).removeprefix(LOCK_PREFIX))
 
 
 def event_key(pool: str, timestamp: datetime) -> Item:
@@ -101,7 +107,7 @@ def claim_item(claim: Claim) -> Item:
 
 
 def event_item(event: Event) -> Item:
-    item = event_key(event.pool, event.timestamp) | values(event_document(event) | {"digest": event.digest})
+    item = event_key(event.pool, event.timestamp) | values(sealed_document(event))
     return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}}
 
 

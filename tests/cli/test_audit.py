@@ -213,6 +213,20 @@ def make_an_event_unreadable(kept: Kept) -> str:
     return what
 
 
+def take_an_event_s_revision_away(kept: Kept) -> str:
+    what = f"at {instant(kept.events[1].timestamp)} was altered"
+    item = kept.item(kept.event_key(1))
+    del item["revision"]
+    kept.put(item)
+    return what
+
+
+def make_an_event_s_names_no_text(kept: Kept) -> str:
+    what = f"event 5 at {instant(kept.events[4].timestamp)} was altered"
+    kept.alter(kept.event_key(4), id={"L": []}, lock_name={"M": {}})
+    return what
+
+
 def alter_one_byte_of_a_claim(kept: Kept) -> str:
     kept.alter(items.claim_key(A), description={"S": "release 1.5"})
     return f"claim {A} was altered"
@@ -243,14 +257,37 @@ def alter_one_byte_of_a_payload(kept: Kept) -> str:
     return f"the payload of claim {B} was altered"
 
 
+def make_a_payload_no_bytes(kept: Kept) -> str:
+    kept.alter(items.part_key(B, "payload"), content={"S": "x"})
+    return f"the payload of claim {B} was altered"
+
+
+def empty_an_attachment(kept: Kept) -> str:
+    item = kept.item(items.part_key(B, attachment_part("plan")))
+    del item["content"]
+    kept.put(item)
+    return f"the attached#plan of claim {B} was altered"
+
+
 def rewind_the_lock_s_holder(kept: Kept) -> str:
     kept.alter(items.lock_key(POOL, "deploy"), holder={"S": A})
     return f"lock deploy was altered: it is held by {A}, by the log {B}"
 
 
+def rewind_the_lock_s_holder_as_if_more_had_come(kept: Kept) -> str:
+    kept.alter(items.lock_key(POOL, "deploy"), holder={"S": A}, events={"N": "99"})
+    return "lock deploy was altered"
+
+
+def lower_the_fence(kept: Kept) -> str:
+    """The next claim would get a fence that was given before."""
+    kept.alter(items.lock_key(POOL, "deploy"), fence={"N": "1"})
+    return "lock deploy was altered"
+
+
 def free_the_lock(kept: Kept) -> str:
     kept.alter(items.lock_key(POOL, "deploy"), holder={"S": ""})
-    return f"lock deploy was altered: it is held by none, by the log {B}"
+    return f"lock deploy was altered: it is held by nobody, by the log {B}"
 
 
 def rewind_the_lock(kept: Kept) -> str:
@@ -263,7 +300,7 @@ def rewind_the_lock(kept: Kept) -> str:
 
 def drop_the_lock(kept: Kept) -> str:
     kept.delete(items.lock_key(POOL, "deploy"))
-    return "lock deploy was altered"
+    return "lock deploy is missing"
 
 
 def rewind_the_head(kept: Kept) -> str:
@@ -285,13 +322,19 @@ def rewind_the_head(kept: Kept) -> str:
         alter_one_byte_of_an_event,
         alter_an_event_and_its_digest,
         make_an_event_unreadable,
+        take_an_event_s_revision_away,
+        make_an_event_s_names_no_text,
         alter_one_byte_of_a_claim,
         make_a_claim_unreadable,
         drop_a_claim,
         alter_one_byte_of_an_attachment,
         drop_an_attachment,
         alter_one_byte_of_a_payload,
+        make_a_payload_no_bytes,
+        empty_an_attachment,
         rewind_the_lock_s_holder,
+        rewind_the_lock_s_holder_as_if_more_had_come,
+        lower_the_fence,
         free_the_lock,
         rewind_the_lock,
         drop_the_lock,

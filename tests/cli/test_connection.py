@@ -66,7 +66,7 @@ def test_a_command_of_a_group_takes_them_too(store: DynamoStore, connection: Con
     """`audit verify --table` and `--table … audit verify`."""
     claim_of(store, A)
     for arguments in (("--table", connection.table, "audit", "verify"), ("audit", "verify", "--table", connection.table)):
-        assert "1 events" in run(*arguments, APPROVAL_TABLE=None).stdout
+        assert ": 1 event, 1 claim, nothing wrong" in run(*arguments, APPROVAL_TABLE=None).stdout
 
 
 # ---- what can't be reached ----------------------------------------------------
@@ -81,8 +81,8 @@ def test_a_command_of_a_group_takes_them_too(store: DynamoStore, connection: Con
         (("--profile", "nobody"), {}, 'the AWS profile "nobody" does not exist'),
         ((), {"AWS_PROFILE": "nobody"}, 'the AWS profile "nobody" does not exist'),
         (("--profile", "no\x1b[31mbody"), {}, "does not exist"),
-        (("--endpoint-url", "nonsense"), {}, "endpoint_url or region is wrong"),
-        (("--endpoint-url", "http://["), {}, "endpoint_url or region is wrong"),
+        (("--endpoint-url", "nonsense"), {}, "endpoint_url"),
+        (("--endpoint-url", "http://["), {}, "endpoint_url"),
         (("--region", "no region"), {}, "region"),
         (("--table", "no table"), {}, "DynamoDB found the request invalid"),
     ],
@@ -99,16 +99,19 @@ def test_an_address_where_nobody_answers_is_one_line(process: Process) -> None:
     """It is given a few seconds, then named."""
     url = f"http://127.0.0.1:{free_port()}"
     ran = process("list", AWS_ENDPOINT_URL_DYNAMODB=url)
-    assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == f"ERROR: can't reach DynamoDB at {url}; check endpoint_url, region and network (gave up after 3 s)\n"
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    for words in ("ERROR: can't reach ", url, "check endpoint_url, region and network"):
+        assert words in ran.stderr
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:{port}"])
 def test_an_sts_that_can_t_be_asked_does_not_keep_a_reviewer(store: DynamoStore, run: Run, url: str) -> None:
-    """Where STS gives no answer the name is a typed one, however wrong its address is."""
+    """Where STS gives no answer the name is a typed one, however wrong its address is, and that is said."""
     claim_of(store, A)
     ran = run("approve", A, AWS_ENDPOINT_URL_STS=url.format(port=free_port()))
-    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.exit_code == 0
+    assert ran.stderr.startswith("AWS could not be asked who you are (")
+    assert ran.stderr.count("\n") == 1
     assert store.claims([A])[0].reviews.keys() == {"typed:ana"}
 
 
@@ -118,7 +121,7 @@ def test_secrets_never_show(store: DynamoStore, process: Process) -> None:
     for variables in ({}, NOWHERE):
         ran = process("--debug", "approve", A, AWS_SECRET_ACCESS_KEY=CANARY, AWS_SESSION_TOKEN=CANARY, **variables)
         assert CANARY not in ran.stdout + ran.stderr
-        assert "transact_write_items: " in ran.stderr or "can't reach DynamoDB" in ran.stderr
+        assert "transact_write_items: " in ran.stderr or "can't reach " in ran.stderr
 
 
 # ---- init -----------------------------------------------------------------------

@@ -355,6 +355,8 @@ def test_what_verify_cant_compare_is_refused(concourse: Concourse, store: Dynamo
         ({"attach": {"plan": "../../etc/passwd"}}, "leads out of the build's directory"),
         ({"attach": {"plan": "/etc/passwd"}}, "leads out of the build's directory"),
         ({"attach": {"plan": "link"}}, "leads out of the build's directory"),
+        ({"attach": {"plan": "loop"}}, "params.attach.plan: "),
+        ({"attach": {"plan": "x" * 300}}, "params.attach.plan: "),
         ({"attach": {"../plan": "file"}}, "must be a plain file name"),
         ({"attach": {"plan": "large"}}, "use attach_digest"),
         ({"payload_file": "file"}, "is not a JSON document"),
@@ -368,6 +370,7 @@ def test_what_cant_be_attached_is_refused(concourse: Concourse, store: DynamoSto
     concourse.write("large", b"x" * 400_000)
     concourse.write("list.json", "[]")
     (concourse.workspace() / "link").symlink_to("/etc/hostname")
+    (concourse.workspace() / "loop").symlink_to("loop")
     assert told in concourse.claim(**params).refused()
     assert store.head(POOL) is None
 
@@ -392,7 +395,7 @@ def test_files_depend_on_version_and_params_alone(concourse: Concourse, store: D
 
 
 def test_gated_files_are_the_same_for_every_build(concourse: Concourse, store: DynamoStore) -> None:
-    """Two builds that pass one gate, with an await and a comment of the first between them, get the same files."""
+    """Two builds that pass one gate, with another's await between them, get the same files."""
     claim = take(store, 1)
     version = newest(concourse)
     approve(store, claim)
@@ -451,7 +454,17 @@ def test_release_of_a_directory_that_names_no_claim_is_refused(concourse: Concou
     assert "has no id file" in concourse.put("release", from_="source", lock_name=LOCK).refused()
     concourse.write("source/id", "11111111-1111-4111-8111-111111111111")
     assert "has no claim 11111111" in concourse.put("release", from_="source", lock_name=LOCK).refused()
+    assert "params.from" in concourse.put("release", from_="../source", lock_name=LOCK).refused()
     assert held_by(store) == holder
+
+
+def test_release_of_a_directory_that_cant_be_is_no_crash(concourse: Concourse, store: DynamoStore) -> None:
+    """A name that no file system takes is a directory that is missing, or refused in one line."""
+    claim = take(store, 1, need_approval=False)
+    released = concourse.put("release", from_="x" * 300, lock_name=LOCK)
+    assert "Traceback" not in released.stderr
+    assert "xxx" in released.stderr
+    assert held_by(store) == ("" if released.code == 0 else claim.id)
 
 
 def test_what_has_ended_is_released_without_harm(concourse: Concourse, store: DynamoStore) -> None:
@@ -544,12 +557,12 @@ def test_after_its_release_a_build_may_claim_anew(concourse: Concourse, store: D
 
 def test_the_same_build_number_elsewhere_is_another_asker(concourse: Concourse, store: DynamoStore) -> None:
     """What makes an asker is the whole of installation, team, pipeline, instance, job and build."""
-    first = concourse.claim(build=1).version
+    first = take(store, 1)
     for other in ({"url": "https://ci.other"}, {"instance_vars": '{"branch":"b"}'}, {"job": "test"}):
         second = concourse.start_put("claim", build=a_build(1, **other), lock_name=LOCK, need_approval=True)
         second.says("already claimed")
         second.kill()
-    assert held_by(store) == first["id"]
+    assert held_by(store) == first.id
 
 
 # ---- check ------------------------------------------------------------------------

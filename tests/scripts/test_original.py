@@ -246,13 +246,13 @@ def test_every_write_is_conditional(concourse: Concourse, wire: Wire) -> None:
 
 def test_a_late_step_never_frees_the_next_holders_lock(concourse: Concourse, store: DynamoStore) -> None:
     """A release that comes after its own claim has ended leaves the next claim alone, by name and by directory."""
-    first = concourse.put("claim", build=1, lock_name=LOCK).version
-    concourse.get(first, build=1, into="lock")
-    assert concourse.cli("release", first["id"], "--reason", "stuck").code == 0
+    first = take(store, 1, need_approval=False)
+    concourse.write("lock/id", first.id, build=1)
+    claims.end(store, first, State.RELEASED, actor="typed:operator", reason="stuck")
     second = concourse.put("claim", build=2, lock_name=LOCK).version
     for params in ({"lock_name": LOCK}, {"from_": "lock"}):
         late = concourse.put("release", build=1, **params)
-        assert late.version["id"] == first["id"]
+        assert late.version["id"] == first.id
         assert late.version["state"] == "released"
         assert "Nothing to release" in late.stderr
     assert held_by(store) == second["id"]
@@ -269,8 +269,8 @@ def test_another_pipelines_step_frees_nothing(concourse: Concourse, store: Dynam
 
 def test_an_approval_lands_on_the_claim_it_was_meant_for(concourse: Concourse, store: DynamoStore) -> None:
     """An approval of a claim that has ended is refused, and never reaches the next claim on that lock."""
-    seen = concourse.claim(build=1).version
-    concourse.put("release", build=1, lock_name=LOCK)
+    seen = {"id": take(store, 1).id}
+    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     unseen = concourse.claim(build=2).version
     assert unseen["id"] != seen["id"]
     late = concourse.cli("approve", "--id", seen["id"])
@@ -339,12 +339,11 @@ def test_a_gate_stays_shut_for_a_claim_that_asked_for_no_approval(concourse: Con
 
 def test_approval_is_asked_for_claim_by_claim(concourse: Concourse, store: DynamoStore) -> None:
     """A lock that once needed approval needs none in a later claim that doesn't ask for it, and the other way round."""
-    first = concourse.claim(build=1).version
-    concourse.approve(first)
-    concourse.put("release", build=1, lock_name=LOCK)
+    reviews.review(store, take(store, 1).id, reviewer="typed:bob", verdict=Verdict.APPROVE)
+    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     second = concourse.put("claim", build=2, lock_name=LOCK).version
     assert (kept(store, second).state, kept(store, second).need_approval) == (State.HELD, False)
-    concourse.put("release", build=2, lock_name=LOCK)
+    claims.release(store, POOL, LOCK, a_build(2), a_build(2).key())
     third = concourse.claim(build=3).version
     assert (kept(store, third).state, kept(store, third).approved) == (State.PENDING, None)
 
@@ -361,8 +360,9 @@ def test_need_approval_set_to_false_is_false(concourse: Concourse, store: Dynamo
 
 def test_a_get_on_a_released_lock_ends(concourse: Concourse, store: DynamoStore) -> None:
     """A gate on a claim that is no longer there fails and says what became of it, instead of waiting for ever."""
-    version = concourse.claim().version
-    concourse.approve(version)
+    claim = take(store, 1)
+    (version,) = concourse.versions()
+    reviews.review(store, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
     released = concourse.put("release", lock_name=LOCK).version
     for gone in (version, released):
         shut = concourse.get(gone, need_approval=True)
@@ -373,9 +373,9 @@ def test_a_get_on_a_released_lock_ends(concourse: Concourse, store: DynamoStore)
 
 def test_who_decided_and_why_is_kept(concourse: Concourse, store: DynamoStore) -> None:
     """A decision's author, reason and time stay with the claim and in the log, when the lock is used again too."""
-    rejected = concourse.claim(build=1).version
+    rejected = {"id": take(store, 1).id}
     concourse.reject(rejected, "--comment", "tests are red")
-    approved = concourse.claim(build=2).version
+    approved = {"id": take(store, 2).id}
     concourse.approve(approved, "--comment", "tests are green")
     assert concourse.put("release", build=2, lock_name=LOCK).code == 0
 

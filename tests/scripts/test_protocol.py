@@ -37,10 +37,36 @@ SCRIPTS = ["check", "in", "out"]
 UNREACHABLE_SECONDS = 10.0
 
 
+@contextmanager
+def standing_in(stdin: bytes, arguments: list[str]) -> Iterator[tuple[io.StringIO, io.StringIO]]:
+    """This process as a script's, for a moment."""
+    out, err = io.StringIO(), io.StringIO()
+    logger = logging.getLogger("approval_resource")
+    environment = {"BUILD_ID": "1", "BUILD_TEAM_NAME": "main", "ATC_EXTERNAL_URL": "https://ci.example"}
+    with (
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        mock.patch.object(sys, "stdout", out),
+        mock.patch.object(sys, "stderr", err),
+        mock.patch.object(sys, "argv", ["script", *arguments]),
+        mock.patch.dict(os.environ, environment),
+        mock.patch.object(logger, "handlers", []),
+        mock.patch.object(logger, "level", logger.level),
+    ):
+        yield out, err
+
+
 def run(concourse: Concourse, script: str, request: Mapping[str, object] | bytes) -> Result:
     """Run a script with that on stdin, and the directory where it takes one."""
     arguments = [] if script == "check" else [str(concourse.workspace())]
     return concourse.start(script, request, arguments).ends()
+
+
+def run_here(script: str, request: Mapping[str, object] | bytes, directory: Path) -> Result:
+    """The same in this process, for what is refused before anything else can happen; it takes a tenth of the time."""
+    stdin = request if isinstance(request, bytes) else json.dumps(request).encode()
+    with standing_in(stdin, [] if script == "check" else [str(directory)]) as (out, err):
+        code = steps.main(script)
+    return Result(code, out.getvalue(), err.getvalue(), directory, 0)
 
 
 def request_of(script: str, source: Mapping[str, object], version: Mapping[str, str]) -> dict[str, Any]:
@@ -142,9 +168,9 @@ def test_stdout_is_one_document_of_strings(concourse: Concourse) -> None:
         ),
     ],
 )
-def test_every_problem_is_one_line(concourse: Concourse, script: str, request_: dict[str, object], told: list[str]) -> None:
+def test_every_problem_is_one_line(tmp_path: Path, script: str, request_: dict[str, object], told: list[str]) -> None:
     """All that is wrong is told at once, each in one line that says what to change."""
-    result = run(concourse, script, request_)
+    result = run_here(script, request_, tmp_path)
     result.refused()
     assert len(result.lines) == len(told)
     for expected in told:
@@ -179,12 +205,22 @@ def test_a_script_without_its_directory_says_so(concourse: Concourse, script: st
     ],
     ids=["nothing", "half", "list", "null", "two", "not UTF-8", "NaN", "deep"],
 )
-def test_garbage_on_stdin_is_one_line(concourse: Concourse, stdin: bytes) -> None:
+def test_garbage_on_stdin_is_one_line(tmp_path: Path, stdin: bytes) -> None:
     """What is no JSON object is named as that, without repeating it."""
-    result = run(concourse, "check", stdin)
+    result = run_here("check", stdin, tmp_path)
     result.refused()
     assert len(result.lines) == 1
     assert result.stderr.startswith("stdin: ")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_refuses_what_it_cant_read(concourse: Concourse, script: str) -> None:
+    """A script that is given nonsense, or nothing, ends with exit 1 and tells every problem."""
+    assert run(concourse, script, b"").refused().startswith("stdin: not a JSON document")
+    told = run(concourse, script, {"source": {"pol": "x"}, "params": {"lock_nam": LOCK}}).refused()
+    assert 'source.pol: unknown option; did you mean "pool"?' in told
+    assert "source.pool: required" in told
+    assert script == "check" or "params." in told
 
 
 def test_a_version_that_nobody_gave_is_refused(concourse: Concourse, store: DynamoStore) -> None:
@@ -319,7 +355,8 @@ def test_an_endpoint_that_is_not_there_is_one_line(concourse: Concourse) -> None
     results = [running.ends() for running in started]
     for result in results:
         result.refused()
-        assert f"can't reach DynamoDB at {url}" in result.lines[-1]
+        assert "can't reach" in result.lines[-1]
+        assert url in result.lines[-1]
         assert len([line for line in result.lines if not line.startswith("Claiming")]) == 1
         assert result.seconds < UNREACHABLE_SECONDS
     require_no_canary(concourse, *results)
@@ -338,10 +375,19 @@ def test_an_endpoint_that_is_not_there_is_one_line(concourse: Concourse) -> None
         ({"role_arn": "not an arn", "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials were found"),
     ],
 )
-def test_a_connection_that_cant_work_is_one_line(concourse: Concourse, changes: dict[str, object], told: str) -> None:
+def test_a_connection_that_cant_work_is_one_line(
+    concourse: Concourse, tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
     """What is missing or malformed is told at once, with where to set it."""
-    result = concourse.sourced(**changes).check()
+    result = run_here("check", {"source": concourse.sourced(**changes).source}, tmp_path)
     assert told in result.refused()
+    assert len(result.lines) == 1
+
+
+def test_a_script_without_a_region_says_so(concourse: Concourse) -> None:
+    """The region is the one thing of a connection that nothing but the source can tell a worker's container."""
+    result = concourse.sourced(AWS_DEFAULT_REGION=None).check()
+    assert "no AWS region is set" in result.refused()
     assert len(result.lines) == 1
     assert result.seconds < UNREACHABLE_SECONDS
 
@@ -362,24 +408,6 @@ def test_a_missing_table_that_may_not_be_made_is_one_line(concourse: Concourse, 
 
 
 # ---- anything on stdin --------------------------------------------------------------------
-
-
-@contextmanager
-def standing_in(stdin: bytes, arguments: list[str]) -> Iterator[tuple[io.StringIO, io.StringIO]]:
-    """This process as a script's, for a moment."""
-    out, err = io.StringIO(), io.StringIO()
-    logger = logging.getLogger("approval_resource")
-    environment = {"BUILD_ID": "1", "BUILD_TEAM_NAME": "main", "ATC_EXTERNAL_URL": "https://ci.example"}
-    with (
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
-        mock.patch.object(sys, "stdout", out),
-        mock.patch.object(sys, "stderr", err),
-        mock.patch.object(sys, "argv", ["script", *arguments]),
-        mock.patch.dict(os.environ, environment),
-        mock.patch.object(logger, "handlers", []),
-        mock.patch.object(logger, "level", logger.level),
-    ):
-        yield out, err
 
 
 LEAVES = (
@@ -486,7 +514,7 @@ def test_anything_on_stdin_gives_an_answer_or_lines(
     answered = 0
 
     @settings(
-        max_examples=100,
+        max_examples=50,
         deadline=None,
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
