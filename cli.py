@@ -79,7 +79,11 @@ class Commands(click.Group):
         except ApprovalError as error:
             for line in str(error).splitlines():
                 say_error(line)
-            ctx.exit(1)
+        except UnicodeEncodeError:
+            say_error("an argument holds bytes that are no text in UTF-8")
+        except OSError as error:
+            say_error(f"can't read or write {error.filename or 'the output'}: {error.strerror or error}")
+        ctx.exit(1)
 
 
 def say_error(line: str) -> None:

@@ -202,9 +202,11 @@ def release(
 ) -> Ended:
     """End exactly the claim `claim_id`; without one, the claim this build made or passed, else the holder.
 
-    The holder is ended only when this build has no claim of its own to speak of, it is of the same team
-    and pipeline, and nobody is still asked to decide on it: that is as much as the original's pipelines
-    need. A pending claim is withdrawn. What has ended already stays as it is.
+    The holder is ended only when this build has no claim of its own to speak of, its job never claimed the
+    lock itself, the holder is of the same team and pipeline, and nobody is still asked to decide on it:
+    that is as much as the original's pipelines need, where one job claims and another releases. A claim by
+    whose approval another build of this job goes is left alone even when it is named. A pending claim is
+    withdrawn. What has ended already stays as it is.
 
     Raises:
         LockNotFoundError: nobody ever claimed that lock, or it has no claim of that id.
@@ -234,14 +236,25 @@ def _to_release(snapshot: Snapshot, build: Build, claim_id: str) -> Claim | None
             raise LockNotFoundError(
                 f"The lock {lock.name} in pool {lock.pool} has no claim {claim_id}; check from and source.pool"
             )
-        return claim
+        return None if _in_use(claim, build, snapshot) else claim
     own = [claim for claim in (_made(snapshot), _passed(snapshot)) if claim is not None]
     if own:
-        return next((claim for claim in own if claim.claimed), own[0])
+        free = (claim for claim in own if claim.claimed and not _in_use(claim, build, snapshot))
+        return next(free, next((claim for claim in own if not claim.claimed), None))
     holder = snapshot.holder
-    if holder is not None and holder.build.same_pipeline(build) and holder.state is not State.PENDING:
-        return holder
-    return None
+    if holder is None or holder.state is State.PENDING or not holder.build.same_pipeline(build):
+        return None
+    # A job that claims this lock releases what it claimed. One of its builds that never got so far, because
+    # it failed or was aborted before, has nothing to release.
+    return None if build.job_key in lock.jobs else holder
+
+
+def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:
+    """Whether another build of the same job goes by the claim's approval, and this one neither made nor used it."""
+    if not claim.claimed or not claim.spent_job or claim.spent_job != build.job_key:
+        return False
+    made = snapshot.build is not None and snapshot.build.made == claim.id
+    return claim.spent != build.key() and not made
 
 
 def _require_known(lock: Lock) -> None:
@@ -301,23 +314,22 @@ def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str
 
 
 def abandon(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Claim | None:
-    """Make sure that an aborted build's attempt holds nothing and never will; returns its claim, if there is one.
+    """Make sure that an aborted build's attempt holds nothing and never will; returns the claim this ended, if any.
 
-    One that landed is withdrawn. For one that may still be in flight a withdrawn claim of that id is
+    One that landed is withdrawn, and so is one that an earlier run of the same build made. For one that may still be in flight a withdrawn claim of that id is
     written, so that it can't land any more.
     """
     claim_id = attempt.claim_id
 
     def decide(snapshot: Snapshot) -> Changes:
-        claim = snapshot.claims.get(claim_id)
-        if claim is None and not attempt.in_flight:
-            return Changes()
-        if claim is not None:
-            if not claim.claimed:
-                return Changes()
+        own = [snapshot.claims.get(claim_id), _made(snapshot)]
+        left = next((claim for claim in own if claim and claim.claimed and claim.request == request.digest), None)
+        if left is not None:
             return Changes(
-                changes=(ending(claim, snapshot, State.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),)
+                changes=(ending(left, snapshot, State.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),)
             )
+        if own[0] is not None or not attempt.in_flight:
+            return Changes()
         never = Claim(
             id=claim_id,
             pool=request.pool,
@@ -333,8 +345,9 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
         ).ruled(State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
         return Changes(changes=(Change(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),))
 
-    read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id)
-    return store.commit(read, decide, new_id()).after.claims.get(claim_id)
+    read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
+    done = store.commit(read, decide, new_id())
+    return done.after.claims[done.events[-1].claim_id] if done.events else None
 
 
 ABORTED = "the build was aborted"

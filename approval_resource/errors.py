@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from approval_resource.text import clean
+
 if TYPE_CHECKING:
     from approval_resource.model import Claim
 
@@ -27,7 +29,7 @@ class LockHeldError(ApprovalError):
     def __init__(self, current: Claim) -> None:
         self.current = current
         super().__init__(
-            f'lock "{current.lock_name}" in pool "{current.pool}" is held by {current.build}; '
+            f'lock "{current.lock_name}" in pool "{current.pool}" is held by {clean(str(current.build))}; '
             f"wait for it, or see cli.py show {current.id}"
         )
 
@@ -115,7 +117,7 @@ class ApprovalSpentError(ApprovalError):
     def __init__(self, current: Claim) -> None:
         self.current = current
         super().__init__(
-            f"the approval of claim {current.id} was already used by {current.spent_by}; "
+            f"the approval of claim {current.id} was already used by {clean(current.spent_by)}; "
             "ask for a new one, or await it with reuse: true"
         )
 
@@ -157,5 +159,5 @@ def told(claim: Claim) -> str:
     ruling = claim.ended or claim.decided
     if ruling is None:
         return claim.state.value
-    why = f": {ruling.reason}" if ruling.reason else ""
-    return f"{ruling.state.value} by {ruling.actor} at {ruling.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    why = f": {clean(ruling.reason)}" if ruling.reason else ""
+    return f"{ruling.state.value} by {clean(ruling.actor)} at {ruling.at:%Y-%m-%d %H:%M:%S} UTC{why}"

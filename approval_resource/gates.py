@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims import expired
 from approval_resource.errors import (
-    AlreadyReviewedError,
     ApprovalSpentError,
     CorruptRecordError,
     LockNotFoundError,
@@ -24,6 +23,8 @@ from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 from approval_resource.waiting import Lookout
 
+FRESH = timedelta(minutes=1)
+FRESH_LOOKS = 5
 REMIND = timedelta(minutes=5)
 """How often a waiting gate says how much time is left."""
 
@@ -158,7 +159,7 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:
             return Changes()
-        after = replace(current, spent=key, spent_by=str(build)) if spends else current
+        after = replace(current, spent=key, spent_by=str(build), spent_job=build.job_key) if spends else current
         passage = Change(claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link)
         return Changes(changes=(passage,), build=replace(snapshot.build, passed=current.id))
 
@@ -166,26 +167,33 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
     return store.commit(read, decide, new_id()).after.claims[claim.id]
 
 
-def deciding_event(store: LockStore, claim: Claim) -> Event:
+def deciding_event(store: LockStore, claim: Claim, lookout: Lookout) -> Event:
     """The event that decided the claim, checked against it.
 
     Raises:
         LockNotFoundError: the log no longer has it.
         CorruptRecordError: the claim says something else than its event: one of them was altered.
+        StaleLockError: nothing was decided.
     """
     if claim.decided is None:
-        raise AlreadyReviewedError(claim)
-    return state_event(store, claim, claim.decided.state, claim.decided.timestamp)
+        raise StaleLockError(claim, "passed")
+    return state_event(store, claim, claim.decided.state, claim.decided.timestamp, lookout)
 
 
-def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime) -> Event:
+def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, lookout: Lookout) -> Event:
     """The event at `timestamp` by which that claim came into that state.
 
     Raises:
         LockNotFoundError: the log has nothing there.
         CorruptRecordError: what it has there is not that.
     """
-    event = store.event(claim.pool, timestamp)
+    event = lookout.look(store.event, claim.pool, timestamp)
+    for _ in range(FRESH_LOOKS):
+        if event is not None or store.now() - timestamp > FRESH:
+            break
+        # A transaction may be seen item by item while it lands: the claim already, its event not yet.
+        lookout.rest()
+        event = lookout.look(store.event, claim.pool, timestamp)
     what = f"claim {claim.id} of lock {claim.lock_name}"
     if event is None:
         raise LockNotFoundError(

@@ -84,9 +84,10 @@ class Build:
         """What is the same for two runs that are the same asker: the digest of build and `claim_key`.
 
         Concourse gives a build's steps no name of their own, so steps that want separate claims on
-        one lock say so with `claim_key`.
+        one lock say so with `claim_key`. Ids begin again where Concourse's database was made anew; the
+        build's number within its job makes it less likely that one then passes for an older one.
         """
-        return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job, self.id, claim_key])
+        return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job, self.id, self.name, claim_key])
 
     def same_pipeline(self, other: Build) -> bool:
         """Whether both run in the same team and pipeline."""
@@ -96,6 +97,11 @@ class Build:
             other.pipeline,
             other.instance_vars,
         )
+
+    @property
+    def job_key(self) -> str:
+        """What is the same for all builds of one job, or an empty string for a build of none."""
+        return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job])[:16] if self.job else ""
 
     @property
     def link(self) -> str:
@@ -168,6 +174,8 @@ class Claim:
     spent: str = ""
     """The key of the build for which the approval opened an `await`, or an empty string."""
     spent_by: str = ""
+    spent_job: str = ""
+    """The key of that build's job."""
     revision: int = 0
 
     @property
@@ -251,6 +259,8 @@ class Lock:
     """The id of the claim that holds it, or an empty string."""
     fence: int = 0
     events: int = 0
+    jobs: tuple[str, ...] = ()
+    """The keys of the jobs that claimed it, the latest last, as many as are kept."""
     newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
     revision: int = 0
 

@@ -59,6 +59,7 @@ def claim_document(claim: Claim) -> Document:
         "ended": _ruling_document(claim.ended),
         "spent": claim.spent,
         "spent_by": claim.spent_by,
+        "spent_job": claim.spent_job,
         "revision": claim.revision,
     }
 
@@ -105,6 +106,7 @@ def _claim(d: Mapping[str, Any]) -> Claim:
         ended=_ruling(d["ended"]),
         spent=_text(d, "spent"),
         spent_by=_text(d, "spent_by"),
+        spent_job=_text(d, "spent_job"),
         revision=_number(d, "revision"),
     )
 
@@ -227,6 +229,7 @@ def lock_document(lock: Lock) -> Document:
         "holder": lock.holder,
         "fence": lock.fence,
         "events": lock.events,
+        "jobs": list(lock.jobs),
         "newest": _newest_document(lock.newest),
         "revision": lock.revision,
     }
@@ -248,6 +251,7 @@ def _lock(d: Mapping[str, Any]) -> Lock:
         holder=_text(d, "holder"),
         fence=_number(d, "fence"),
         events=_number(d, "events"),
+        jobs=tuple(d["jobs"]),
         newest=_newest(d["newest"]),
         revision=_number(d, "revision"),
     )

@@ -10,6 +10,8 @@ from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Ki
 from approval_resource.records import claim_digest, event_digest
 
 TICK = timedelta(microseconds=1)
+MAX_JOBS = 100
+"""Jobs that a lock remembers to have claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,14 @@ class Snapshot:
     def holder(self) -> Claim | None:
         """The claim that holds the lock."""
         return self.claims[self.lock.holder] if self.lock.holder else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether lock and claims tell of one moment. Items are read one by one, so a commit between may tear them."""
+        if self.lock.holder and self.lock.holder not in self.claims:
+            return False
+        own = (claim for claim in self.claims.values() if (claim.pool, claim.lock_name) == (self.lock.pool, self.lock.name))
+        return all(claim.claimed == (claim.id == self.lock.holder) for claim in own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +98,7 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
         if claim.claimed and lock.holder != claim.id:
             if lock.holder or claim.id in snapshot.claims:
                 raise AssertionError(f"claim {claim.id} can't take a lock held by {lock.holder or 'none'}")
-            lock = replace(lock, holder=claim.id, fence=claim.fence)
+            lock = replace(lock, holder=claim.id, fence=claim.fence, jobs=_with_job(lock.jobs, claim.build.job_key))
         elif not claim.claimed and lock.holder == claim.id:
             lock = replace(lock, holder="")
         event = Event(
@@ -140,6 +150,10 @@ def _stamped(change: Change, snapshot: Snapshot, timestamp: datetime, lock: Lock
     if before is None:
         return replace(claim, timestamp=timestamp, fence=lock.fence + 1 if claim.claimed else lock.fence, revision=1)
     return replace(claim, revision=before.revision + 1)
+
+
+def _with_job(jobs: tuple[str, ...], job: str) -> tuple[str, ...]:
+    return (*(other for other in jobs if other != job), job)[-MAX_JOBS:] if job else jobs
 
 
 def _placed(ruling: Ruling | None, before: Ruling | None, timestamp: datetime) -> Ruling | None:

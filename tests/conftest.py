@@ -15,7 +15,7 @@ from demo.engine import REGION, Engine, EngineMissingError, ministack
 
 # Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS.
 for name in [name for name in os.environ if name.startswith(("AWS_", "APPROVAL_", "BUILD_", "ATC_"))]:
-    if name != "AWS_CA_BUNDLE":
+    if name not in ("AWS_CA_BUNDLE", "APPROVAL_SCRIPTS_DIR", "APPROVAL_SCRIPTS_COMMAND"):
         del os.environ[name]
 os.environ |= {
     "AWS_EC2_METADATA_DISABLED": "true",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,25 @@ def inside(directory: Path, relative: str, where: str, problems: list[str]) -> P
     if not relative or "\0" in relative:
         problems.append(f"{where}: must be a path below the build's directory")
         return None
-    path = (directory / relative).resolve()
+    try:
+        path = (directory / relative).resolve()
+    except (OSError, RuntimeError) as loop:
+        problems.append(f"{where}: {quoted(relative)} can't be followed ({type(loop).__name__})")
+        return None
     if not path.is_relative_to(directory.resolve()):
         problems.append(f"{where}: {quoted(relative)} leads out of the build's directory")
         return None
+    return path
+
+
+def regular(path: Path) -> Path:
+    """The path, if reading it ends: a pipe's reader would wait for its writer.
+
+    Raises:
+        OSError: it is no regular file, or isn't there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is no regular file")
     return path
 
 
@@ -43,7 +60,7 @@ def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
         OSError: it can't be read.
     """
     hasher, size, kept = hashlib.sha256(), 0, []
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         while block := file.read(BLOCK):
             hasher.update(block)
             size += len(block)
@@ -128,7 +145,7 @@ def read_payload(directory: Path, payload: Mapping[str, Any] | None, payload_fil
         if path is None:
             return b""
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(regular(path).read_bytes())
         except OSError as error:
             problems.append(f"params.payload_file: can't read {quoted(payload_file)} ({error.strerror})")
             return b""
@@ -153,10 +170,13 @@ def read_payload(directory: Path, payload: Mapping[str, Any] | None, payload_fil
 def claim_id_in(directory: Path, relative: str, problems: list[str]) -> str | None:
     """The claim that an earlier get or put left its id of in `relative`; None when there is no such directory."""
     path = inside(directory, relative, "params.from", problems)
-    if path is None or not path.is_dir():
-        return None
     try:
-        claim_id = (path / "id").read_text(encoding="utf-8").strip()
+        if path is None or not path.is_dir():
+            return None
+    except OSError:
+        return None  # a name that no directory can have
+    try:
+        claim_id = regular(path / "id").read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         claim_id = ""
     if not claim_id or claim_id != clean(claim_id) or len(claim_id) > MAX_FILE_NAME:

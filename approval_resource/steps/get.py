@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from approval_resource import gates
-from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError, LockNotFoundError, told
-from approval_resource.model import Build, Claim, Review, State
+from approval_resource.model import Claim, Review, State
+from approval_resource.receipts import claim_facts, receipt_of
 from approval_resource.steps.files import write_json, write_parts
-from approval_resource.steps.protocol import GetParams, Source, Version, quoted
-from approval_resource.steps.report import claim_facts, how_to_decide, metadata, receipt
-from approval_resource.store import LockStore
+from approval_resource.steps.protocol import GetParams, Version, quoted
+from approval_resource.steps.report import how_to_decide, metadata
+from approval_resource.steps.step import Step
 from approval_resource.text import duration
-from approval_resource.waiting import Lookout
-
-Say = Callable[[str], None]
 
 
-def get(
-    source: Source, params: GetParams, version: Version, directory: Path, build: Build, store: LockStore, clock: Clock, say: Say
-) -> dict[str, Any]:
+def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
     """Write the version's files; with `need_approval`, only once its claim is approved.
 
     The files depend on the version and the params alone, since Concourse may hand them to any later step
@@ -39,20 +33,26 @@ def get(
                 "give the resource source.lock_name, so that it has versions of that lock only"
             ]
         )
+    step.require_own_lock(version.lock_name, "version")
+    store, lookout = step.store, step.lookout
     claim = store.claim(version.id)
-    if claim is None or claim.pool != source.pool:
-        raise LockNotFoundError(f"pool {source.pool} has no claim {quoted(version.id)}; it may have been removed by age")
-    event = gates.state_event(store, claim, version.state, version.timestamp)
+    if claim is None or (claim.pool, claim.lock_name) != (step.source.pool, version.lock_name):
+        raise LockNotFoundError(
+            f"pool {step.source.pool} has no claim {quoted(version.id)} of lock {quoted(version.lock_name)}; "
+            "it may have been removed by age"
+        )
+    event = gates.state_event(store, claim, version.state, version.timestamp, lookout)
     state, decision = version.state, None
     if params.need_approval:
-        claim = pass_gate(source, claim, build, store, clock, say, timeout=params.timeout)
+        claim = pass_gate(step, claim, timeout=params.timeout)
         state = State.APPROVED
-        event = decision = gates.deciding_event(store, claim)
+        event = decision = gates.deciding_event(store, claim, lookout)
     elif claim.decided is not None and claim.decided.timestamp <= version.timestamp:
-        decision = gates.deciding_event(store, claim)
+        decision = gates.deciding_event(store, claim, lookout)
     if version.state.is_open and not claim.claimed:
-        say(f"The claim {claim.id} has ended since: it is {told(claim)}")
+        step.say(f"The claim {claim.id} has ended since: it is {told(claim)}")
     told_to_concourse = metadata(claim, state.value, event)
+    directory = step.directory
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "name").write_text(claim.lock_name, encoding="utf-8")
     (directory / "id").write_text(claim.id, encoding="utf-8")
@@ -61,17 +61,13 @@ def get(
     write_json(directory / "claim.json", claim_facts(claim))
     write_parts(store, claim, directory)
     if decision is not None:
-        write_json(directory / "receipt.json", receipt(claim, decision))
+        write_json(directory / "receipt.json", receipt_of(claim, decision))
     return {"version": version.render(), "metadata": told_to_concourse}
 
 
 def pass_gate(
-    source: Source,
+    step: Step,
     claim: Claim,
-    build: Build,
-    store: LockStore,
-    clock: Clock,
-    say: Say,
     *,
     timeout: timedelta | None = None,
     spend: bool = False,
@@ -86,15 +82,12 @@ def pass_gate(
         ApprovalError: the gate stays shut.
     """
     verify()
-    lookout = Lookout(clock, source.wait_lock, say)
+    store, lookout, say = step.store, step.lookout, step.say
     if timeout is not None and claim.state is State.PENDING:
-        claim = lookout.look(gates.prolong, store, claim, timeout, build)
+        claim = lookout.look(gates.prolong, store, claim, timeout, step.build)
     if claim.state is State.PENDING:
-        say(f"The lock {claim.lock_name} is waiting for an approval. {_left(_time_left(claim, store))}")
-        for line in (
-            f"  claimed by {claim.build}{': ' if claim.description else ''}{claim.description}",
-            *how_to_decide(claim, source),
-        ):
+        left = claim.deadline - store.now() if claim.deadline else None
+        for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *how_to_decide(claim, step.source)):
             say(line)
     claim = gates.wait(
         store,
@@ -102,24 +95,25 @@ def pass_gate(
         lookout=lookout,
         give_up_at=claim.timestamp + timeout if timeout else None,
         reviewed=lambda review: say(_review_line(review)),
-        remind=lambda waiting, left: say(f"The lock {waiting.lock_name} is waiting for an approval. {_left(left)}"),
+        remind=lambda waiting, left: say(_waiting(waiting, left)),
     )
     # Not open before its decision is seen in the log and the passage is written.
-    gates.deciding_event(store, claim)
+    gates.deciding_event(store, claim, lookout)
     verify()
-    claim = lookout.look(gates.pass_through, store, claim, build, spend=spend, reuse=reuse)
+    claim = lookout.look(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
     if claim.decided:
         why = f": {claim.decided.reason}" if claim.decided.reason else ""
         say(f"The lock {claim.lock_name} has been approved by {claim.decided.actor}{why}")
     return claim
 
 
-def _time_left(claim: Claim, store: LockStore) -> timedelta | None:
-    return claim.deadline - store.now() if claim.deadline else None
+def _waiting(claim: Claim, left: timedelta | None) -> str:
+    limit = f"There is {duration(left)} left" if left else "There is no time limit"
+    return f"The lock {claim.lock_name} is waiting for an approval. {limit}"
 
 
-def _left(left: timedelta | None) -> str:
-    return f"There is {duration(left)} left" if left else "There is no time limit"
+def _claimed(claim: Claim) -> str:
+    return f"{claim.build}: {claim.description}" if claim.description else str(claim.build)
 
 
 def _review_line(review: Review) -> str:

@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError
@@ -24,6 +25,7 @@ from approval_resource.steps.protocol import (
     try_part,
     version_timestamp,
 )
+from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.text import clean
 
@@ -57,25 +59,45 @@ class _Handler(logging.Handler):
         self._log.say(record.getMessage())
 
 
-def main(step: str) -> int:
+def run(step: str) -> NoReturn:
+    """Run a script and end the process, at once and with its exit code: what was answered can't be taken back."""
+    os._exit(main(step, leave=os._exit))
+
+
+def main(step: str, leave: Callable[[int], object] = lambda code: None) -> int:
     """Run `check`, `in` or `out` as Concourse does; returns the exit code.
 
-    0: done. 1: the step failed, for a reason given on stderr. 143: it was aborted.
+    0: done. 1: the step failed, for a reason given on stderr. 143: it was aborted. `leave` is called
+    right after the answer was written, while an abort could still undo what was done.
     """
     out, sys.stdout = sys.stdout, sys.stderr
     log = Log(sys.stderr)
     try:
         with aborts(log.say):
-            answer = _run(step, sys.argv[1:], sys.stdin.buffer.read(), os.environ, log)
+            stdin = sys.stdin.buffer.read() if sys.stdin else b""
+            _run(step, sys.argv[1:], stdin, os.environ, log, partial(_answer, out, leave))
     except ApprovalError as error:
         for line in str(error).splitlines():
             log.say(line)
         return FAILED
+    except OSError as error:
+        log.say(f"can't read or write {error.filename or 'what was to be read or written'}: {error.strerror or error}")
+        return FAILED
     except Aborted:
         return ABORTED
-    out.write(json.dumps(answer) + "\n")
-    out.flush()
     return 0
+
+
+def _answer(out: TextIO | None, leave: Callable[[int], object], document: object) -> None:
+    try:
+        if out is None:
+            raise Aborted
+        out.write(json.dumps(document) + "\n")
+        out.flush()
+    except OSError as deaf:
+        # Nobody hears the answer, so what it tells of must not stay.
+        raise Aborted from deaf
+    leave(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +118,16 @@ class Call:
             return Path()
         return Path(self.arguments[0])
 
+    def step(self, source: Source, store: DynamoStore, directory: Path) -> Step:
+        """The step that this run is."""
+        return Step(source, directory, build_of(self.environ), store, HostClock(), self.say)
 
-Ready = Callable[[Source, DynamoStore], object]
+
+Answer = Callable[[object], None]
+Ready = Callable[[Source, DynamoStore, Answer], None]
 
 
-def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, str], log: Log) -> object:
+def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, str], log: Log, answer: Answer) -> None:
     request = read_request(stdin)
     source, problems = try_part(Source, request.get("source", {}))
     log.secrets = source.secrets() if source else []
@@ -110,7 +137,7 @@ def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, st
     logger = logging.getLogger("approval_resource")
     logger.addHandler(_Handler(log))
     logger.setLevel(logging.DEBUG if source.debug else logging.WARNING)
-    return ready(source, DynamoStore.connect(source.connection))
+    ready(source, DynamoStore.connect(source.connection), answer)
 
 
 def _check(call: Call) -> Ready | None:
@@ -122,7 +149,7 @@ def _check(call: Call) -> Ready | None:
             version_timestamp(version)
         except ConfigError as wrong:
             call.problems.extend(wrong.problems)
-    return lambda source, store: check(source, version, store)
+    return lambda source, store, answer: answer(check(source, version, store))
 
 
 def _get(call: Call) -> Ready | None:
@@ -138,7 +165,7 @@ def _get(call: Call) -> Ready | None:
         return None
     if params is None:
         return None
-    return lambda source, store: get(source, params, version, directory, build_of(call.environ), store, HostClock(), call.say)
+    return lambda source, store, answer: answer(get(call.step(source, store, directory), params, version))
 
 
 def _put(call: Call) -> Ready | None:
@@ -151,4 +178,4 @@ def _put(call: Call) -> Ready | None:
         return None
     if call.source is not None:
         call.problems.extend(check_put(call.source, params))
-    return lambda source, store: put(source, params, directory, build_of(call.environ), store, HostClock(), call.say)
+    return lambda source, store, answer: put(call.step(source, store, directory), params, answer)

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from approval_resource.canonical import instant, parse_instant
+from approval_resource.canonical import digest, instant, parse_instant
 from approval_resource.errors import ConfigError
 from approval_resource.model import STATES, Build, Claim, State
 from approval_resource.store import new_id
@@ -41,10 +41,10 @@ def _duration(value: object) -> object:
             seconds = sum(Decimal(number) * UNITS[unit] for number, unit in DURATION_PART.findall(text))
         else:
             seconds = Decimal(text) * 60
-        if not 0 < seconds <= Decimal(MAX_DURATION.total_seconds()):
-            raise PydanticCustomError("duration", "must be more than nothing and at most 366 days")
+        if not 1 <= seconds <= Decimal(MAX_DURATION.total_seconds()):
+            raise PydanticCustomError("duration", "must be at least a second and at most 366 days")
         return timedelta(seconds=float(seconds))
-    except InvalidOperation:
+    except ArithmeticError:
         raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90") from None
 
 
@@ -86,7 +86,7 @@ class Source(Document):
     aws_secret_access_key: SecretStr = Field(SecretStr(""), alias="AWS_SECRET_ACCESS_KEY")
     aws_session_token: SecretStr = Field(SecretStr(""), alias="AWS_SESSION_TOKEN")
     aws_default_region: str = Field("", alias="AWS_DEFAULT_REGION")
-    role_arn: str = ""
+    role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?$")
     endpoint_url: str = ""
     table: str = Field(DEFAULT_TABLE, pattern=r"^[a-zA-Z0-9_.-]{3,255}$")
     wait_lock: Seconds = DEFAULT_WAIT_LOCK
@@ -96,9 +96,12 @@ class Source(Document):
 
     @model_validator(mode="after")
     def _whole_keys(self) -> Source:
-        if bool(self.aws_access_key_id.get_secret_value()) != bool(self.aws_secret_access_key.get_secret_value()):
+        keys = (self.aws_access_key_id.get_secret_value(), self.aws_secret_access_key.get_secret_value())
+        if any(keys) != all(keys) or (self.aws_session_token.get_secret_value() and not all(keys)):
             raise PydanticCustomError(
-                "keys", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; give both, or none to use the worker's role"
+                "keys",
+                "needs both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with or without AWS_SESSION_TOKEN, "
+                "or none of them, to use the worker's role",
             )
         return self
 
@@ -246,9 +249,9 @@ def version_timestamp(document: Mapping[str, Any]) -> datetime:
     text = read_part(RequestedVersion, document).timestamp
     try:
         at = datetime.fromtimestamp(float(text), UTC) if re.fullmatch(r"\d+(\.\d+)?", text) else datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError) as wrong:
         raise ConfigError(["version.timestamp: must be an instant such as 2026-11-21T09:30:00.000000Z"]) from wrong
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def build_of(environ: Mapping[str, str]) -> Build:
@@ -256,15 +259,21 @@ def build_of(environ: Mapping[str, str]) -> Build:
 
     A run that no BUILD_ID names is nobody's second try, so it gets an id of its own.
     """
+
+    def told(name: str) -> str:
+        text = clean(environ.get(name, "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
+        return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
+
     return Build(
-        url=environ.get("ATC_EXTERNAL_URL", ""),
-        team=environ.get("BUILD_TEAM_NAME", ""),
-        pipeline=environ.get("BUILD_PIPELINE_NAME", ""),
-        instance_vars=environ.get("BUILD_PIPELINE_INSTANCE_VARS", ""),
-        job=environ.get("BUILD_JOB_NAME", ""),
-        id=environ.get("BUILD_ID") or f"unknown-{new_id()}",
-        name=environ.get("BUILD_NAME", ""),
-        created_by=environ.get("BUILD_CREATED_BY", ""),
+        url=told("ATC_EXTERNAL_URL"),
+        team=told("BUILD_TEAM_NAME"),
+        pipeline=told("BUILD_PIPELINE_NAME"),
+        instance_vars=told("BUILD_PIPELINE_INSTANCE_VARS"),
+        job=told("BUILD_JOB_NAME"),
+        id=told("BUILD_ID") or f"unknown-{new_id()}",
+        name=told("BUILD_NAME"),
+        created_by=told("BUILD_CREATED_BY"),
     )
 
 
@@ -338,6 +347,10 @@ def read_put_params(document: object) -> tuple[PutParams | None, list[str]]:
     return try_part(ACTIONS[action], document)
 
 
+PATTERNS = {
+    "table": "must be 3 to 255 letters, digits or _.-",
+    "role_arn": "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
+}
 WORDS = {
     "missing": "required",
     "string_type": "must be text; put it in quotes",
@@ -356,7 +369,7 @@ def _problem(model: type[Document], problem: Mapping[str, Any]) -> str:
         names = [field.alias or name for name, field in model.model_fields.items()]
         return f"{where}: unknown option{_nearest(path[-1], names) or '; use ' + ', '.join(names)}"
     if problem["type"] == "string_pattern_mismatch":
-        return f"{where}: must be 3 to 255 letters, digits or _.-"
+        return f"{where}: {PATTERNS[path[-1]]}"
     return f"{where}: {WORDS.get(problem['type'], _lower(problem['msg']))}"
 
 

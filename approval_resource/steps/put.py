@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from approval_resource import claims, gates
-from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError
-from approval_resource.model import Build, Claim, State
+from approval_resource.model import Claim, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_payload
 from approval_resource.steps.get import pass_gate
-from approval_resource.steps.protocol import AwaitParams, ClaimParams, PutParams, ReleaseParams, Source, Version
+from approval_resource.steps.protocol import AwaitParams, ClaimParams, PutParams, ReleaseParams, Source, Version, quoted
 from approval_resource.steps.report import how_to_decide, metadata
-from approval_resource.store import LockStore
-from approval_resource.waiting import Lookout
-
-Say = Callable[[str], None]
+from approval_resource.steps.step import Step
 
 
 def check_put(source: Source, params: PutParams) -> list[str]:
@@ -43,61 +39,63 @@ def check_put(source: Source, params: PutParams) -> list[str]:
     return problems
 
 
-def put(
-    source: Source, params: PutParams, directory: Path, build: Build, store: LockStore, clock: Clock, say: Say
-) -> dict[str, Any]:
-    """Do what `action` says; returns the version and metadata of the claim it was about.
+def put(step: Step, params: PutParams, answer: Callable[[object], None]) -> None:
+    """Do what `action` says, and answer with the version and metadata of the claim it was about.
 
     Raises:
         ApprovalError: it could not be done, or the gate stays shut.
     """
     match params:
         case ClaimParams():
-            claim = _claim(source, params, directory, build, store, clock, say)
+            _claim(step, params, answer)
         case ReleaseParams():
-            claim = _release(source, params, directory, build, store, say)
+            answer(_result(step, _release(step, params)))
         case AwaitParams():
-            claim = _await(source, params, directory, build, store, clock, say)
-    event = gates.state_event(store, claim, claim.state, claim.changed)
+            answer(_result(step, _await(step, params)))
+
+
+def _result(step: Step, claim: Claim) -> dict[str, Any]:
+    event = gates.state_event(step.store, claim, claim.state, claim.changed, step.lookout)
     return {"version": Version.of(claim).render(), "metadata": metadata(claim, claim.state.value, event)}
 
 
-def _claim(
-    source: Source, params: ClaimParams, directory: Path, build: Build, store: LockStore, clock: Clock, say: Say
-) -> Claim:
-    request = _request(source, params, directory)
-    lookout = Lookout(clock, source.wait_lock, say)
+def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) -> None:
+    request = _request(step.source, params, step.directory)
     attempt = claims.Attempt()
-    say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {build}")
     try:
-        taken = claims.take_when_free(
-            store,
-            request,
-            build,
-            build.key(params.claim_key),
-            attempt,
-            lookout=lookout,
-            waiting_for=lambda holder: say(_held_line(holder)),
-        )
-        claim = taken.claim
-        if taken.fresh:
-            say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
-        else:
-            say(f"This build asked for that before: claim {claim.id}, {claim.state.value}")
-        gates.require_open(claim)
-        if params.wait:
-            return pass_gate(source, claim, build, store, clock, say)
-        if claim.state is State.PENDING:
-            for line in how_to_decide(claim, source):
-                say(line)
+        answer(_result(step, _taken(step, params, request, attempt)))
     except Aborted:
-        # Concourse forgets what an aborted put made, so nothing of it may be left.
-        claim_left = claims.abandon(store, request, build, build.key(params.claim_key), attempt)
-        if claim_left is not None:
-            say(f"Aborted: claim {claim_left.id} of lock {claim_left.lock_name} is {claim_left.state.value}")
+        # Concourse forgets what an aborted put made, its answer included, so nothing of it may be left.
+        left = claims.abandon(step.store, request, step.build, step.build.key(params.claim_key), attempt)
+        if left is not None:
+            step.say(f"Aborted: claim {left.id} of lock {left.lock_name} is {left.state.value}")
         raise
+
+
+def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: claims.Attempt) -> Claim:
+    say = step.say
+    say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {step.build}")
+    taken = claims.take_when_free(
+        step.store,
+        request,
+        step.build,
+        step.build.key(params.claim_key),
+        attempt,
+        lookout=step.lookout,
+        waiting_for=lambda holder: say(_held_line(holder)),
+    )
+    claim = taken.claim
+    if taken.fresh:
+        say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
     else:
-        return claim
+        say(f"This build asked for that before: claim {claim.id}, {claim.state.value}")
+    gates.require_open(claim)
+    if params.wait:
+        return pass_gate(step, claim)
+    if claim.state is State.PENDING:
+        for line in how_to_decide(claim, step.source):
+            say(line)
+    return claim
 
 
 def _request(source: Source, params: ClaimParams, directory: Path) -> claims.Request:
@@ -125,62 +123,59 @@ def _held_line(holder: Claim) -> str:
     return f"The lock {holder.lock_name} is already claimed by {holder.build}{where}{waits}: claim {holder.id}. Waiting for it"
 
 
-def _release(source: Source, params: ReleaseParams, directory: Path, build: Build, store: LockStore, say: Say) -> Claim:
-    named = _named(source, params.from_, params.lock_name, directory, store, say)
-    lock_name = named.lock_name if named else params.lock_name or source.lock_name
+def _release(step: Step, params: ReleaseParams) -> Claim:
+    named = _named(step, params)
+    lock_name = named.lock_name if named else params.lock_name or step.source.lock_name
     if lock_name is None:
         raise ConfigError(["params.lock_name: required, since the directory that from names isn't there"])
-    say(f"Releasing the lock {lock_name}")
+    step.say(f"Releasing the lock {lock_name}")
     ended = claims.release(
-        store, source.pool, lock_name, build, build.key(params.claim_key), claim_id=named.id if named else ""
+        step.store,
+        step.source.pool,
+        lock_name,
+        step.build,
+        step.build.key(params.claim_key),
+        claim_id=named.id if named else "",
     )
     claim = ended.claim
     if ended.changed:
-        say(f"The lock {lock_name} is free: claim {claim.id} is {claim.state.value}")
+        step.say(f"The lock {lock_name} is free: claim {claim.id} of {claim.build} is {claim.state.value}")
     else:
-        say(f"Nothing to release: claim {claim.id} of {claim.build} had ended before ({claim.state.value})")
+        step.say(f"Nothing to release: claim {claim.id} of {claim.build} had ended before ({claim.state.value})")
     return claim
 
 
-def _await(
-    source: Source, params: AwaitParams, directory: Path, build: Build, store: LockStore, clock: Clock, say: Say
-) -> Claim:
-    claim = _named(source, params.from_, params.lock_name, directory, store, say)
+def _await(step: Step, params: AwaitParams) -> Claim:
+    claim = _named(step, params)
     if claim is None:
-        lock_name = params.lock_name or source.lock_name
+        lock_name = params.lock_name or step.source.lock_name
         if params.from_ is not None or lock_name is None:
-            raise ConfigError(
-                [f"params.from: there is no directory {params.from_}; name that of a get or put before this step"]
-            )
-        claim = claims.to_await(store, source.pool, lock_name, build, build.key(params.claim_key))
-    waits = source, claim, build, store, clock, say
-    return pass_gate(
-        *waits, timeout=params.timeout, spend=True, reuse=params.reuse, verify=lambda: _verify(params, directory, claim)
-    )
+            raise ConfigError([f"params.from: there is no directory {quoted(params.from_)}; name that of a get or put before"])
+        claim = claims.to_await(step.store, step.source.pool, lock_name, step.build, step.build.key(params.claim_key))
+
+    def verify() -> None:
+        changed = changed_files(step.directory, params.verify, claim)
+        if changed:
+            raise ContentChangedError(claim, changed)
+
+    return pass_gate(step, claim, timeout=params.timeout, spend=True, reuse=params.reuse, verify=verify)
 
 
-def _verify(params: AwaitParams, directory: Path, claim: Claim) -> None:
-    changed = changed_files(directory, params.verify, claim)
-    if changed:
-        raise ContentChangedError(claim, changed)
-
-
-def _named(
-    source: Source, from_: str | None, lock_name: str | None, directory: Path, store: LockStore, say: Say
-) -> Claim | None:
+def _named(step: Step, params: ReleaseParams | AwaitParams) -> Claim | None:
     """The claim that `from` names; None without `from`, or where its directory is missing."""
-    if from_ is None:
+    if params.from_ is None:
         return None
     problems: list[str] = []
-    claim_id = claim_id_in(directory, from_, problems)
+    claim_id = claim_id_in(step.directory, params.from_, problems)
     if problems:
         raise ConfigError(problems)
     if claim_id is None:
-        say(f"There is no directory {from_}: the step that makes it did not succeed")
+        step.say(f"There is no directory {params.from_}: the step that makes it did not succeed")
         return None
-    claim = store.claim(claim_id)
-    if claim is None or claim.pool != source.pool:
-        raise LockNotFoundError(f"pool {source.pool} has no claim {claim_id}; check from and source.pool")
-    if lock_name not in (None, claim.lock_name):
+    claim = step.store.claim(claim_id)
+    if claim is None or claim.pool != step.source.pool:
+        raise LockNotFoundError(f"pool {step.source.pool} has no claim {claim_id}; check from and source.pool")
+    if params.lock_name not in (None, claim.lock_name):
         raise ConfigError([f"params.lock_name: the claim that from names is of lock {claim.lock_name}; leave one of them out"])
+    step.require_own_lock(claim.lock_name, "params.from")
     return claim

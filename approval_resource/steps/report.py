@@ -1,18 +1,14 @@
-"""What a step tells of a claim: metadata, receipt and lines of the build log."""
+"""What a step tells of a claim: metadata and lines of the build log."""
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from approval_resource.canonical import instant
-from approval_resource.model import Attachment, Claim, Event
-from approval_resource.records import BUILD_FIELDS, review_document, sealed_document
+from approval_resource.model import Claim, Event
 from approval_resource.steps.protocol import Source
 from approval_resource.store.connect import DEFAULT_TABLE
 from approval_resource.text import clean, without_mail
-
-DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 
 Metadata = list[dict[str, str]]
 
@@ -36,37 +32,6 @@ def metadata(claim: Claim, state: str, event: Event) -> Metadata:
     return [{"name": name, "value": without_mail(clean(value))} for name, value in pairs.items()]
 
 
-def claim_facts(claim: Claim) -> dict[str, Any]:
-    """What never changes about a claim."""
-    return {
-        "id": claim.id,
-        "pool": claim.pool,
-        "lock_name": claim.lock_name,
-        "need_approval": claim.need_approval,
-        "description": claim.description,
-        "timestamp": instant(claim.timestamp),
-        "fence": claim.fence,
-        "build": {name: getattr(claim.build, name) for name in BUILD_FIELDS} | {"link": claim.build.link},
-        "payload": claim.payload,
-        "attachments": {name: _attachment(file) for name, file in claim.attachments.items()},
-    }
-
-
-def receipt(claim: Claim, event: Event) -> dict[str, Any]:
-    """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so."""
-    decision = claim.decided
-    return {
-        "claim": claim_facts(claim),
-        "decision": decision.state.value if decision else "",
-        "decided_by": decision.actor if decision else "",
-        "decided_at": instant(decision.at) if decision else "",
-        "reason": decision.reason if decision else "",
-        "policy": DEFAULT_POLICY,
-        "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
-        "event": sealed_document(event),
-    }
-
-
 def how_to_decide(claim: Claim, source: Source) -> list[str]:
     """Who may decide, and the lines to copy."""
     options = [("--table", source.table, DEFAULT_TABLE), ("--region", source.aws_default_region, "")]
@@ -78,7 +43,3 @@ def how_to_decide(claim: Claim, source: Source) -> list[str]:
         f"  {command} approve --id {claim.id}",
         f"  {command} reject --id {claim.id} --comment 'why'",
     ]
-
-
-def _attachment(file: Attachment) -> dict[str, Any]:
-    return {"digest": file.digest, "size": file.size, "stored": file.stored}

@@ -99,4 +99,4 @@ class LockStore(Protocol):
         """Every stored claim of every pool, in no order. Reads the whole table."""
 
     def pools(self) -> list[str]:
-        """Every pool that has a log, sorted. Reads the whole table."""
+        """Every pool that has anything stored, sorted. Reads the whole table."""

@@ -55,7 +55,9 @@ def session_of(connection: Connection) -> boto3.session.Session:
             profile_name=connection.profile or None,
         )
     except ProfileNotFound as missing:
-        raise ConfigError([f'the AWS profile "{connection.profile}" does not exist; see ~/.aws/config']) from missing
+        raise ConfigError(
+            [f'the AWS profile "{missing.kwargs.get("profile", "")}" does not exist; see ~/.aws/config']
+        ) from missing
     except BotoCoreError as wrong:
         raise ConfigError([f"AWS's settings can't be used: {wrong}"]) from wrong
     if not session.region_name:
@@ -86,6 +88,7 @@ def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
     Raises:
         ConfigError: the endpoint is no URL.
     """
+    _require_address(connection.endpoint_url)
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -93,9 +96,23 @@ def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
         tcp_keepalive=True,
     )
     try:
-        return session.client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
+        client = session.client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
     except (ValueError, BotoCoreError) as wrong:
         raise ConfigError([f"endpoint_url, region or AWS's settings are wrong: {wrong}"]) from wrong
+    _require_address(client.meta.endpoint_url)
+    return client
+
+
+def _require_address(url: str) -> None:
+    """Pass for an address that can be asked, and shown: one with a password in it would end up in the build log."""
+    try:
+        parts = urlsplit(url)
+        fit = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+        fit = fit and "@" not in parts.netloc
+    except ValueError:
+        fit = False
+    if not fit:
+        raise ConfigError(["endpoint_url: must be http:// or https://, a host and maybe a port, without user or password"])
 
 
 def caller_arn(connection: Connection) -> str:
@@ -113,5 +130,5 @@ def caller_arn(connection: Connection) -> str:
     config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
     try:
         return str(session_of(connection).client("sts", config=config).get_caller_identity()["Arn"])
-    except (BotoCoreError, ClientError, ValueError) as error:
+    except (BotoCoreError, ClientError, ValueError, KeyError) as error:
         raise StoreUnavailableError(f"AWS could not be asked who you are ({type(error).__name__})") from error

@@ -2,88 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from random import SystemRandom
 from typing import Any, TypeVar
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from approval_resource.canonical import instant
 from approval_resource.clock import Clock, HostClock, StoreClock
-from approval_resource.errors import CorruptRecordError, StoreUnavailableError
+from approval_resource.errors import CorruptRecordError
 from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
 from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from
-from approval_resource.store import Committed, Record, items, table
+from approval_resource.store import Committed, Record, items
 from approval_resource.store.connect import Connection, dynamodb, session_of
-from approval_resource.store.outcomes import Failure, Outcome, classify
+from approval_resource.store.outcomes import Failure, Outcome
+from approval_resource.store.requests import Patience, RequestFailed, Requests
 from approval_resource.transaction import Changes, Plan, Read, Snapshot, plan
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 COMMIT_SECONDS = 60.0
 """How long one change may take, contention and failures included."""
-READ_SECONDS = 10.0
-FIRST_SECONDS = 3.0
-"""How long an endpoint that never answered this process is given: most likely its address is wrong."""
-CONTENDED_PAUSE = (0.02, 1.0)
-"""Seconds: the first pause's bound, doubled with each try, and the bound of all."""
-BUSY_PAUSE = (0.1, 2.0)
-BATCH = 100
-"""Keys; BatchGetItem's own limit."""
 FIRST_PAGE = 25
-
-_random = SystemRandom()
-
-
-class _Failed(Exception):
-    """One request failed."""
-
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
-        super().__init__(failure.message)
-
-
-class _Patience:
-    """How long one piece of work goes on trying, and how it pauses between tries."""
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._started = clock.monotonic()
-        self._seconds = seconds
-        self._tries = 0
-        self._renewed = False
-        self._created = False
-
-    def after(self, failure: Failure, *, answered: bool) -> None:
-        """Pause and return if another try is due.
-
-        Raises:
-            StoreUnavailableError: it is not.
-        """
-        match failure.outcome:
-            case Outcome.RENEW if not self._renewed:
-                self._renewed = True
-                return
-            case Outcome.ABSENT if not self._created:
-                self._created = True
-                return
-            case Outcome.REFUSED | Outcome.RENEW | Outcome.ABSENT:
-                raise StoreUnavailableError(failure.message)
-            case Outcome.CONTENDED:
-                first, most = CONTENDED_PAUSE
-            case Outcome.BUSY | Outcome.UNKNOWN:
-                first, most = BUSY_PAUSE
-        bound = self._seconds if answered else min(self._seconds, FIRST_SECONDS)
-        pause = _random.uniform(0, min(most, first * 2 ** min(self._tries, 16)))
-        if self._clock.monotonic() + pause - self._started > bound:
-            raise StoreUnavailableError(f"{failure.message} (gave up after {bound:.0f} s)", passing=answered)
-        self._tries += 1
-        self._clock.sleep(pause)
 
 
 class DynamoStore:
@@ -94,10 +33,7 @@ class DynamoStore:
     ) -> None:
         self._client = client
         self._table = table_name
-        self._clock: Clock = clock or HostClock()
-        self._time = store_clock or StoreClock(self._clock)
-        self._answered = False
-        client.meta.events.register("after-call.dynamodb", self._heard)
+        self._requests = Requests(client, table_name, clock or HostClock(), store_clock)
 
     @classmethod
     def connect(
@@ -110,43 +46,38 @@ class DynamoStore:
         """
         return cls(dynamodb(session_of(connection), connection), connection.table, clock=clock, store_clock=store_clock)
 
-    # ---- time -------------------------------------------------------------
-
     def now(self) -> datetime:
-        now = self._time.now()
-        if now is None:
-            raise StoreUnavailableError(
-                f"{self._endpoint} sent no Date with its answers, so nobody knows what time it is there"
-            )
-        return now
+        return self._requests.now()
 
-    def _heard(self, http_response: Any, **_: object) -> None:
-        self._answered = True
-        self._time.observe(http_response.headers.get("date"))
+    def create_table(self) -> bool:
+        """As `Requests.create_table`."""
+        return self._requests.create_table()
 
     # ---- the one way to change anything ------------------------------------
 
     def commit(self, read: Read, decide: Callable[[Snapshot], Changes], operation: str) -> Committed:
-        patience = _Patience(self._clock, COMMIT_SECONDS)
+        patience = self._requests.patience(COMMIT_SECONDS)
         doubt: Head | None = None
         while True:
             snapshot = self._snapshot(read, patience)
             if doubt is not None and (written := self._written(doubt, operation, patience)):
-                return Committed(self._snapshot(read, patience), written)
+                after = self._snapshot(read, patience)
+                changed = self._claims(sorted({event.claim_id for event in written} - after.claims.keys()), patience)
+                return Committed(replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}}), written)
             wanted = decide(snapshot)
             if not wanted.changes:
                 return Committed(snapshot)
             planned = plan(snapshot, wanted, operation)
             try:
-                self._call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
-            except _Failed as failed:
+                self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
+            except RequestFailed as failed:
                 if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
                     doubt = snapshot.head
-                self._again(failed.failure, patience)
+                self._requests.again(failed.failure, patience)
             else:
                 return Committed(_after(snapshot, planned), planned.events)
 
-    def _written(self, doubt: Head, operation: str, patience: _Patience) -> tuple[Event, ...]:
+    def _written(self, doubt: Head, operation: str, patience: Patience) -> tuple[Event, ...]:
         """What this operation turns out to have written since `doubt`.
 
         Looked for in the log, which nobody can overwrite. An attempt still in flight can't land after the
@@ -155,25 +86,26 @@ class DynamoStore:
         records = self._records(doubt.pool, since=doubt.timestamp, patience=patience)
         return tuple(event_from(record.document) for record in records if record.document.get("operation") == operation)
 
-    def _snapshot(self, read: Read, patience: _Patience) -> Snapshot:
+    def _snapshot(self, read: Read, patience: Patience) -> Snapshot:
         while True:
             snapshot = self._look(read, patience)
-            if not snapshot.lock.holder or snapshot.lock.holder in snapshot.claims:
+            if snapshot.is_whole:
                 return snapshot
-            # Another transaction was seen half done: the lock already names a holder that isn't there yet.
-            missing = f'lock "{read.lock_name}" in pool "{read.pool}" names a holder that isn\'t stored'
-            patience.after(Failure(Outcome.CONTENDED, f"{missing}; run cli.py audit verify"), answered=True)
+            torn = f'lock "{read.lock_name}" in pool "{read.pool}" and its claims contradict each other'
+            patience.after(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
 
-    def _look(self, read: Read, patience: _Patience) -> Snapshot:
+    def _look(self, read: Read, patience: Patience) -> Snapshot:
         keys = [items.head_key(read.pool), items.lock_key(read.pool, read.lock_name)]
         if read.claim_id:
             keys.append(items.claim_key(read.claim_id))
         if read.build_key:
             keys.append(items.build_key(read.build_key, read.pool, read.lock_name))
-        found = self._get(keys, patience)
-        head = _maybe(head_from, found[0]) or Head(pool=read.pool)
-        lock = _maybe(lock_from, found[1]) or Lock(pool=read.pool, name=read.lock_name)
-        asked = _maybe(claim_from, found[2]) if read.claim_id else None
+        found = self._requests.get(keys, patience)
+        head = _own(_maybe(head_from, found[0]), pool=read.pool) or Head(pool=read.pool)
+        lock = _own(_maybe(lock_from, found[1]), pool=read.pool, name=read.lock_name) or Lock(
+            pool=read.pool, name=read.lock_name
+        )
+        asked = _own(_maybe(claim_from, found[2]), id=read.claim_id) if read.claim_id else None
         build = _maybe(build_from, found[-1]) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
         known = self._claims(sorted(others), patience)
@@ -215,17 +147,18 @@ class DynamoStore:
     # ---- reading ------------------------------------------------------------
 
     def claim(self, claim_id: str) -> Claim | None:
-        return _maybe(claim_from, self._get([items.claim_key(claim_id)])[0])
+        return _own(_maybe(claim_from, self._requests.get([items.claim_key(claim_id)])[0]), id=claim_id)
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
-        return self._claims(claim_ids, self._reading())
+        return self._claims(claim_ids, self._requests.patience())
 
-    def _claims(self, claim_ids: list[str], patience: _Patience) -> list[Claim]:
-        found = self._get([items.claim_key(id_) for id_ in claim_ids], patience)
-        return [claim_from(document) for document in found if document is not None]
+    def _claims(self, claim_ids: list[str], patience: Patience) -> list[Claim]:
+        found = self._requests.get([items.claim_key(id_) for id_ in claim_ids], patience)
+        claims = (_own(_maybe(claim_from, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
+        return [claim for claim in claims if claim is not None]
 
     def lock(self, pool: str, lock_name: str) -> Lock | None:
-        return _maybe(lock_from, self._get([items.lock_key(pool, lock_name)])[0])
+        return _own(_maybe(lock_from, self._requests.get([items.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
 
     def lock_names(self, pool: str) -> list[str]:
         query = {
@@ -234,19 +167,21 @@ class DynamoStore:
             "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
             "ExpressionAttributeValues": {":pk": items.head_key(pool)["pk"], ":prefix": {"S": items.LOCK_PREFIX}},
         }
-        return sorted(items.lock_name_of(item) for item in self._pages("query", query))
+        return sorted(items.lock_name_of(item) for item in self._requests.pages("query", query))
 
     def head(self, pool: str) -> Head | None:
-        return _maybe(head_from, self._get([items.head_key(pool)])[0])
+        return _own(_maybe(head_from, self._requests.get([items.head_key(pool)])[0]), pool=pool)
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
-        return _maybe(build_from, self._get([items.build_key(key, pool, lock_name)])[0])
+        return _maybe(build_from, self._requests.get([items.build_key(key, pool, lock_name)])[0])
 
     def event(self, pool: str, timestamp: datetime) -> Event | None:
-        return _maybe(event_from, self._get([items.event_key(pool, timestamp)])[0])
+        return _own(
+            _maybe(event_from, self._requests.get([items.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp
+        )
 
     def part(self, claim_id: str, name: str) -> bytes | None:
-        found = self._get([items.part_key(claim_id, name)])[0]
+        found = self._requests.get([items.part_key(claim_id, name)])[0]
         if found is None:
             return None
         if not isinstance(found.get("content"), bytes):
@@ -269,7 +204,7 @@ class DynamoStore:
         lock_name: str | None = None,
         since: datetime | None = None,
         newest_first: bool = False,
-        patience: _Patience | None = None,
+        patience: Patience | None = None,
     ) -> Iterator[Record]:
         if lock_name is None:
             sort, prefix, index = "sk", items.EVENT_PREFIX, {}
@@ -291,7 +226,7 @@ class DynamoStore:
         } | index
         if newest_first:
             query["Limit"] = FIRST_PAGE
-        for item in self._pages("query", query, patience):
+        for item in self._requests.pages("query", query, patience):
             document = items.document(item)
             yield Record(document, items.event_in_place(item, document))
 
@@ -306,115 +241,50 @@ class DynamoStore:
 
     def _open_keys(self, pool: str | None) -> Iterator[items.Item]:
         if pool is None:
-            return self._pages("scan", {"IndexName": items.OPEN_INDEX})
+            return self._requests.pages("scan", {"IndexName": items.OPEN_INDEX})
         query = {
             "IndexName": items.OPEN_INDEX,
             "KeyConditionExpression": "#pool = :pool",
             "ExpressionAttributeNames": {"#pool": "open_pool"},
             "ExpressionAttributeValues": {":pool": {"S": pool}},
         }
-        return self._pages("query", query)
+        return self._requests.pages("query", query)
 
     def all_claims(self) -> Iterator[Claim]:
-        for item in self._of_sort_key(items.CLAIM_SORT_KEY):
-            yield claim_from(items.document(item))
-
-    def pools(self) -> list[str]:
-        return sorted(head_from(items.document(item)).pool for item in self._of_sort_key(items.HEAD_SORT_KEY))
-
-    def _of_sort_key(self, sort_key: str) -> Iterator[items.Item]:
         scan = {
             "ConsistentRead": True,
             "FilterExpression": "#sk = :sk",
             "ExpressionAttributeNames": {"#sk": "sk"},
-            "ExpressionAttributeValues": {":sk": {"S": sort_key}},
+            "ExpressionAttributeValues": {":sk": {"S": items.CLAIM_SORT_KEY}},
         }
-        return self._pages("scan", scan)
+        for item in self._requests.pages("scan", scan):
+            yield claim_from(items.document(item))
 
-    def _pages(self, method: str, request: dict[str, Any], patience: _Patience | None = None) -> Iterator[items.Item]:
-        page = dict(request)
-        while True:
-            answer = self._ask(method, patience or self._reading(), TableName=self._table, **page)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            page = {name: value for name, value in page.items() if name != "Limit"}
-            page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-
-    def _get(self, keys: list[items.Item], patience: _Patience | None = None) -> list[dict[str, Any] | None]:
-        """The documents at those keys, None for each that isn't there, read consistently."""
-        found: dict[tuple[str, str], dict[str, Any]] = {}
-        waiting = list(keys)
-        patience = patience or self._reading()
-        while waiting:
-            batch, waiting = waiting[:BATCH], waiting[BATCH:]
-            if len(batch) == 1:
-                answer = self._ask("get_item", patience, TableName=self._table, Key=batch[0], ConsistentRead=True)
-                got, left = ([answer["Item"]] if "Item" in answer else []), []
-            else:
-                wanted = {self._table: {"Keys": batch, "ConsistentRead": True}}
-                answer = self._ask("batch_get_item", patience, RequestItems=wanted)
-                got = answer["Responses"].get(self._table, [])
-                left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
-            for item in got:
-                found[item["pk"]["S"], item["sk"]["S"]] = items.document(item)
-            if left:
-                waiting += left
-                patience.after(Failure(Outcome.BUSY, f"DynamoDB is throttling table {self._table}; try again"), answered=True)
-        return [found.get((key["pk"]["S"], key["sk"]["S"])) for key in keys]
-
-    # ---- one request ----------------------------------------------------------
-
-    def create_table(self) -> bool:
-        """Make the table if it is missing, and protect it if it isn't yet; whether this call made it.
-
-        Raises:
-            TableMissingError: it may not be made, or did not become ready.
-            StoreUnavailableError: DynamoDB can't be asked.
-        """
-        try:
-            self._call("describe_table", TableName=self._table)
-        except _Failed as failed:
-            if failed.failure.outcome is not Outcome.ABSENT:
-                raise StoreUnavailableError(failed.failure.message) from failed
-            return table.create(self._client, self._table, self._clock)
-        table.protect(self._client, self._table, self._clock)
-        return False
-
-    def _reading(self) -> _Patience:
-        return _Patience(self._clock, READ_SECONDS)
-
-    def _ask(self, method: str, patience: _Patience, **request: Any) -> dict[str, Any]:
-        """A read, repeated while that can help."""
-        while True:
-            try:
-                return self._call(method, **request)
-            except _Failed as failed:
-                self._again(failed.failure, patience)
-
-    def _again(self, failure: Failure, patience: _Patience) -> None:
-        patience.after(failure, answered=self._answered)
-        if failure.outcome is Outcome.ABSENT:
-            table.create(self._client, self._table, self._clock)
-
-    def _call(self, method: str, **request: Any) -> dict[str, Any]:
-        started = self._clock.monotonic()
-        try:
-            answer: dict[str, Any] = getattr(self._client, method)(**request)
-        except (ClientError, BotoCoreError) as error:
-            failure = classify(error, table=self._table, endpoint=self._endpoint)
-            log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
-            raise _Failed(failure) from error
-        log.debug("%s: %.0f ms", method, (self._clock.monotonic() - started) * 1000)
-        return answer
-
-    @property
-    def _endpoint(self) -> str:
-        return str(self._client.meta.endpoint_url)
+    def pools(self) -> list[str]:
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "begins_with(#pk, :prefix)",
+            "ProjectionExpression": "#pk",
+            "ExpressionAttributeNames": {"#pk": "pk"},
+            "ExpressionAttributeValues": {":prefix": {"S": items.POOL_PREFIX}},
+        }
+        return sorted({items.pool_of(item) for item in self._requests.pages("scan", scan)})
 
 
 def _maybe(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any] | None) -> T | None:
     return None if document is None else read(document)
+
+
+def _own(found: T | None, **identity: object) -> T | None:
+    """What was found, if it is what its key says.
+
+    Raises:
+        CorruptRecordError: somebody put it there from elsewhere.
+    """
+    if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
+        what = " ".join(f"{name} {value}" for name, value in identity.items())
+        raise CorruptRecordError(f"what is stored for {what}", "it is of something else")
+    return found
 
 
 def _still(revision: int) -> dict[str, Any]:

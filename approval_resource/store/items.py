@@ -26,6 +26,7 @@ MAX_PARTITION_KEY = 2048
 HEAD_SORT_KEY = "head"
 CLAIM_SORT_KEY = "claim"
 EVENT_PREFIX = "event#"
+POOL_PREFIX = "pool#"
 LOCK_PREFIX = "lock#"
 
 _serialize = TypeSerializer().serialize
@@ -54,11 +55,16 @@ def name(text: str) -> str:
 
 
 def head_key(pool: str) -> Item:
-    return key(f"pool#{name(pool)}", HEAD_SORT_KEY)
+    return key(f"{POOL_PREFIX}{name(pool)}", HEAD_SORT_KEY)
 
 
 def lock_key(pool: str, lock_name: str) -> Item:
-    return key(f"pool#{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
+    return key(f"{POOL_PREFIX}{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
+
+
+def pool_of(item: Mapping[str, Any]) -> str:
+    """The name of the pool that an item lies in, by its key."""
+    return unquote(str(item["pk"]["S"]).removeprefix(POOL_PREFIX))
 
 
 def lock_name_of(item: Mapping[str, Any]) -> str:
@@ -67,7 +73,7 @@ def lock_name_of(item: Mapping[str, Any]) -> str:
 
 
 def event_key(pool: str, timestamp: datetime) -> Item:
-    return key(f"pool#{name(pool)}", f"{EVENT_PREFIX}{instant(timestamp)}")
+    return key(f"{POOL_PREFIX}{name(pool)}", f"{EVENT_PREFIX}{instant(timestamp)}")
 
 
 def claim_key(claim_id: str) -> Item:

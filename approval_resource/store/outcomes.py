@@ -24,6 +24,7 @@ from botocore.exceptions import (
     InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     PartialCredentialsError,
     ProxyConnectionError,
     SSLError,
@@ -104,6 +105,12 @@ TOO_LARGE = ("Item size", "exceeded the maximum allowed size", "cannot exceed", 
 DNS_OR_REFUSED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
+class NotDynamoDBError(BotoCoreError):  # type: ignore[misc]
+    """What answered is something else, such as a proxy with a page of its own."""
+
+    fmt = "something other than DynamoDB answered"
+
+
 def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     """What `error`, raised by botocore while asking `endpoint` about `table`, means.
 
@@ -124,6 +131,10 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
         return Failure(Outcome.REFUSED, "no valid AWS region is set; set AWS_DEFAULT_REGION (source, environment or --region)")
     if isinstance(error, SSLError):
         return Failure(Outcome.REFUSED, f"{asked} has no certificate this machine trusts; check endpoint_url and the CA bundle")
+    if isinstance(error, ParamValidationError):
+        return Failure(Outcome.REFUSED, "AWS's client found the request invalid; check names, role_arn and region")
+    if isinstance(error, NotDynamoDBError):
+        return Failure(Outcome.UNKNOWN, f"something other than DynamoDB answers at {asked}; check endpoint_url and proxies")
     if isinstance(error, DNS_OR_REFUSED):
         return Failure(Outcome.BUSY, f"can't reach {asked}; check endpoint_url, region and network")
     if isinstance(error, BotoCoreError):
@@ -133,7 +144,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
 
 def _answered(error: ClientError, table: str, endpoint: str) -> Failure:
     details = error.response.get("Error", {})
-    code, text = details.get("Code", ""), details.get("Message", "")
+    code, text = str(details.get("Code") or ""), str(details.get("Message") or "")
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "TransactionCanceledException":
         return _cancelled(error, table)

@@ -15,11 +15,13 @@ import pytest
 from approval_resource import gates, reviews
 from approval_resource.canonical import digest, instant
 from approval_resource.claims import attachment_part
+from approval_resource.clock import HostClock
 from approval_resource.model import Attachment, Claim, Event, Verdict
+from approval_resource.receipts import receipt_of
 from approval_resource.records import claim_digest, event_digest, event_document
-from approval_resource.steps.report import receipt
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.waiting import Lookout
 from tests.builders import a_build
 from tests.cli.conftest import POOL, Process, Run, claim_of, refused
 
@@ -59,7 +61,7 @@ class Kept:
     def receipt(self, path: Path) -> str:
         """Someone's own copy of what was decided on the claim that is approved."""
         claim = self.store.claims([B])[0]
-        path.write_text(json.dumps(receipt(claim, gates.deciding_event(self.store, claim))))
+        path.write_text(json.dumps(receipt_of(claim, gates.deciding_event(self.store, claim, Lookout(HostClock(), 1, print)))))
         return str(path)
 
 

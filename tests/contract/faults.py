@@ -36,7 +36,7 @@ class Faults:
         return self.pending.pop(0)(request) if self.pending else None
 
 
-class _Body:
+class Body:
     """A response's body as botocore reads it."""
 
     def __init__(self, content: bytes) -> None:
@@ -54,8 +54,12 @@ def answers(status: int, code: str, message: str = "", **more: object) -> Fault:
 
     def fault(request: Any) -> AWSResponse:
         body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, "Message": message} | more
-        headers = {"content-type": "application/x-amz-json-1.0", "date": "Sat, 21 Nov 2026 12:00:00 GMT"}
-        return AWSResponse(request.url, status, headers, _Body(json.dumps(body).encode()))
+        headers = {
+            "content-type": "application/x-amz-json-1.0",
+            "date": "Sat, 21 Nov 2026 12:00:00 GMT",
+            "x-amzn-requestid": "INJECTED",
+        }
+        return AWSResponse(request.url, status, headers, Body(json.dumps(body).encode()))
 
     return fault
 

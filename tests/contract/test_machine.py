@@ -23,7 +23,7 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Claim, State, Verdict
+from approval_resource.model import Build, Claim, State, Verdict
 from approval_resource.policy.model import Decision
 from approval_resource.policy.quorum import quorum
 from approval_resource.store.connect import Connection
@@ -76,6 +76,15 @@ class Machine(RuleBasedStateMachine):
         self.made: dict[tuple[int, str], Told] = {}
         self.passed: dict[tuple[int, str], Told] = {}
         self.events = 0
+        self.jobs: dict[str, set[str]] = {"deploy": set(), "migrate": set()}
+
+    def build(self, number: int) -> Build:
+        """Builds 1 to 3 are of one job; 4 is of another of the same pipeline."""
+        return a_build(number, job="unlock" if number == 4 else "deploy")
+
+    def in_use(self, told: Told, build: int) -> bool:
+        """Whether another build of the same job goes by the claim's approval."""
+        return told.open and told.spent not in (0, build) and self.build(told.spent).job == self.build(build).job
 
     def holder(self, lock: str) -> Told | None:
         """The model's holder of the lock."""
@@ -113,7 +122,7 @@ class Machine(RuleBasedStateMachine):
             else:
                 expected = "held"
         try:
-            who = a_build(build)
+            who = self.build(build)
             taken = claims.take(self.stores[store], request, who, who.key(), claims.Attempt()).claim
         except LockHeldError as held:
             self.claim_refused(held, expected, holder)
@@ -128,6 +137,7 @@ class Machine(RuleBasedStateMachine):
             ended[0].state = ended[1]
             self.events += 1
         self.events += 1
+        self.jobs[lock].add(who.job)
         told = Told(taken.id, lock, build, asked, approval, "pending" if approval else "held")
         self.told.append(told)
         self.made[build, lock] = told
@@ -176,11 +186,11 @@ class Machine(RuleBasedStateMachine):
     @rule(lock=LOCKS, build=BUILDS, store=st.integers(0, 1))
     def release(self, lock: str, build: int, store: int) -> None:
         """A build releases by the lock's name."""
-        who = a_build(build)
+        who = self.build(build)
         own = [told for told in (self.made.get((build, lock)), self.passed.get((build, lock))) if told]
         holder = self.holder(lock)
-        meant = next((told for told in own if told.open), None)
-        if not own and holder and holder.state != "pending":
+        meant = next((told for told in own if told.open and not self.in_use(told, build)), None)
+        if not own and holder and holder.state != "pending" and who.job not in self.jobs[lock]:
             meant = holder
         try:
             ended = claims.release(self.stores[store], self.pool, lock, who, who.key())
@@ -188,7 +198,7 @@ class Machine(RuleBasedStateMachine):
             assert not any(told.lock == lock for told in self.told)
             return
         except LockHeldError:
-            assert not own
+            assert meant is None
             assert holder is not None
             assert not any(told.lock == lock and not told.open for told in self.told)
             return
@@ -223,7 +233,7 @@ class Machine(RuleBasedStateMachine):
         told = data.draw(st.sampled_from(self.told))
         claim = reviews.find(self.stores[store], told.id)
         try:
-            gates.pass_through(self.stores[store], claim, a_build(build), spend=spend, reuse=reuse)
+            gates.pass_through(self.stores[store], claim, self.build(build), spend=spend, reuse=reuse)
         except ApprovalSpentError:
             assert told.state == "approved"
             assert spend

@@ -6,20 +6,23 @@ store and a real engine: what landed is then read from that engine by another st
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
-from approval_resource import audit, claims, reviews
-from approval_resource.errors import AlreadyReviewedError, LockHeldError, StoreUnavailableError
+from approval_resource import audit, claims, gates, reviews
+from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
 from approval_resource.model import Claim, Kind, State, Verdict
 from approval_resource.policy.model import Decision, Evaluate
 from approval_resource.policy.quorum import quorum
 from approval_resource.store.dynamodb import COMMIT_SECONDS, DynamoStore
-from tests.builders import ManualClock, take
+from tests.builders import ManualClock, a_build, take
 from tests.contract.faults import (
+    Body,
     Fault,
     Faults,
     answer_lost,
@@ -300,3 +303,67 @@ def test_only_part_of_a_batch_is_answered(quick: DynamoStore, store: DynamoStore
     }
     Faults.on(quick, "BatchGetItem", answers(200, "", **unprocessed))
     assert quick.claims([claim.id for claim in made]) == made
+
+
+def test_a_lost_release_of_the_holder_is_found(quick: DynamoStore, store: DynamoStore) -> None:
+    """Another job's release whose answer was lost still tells which claim it ended."""
+    claim = take(store, 1, need_approval=False)
+    other = a_build(2, job="unlock")
+    assert quick.head("payments") is not None
+    Faults.on(quick, WRITE, answer_lost(delivery(quick)))
+    ended = claims.release(quick, "payments", "deploy", other, other.key())
+    assert (ended.claim.id, ended.claim.state, ended.changed) == (claim.id, State.RELEASED, True)
+
+
+def torn(store: DynamoStore, claim: Claim, act: Callable[[], object]) -> Fault:
+    """A batch that reads the claim before `act` and everything else after it, as a batch may."""
+    send = delivery(store)
+
+    def fault(request: Any) -> AWSResponse:
+        def items_now() -> list[dict[str, Any]]:
+            answer: Any = send(request)
+            found: list[dict[str, Any]] = json.loads(answer.content)["Responses"][store._table]
+            return found
+
+        before = items_now()
+        act()
+        mixed = [item for item in items_now() if item["pk"]["S"] != f"claim#{claim.id}"]
+        mixed += [item for item in before if item["pk"]["S"] == f"claim#{claim.id}"]
+        return answers(200, "", Responses={store._table: mixed}, UnprocessedKeys={})(request)
+
+    return fault
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.APPROVED])
+def test_a_torn_read_is_read_again(state: State, quick: DynamoStore, store: DynamoStore) -> None:
+    """A claim that was read before it ended, beside a lock that was read after, is no ground to decide on."""
+    claim = take(store, 1)
+    if state is State.APPROVED:
+        claim = reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE).claim
+    assert quick.head("payments") is not None
+    Faults.on(quick, "BatchGetItem", torn(quick, claim, partial(claims.end, store, claim, State.WITHDRAWN, actor="op")))
+    acts: dict[State, Callable[[], object]] = {
+        State.PENDING: partial(reviews.review, quick, claim.id, reviewer="aws:bob", verdict=Verdict.APPROVE),
+        State.APPROVED: partial(gates.pass_through, quick, claim, a_build(7), spend=True),
+    }
+    with pytest.raises((AlreadyReviewedError, StaleLockError), match="is withdrawn by op"):
+        acts[state]()
+    assert audit.verify(store, "payments").findings == []
+
+
+def test_a_proxys_page_is_no_answer(quick: DynamoStore, store: DynamoStore) -> None:
+    """Something that answers 200 in DynamoDB's stead makes nothing happen, in reads and in writes."""
+
+    def page(request: Any) -> AWSResponse:
+        headers = {"content-type": "text/html", "date": "Sat, 21 Nov 2026 12:00:00 GMT"}
+        return AWSResponse(request.url, 200, headers, Body(b"<html>being upgraded</html>"))
+
+    claim = take(store, 1)
+    assert quick.head("payments") is not None
+    Faults.on(quick, WRITE, page)
+    Faults.on(quick, "GetItem", page)
+    reviews.review(quick, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE)
+    assert [kind for kind, _ in events(store)] == [Kind.PENDING, Kind.APPROVED]
+    Faults.on(quick, "Scan", *[page] * 1000)
+    with pytest.raises(StoreUnavailableError, match="something other than DynamoDB answers"):
+        quick.open_claims()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,17 +14,21 @@ import pytest
 from approval_resource import claims, gates, reviews
 from approval_resource.errors import (
     ApprovalError,
+    ConfigError,
     CorruptRecordError,
+    LockHeldError,
     LockNotFoundError,
     NoApprovalNeededError,
     ReviewRejectedError,
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Claim, State, Verdict
+from approval_resource.model import Build, Claim, State, Verdict
 from approval_resource.policy.model import Waiting
 from approval_resource.steps.get import get, pass_gate
-from approval_resource.steps.protocol import GetParams, Source, Version, read_part
+from approval_resource.steps.protocol import GetParams, Source, Version, read_part, read_put_params
+from approval_resource.steps.put import put as put_step
+from approval_resource.steps.step import Step
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, ManualClock, a_build, take
@@ -34,11 +39,12 @@ SOURCE = read_part(Source, {"pool": "payments", "AWS_DEFAULT_REGION": "eu-west-1
 class Gate:
     """A build that waits at a gate, on a clock that only its waiting moves."""
 
-    def __init__(self, connect: Callable[..., DynamoStore]) -> None:
+    def __init__(self, connect: Callable[..., DynamoStore], directory: Path) -> None:
         self.time = FrozenTime()
         self.clock = ManualClock(self.time)
         self.store = connect(store_clock=self.time)
         self.lines: list[str] = []
+        self.step = Step(SOURCE, directory, a_build(7), self.store, self.clock, self.lines.append)
 
     def meanwhile(self, *acts: Callable[[], object]) -> None:
         """What happens during each of the next pauses."""
@@ -50,13 +56,13 @@ class Gate:
 
     def wait(self, claim: Claim, **options: Any) -> Claim:
         """Wait as a get does."""
-        return pass_gate(SOURCE, claim, a_build(7), self.store, self.clock, self.lines.append, **options)
+        return pass_gate(self.step, claim, **options)
 
 
 @pytest.fixture
-def gate(connect: Callable[..., DynamoStore]) -> Gate:
+def gate(connect: Callable[..., DynamoStore], tmp_path: Path) -> Gate:
     """Such a build."""
-    return Gate(connect)
+    return Gate(connect, tmp_path)
 
 
 def nothing() -> None:
@@ -215,7 +221,7 @@ def test_a_version_of_another_pool_or_of_nothing_is_refused(gate: Gate, tmp_path
     elsewhere = take(gate.store, 1, pool="other")
     for version in (Version.of(elsewhere), Version("nope", "deploy", State.PENDING, gate.time.at)):
         with pytest.raises(ApprovalError, match="pool payments has no claim"):
-            get(SOURCE, GetParams(), version, tmp_path, a_build(), gate.store, gate.clock, gate.lines.append)
+            get(gate.step, GetParams(), version)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -227,4 +233,66 @@ def test_a_made_up_version_is_refused(gate: Gate, tmp_path: Path) -> None:
         Version(claim.id, "deploy", State.PENDING, claim.timestamp + timedelta(seconds=1)),
     ):
         with pytest.raises(ApprovalError):
-            get(SOURCE, GetParams(), made_up, tmp_path, a_build(), gate.store, gate.clock, gate.lines.append)
+            get(gate.step, GetParams(), made_up)
+
+
+def test_an_event_that_is_not_visible_yet_is_looked_for_again(gate: Gate) -> None:
+    """A decision may be seen item by item while it lands; the gate waits for the rest of it rather than failing."""
+    claim = take(gate.store, 1)
+    gate.review(claim, Verdict.APPROVE)()
+    approved = reviews.find(gate.store, claim.id)
+    seen, hidden = gate.store.event, [None, None]
+    gate.store.event = lambda *place: hidden.pop() if hidden else seen(*place)  # type: ignore[method-assign]
+    assert gate.wait(approved).approved
+    assert hidden == []
+
+
+def test_a_resource_of_one_lock_takes_no_other(gate: Gate) -> None:
+    """source.lock_name binds get, await and release alike, and a version can't lend its lock's name to another's claim."""
+    claim = take(gate.store, 1, lock_name="staging")
+    gate.review(claim, Verdict.APPROVE)()
+    version = Version.of(reviews.find(gate.store, claim.id))
+    production = replace(gate.step, source=SOURCE.model_copy(update={"lock_name": "production"}))
+    with pytest.raises(ConfigError, match=r'"staging", but source\.lock_name is "production"'):
+        get(production, GetParams(need_approval=True), version)
+    with pytest.raises(LockNotFoundError, match='of lock "production"'):
+        get(production, GetParams(need_approval=True), replace(version, lock_name="production"))
+    (gate.step.directory / "gate").mkdir()
+    (gate.step.directory / "gate" / "id").write_text(claim.id)
+    for action in ("await", "release"):
+        params, _ = read_put_params({"action": action, "from": "gate"})
+        assert params is not None
+        with pytest.raises(ConfigError, match=r"params\.from: is of lock"):
+            put_step(production, params, print)
+    assert reviews.find(gate.store, claim.id).state is State.APPROVED
+
+
+def released(gate: Gate, build: Build, claim_id: str = "") -> claims.Ended:
+    """That build's release of lock deploy."""
+    return claims.release(gate.store, "payments", "deploy", build, build.key(), claim_id=claim_id)
+
+
+def test_a_build_that_never_got_its_lock_frees_nobody_elses(gate: Gate) -> None:
+    """Of a job that claims the lock itself, a build that failed or was aborted before has nothing to release."""
+    first = take(gate.store, 1, need_approval=False)
+    released(gate, a_build(1))
+    holder = take(gate.store, 2, need_approval=False)
+    ended = released(gate, a_build(3))
+    assert (ended.changed, ended.claim.id) == (False, first.id)
+    assert reviews.find(gate.store, holder.id).claimed
+    assert released(gate, a_build(4, job="unlock")).claim.id == holder.id
+
+
+def test_a_build_that_was_refused_the_approval_frees_nothing(gate: Gate) -> None:
+    """A second build of the job at the same gate can't end the claim under the first, named or not; another job can."""
+    claim = take(gate.store, 1)
+    gate.review(claim, Verdict.APPROVE)()
+    first, second = a_build(10, job="apply"), a_build(11, job="apply")
+    for build in (first, second):
+        gates.pass_through(gate.store, claim, build, spend=False)
+    gates.pass_through(gate.store, claim, first, spend=True)
+    for claim_id in (claim.id, ""):
+        with pytest.raises(LockHeldError):
+            released(gate, second, claim_id)
+    assert reviews.find(gate.store, claim.id).claimed
+    assert released(gate, first, claim.id).changed

@@ -17,7 +17,7 @@ LAYERS = (
     ("canonical", "errors", "text", "clock"),
     ("model", "records", "transaction", "policy"),
     ("store",),
-    ("waiting", "claims", "reviews", "gates", "audit"),
+    ("waiting", "claims", "reviews", "gates", "receipts", "audit"),
     ("steps",),
 )
 """From the inside out; a module imports from its own layer and those before it."""
@@ -68,7 +68,7 @@ def test_the_scripts_are_thin(name: str) -> None:
     path = ROOT / "assets" / name
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
     assert lines[0] == "#!/usr/bin/env python3"
-    assert lines[2:] == ["from approval_resource.steps.main import main", f'raise SystemExit(main("{name}"))']
+    assert lines[2:] == ["from approval_resource.steps.main import run", f'run("{name}")']
     assert path.stat().st_mode & stat.S_IXUSR
 
 

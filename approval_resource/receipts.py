@@ -1,0 +1,44 @@
+"""Receipts: what is told of a claim to those who keep a copy of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from approval_resource.canonical import instant
+from approval_resource.model import Claim, Event
+from approval_resource.records import BUILD_FIELDS, review_document, sealed_document
+
+DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
+
+
+def claim_facts(claim: Claim) -> dict[str, Any]:
+    """What never changes about a claim."""
+    return {
+        "id": claim.id,
+        "pool": claim.pool,
+        "lock_name": claim.lock_name,
+        "need_approval": claim.need_approval,
+        "description": claim.description,
+        "timestamp": instant(claim.timestamp),
+        "fence": claim.fence,
+        "build": {name: getattr(claim.build, name) for name in BUILD_FIELDS} | {"link": claim.build.link},
+        "payload": claim.payload,
+        "attachments": {
+            name: {"digest": file.digest, "size": file.size, "stored": file.stored} for name, file in claim.attachments.items()
+        },
+    }
+
+
+def receipt_of(claim: Claim, event: Event) -> dict[str, Any]:
+    """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so."""
+    decision = claim.decided
+    return {
+        "claim": claim_facts(claim),
+        "decision": decision.state.value if decision else "",
+        "decided_by": decision.actor if decision else "",
+        "decided_at": instant(decision.at) if decision else "",
+        "reason": decision.reason if decision else "",
+        "policy": DEFAULT_POLICY,
+        "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
+        "event": sealed_document(event),
+    }
