@@ -25,6 +25,8 @@ FIRST_SECONDS = 3.0
 CONTENDED_PAUSE = (0.02, 1.0)
 """Seconds: the first pause's bound, doubled with each try, and the bound of all."""
 BUSY_PAUSE = (0.1, 2.0)
+REFUSED = 400
+"""The first of HTTP's status codes that tell of an error."""
 BATCH = 100
 """Keys; BatchGetItem's own limit."""
 
@@ -105,10 +107,11 @@ class Requests:
     def _vet(self, response_dict: dict[str, Any], **_: object) -> None:
         """Before an answer is read: whether it is DynamoDB's at all. A page with status 200 would read as `done`."""
         try:
-            meant = isinstance(json.loads(response_dict["body"] or b"null"), dict)
+            body = json.loads(response_dict["body"] or b"null")
         except ValueError:
-            meant = False
-        if not meant or "x-amzn-requestid" not in response_dict["headers"]:
+            body = None
+        signed = "x-amzn-requestid" in response_dict["headers"]
+        if not isinstance(body, dict) or not (signed or ("__type" in body and response_dict["status_code"] >= REFUSED)):
             raise NotDynamoDBError
 
     def _heard(self, http_response: Any, **_: object) -> None:

@@ -332,6 +332,8 @@ class Wire:
     url: str = ""
     asked: list[tuple[str, Document]] = field(default_factory=list)
     refusal: Callable[[Mapping[str, str]], tuple[int, Document]] | None = None
+    before: Callable[[str], object] = field(default=lambda operation: None)
+    """Called with each operation before it goes its way."""
 
     @property
     def operations(self) -> list[str]:
@@ -351,6 +353,7 @@ def wire(engine: Engine) -> Iterator[Wire]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             wire.asked.append((self.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body)))
+            wire.before(wire.asked[-1][0])
             if wire.refusal is not None:
                 status, document = wire.refusal(dict(self.headers))
                 self._answer(status, {}, json.dumps(document).encode())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,7 +17,7 @@ from approval_resource.claims import PAYLOAD_PART, attachment_part
 from approval_resource.model import Claim, Kind, State, Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, a_build, take
-from tests.scripts.conftest import LOCK, POOL, Concourse, Running, held_by, kept, until
+from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, Wire, held_by, kept, until
 
 ABORT_SECONDS = 5.0
 """Concourse kills ten seconds after it told a step to stop; this is what the steps promise."""
@@ -134,7 +136,7 @@ def test_await_never_takes_another_pipelines_approval(concourse: Concourse, stor
 def test_await_of_nothing_fails(concourse: Concourse, store: DynamoStore) -> None:
     """There is nothing to wait for where nobody claimed, and no directory is no claim."""
     assert "The lock nope does not exist" in concourse.put("await", lock_name="nope").refused()
-    assert "there is no directory gone" in concourse.put("await", from_="gone").refused()
+    assert 'there is no directory "gone"' in concourse.put("await", from_="gone").refused()
     ended = take(store, 1)
     claims.end(store, ended, State.WITHDRAWN, actor="typed:bob")
     assert "nobody holds the lock" in concourse.put("await", build=2, lock_name=LOCK).refused()
@@ -644,6 +646,42 @@ def test_an_aborted_claimer_never_claims(concourse: Concourse, store: DynamoStor
     assert held_by(store) == ""
     assert {event.claim_id for event in store.events(POOL)} == {holder.id}
     assert concourse.put("claim", build=3, lock_name=LOCK).seconds < 15
+
+
+def test_a_claim_whose_answer_was_not_given_is_withdrawn(concourse: Concourse, store: DynamoStore, wire: Wire) -> None:
+    """Concourse forgets an aborted put, so a claim that landed a moment before is taken back."""
+    reads_back = threading.Event()
+
+    def linger(operation: str) -> None:
+        if operation == "GetItem":
+            reads_back.set()
+            time.sleep(1)
+
+    wire.before = linger
+    claiming = concourse.sourced(endpoint_url=wire.url).start_put("claim", lock_name=LOCK, need_approval=True)
+    claiming.says("Claimed the lock")
+    assert reads_back.wait(SECONDS)
+    stopped(claiming)
+    assert held_by(store) == ""
+    assert [event.kind.value for event in store.events(POOL)] == ["pending", "withdrawn"]
+
+
+def test_a_second_run_of_a_build_takes_back_what_the_first_made(concourse: Concourse, store: DynamoStore, wire: Wire) -> None:
+    """Run again after its worker died, and aborted before it could even look: the claim of the first run goes too."""
+    assert concourse.claim().code == 0
+    asked = threading.Event()
+
+    def linger(operation: str) -> None:
+        if not asked.is_set():
+            asked.set()
+            time.sleep(1)
+
+    wire.before = linger
+    again = concourse.sourced(endpoint_url=wire.url).start_put("claim", lock_name=LOCK, need_approval=True)
+    assert asked.wait(SECONDS)
+    stopped(again)
+    assert held_by(store) == ""
+    assert store.open_claims() == []
 
 
 def test_an_aborted_one_step_gate_withdraws_its_claim(concourse: Concourse, store: DynamoStore) -> None:

@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +28,8 @@ from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import free_port
 from tests.builders import a_build, take
-from tests.scripts.conftest import LOCK, POOL, Concourse, Result, Wire, held_by, kept
+from tests.scripts.conftest import COMMAND, LOCK, POOL, Concourse, Result, Wire, held_by, kept
+from tests.scripts.conftest import SCRIPTS as SCRIPTS_DIR
 
 CANARIES = {
     "AWS_ACCESS_KEY_ID": "AKIACANARYCANARY",
@@ -372,7 +375,16 @@ def test_an_endpoint_that_is_not_there_is_one_line(concourse: Concourse) -> None
         ({"AWS_ACCESS_KEY_ID": None}, "AWS_ACCESS_KEY_ID"),
         ({"endpoint_url": "not a url"}, "endpoint_url"),
         ({"endpoint_url": "localhost:8000"}, "endpoint_url"),
-        ({"role_arn": "not an arn", "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials were found"),
+        ({"endpoint_url": "http://127.0.0.1:99999"}, "endpoint_url"),
+        ({"endpoint_url": "http://127.0.0.1:port"}, "endpoint_url"),
+        ({"endpoint_url": "http://user:c4n4ry@127.0.0.1:1"}, "endpoint_url: must be"),
+        ({"endpoint_url": "ftp://127.0.0.1:1"}, "endpoint_url"),
+        ({"role_arn": "not an arn"}, "source.role_arn: must be a role's ARN"),
+        (
+            {"role_arn": "arn:aws:iam::123456789012:role/x", "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            "no AWS credentials were found",
+        ),
+        ({"AWS_SESSION_TOKEN": "x", "AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "AWS_SESSION_TOKEN"),
     ],
 )
 def test_a_connection_that_cant_work_is_one_line(
@@ -382,6 +394,67 @@ def test_a_connection_that_cant_work_is_one_line(
     result = run_here("check", {"source": concourse.sourced(**changes).source}, tmp_path)
     assert told in result.refused()
     assert len(result.lines) == 1
+    assert "c4n4ry" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "request_", "told"),
+    [
+        ("check", {"version": {"timestamp": "0001-01-01T00:00:00+10:00"}}, "version.timestamp: must be an instant"),
+        ("check", {"version": {"timestamp": "9999-12-31T23:59:59-10:00"}}, "version.timestamp: must be an instant"),
+        ("in", {"version": "A", "params": {"timeout": "1e999999"}}, "params.timeout: must be"),
+        ("in", {"version": "A", "params": {"timeout": "1e-400"}}, "params.timeout: must be"),
+        *[
+            ("out", {"params": {"action": "claim", "lock_name": "x", **option}}, told)
+            for name in ("pipe", "loop", "dir")
+            for option, told in (
+                ({"attach": {"x": name}}, "params.attach.x: "),
+                ({"attach_digest": {"x": name}}, "params.attach_digest.x: "),
+                ({"payload_file": name}, "params.payload_file: "),
+            )
+        ],
+        *[("out", {"params": {"action": "await", "from": name}}, "params.from: ") for name in ("loop", "dir", "odd")],
+    ],
+    ids=str,
+)
+def test_what_nobody_would_think_of_is_one_line(
+    concourse: Concourse, tmp_path: Path, script: str, request_: dict[str, Any], told: str
+) -> None:
+    """Instants at the end of time, numbers beyond numbers, pipes, loops and directories where files belong."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "odd").mkdir()
+    os.mkfifo(tmp_path / "odd" / "id")
+    if request_.get("version") == "A":
+        request_ = request_ | {"version": a_version()}
+    result = run_here(script, {"source": concourse.source} | request_, tmp_path)
+    assert result.refused().startswith(told)
+    assert len(result.lines) == 1
+
+
+def test_what_cant_be_written_is_one_line(concourse: Concourse, store: DynamoStore) -> None:
+    """A directory that is none, and streams that are closed or full."""
+    version = a_version(take(store, 1))
+    request = {"source": concourse.source, "version": version}
+    nowhere = concourse.start("in", request, ["/dev/null/x"]).ends()
+    assert nowhere.refused() == "can't read or write /dev/null/x: Not a directory\n"
+    document = json.dumps(request)
+    command = shlex.join([*COMMAND, str(SCRIPTS_DIR / "check")])
+    for redirected in (f"{command} <&-", f"printf %s {shlex.quote(document)} | {command} >/dev/full"):
+        ran = subprocess.run(["bash", "-c", redirected], capture_output=True, text=True, timeout=30, check=False)
+        assert ran.returncode in (1, 143)
+        assert "Traceback" not in ran.stderr
+
+
+def test_names_of_a_build_that_are_no_text_are_made_text(concourse: Concourse, store: DynamoStore) -> None:
+    """Bytes that are no UTF-8, line breaks and overlong names of teams and jobs can be claimed with, and read again."""
+    names = {"BUILD_PIPELINE_NAME": os.fsdecode(b"\xff\xfe"), "BUILD_JOB_NAME": "a\nb", "BUILD_TEAM_NAME": "t" * 10_000}
+    request = {"source": concourse.source, "params": {"action": "claim", "lock_name": "deploy"}}
+    result = concourse.start("out", request, [str(concourse.workspace())], 1, **names).ends()
+    build = kept(store, result.version).build
+    assert (build.pipeline, build.job) == ("\ufffd\ufffd", "a b")
+    assert len(build.team) < 600
 
 
 def test_a_script_without_a_region_says_so(concourse: Concourse) -> None:
