@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo playground test test-contract lint format lock clean
+.PHONY: help demo playground test coverage test-contract lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an e
 playground: .venv/runtime .venv-engine/ministack ## start the same engine and print lines to try by hand
 	$(BIN)/python -m demo.playground
 
-test: .venv/dev .venv-engine/moto ## every test but the long ones, with coverage
+test: .venv/dev .venv-engine/moto ## every test but the long ones
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 tests
+
+coverage: .venv/dev .venv-engine/moto ## every test, the long ones too, with branch coverage of all processes
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered tests
 
 test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever DYNAMODB_ENDPOINT names

@@ -312,7 +312,7 @@ def test_any_order_of_steps_ends_as_the_model_says(connection: Connection) -> No
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             print_blob=True,

@@ -362,6 +362,7 @@ def falls_short(result: Result, grant: Grant) -> str:
     return line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("role", "grant"), [(role, grant) for role in NEEDED_BY for grant in grants(document(role))], ids=str)
 def test_no_grant_can_be_left_out(account: Account, scene: Scene, role: str, grant: Grant) -> None:
     """Without any single grant of its policy, something that the role is for fails and says so in one line."""
