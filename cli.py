@@ -13,22 +13,21 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
-from tabulate import tabulate
 
 from approval_resource import audit, claims, reviews
 from approval_resource.canonical import instant
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, StoreUnavailableError
-from approval_resource.model import Claim, Event, State, Verdict
-from approval_resource.records import claim_document, sealed_document
+from approval_resource.model import Claim, State, Verdict
+from approval_resource.records import sealed_document
 from approval_resource.store import LockStore
 from approval_resource.store.connect import DEFAULT_TABLE, Connection, caller_arn
 from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.tables import claim_details, claim_for_programs, claims_table, events_table
 from approval_resource.text import clean, counted
 
 MIN_PREFIX = 8
@@ -36,20 +35,6 @@ FULL_ID = 36
 WATCH_SECONDS = 2
 MAX_COMMENT = 255
 MAX_REVIEWER = 64
-LIST_COLUMNS = (
-    "approved",
-    "claimed",
-    "description",
-    "id",
-    "lockname",
-    "need_approval",
-    "pipeline",
-    "pool",
-    "team",
-    "timestamp",
-)
-WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "reviews", "fence", "link")
-
 CONNECTION_OPTIONS = (
     click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
     click.option("--region", envvar=["AWS_DEFAULT_REGION", "AWS_REGION"], help="The table's AWS region."),
@@ -150,7 +135,10 @@ def list_(pool: str | None, everything: bool, wide: bool, watch: bool, form: str
     store, _ = _store(options)
     while True:
         found = _ever(store, pool) if everything else store.open_claims(pool)
-        text = _listing(found, store, wide=wide, form=form)
+        if form == "json":
+            text = json.dumps([claim_for_programs(claim) for claim in found], indent=2)
+        else:
+            text = claims_table(found, store.now(), wide=wide) if found else "There is no waiting approval"
         if not watch:
             click.echo(text)
             return
@@ -167,52 +155,6 @@ def _ever(store: LockStore, pool: str | None) -> list[Claim]:
     return sorted(found, key=lambda claim: (claim.timestamp, claim.id))
 
 
-def _listing(found: list[Claim], store: LockStore, *, wide: bool, form: str) -> str:
-    if form == "json":
-        return json.dumps([_json_row(claim) for claim in found], indent=2)
-    if not found:
-        return "There is no waiting approval"
-    columns = LIST_COLUMNS + (WIDE_COLUMNS if wide else ())
-    rows = [_row(claim, store.now()) for claim in found]
-    table = [[row[column] for column in columns] for row in rows]
-    return tabulate(table, headers=columns, tablefmt="simple", disable_numparse=True)
-
-
-def _row(claim: Claim, now: datetime) -> dict[str, object]:
-    return {
-        "approved": claim.approved,
-        "claimed": claim.claimed,
-        "description": clean(claim.description),
-        "id": claim.id,
-        "lockname": clean(claim.lock_name),
-        "need_approval": claim.need_approval,
-        "pipeline": clean(claim.build.pipeline),
-        "pool": clean(claim.pool),
-        "team": clean(claim.build.team),
-        "timestamp": _time(claim.timestamp),
-        "state": _state(claim, now),
-        "job": clean(claim.build.job),
-        "build": clean(claim.build.name),
-        "requester": clean(claim.build.created_by),
-        "deadline": _time(claim.deadline),
-        "reviews": len(claim.reviews),
-        "fence": claim.fence,
-        "link": clean(claim.build.link),
-    }
-
-
-def _json_row(claim: Claim) -> dict[str, Any]:
-    return claim_document(claim) | {"link": claim.build.link}
-
-
-def _state(claim: Claim, now: datetime) -> str:
-    return "pending, deadline passed" if claim.overdue(now) else claim.state.value
-
-
-def _time(at: datetime | None) -> str:
-    return at.isoformat(sep=" ", timespec="microseconds") if at else ""
-
-
 @cli.command()
 @click.argument("claim_id", metavar="ID")
 @FORMAT
@@ -222,22 +164,9 @@ def show(claim_id: str, form: str, **options: str | None) -> None:
     store, _ = _store(options)
     claim = _find(store, claim_id)
     if form == "json":
-        click.echo(json.dumps(_json_row(claim), indent=2))
+        click.echo(json.dumps(claim_for_programs(claim), indent=2))
         return
-    rows = [(name, value) for name, value in _row(claim, store.now()).items() if value not in ("", None)]
-    rows += [
-        (f"attached {clean(name)}", f"sha256 {file.digest}, {file.size} bytes") for name, file in claim.attachments.items()
-    ]
-    rows += [
-        (f"{review.verdict.value} by {clean(who)}", f"{_time(review.at)} {clean(review.comment)}")
-        for who, review in claim.reviews.items()
-    ]
-    for what, ruling in (("decided", claim.decided), ("ended", claim.ended)):
-        if ruling:
-            rows.append(
-                (what, f"{ruling.state.value} by {clean(ruling.actor)}, {_time(ruling.at)} {clean(ruling.reason)}".rstrip())
-            )
-    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    click.echo(claim_details(claim, store.now()))
 
 
 @cli.command()
@@ -263,13 +192,7 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
     elif not events:
         click.echo("Nothing has happened yet")
     else:
-        columns = ("at", "lock", "event", "claim", "by", "why")
-        click.echo(tabulate([_event_row(event) for event in events], headers=columns, tablefmt="simple", disable_numparse=True))
-
-
-def _event_row(event: Event) -> list[str]:
-    said = f"{event.kind.value} ({event.verdict})" if event.kind.value == "reviewed" else event.kind.value
-    return [_time(event.at), clean(event.lock_name), said, event.claim_id, clean(event.actor), clean(event.reason)]
+        click.echo(events_table(events))
 
 
 def _find(store: LockStore, given: str) -> Claim:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from approval_resource.canonical import digest
-from approval_resource.errors import LockHeldError, LockNotFoundError, RequestChangedError
+from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError, RequestChangedError
 from approval_resource.model import (
     NOTHING,
     Attachment,
@@ -210,7 +210,7 @@ def release(
 
     Raises:
         LockNotFoundError: nobody ever claimed that lock, or it has no claim of that id.
-        LockHeldError: the lock is another's, and there is no ended claim to speak of.
+        NothingToReleaseError: the lock is another's, and there is no ended claim to speak of.
     """
 
     def decide(snapshot: Snapshot) -> Changes:
@@ -270,7 +270,7 @@ def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
         if claim is not None:
             return claim
     if snapshot.holder is not None:
-        raise LockHeldError(snapshot.holder)
+        raise NothingToReleaseError(snapshot.holder)
     raise LockNotFoundError(f"The lock {snapshot.lock.name} has no claim left on record; there is nothing to release")
 
 

@@ -34,6 +34,18 @@ class LockHeldError(ApprovalError):
         )
 
 
+class NothingToReleaseError(LockHeldError):
+    """This build has no claim on the lock; that of `current` was left alone."""
+
+    def __init__(self, current: Claim) -> None:
+        super().__init__(current)
+        self.args = (
+            f'this build has nothing to release: lock "{current.lock_name}" in pool "{current.pool}" is held by '
+            f"{clean(str(current.build))}{f', and in use by {clean(current.spent_by)}' if current.spent_by else ''}; "
+            f"it was left alone, see cli.py show {current.id}",
+        )
+
+
 class LockNotFoundError(ApprovalError):
     """No lock or claim of that name or id."""
 
