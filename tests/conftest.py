@@ -13,15 +13,16 @@ from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import REGION, Engine, EngineMissingError, ministack
 
-# Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS.
-for name in [name for name in os.environ if name.startswith(("AWS_", "APPROVAL_", "BUILD_", "ATC_"))]:
-    if name not in ("AWS_CA_BUNDLE", "APPROVAL_SCRIPTS_DIR", "APPROVAL_SCRIPTS_COMMAND"):
-        del os.environ[name]
-os.environ |= {
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-}
+# Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS, unless it was named.
+if not os.environ.get("DYNAMODB_ENDPOINT"):
+    for name in [name for name in os.environ if name.startswith(("AWS_", "APPROVAL_", "BUILD_", "ATC_"))]:
+        if name not in ("AWS_CA_BUNDLE", "APPROVAL_SCRIPTS_DIR", "APPROVAL_SCRIPTS_COMMAND"):
+            del os.environ[name]
+    os.environ |= {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
 
 
 def engine_or_skip(error: EngineMissingError) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from approval_resource.store.connect import Connection
+from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import PROGRAM, REGION, Engine, EngineMissingError, free_port, running
 from tests.conftest import engine_or_skip
@@ -36,16 +38,34 @@ def moto() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def connection(request: pytest.FixtureRequest, table: str) -> Connection:
+def connection(request: pytest.FixtureRequest, table: str) -> Iterator[Connection]:
     """The engine of the default: the one named from outside, else MiniStack."""
-    url = ELSEWHERE or request.getfixturevalue("engine").url
-    return Connection(table=table, region=REGION, endpoint_url=url, access_key_id="test", secret_access_key="test-secret")
+    reached = _connection(ELSEWHERE or request.getfixturevalue("engine").url, table)
+    yield reached
+    if ELSEWHERE:
+        _drop(reached)
 
 
 @pytest.fixture(params=["elsewhere"] if ELSEWHERE else ["ministack", "moto"])
-def any_store(request: pytest.FixtureRequest, table: str) -> DynamoStore:
+def any_store(request: pytest.FixtureRequest, table: str) -> Iterator[DynamoStore]:
     """The store on each engine in turn, for what needs no races."""
-    url = ELSEWHERE or request.getfixturevalue("moto" if request.param == "moto" else "engine").url
-    return DynamoStore.connect(
-        Connection(table=table, region=REGION, endpoint_url=url, access_key_id="test", secret_access_key="test-secret")
-    )
+    engine = "moto" if request.param == "moto" else "engine"
+    reached = _connection(ELSEWHERE or request.getfixturevalue(engine).url, table)
+    yield DynamoStore.connect(reached)
+    if ELSEWHERE:
+        _drop(reached)
+
+
+def _connection(url: str, table: str) -> Connection:
+    """Our own engines take any keys; another one is asked with what the environment gives, if it gives any."""
+    given = bool(ELSEWHERE) and any(name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN"))
+    keys = {} if given else {"access_key_id": "test", "secret_access_key": "test-secret"}
+    return Connection(table=table, region=os.environ.get("AWS_DEFAULT_REGION", REGION), endpoint_url=url, **keys)
+
+
+def _drop(reached: Connection) -> None:
+    """Tables of an engine that isn't ours don't go away by themselves."""
+    client = dynamodb(session_of(reached), reached)
+    with suppress(ClientError):
+        client.update_table(TableName=reached.table, DeletionProtectionEnabled=False)
+        client.delete_table(TableName=reached.table)

@@ -48,8 +48,6 @@ def main() -> None:
         table=sys.argv[4],
         region=os.environ["AWS_DEFAULT_REGION"],
         endpoint_url=sys.argv[3],
-        access_key_id="test",
-        secret_access_key="test-secret",
     )
     DynamoStore.connect(connection).create_table()
     fork = multiprocessing.get_context("fork")

@@ -9,13 +9,12 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 
-import boto3
 import pytest
 
 from approval_resource import audit
-from approval_resource.store.connect import Connection
+from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
-from demo.engine import REGION, ROOT
+from demo.engine import ROOT
 
 PROCESSES = 32
 
@@ -35,7 +34,12 @@ def test_exactly_one_of_many_claimers_wins_each_round(rounds: int, connection: C
     ]
     # What 32 processes cover is covered by others; measuring it would take more than the race itself.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    environment |= {"AWS_DEFAULT_REGION": REGION}
+    environment |= {"AWS_DEFAULT_REGION": connection.region}
+    if connection.access_key_id:
+        environment |= {
+            "AWS_ACCESS_KEY_ID": connection.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": connection.secret_access_key,
+        }
     race = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=270, check=False)
     assert race.returncode == 0, race.stderr
     outcomes_of: dict[int, list[tuple[str, str]]] = defaultdict(list)
@@ -57,13 +61,7 @@ def test_exactly_one_of_many_claimers_wins_each_round(rounds: int, connection: C
 def _alter_one_byte(connection: Connection, store: DynamoStore) -> None:
     """Change one character of an event of the log, behind the store's back."""
     victim = list(store.events("races"))[7]
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=connection.endpoint_url,
-        region_name=connection.region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test-secret",
-    )
+    client = dynamodb(session_of(connection), connection)
     key = {"pk": {"S": "pool#races"}, "sk": {"S": f"event#{victim.timestamp:%Y-%m-%dT%H:%M:%S.%fZ}"}}
     item = client.get_item(TableName=connection.table, Key=key)["Item"]
     item["actor"] = {"S": item["actor"]["S"][:-1] + "X"}
