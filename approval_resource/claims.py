@@ -121,21 +121,7 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
                 ended.append(_superseded(holder, snapshot, build))
             else:
                 raise LockHeldError(holder)
-        claim = Claim(
-            id=claim_id,
-            pool=request.pool,
-            lock_name=request.lock_name,
-            build=build,
-            build_key=build_key,
-            request=request.digest,
-            need_approval=request.need_approval,
-            description=request.description,
-            payload=request.payload_digest,
-            attachments=request.attachments,
-            timestamp=snapshot.now,
-            state=State.PENDING if request.need_approval else State.HELD,
-            changed=snapshot.now,
-        )
+        claim = _new(request, build, build_key, claim_id, snapshot)
         taken = Change(
             claim=claim,
             kind=Kind(claim.state.value),
@@ -316,8 +302,8 @@ def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str
 def abandon(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Claim | None:
     """Make sure that an aborted build's attempt holds nothing and never will; returns the claim this ended, if any.
 
-    One that landed is withdrawn, and so is one that an earlier run of the same build made. For one that may still be in flight a withdrawn claim of that id is
-    written, so that it can't land any more.
+    One that landed is withdrawn, and so is one that an earlier run of the same build made. For one that may
+    still be in flight a withdrawn claim of that id is written, so that it can't land any more.
     """
     claim_id = attempt.claim_id
 
@@ -330,19 +316,9 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
             )
         if own[0] is not None or not attempt.in_flight:
             return Changes()
-        never = Claim(
-            id=claim_id,
-            pool=request.pool,
-            lock_name=request.lock_name,
-            build=build,
-            build_key=build_key,
-            request=request.digest,
-            need_approval=request.need_approval,
-            description=request.description,
-            timestamp=snapshot.now,
-            state=State.PENDING,
-            changed=snapshot.now,
-        ).ruled(State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
+        # A claim that never was keeps none of its parts, and is withdrawn as one that nobody decided on.
+        bare = replace(_new(request, build, build_key, claim_id, snapshot), payload="", attachments={}, state=State.PENDING)
+        never = bare.ruled(State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
         return Changes(changes=(Change(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),))
 
     read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
@@ -362,6 +338,25 @@ def ending(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason
 def expired(claim: Claim, snapshot: Snapshot) -> Change:
     """The change that ends a claim nobody decided on in time."""
     return ending(claim, snapshot, State.EXPIRED, actor=STORE_ACTOR, reason="nobody decided in time")
+
+
+def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot: Snapshot) -> Claim:
+    """The claim that a request makes; its place in the log and its fence come with the transaction."""
+    return Claim(
+        id=claim_id,
+        pool=request.pool,
+        lock_name=request.lock_name,
+        build=build,
+        build_key=build_key,
+        request=request.digest,
+        need_approval=request.need_approval,
+        description=request.description,
+        payload=request.payload_digest,
+        attachments=request.attachments,
+        timestamp=snapshot.now,
+        state=State.PENDING if request.need_approval else State.HELD,
+        changed=snapshot.now,
+    )
 
 
 def _superseded(claim: Claim, snapshot: Snapshot, build: Build) -> Change:

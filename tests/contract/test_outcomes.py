@@ -19,8 +19,9 @@ from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleL
 from approval_resource.model import Claim, Kind, State, Verdict
 from approval_resource.policy.model import Decision, Evaluate
 from approval_resource.policy.quorum import quorum
+from approval_resource.steps.aborts import Aborted
 from approval_resource.store.dynamodb import COMMIT_SECONDS, DynamoStore
-from tests.builders import ManualClock, a_build, take
+from tests.builders import ManualClock, a_build, a_request, take
 from tests.contract.faults import (
     Body,
     Fault,
@@ -367,3 +368,36 @@ def test_a_proxys_page_is_no_answer(quick: DynamoStore, store: DynamoStore) -> N
     Faults.on(quick, "Scan", *[page] * 1000)
     with pytest.raises(StoreUnavailableError, match="something other than DynamoDB answers"):
         quick.open_claims()
+
+
+def test_a_claim_in_flight_when_its_build_is_aborted_can_never_land(quick: DynamoStore, store: DynamoStore) -> None:
+    """The write that was under way arrives after all, and is refused: what was abandoned holds nothing."""
+    late: list[Any] = []
+
+    def aborted(request: Any) -> Any:
+        late.append(request)
+        raise Aborted
+
+    take(store, 9, lock_name="other", pool="elsewhere")
+    Faults.on(quick, WRITE, aborted)
+    build, attempt = a_build(1), claims.Attempt()
+    with pytest.raises(Aborted):
+        claims.take(quick, a_request(), build, build.key(), attempt)
+    left = claims.abandon(store, a_request(), build, build.key(), attempt)
+    assert left is not None
+    assert left.state is State.WITHDRAWN
+    answer: Any = delivery(quick)(late[0])
+    assert answer.status_code == 400
+    assert store.open_claims("payments") == []
+    assert events(store) == [(Kind.WITHDRAWN, attempt.claim_id)]
+    assert audit.verify(store, "payments").findings == []
+
+
+def test_a_build_that_was_aborted_while_it_waited_leaves_no_trace(store: DynamoStore) -> None:
+    """Nothing of it was under way, so nothing has to be made impossible."""
+    take(store, 1)
+    build, attempt = a_build(2), claims.Attempt()
+    with pytest.raises(LockHeldError):
+        claims.take(store, a_request(), build, build.key(), attempt)
+    assert claims.abandon(store, a_request(), build, build.key(), attempt) is None
+    assert len(events(store)) == 1
