@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help demo playground test coverage test-contract lint format lock clean
+.PHONY: help cli demo playground test coverage test-contract lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,8 @@ help: ## say what there is
 .venv-engine/moto: .venv-engine/ministack requirements/moto.txt
 	.venv-engine/bin/python $(PIP) --require-hashes -r requirements/moto.txt
 	touch $@
+
+cli: .venv/runtime ## install what cli.py needs, for .venv/bin/python cli.py
 
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
 	$(BIN)/python -m demo

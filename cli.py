@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 refused, failed, interrupted, or something found; 2 the co
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import json
 import logging
 import sys
@@ -16,10 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+absent = [name for name in ("boto3", "click", "pydantic", "tabulate") if importlib.util.find_spec(name) is None]
+if absent:
+    sys.exit(f"ERROR: this Python lacks {', '.join(absent)}; run `make cli`, then .venv/bin/python cli.py")
+
 import click
 from click.core import ParameterSource
 
-from approval_resource import audit, claims, reviews
+from approval_resource import audit, claims, parts, reviews
 from approval_resource.canonical import instant
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, StoreUnavailableError
 from approval_resource.model import Claim, State, Verdict
@@ -157,16 +162,29 @@ def _ever(store: LockStore, pool: str | None) -> list[Claim]:
 
 @cli.command()
 @click.argument("claim_id", metavar="ID")
+@click.option("--attachment", metavar="NAME", help="Write that attached file's content instead.")
 @FORMAT
 @connected
-def show(claim_id: str, form: str, **options: str | None) -> None:
-    """Show one claim: what it is for, who said what, and what became of it."""
+def show(claim_id: str, attachment: str | None, form: str, **options: str | None) -> None:
+    """Show one claim: what it is for, who said what, what became of it."""
     store, _ = _store(options)
     claim = _find(store, claim_id)
+    if attachment is not None:
+        _write(parts.attachment(store, claim, attachment))
+        return
     if form == "json":
         click.echo(json.dumps(claim_for_programs(claim), indent=2))
         return
     click.echo(claim_details(claim, store.now()))
+
+
+def _write(content: bytes) -> None:
+    """As it is into a file or a pipe; on a terminal without what would move its cursor."""
+    if sys.stdout.isatty():
+        lines = content.decode("utf-8", "replace").splitlines()
+        click.echo("\n".join(clean(line) for line in lines))
+    else:
+        click.echo(content, nl=False)
 
 
 @cli.command()
@@ -208,12 +226,12 @@ def _find(store: LockStore, given: str) -> Claim:
             short = (
                 f"; give the whole id, or {MIN_PREFIX} or more characters of an open claim's" if len(given) < MIN_PREFIX else ""
             )
-            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see cli.py list")
+            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see cli.py list --all")
         return claim
     ids = store.open_claim_ids(given)
     if len(ids) != 1:
         what = f"{len(ids)} open claims' ids begin" if ids else "no open claim's id begins"
-        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list")
+        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list --all")
     return reviews.find(store, ids[0])
 
 
@@ -354,6 +372,8 @@ def audit_verify(pool: str | None, against: Path | None, **options: str | None) 
         click.echo(
             f"pool {clean(name)}: {counted(report.events, 'event')}, {counted(report.claims, 'claim')}, {result}{newest}"
         )
+        if pool is not None and not report.events and not report.findings:
+            raise LockNotFoundError(f"pool {clean(name)} has no log in this table; check --pool, --table and --region")
     if not pools:
         click.echo("There is no pool yet")
     if found:

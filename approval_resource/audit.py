@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from approval_resource.canonical import instant
-from approval_resource.claims import PAYLOAD_PART, attachment_part
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model import Claim, Event, Head, Lock, Place, State
+from approval_resource.parts import PAYLOAD_PART, attachment_part
 from approval_resource.receipts import receipt_of
 from approval_resource.records import (
     claim_digest,

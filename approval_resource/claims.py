@@ -6,7 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from approval_resource.canonical import digest
-from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError, RequestChangedError
+from approval_resource.errors import (
+    LockHeldError,
+    LockNotFoundError,
+    NothingToReleaseError,
+    RequestChangedError,
+)
 from approval_resource.model import (
     NOTHING,
     Attachment,
@@ -16,18 +21,13 @@ from approval_resource.model import (
     Lock,
     State,
 )
+from approval_resource.parts import PAYLOAD_PART, attachment_part
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 from approval_resource.waiting import Lookout
 
-PAYLOAD_PART = "payload"
 STORE_ACTOR = "the deadline"
 """Who is said to have ended a claim that nobody decided on in time."""
-
-
-def attachment_part(name: str) -> str:
-    """The part under which an attached file's content is kept."""
-    return f"attached#{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +209,9 @@ def release(
     done = store.commit(Read(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=build_key), decide, new_id())
     if done.events:
         return Ended(done.after.claims[done.events[-1].claim_id], changed=True)
-    claim = _to_release(done.after, build, claim_id) or _newest_ended(store, done.after)
+    claim = _to_release(done.after, build, claim_id)
+    if claim is None:
+        claim = done.after.claims[claim_id] if claim_id else _newest_ended(store, done.after)
     return Ended(claim, changed=False)
 
 

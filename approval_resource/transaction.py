@@ -10,6 +10,8 @@ from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Ki
 from approval_resource.records import claim_digest, event_digest
 
 TICK = timedelta(microseconds=1)
+A_SECOND = timedelta(seconds=1)
+"""What two readings of the store's time may differ by without being different times."""
 MAX_JOBS = 100
 """Jobs that a lock remembers to have claimed it."""
 
@@ -94,7 +96,8 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
     claims: dict[str, Claim] = {}
     for change in wanted.changes:
         timestamp = snapshot.now if head.timestamp is None else max(snapshot.now, head.timestamp + TICK)
-        claim = _stamped(change, snapshot, timestamp, lock)
+        at = timestamp if timestamp - snapshot.now < A_SECOND else snapshot.now
+        claim = _stamped(change, snapshot, timestamp, at, lock)
         if claim.claimed and lock.holder != claim.id:
             if lock.holder or claim.id in snapshot.claims:
                 raise AssertionError(f"claim {claim.id} can't take a lock held by {lock.holder or 'none'}")
@@ -114,7 +117,7 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
             build=change.build,
             reason=change.reason,
             verdict=change.verdict,
-            at=snapshot.now,
+            at=at,
             operation=operation,
             claim=claim_digest(claim),
             previous=head.digest,
@@ -136,7 +139,7 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
     )
 
 
-def _stamped(change: Change, snapshot: Snapshot, timestamp: datetime, lock: Lock) -> Claim:
+def _stamped(change: Change, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
     """The change's claim with what only the transaction knows: its revision, its fence, its place in the log."""
     claim = change.claim
     before = snapshot.claims.get(claim.id)
@@ -144,8 +147,8 @@ def _stamped(change: Change, snapshot: Snapshot, timestamp: datetime, lock: Lock
         claim = replace(
             claim,
             changed=timestamp,
-            decided=_placed(claim.decided, before.decided if before else None, timestamp),
-            ended=_placed(claim.ended, before.ended if before else None, timestamp),
+            decided=_placed(claim.decided, before.decided if before else None, timestamp, at),
+            ended=_placed(claim.ended, before.ended if before else None, timestamp, at),
         )
     if before is None:
         return replace(claim, timestamp=timestamp, fence=lock.fence + 1 if claim.claimed else lock.fence, revision=1)
@@ -156,5 +159,5 @@ def _with_job(jobs: tuple[str, ...], job: str) -> tuple[str, ...]:
     return (*(other for other in jobs if other != job), job)[-MAX_JOBS:] if job else jobs
 
 
-def _placed(ruling: Ruling | None, before: Ruling | None, timestamp: datetime) -> Ruling | None:
-    return replace(ruling, timestamp=timestamp) if ruling is not None and ruling != before else ruling
+def _placed(ruling: Ruling | None, before: Ruling | None, timestamp: datetime, at: datetime) -> Ruling | None:
+    return replace(ruling, timestamp=timestamp, at=at) if ruling is not None and ruling != before else ruling

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from approval_resource.claims import PAYLOAD_PART, attachment_part
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model import Attachment, Claim
+from approval_resource.parts import PAYLOAD_PART, attachment, part
 from approval_resource.steps.protocol import quoted
 from approval_resource.store import LockStore
 from approval_resource.text import clean
@@ -198,19 +198,12 @@ def write_parts(store: LockStore, claim: Claim, directory: Path) -> None:
     Raises:
         CorruptRecordError: one of them isn't what was claimed with.
     """
-    payload = _part(store, claim, PAYLOAD_PART, claim.payload) if claim.payload else b"{}"
+    payload = part(store, claim, PAYLOAD_PART, claim.payload) if claim.payload else b"{}"
     (directory / "payload.json").write_bytes(payload + b"\n")
     kept = {name: file for name, file in claim.attachments.items() if file.stored}
     if kept:
         (directory / "attached").mkdir(exist_ok=True)
-    for name, file in kept.items():
+    for name in kept:
         if not _fit_for_a_file(name):
             raise CorruptRecordError(f"claim {claim.id}", "an attachment's name is no file name")
-        (directory / "attached" / name).write_bytes(_part(store, claim, attachment_part(name), file.digest))
-
-
-def _part(store: LockStore, claim: Claim, part: str, digest: str) -> bytes:
-    content = store.part(claim.id, part)
-    if content is None or hashlib.sha256(content).hexdigest() != digest:
-        raise CorruptRecordError(f"claim {claim.id}", f"its {clean(part)} is not what it was claimed with")
-    return content
+        (directory / "attached" / name).write_bytes(attachment(store, claim, name))

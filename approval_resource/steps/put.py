@@ -125,6 +125,8 @@ def _held_line(holder: Claim) -> str:
 
 def _release(step: Step, params: ReleaseParams) -> Claim:
     named = _named(step, params)
+    if named is None and params.from_ is not None:
+        step.say(f"There is no directory {params.from_}, so the lock's name has to tell which claim is meant")
     lock_name = named.lock_name if named else params.lock_name or step.source.lock_name
     if lock_name is None:
         raise ConfigError(["params.lock_name: required, since the directory that from names isn't there"])
@@ -140,6 +142,8 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
     claim = ended.claim
     if ended.changed:
         step.say(f"The lock {lock_name} is free: claim {claim.id} of {claim.build} is {claim.state.value}")
+    elif claim.claimed:
+        step.say(f"Left alone: {claim.spent_by}, another build of this job, goes by the approval of claim {claim.id}")
     else:
         step.say(f"Nothing to release: claim {claim.id} of {claim.build} had ended before ({claim.state.value})")
     return claim
@@ -170,7 +174,6 @@ def _named(step: Step, params: ReleaseParams | AwaitParams) -> Claim | None:
     if problems:
         raise ConfigError(problems)
     if claim_id is None:
-        step.say(f"There is no directory {params.from_}: the step that makes it did not succeed")
         return None
     claim = step.store.claim(claim_id)
     if claim is None or claim.pool != step.source.pool:

@@ -14,9 +14,9 @@ import pytest
 
 from approval_resource import gates, reviews
 from approval_resource.canonical import digest, instant
-from approval_resource.claims import attachment_part
 from approval_resource.clock import HostClock
 from approval_resource.model import Attachment, Claim, Event, Verdict
+from approval_resource.parts import attachment_part
 from approval_resource.receipts import receipt_of
 from approval_resource.records import claim_digest, event_digest, event_document
 from approval_resource.store import items
@@ -497,3 +497,10 @@ def test_export_of_nothing_is_nothing(store: DynamoStore, run: Run) -> None:
     for narrow in ((), ("--pool", POOL)):
         ran = run("audit", "export", *narrow)
         assert (ran.exit_code, ran.stdout) == (0, "")
+
+
+def test_a_pool_that_has_no_log_is_not_called_clean(run: Run) -> None:
+    """A misspelt pool is an error, not an audit with nothing wrong."""
+    ran = run("audit", "verify", "--pool", "paymnets")
+    assert ran.exit_code == 1
+    assert ran.stderr == "ERROR: pool paymnets has no log in this table; check --pool, --table and --region\n"

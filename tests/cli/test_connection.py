@@ -178,3 +178,14 @@ def test_a_shell_gets_completions(environment: Environment, words: str, found: l
         COMP_CWORD=count,
     )
     assert [line.split(",")[1] for line in ran.stdout.splitlines()] == found, ran.stderr
+
+
+def test_a_python_without_the_packages_is_told_how_to_get_them() -> None:
+    """Run by an interpreter that has none of them, it is one line with the next move."""
+    bare = [sys.executable, "-I", "-S", str(ROOT / "cli.py"), "list"]
+    ran = subprocess.run(bare, capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 1
+    assert (
+        ran.stderr
+        == "ERROR: this Python lacks boto3, click, pydantic, tabulate; run `make cli`, then .venv/bin/python cli.py\n"
+    )

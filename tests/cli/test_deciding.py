@@ -53,7 +53,7 @@ def test_one_bad_id_does_not_keep_the_others(store: DynamoStore, run: Run) -> No
     ran = run("approve", "--id", A, B, C)
     assert ran.exit_code == 1
     assert ran.stdout == f"INFO: The lock {A} has been approved\nINFO: The lock {C} has been approved\n"
-    assert ran.stderr == f"ERROR: there is no claim {B}; see cli.py list\n"
+    assert ran.stderr == f"ERROR: there is no claim {B}; see cli.py list --all\n"
 
 
 def test_who_when_and_why_are_kept(store: DynamoStore, run: Run) -> None:

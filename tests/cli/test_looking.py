@@ -164,7 +164,7 @@ def test_show_tells_everything_about_one_claim(connect: Connect, run: Run) -> No
     assert ["state", "released"] in told
     assert ["description", "release 1.4"] in told
     assert "approve by typed:ana  2016-11-30 13:55:05.079579+00:00 fine" in ran.stdout
-    assert ["decided", "approved by typed:ana, 2016-11-30 13:55:05.079579+00:00 fine"] in told
+    assert ["decided", "approved by typed:ana, 2016-11-30 13:55:05.079580+00:00 fine"] in told
     assert ["ended", "released by typed:bob, 2016-11-30 13:56:05.079579+00:00 done"] in told
 
 
@@ -173,6 +173,25 @@ def test_show_tells_what_is_attached(store: DynamoStore, run: Run) -> None:
     plan = Attachment(hashlib.sha256(b"a plan").hexdigest(), len(b"a plan"), stored=True)
     claim_of(store, A, attachments={"plan": plan}, contents={"plan": b"a plan"})
     assert f"attached plan  sha256 {plan.digest}, 6 bytes" in run("show", A).stdout
+
+
+def test_reviewers_read_what_is_attached(store: DynamoStore, run: Run) -> None:
+    """The very bytes that were claimed with, or one line: no such file, only its digest kept, or altered since."""
+    files = {"plan": b"a\xff plan\n", "image": b"big"}
+    attachments = {
+        name: Attachment(hashlib.sha256(content).hexdigest(), len(content), stored=name == "plan")
+        for name, content in files.items()
+    }
+    claim_of(store, A, attachments=attachments, contents={"plan": files["plan"]})
+    assert run("show", A, "--attachment", "plan").stdout_bytes == files["plan"]
+    for name in ("image", "nope"):
+        refused = run("show", A, "--attachment", name)
+        assert (refused.exit_code, refused.stderr) == (1, f"ERROR: claim {A} keeps no file {name}; kept is plan\n")
+    altered = items.part_item(A, "attached#plan", b"another plan")
+    store._client.put_item(TableName=store._table, Item=altered)
+    refused = run("show", A, "--attachment", "plan")
+    assert refused.exit_code == 1
+    assert "is not what it was claimed with" in refused.stderr
 
 
 def test_show_for_programs_is_the_claim(store: DynamoStore, run: Run) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from approval_resource import claims, gates, reviews
-from approval_resource.claims import PAYLOAD_PART, attachment_part
 from approval_resource.model import Claim, Kind, State, Verdict
+from approval_resource.parts import PAYLOAD_PART, attachment_part
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, Wire, held_by, kept, until
