@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
@@ -12,6 +13,10 @@ from approval_resource.clock import StoreClock
 from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import REGION, Engine, EngineMissingError, ministack
+
+# What a shell starts in the background ignores SIGINT, and so would every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS, unless it was named.
 if not os.environ.get("DYNAMODB_ENDPOINT"):

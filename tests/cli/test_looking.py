@@ -140,10 +140,13 @@ def test_watch_stops_when_interrupted(store: DynamoStore, environment: Environme
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as watching:
-        assert watching.stdout is not None
-        assert watching.stdout.readline() == "There is no waiting approval\n"
-        watching.send_signal(signal.SIGINT)
-        _, errors = watching.communicate(timeout=SECONDS)
+        try:
+            assert watching.stdout is not None
+            assert watching.stdout.readline() == "There is no waiting approval\n"
+            watching.send_signal(signal.SIGINT)
+            _, errors = watching.communicate(timeout=SECONDS)
+        finally:
+            watching.kill()
     assert (watching.returncode, errors.strip()) == (1, "Aborted!")
 
 
