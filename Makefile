@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --quiet install
 
-.PHONY: help cli demo playground test coverage test-contract lint format lock clean
+.PHONY: help cli demo playground test coverage soak fuzz test-contract lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,12 @@ test: .venv/dev .venv-engine/moto ## every test but the long ones
 
 coverage: .venv/dev .venv-engine/moto ## every test, the long ones too, with branch coverage of all processes
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered tests
+
+soak: .venv/dev .venv-engine/moto ## kills, faults, races and hostile input, as much as twenty minutes hold; prints what was tried
+	$(BIN)/python -m pytest --soak --numprocesses 2 --timeout 1200 tests/soak tests/fuzz
+
+fuzz: .venv/dev .venv-engine/moto ## 20,000 hostile inputs
+	$(BIN)/python -m pytest --soak --numprocesses 2 --timeout 1200 tests/fuzz
 
 test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever DYNAMODB_ENDPOINT names
 	$(BIN)/python -m pytest tests/contract

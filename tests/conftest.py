@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,6 +15,7 @@ from approval_resource.clock import StoreClock
 from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import REGION, Engine, EngineMissingError, ministack
+from tests import tally
 
 # What a shell starts in the background ignores SIGINT, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -28,6 +31,36 @@ if not os.environ.get("DYNAMODB_ENDPOINT"):
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="try as much as make soak and make fuzz do")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        scratch = tempfile.NamedTemporaryFile(prefix="tally-", delete=False)  # noqa: SIM115 - it outlives this call
+        scratch.close()
+        os.environ[tally.VARIABLE] = scratch.name
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tried = tally.total(Path(os.environ[tally.VARIABLE]))
+    if tried:
+        terminalreporter.section("tried")
+        for what, count in sorted(tried.items()):
+            terminalreporter.write_line(f"{count:>9,} {what.replace('_', ' ')}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        Path(os.environ.pop(tally.VARIABLE)).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def effort(pytestconfig: pytest.Config) -> tally.Effort:
+    """How hard this run tries."""
+    return tally.Effort(soak=bool(pytestconfig.getoption("--soak")))
 
 
 def engine_or_skip(error: EngineMissingError) -> None:
