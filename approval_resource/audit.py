@@ -10,7 +10,6 @@ from typing import Any
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model import Claim, Event, Head, Lock, Place, State
-from approval_resource.parts import PAYLOAD_PART, attachment_part
 from approval_resource.receipts import receipt_of
 from approval_resource.records import (
     claim_digest,
@@ -217,9 +216,7 @@ def _since(store: LockStore, walk: _Walk) -> Iterator[Event]:
 
 
 def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
-    parts = {PAYLOAD_PART: claim.payload} if claim.payload else {}
-    parts |= {attachment_part(name): file.digest for name, file in claim.attachments.items() if file.stored}
-    for part, expected in parts.items():
+    for part, expected in claim.parts.items():
         try:
             content = store.part(claim.id, part)
         except CorruptRecordError:
@@ -250,7 +247,7 @@ def _lock_fault(store: LockStore, walk: _Walk, lock: Lock) -> str:
             return ""
         return f"lock {lock.name} was altered: it counts {counted(lock.events, 'event')}, the log {now}"
     own = [event for event in walk.newest_of_claim.values() if event.lock_name == lock.name]
-    holders = {event.claim_id for event in own if event.state.is_open}
+    holders = {event.claim_id for event in own if event.state and event.state.is_open}
     if holders != ({lock.holder} if lock.holder else set()):
         by_log = ", ".join(sorted(holders)) or "nobody"
         return f"lock {lock.name} was altered: it is held by {lock.holder or 'nobody'}, by the log {by_log}"

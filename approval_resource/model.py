@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -57,6 +57,8 @@ class Kind(StrEnum):
     PASSED = "passed"
     SPENT = "spent"
     DEADLINE = "deadline"
+    RENEWED = "renewed"
+    SETTINGS = "settings"
 
     @property
     def state(self) -> State | None:
@@ -123,6 +125,14 @@ class Attachment:
     stored: bool
 
 
+PAYLOAD_PART = "payload"
+
+
+def attachment_part(name: str) -> str:
+    """The name of the part in which an attached file's content is kept beside a claim."""
+    return f"attached#{name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """One person's newest verdict on one claim. `reviewer` begins with how the name is known: `aws:` or `typed:`."""
@@ -168,6 +178,10 @@ class Claim:
     changed: datetime
     """The place in the pool's log of the event that brought it into `state`."""
     deadline: datetime | None = None
+    """When it expires unless it was decided."""
+    hold_timeout: int = 0
+    """Seconds that it may hold its lock before another claim may take that over, counted anew by a renewal; 0: for ever."""
+    hold_until: datetime | None = None
     reviews: Mapping[str, Review] = field(default_factory=lambda: NOTHING)
     decided: Ruling | None = None
     ended: Ruling | None = None
@@ -188,9 +202,19 @@ class Claim:
         """Whether the claim holds its lock now."""
         return self.state.is_open
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """The digest of everything that is kept beside the claim, by part name."""
+        payload = {PAYLOAD_PART: self.payload} if self.payload else {}
+        return payload | {attachment_part(name): file.digest for name, file in self.attachments.items() if file.stored}
+
     def overdue(self, now: datetime) -> bool:
         """Whether the claim waits for a decision that came too late. Nothing has changed until that is committed."""
         return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
+
+    def overstayed(self, now: datetime) -> bool:
+        """Whether another claim may take its lock over, since it holds it longer than it said it would."""
+        return self.claimed and self.hold_until is not None and self.hold_until <= now
 
     def require_reviewable(self) -> None:
         """Pass when a review of this claim still counts.
@@ -227,11 +251,11 @@ class Claim:
 
 
 NEXT_STATES: Mapping[State, frozenset[State]] = {
-    State.HELD: frozenset({State.RELEASED, State.WITHDRAWN}),
+    State.HELD: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
     State.PENDING: frozenset(
         {State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN},
     ),
-    State.APPROVED: frozenset({State.RELEASED, State.WITHDRAWN}),
+    State.APPROVED: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
     State.REJECTED: frozenset(),
     State.EXPIRED: frozenset(),
     State.SUPERSEDED: frozenset(),
@@ -250,6 +274,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    """A build that stands in the queue for a lock."""
+
+    key: str
+    """The build's key, by which it knows itself."""
+    ticket: int
+    priority: int = 0
+    build: str = ""
+    link: str = ""
+    since: datetime
+    pace: int = 1
+    """Whole seconds between two of its looks, at least 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """A name in a pool; at most one claim holds it. Its counters outlive every claim."""
 
@@ -262,7 +301,30 @@ class Lock:
     jobs: tuple[str, ...] = ()
     """The keys of the jobs that claimed it, the latest last, as many as are kept."""
     newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+    queue: tuple[Waiter, ...] = ()
+    """Who waits for it: the higher priority first, then the lower ticket."""
+    tickets: int = 0
+    """How many were given out."""
     revision: int = 0
+
+    @property
+    def front(self) -> Waiter | None:
+        """Whose turn it is once the lock can be had."""
+        return self.queue[0] if self.queue else None
+
+    def place_of(self, key: str) -> int:
+        """How many stand before the build with that key, or -1 when it isn't in the queue."""
+        return next((place for place, waiter in enumerate(self.queue) if waiter.key == key), -1)
+
+    def joined(self, waiter: Waiter) -> Lock:
+        """This lock with the waiter at its place in the queue; one that comes without a ticket (0) is given the next."""
+        ticket = waiter.ticket or self.tickets + 1
+        queue = sorted((*self.queue, replace(waiter, ticket=ticket)), key=lambda waiter: (-waiter.priority, waiter.ticket))
+        return replace(self, queue=tuple(queue), tickets=max(self.tickets, ticket))
+
+    def left(self, key: str) -> Lock:
+        """This lock without that build in its queue."""
+        return replace(self, queue=tuple(waiter for waiter in self.queue if waiter.key != key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,9 +350,43 @@ class BuildRecord:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what ended since then is kept, in days; 0: for ever."""
+
+    since: datetime
+    days: int
+
+
+DEFAULT_RETENTION_DAYS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator set for a pool."""
+
+    pool: str
+    retentions: tuple[Retention, ...] = ()
+    """Each setting that may still matter, oldest first: an event is kept by the one of its time."""
+    revision: int = 0
+
+    @property
+    def retention_days(self) -> int:
+        """How long what ends now is kept, in days; 0: for ever."""
+        return self.retentions[-1].days if self.retentions else DEFAULT_RETENTION_DAYS
+
+    @property
+    def retention(self) -> timedelta | None:
+        """The same as a span; None: for ever."""
+        return timedelta(days=self.retention_days) if self.retention_days else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of a pool's log: what happened to one claim, chained to the entry before it."""
+    """One entry of a pool's log, chained to the entry before it: what happened to one claim, or to the pool's settings.
+
+    The latter names no claim, no lock and no state.
+    """
 
     pool: str
     timestamp: datetime
@@ -300,16 +396,18 @@ class Event:
     claim_id: str
     lock_name: str
     lock_event_number: int
-    state: State
+    state: State | None
     """The claim's state after the event."""
     actor: str
     build: str = ""
     reason: str = ""
     verdict: str = ""
+    forced: bool = False
+    """Whether somebody overruled those whose say it was."""
     at: datetime
     operation: str
     claim: str
-    """The digest of the claim as the event left it."""
+    """The digest of the claim, or of the settings, as the event left them."""
     previous: str
     """The digest of the event before, or an empty string for a pool's first."""
     previous_timestamp: datetime | None

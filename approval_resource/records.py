@@ -18,16 +18,20 @@ from approval_resource.model import (
     Kind,
     Lock,
     Place,
+    Retention,
     Review,
     Ruling,
+    Settings,
     State,
     Verdict,
+    Waiter,
 )
 
 Document = dict[str, Any]
 T = TypeVar("T")
 
 BUILD_FIELDS = ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "created_by")
+WAITER_FIELDS = ("key", "ticket", "priority", "build", "link", "pace")
 
 
 def claim_document(claim: Claim) -> Document:
@@ -54,6 +58,8 @@ def claim_document(claim: Claim) -> Document:
         },
         "fence": claim.fence,
         "deadline": _optional(claim.deadline),
+        "hold_timeout": claim.hold_timeout,
+        "hold_until": _optional(claim.hold_until),
         "reviews": {who: review_document(review) for who, review in claim.reviews.items()},
         "decided": _ruling_document(claim.decided),
         "ended": _ruling_document(claim.ended),
@@ -93,6 +99,8 @@ def _claim(d: Mapping[str, Any]) -> Claim:
         state=State(d["state"]),
         changed=parse_instant(d["changed"]),
         deadline=_instant_or_none(d["deadline"]),
+        hold_timeout=_number(d, "hold_timeout"),
+        hold_until=_instant_or_none(d["hold_until"]),
         reviews={
             who: Review(
                 reviewer=_text(review, "reviewer"),
@@ -131,11 +139,12 @@ def event_document(event: Event) -> Document:
         "id": event.claim_id,
         "lock_name": event.lock_name,
         "lock_event_number": event.lock_event_number,
-        "state": event.state.value,
+        "state": event.state.value if event.state else "",
         "actor": event.actor,
         "build": event.build,
         "reason": event.reason,
         "verdict": event.verdict,
+        "forced": event.forced,
         "at": instant(event.at),
         "operation": event.operation,
         "claim": event.claim,
@@ -167,11 +176,12 @@ def _event(d: Mapping[str, Any]) -> Event:
         claim_id=_text(d, "id"),
         lock_name=_text(d, "lock_name"),
         lock_event_number=_number(d, "lock_event_number"),
-        state=State(d["state"]),
+        state=State(d["state"]) if d["state"] else None,
         actor=_text(d, "actor"),
         build=_text(d, "build"),
         reason=_text(d, "reason"),
         verdict=_text(d, "verdict"),
+        forced=_flag(d, "forced"),
         at=parse_instant(d["at"]),
         operation=_text(d, "operation"),
         claim=_text(d, "claim"),
@@ -231,6 +241,8 @@ def lock_document(lock: Lock) -> Document:
         "events": lock.events,
         "jobs": list(lock.jobs),
         "newest": _newest_document(lock.newest),
+        "queue": queue_document(lock),
+        "tickets": lock.tickets,
         "revision": lock.revision,
     }
 
@@ -253,8 +265,59 @@ def _lock(d: Mapping[str, Any]) -> Lock:
         events=_number(d, "events"),
         jobs=tuple(d["jobs"]),
         newest=_newest(d["newest"]),
+        queue=tuple(_waiter(waiter) for waiter in d["queue"]),
+        tickets=_number(d, "tickets"),
         revision=_number(d, "revision"),
     )
+
+
+def queue_document(lock: Lock) -> list[Document]:
+    """A lock's queue as stored, the front first."""
+    return [{name: getattr(waiter, name) for name in WAITER_FIELDS} | {"since": instant(waiter.since)} for waiter in lock.queue]
+
+
+def _waiter(d: Mapping[str, Any]) -> Waiter:
+    return Waiter(
+        key=_text(d, "key"),
+        ticket=_number(d, "ticket"),
+        priority=_number(d, "priority"),
+        build=_text(d, "build"),
+        link=_text(d, "link"),
+        since=parse_instant(d["since"]),
+        pace=_number(d, "pace"),
+    )
+
+
+def settings_document(settings: Settings) -> Document:
+    """A pool's settings as stored and digested."""
+    return {
+        "pool": settings.pool,
+        "retention_days": settings.retention_days,
+        "retentions": [{"since": instant(kept.since), "days": kept.days} for kept in settings.retentions],
+        "revision": settings.revision,
+    }
+
+
+def settings_from(document: Mapping[str, Any]) -> Settings:
+    """The settings that `settings_document` described.
+
+    Raises:
+        CorruptRecordError: the document is not of that form.
+    """
+    return _read(f"the settings of pool {document.get('pool', '')}".strip(), document, _settings, settings_document)
+
+
+def _settings(d: Mapping[str, Any]) -> Settings:
+    return Settings(
+        pool=_text(d, "pool"),
+        retentions=tuple(Retention(parse_instant(kept["since"]), _number(kept, "days")) for kept in d["retentions"]),
+        revision=_number(d, "revision"),
+    )
+
+
+def settings_digest(settings: Settings) -> str:
+    """The digest by which an event pins the settings as it left them."""
+    return digest(settings_document(settings))
 
 
 def build_document(record: BuildRecord) -> Document:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from approval_resource import audit, claims, gates, reviews
+from approval_resource import audit, claims, gates, releases, reviews
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -193,7 +193,7 @@ class Machine(RuleBasedStateMachine):
         if not own and holder and holder.state != "pending" and who.job not in self.jobs[lock]:
             meant = holder
         try:
-            ended = claims.release(self.stores[store], self.pool, lock, who, who.key())
+            ended = releases.release(self.stores[store], self.pool, lock, who, who.key())
         except LockNotFoundError:
             assert not any(told.lock == lock for told in self.told)
             return

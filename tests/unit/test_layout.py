@@ -17,7 +17,7 @@ LAYERS = (
     ("canonical", "errors", "text", "clock"),
     ("model", "records", "transaction", "policy"),
     ("store",),
-    ("waiting", "parts", "claims", "reviews", "gates", "receipts", "audit", "tables"),
+    ("waiting", "parts", "claims", "queue", "releases", "reviews", "gates", "receipts", "audit", "tables"),
     ("steps",),
 )
 """From the inside out; a module imports from its own layer and those before it."""
