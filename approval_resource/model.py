@@ -31,6 +31,8 @@ class State(StrEnum):
         return self in OPEN_STATES
 
 
+TICK = timedelta(microseconds=1)
+"""The least distance of two events of a pool."""
 STATES: Mapping[str, State] = {state.value: state for state in State}
 OPEN_STATES = frozenset({State.HELD, State.PENDING, State.APPROVED})
 
@@ -337,6 +339,10 @@ class Head:
     digest: str = ""
     newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
 
+    def next_timestamp(self, now: datetime) -> datetime:
+        """The place of an event that is added now."""
+        return now if self.timestamp is None else max(now, self.timestamp + TICK)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRecord:
@@ -379,6 +385,20 @@ class Settings:
     def retention(self) -> timedelta | None:
         """The same as a span; None: for ever."""
         return timedelta(days=self.retention_days) if self.retention_days else None
+
+    def may_be_gone(self, at: datetime, now: datetime) -> bool:
+        """Whether something of that time may have been removed by age. What is older than every setting kept is."""
+        if not self.retentions:
+            return at + timedelta(days=DEFAULT_RETENTION_DAYS) <= now
+        kept = next((kept for kept in reversed(self.retentions) if kept.since <= at), None)
+        return kept is None or (kept.days > 0 and at + timedelta(days=kept.days) <= now)
+
+    def all_may_be_gone(self, oldest: datetime | None, newest: datetime, now: datetime) -> bool:
+        """Whether everything from `oldest` (None: the beginning) to `newest` may have been removed by age."""
+        ends = (
+            kept.since - TICK for kept in self.retentions if kept.since <= newest and (oldest is None or kept.since > oldest)
+        )
+        return all(self.may_be_gone(at, now) for at in (*ends, newest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

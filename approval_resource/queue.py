@@ -168,3 +168,11 @@ def _drop(store: LockStore, seen: Lock) -> None:
         return lock.left(seen.front.key) if still and seen.front is not None and lock.events == seen.events else lock
 
     store.requeue(seen.pool, seen.name, dropped)
+
+
+def queues(store: LockStore, pool: str | None) -> list[tuple[Lock, Claim | None]]:
+    """The locks somebody waits for, with who holds them: of one pool, or of all in which a lock is held."""
+    pools = [pool] if pool is not None else sorted({claim.pool for claim in store.open_claims()})
+    locks = [lock for name in pools for lock in store.queues(name)]
+    holders = {claim.id: claim for claim in store.claims([lock.holder for lock in locks if lock.holder])}
+    return [(lock, holders.get(lock.holder)) for lock in locks]

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Kind, Lock, Place, Ruling, Settings, State
 from approval_resource.records import claim_digest, event_digest, settings_digest
 
-TICK = timedelta(microseconds=1)
 A_SECOND = timedelta(seconds=1)
 """What two readings of the store's time may differ by without being different times."""
 MAX_JOBS = 100
@@ -162,7 +161,7 @@ class _Log:
 
     def next_place(self) -> tuple[datetime, datetime]:
         """The next event's place in the log, and the time it tells."""
-        timestamp = self._now if self.head.timestamp is None else max(self._now, self.head.timestamp + TICK)
+        timestamp = self.head.next_timestamp(self._now)
         return timestamp, timestamp if timestamp - self._now < A_SECOND else self._now
 
     def claimed(self, claim: Claim, *, fresh: bool) -> None:

@@ -216,7 +216,7 @@ def test_a_machine_that_knows_no_name_asks_for_one(
     def unknown() -> str:
         raise nobody
 
-    monkeypatch.setattr("cli.getpass.getuser", unknown)
+    monkeypatch.setattr("approval_resource.commands.shared.getpass.getuser", unknown)
     claim_of(store, A)
     refused(run("approve", A), "--reviewer NAME")
     assert run("approve", A, "--reviewer", "bob").exit_code == 0

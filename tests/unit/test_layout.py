@@ -17,8 +17,8 @@ LAYERS = (
     ("canonical", "errors", "text", "clock"),
     ("model", "records", "transaction", "policy"),
     ("store",),
-    ("waiting", "parts", "claims", "queue", "releases", "reviews", "gates", "receipts", "audit", "tables"),
-    ("steps",),
+    ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "audit", "tables"),
+    ("steps", "commands"),
 )
 """From the inside out; a module imports from its own layer and those before it."""
 
