@@ -22,7 +22,7 @@ from approval_resource.records import (
 from approval_resource.store import LockStore, Record
 from approval_resource.text import counted
 
-EVERY_LOCK = ""
+EVERY_LOCK = None
 BATCH = 100
 """Claims read at a time."""
 
@@ -124,7 +124,7 @@ class _Walk:
         self.newest_of_lock: dict[str, Event] = {}
         self.removed_after: dict[str, int] = {}
         """How many removed events are younger than each event here, by its digest: they may have been of its claim or lock."""
-        self.places: dict[str, dict[State, Place]] = {EVERY_LOCK: {}}
+        self.places: dict[str | None, dict[State, Place]] = {EVERY_LOCK: {}}
         """The newest place of each state, by lock and in the pool."""
         self.settings: Event | None = None
         """The newest event of the pool's settings."""
@@ -200,7 +200,7 @@ class _Walk:
         """How many events that are gone were younger than that one; than none: all."""
         return self.removed_after[event.digest] if event else self.report.removed
 
-    def told(self, newest: Mapping[State, Place], lock_name: str) -> bool:
+    def told(self, newest: Mapping[State, Place], lock_name: str | None) -> bool:
         """Whether these are the newest places of a lock, or of the pool, as far as the log still tells."""
         by_log = self.places.get(lock_name, {})
         gone = {state for state, place in newest.items() if self.report.removed and self.keeping.over(place.timestamp)}

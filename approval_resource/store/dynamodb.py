@@ -111,7 +111,7 @@ class DynamoStore:
                         ExpressionAttributeValues={":ttl": ttl["ttl"]},
                     )
                 except RequestFailed as failed:
-                    log.debug("%s of claim %s is kept for ever: %s", part, claim.id, failed)
+                    log.warning("the %s of claim %s is kept for ever: %s", part, claim.id, failed)
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
         patience = self._requests.patience(COMMIT_SECONDS)
