@@ -104,9 +104,9 @@ class _Keeping:
         """Whether what happened then may have been removed by age."""
         return at is not None and self.settings.may_be_gone(at, self.now)
 
-    def all_over(self, oldest: datetime | None, newest: datetime | None) -> bool:
-        """Whether everything between may have been."""
-        return newest is not None and self.settings.all_may_be_gone(oldest, newest, self.now)
+    def all_over(self, oldest: int, newest: int, at: datetime | None) -> bool:
+        """Whether the events with those revisions, of which the newest happened then, may have been."""
+        return at is not None and self.settings.all_may_be_gone(oldest, newest, at, self.now)
 
 
 class _Walk:
@@ -156,7 +156,7 @@ class _Walk:
             self._found(f"{what} was altered: it is not the one that the event after it was chained to")
         if not record.in_place:
             self._found(f"{what} was moved: its keys are not those of its content")
-        if event.revision < self._revision and not self._removed(event.timestamp, self._revision - event.revision):
+        if event.revision < self._revision and not self._removed(event.revision + 1):
             missing = (
                 f"{event.revision + 1} to {self._revision}" if self._revision - event.revision > 1 else f"{self._revision}"
             )
@@ -181,7 +181,7 @@ class _Walk:
 
     def finish(self, store: LockStore) -> None:
         """After the oldest event."""
-        if self._revision > 0 and not self._removed(None, self._revision):
+        if self._revision > 0 and not self._removed(1):
             self._found(f"the log's oldest part, up to event {self._revision}, is missing")
         elif self._revision == 0 and self._digest:
             self._found("the first event names one before it")
@@ -189,11 +189,11 @@ class _Walk:
         if self._head.revision and not self.told(self._head.newest, EVERY_LOCK):
             self._found("the head was altered: its newest places are not those of the log")
 
-    def _removed(self, oldest: datetime | None, count: int) -> bool:
-        """Whether the events that are missing after `oldest` are so by their age; they are counted then."""
-        if not self.keeping.all_over(oldest, self._at):
+    def _removed(self, oldest: int) -> bool:
+        """Whether the events that are missing, from revision `oldest` on, are so by their age; they are counted then."""
+        if not self.keeping.all_over(oldest, self._revision, self._at):
             return False
-        self.report.removed += count
+        self.report.removed += self._revision - oldest + 1
         return True
 
     def removed_since(self, event: Event | None) -> int:
@@ -278,7 +278,8 @@ def _verify_settings(store: LockStore, walk: _Walk) -> None:
     pins = [event.claim for event in _since(store, walk) if event.kind is Kind.SETTINGS]
     if walk.settings is not None:
         pins.append(walk.settings.claim)
-    untold = not pins and (settings.revision == 0 or walk.report.removed > 0)
+    aged = settings.retentions and walk.keeping.over(settings.retentions[-1].since) and walk.removed_since(walk.settings) > 0
+    untold = aged or (settings.revision == 0 and not pins)
     if settings_digest(settings) not in pins and not untold:
         walk.report.findings.append("the pool's settings were altered: they are not as the log left them")
 

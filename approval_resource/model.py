@@ -358,10 +358,13 @@ class BuildRecord:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what ended since then is kept, in days; 0: for ever."""
+    """How long what ended since then is kept, in days; 0: for ever. It applies from that event of the log on."""
 
     since: datetime
     days: int
+    revision: int
+    before: datetime | None
+    """The place of the event before that one."""
 
 
 DEFAULT_RETENTION_DAYS = 400
@@ -393,12 +396,17 @@ class Settings:
         kept = next((kept for kept in reversed(self.retentions) if kept.since <= at), None)
         return kept is None or (kept.days > 0 and at + timedelta(days=kept.days) <= now)
 
-    def all_may_be_gone(self, oldest: datetime | None, newest: datetime, now: datetime) -> bool:
-        """Whether everything from `oldest` (None: the beginning) to `newest` may have been removed by age."""
-        ends = (
-            kept.since - TICK for kept in self.retentions if kept.since <= newest and (oldest is None or kept.since > oldest)
-        )
-        return all(self.may_be_gone(at, now) for at in (*ends, newest))
+    def all_may_be_gone(self, oldest: int, newest: int, at: datetime, now: datetime) -> bool:
+        """Whether the events with those revisions, of which the newest happened then, may all have been removed by age."""
+        if not self.retentions:
+            return self.may_be_gone(at, now)
+        for kept, following in zip(self.retentions, (*self.retentions[1:], None), strict=True):
+            if newest < kept.revision or (following is not None and following.revision <= oldest):
+                continue
+            last = at if following is None or newest < following.revision else following.before
+            if last is not None and (kept.days == 0 or last + timedelta(days=kept.days) > now):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from approval_resource.errors import ConfigError
 from approval_resource.model import DEFAULT_RETENTION_DAYS, Retention, Settings
@@ -27,9 +28,10 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
         settings = snapshot.settings
         if settings.retention_days == days:
             return Changes()
-        before = settings.retentions or (Retention(BEGINNING, DEFAULT_RETENTION_DAYS),)
-        since = snapshot.head.next_timestamp(snapshot.now)
-        kept = _without_past([*before, Retention(since, days)], snapshot.now)
+        head = snapshot.head
+        before = settings.retentions or (Retention(BEGINNING, DEFAULT_RETENTION_DAYS, 0, None),)
+        newest = Retention(head.next_timestamp(snapshot.now), days, head.revision + 1, head.timestamp)
+        kept = _without_past([*before, newest], snapshot.now)
         if len(kept) > MAX_RETENTIONS:
             raise ConfigError(
                 [f"--retention-days: was changed {MAX_RETENTIONS} times within what is still kept; leave it for a while"]
@@ -41,7 +43,14 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
 
 
 def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:
-    """Without those of whose time nothing can be left."""
-    while len(retentions) > 1 and retentions[0].days and retentions[1].since + timedelta(days=retentions[0].days) <= now:
-        retentions = retentions[1:]
-    return retentions
+    """Those of whose time something may be left; neighbours of whose time nothing is are told as one, the first as none."""
+    kept: list[Retention] = []
+    past = True
+    for retention, following in pairwise(retentions):
+        was_past, past = past, retention.days > 0 and following.since + timedelta(days=retention.days) <= now
+        if past and was_past:
+            if kept:
+                kept[-1] = replace(kept[-1], days=min(kept[-1].days, retention.days))
+        else:
+            kept.append(retention)
+    return [*kept, retentions[-1]]

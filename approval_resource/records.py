@@ -293,7 +293,10 @@ def settings_document(settings: Settings) -> Document:
     return {
         "pool": settings.pool,
         "retention_days": settings.retention_days,
-        "retentions": [{"since": instant(kept.since), "days": kept.days} for kept in settings.retentions],
+        "retentions": [
+            {"since": instant(kept.since), "days": kept.days, "revision": kept.revision, "before": _optional(kept.before)}
+            for kept in settings.retentions
+        ],
         "revision": settings.revision,
     }
 
@@ -310,7 +313,15 @@ def settings_from(document: Mapping[str, Any]) -> Settings:
 def _settings(d: Mapping[str, Any]) -> Settings:
     return Settings(
         pool=_text(d, "pool"),
-        retentions=tuple(Retention(parse_instant(kept["since"]), _number(kept, "days")) for kept in d["retentions"]),
+        retentions=tuple(
+            Retention(
+                since=parse_instant(kept["since"]),
+                days=_number(kept, "days"),
+                revision=_number(kept, "revision"),
+                before=_instant_or_none(kept["before"]),
+            )
+            for kept in d["retentions"]
+        ),
         revision=_number(d, "revision"),
     )
 

@@ -38,7 +38,8 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
     settings = pools.set_retention(store, pool, retention_days, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: " if settings.revision == before.revision else ""
     click.echo(f"INFO: {changed}{_told(settings)}")
-    if store.head(pool) is None:
+    head = store.head(pool)
+    if head is None or not head.newest:
         click.echo(f"INFO: nothing was ever claimed in pool {clean(pool)}; check its name", err=True)
 
 

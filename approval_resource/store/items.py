@@ -139,7 +139,7 @@ def event_item(event: Event, keep: timedelta | None = None) -> Item:
 
 def time_to_live(since: datetime, keep: timedelta | None = None) -> Item:
     """The attribute by which DynamoDB removes an item some time after that many days; nothing when it is kept for ever."""
-    return {} if keep is None else {"ttl": {"N": str(int((since + keep).timestamp()))}}
+    return {} if keep is None else {"ttl": {"N": str(math.ceil((since + keep).timestamp()))}}
 
 
 def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
