@@ -57,19 +57,20 @@ class Waiting:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._told: tuple[object, ...] = ()
+        self._holder: tuple[str, State] | None = None
+        self._place = -1
         self._at: datetime | None = None
 
     def tell(self, standing: Standing) -> None:
-        """Tell of a look, if there is anything to tell."""
-        holder, now = standing.holder, standing.now
-        what = (holder.id, holder.state, standing.place) if holder else (standing.place,)
-        if what == self._told and self._at is not None and now - self._at < REMIND:
-            return
-        if holder is not None and (what[:2] != self._told[:2] or self._at is None or now - self._at >= REMIND):
-            self._say(_held(holder, now))
-        self._say(_queued(standing))
-        self._told, self._at = what, now
+        """Tell of a look, if there is anything to tell. A lock that is free for a moment is nothing new."""
+        seen, now = standing.holder, standing.now
+        holder = (seen.id, seen.state) if seen else self._holder
+        again = self._at is None or now - self._at >= REMIND
+        if seen is not None and (again or holder != self._holder):
+            self._say(_held(seen, now))
+        if again or (holder, standing.place) != (self._holder, self._place):
+            self._say(_queued(standing))
+            self._holder, self._place, self._at = holder, standing.place, now
 
 
 def _held(holder: Claim, now: datetime) -> str:
