@@ -108,6 +108,12 @@ class Machine(RuleBasedStateMachine):
         self.queues: dict[str, list[Queued]] = {"deploy": [], "migrate": []}
         self.tickets = {"deploy": 0, "migrate": 0}
         self.attempts: dict[tuple[int, str], claims.Attempt] = {}
+        for lock in ("deploy", "migrate"):
+            self.ask(lock, 1)
+
+    def ask(self, lock: str, build: int, store: int = 0) -> None:
+        """A build claims with nothing special."""
+        self.claim(lock, build, approval=True, override=False, text="a", hold=None, expires=None, store=store)
 
     def build(self, number: int) -> Build:
         """Builds 1 to 3 are of one job; 4 is of another of the same pipeline."""
@@ -208,6 +214,11 @@ class Machine(RuleBasedStateMachine):
         self.told.append(told)
         self.queues[lock] = [queued for queued in self.queues[lock] if queued.build != build]
         self.made[build, lock] = told
+
+    @rule(lock=LOCKS, build=BUILDS, store=st.integers(0, 1))
+    def ask_again(self, lock: str, build: int, store: int) -> None:
+        """The plain question, so that it comes up often."""
+        self.ask(lock, build, store)
 
     def claim_refused(self, held: LockHeldError, expected: str, holder: Told | None) -> None:
         """The lock was another's, as the model says, and the refusal names it."""
