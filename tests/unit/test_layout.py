@@ -15,9 +15,9 @@ PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("canonical", "errors", "text", "clock"),
-    ("model", "records", "transaction", "policy"),
+    ("fields", "model", "records", "transaction", "policy"),
     ("store",),
-    ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "audit", "tables"),
+    ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "walk", "audit", "tables"),
     ("steps", "commands"),
 )
 """From the inside out; a module imports from its own layer and those before it."""
