@@ -89,6 +89,8 @@ class Taken:
 
     claim: Claim
     fresh: bool
+    ended: tuple[Claim, ...] = ()
+    """Claims that this call ended to get the lock."""
 
 
 def take(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Taken:
@@ -151,7 +153,8 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     if own is None:
         raise AssertionError("a claim was neither made nor found")
     attempt.claim_id = own.id
-    return Taken(own, fresh=own.id == claim_id)
+    ended = tuple(done.after.claims[event.claim_id] for event in done.events if event.claim_id != own.id)
+    return Taken(own, fresh=own.id == claim_id, ended=ended)
 
 
 def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:

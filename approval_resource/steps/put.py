@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from approval_resource import claims, gates, queue, releases
-from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError
+from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
 from approval_resource.model import Claim, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_payload
@@ -102,6 +102,8 @@ def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: cl
         wait_timeout=params.wait_timeout,
     )
     claim = taken.claim
+    for ended in taken.ended:
+        say(f"The claim {ended.id} on it is {told(ended)}")
     if taken.fresh:
         say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
     else:

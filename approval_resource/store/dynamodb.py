@@ -92,15 +92,15 @@ class DynamoStore:
                 return Committed(_after(snapshot, planned), planned.events)
 
     def _retire(self, claims: Iterable[Claim], keep: timedelta | None) -> None:
-        """Give the parts of claims that have ended their end of life.
+        """Give the parts of claims that have ended their end of life; where that fails, they are kept.
 
         Not in the transaction: ending a claim must never be harder than making it was, and its parts may fill a
-        transaction. Where it fails, they are kept.
+        transaction. Nor is it tried twice: a release must not wait for it.
         """
         for claim in claims:
             ttl = items.time_to_live(claim.ended.at, keep) if claim.ended else {}
-            for part in claim.parts if ttl else ():
-                try:
+            try:
+                for part in claim.parts if ttl else ():
                     self._requests.call(
                         "update_item",
                         TableName=self._table,
@@ -110,8 +110,8 @@ class DynamoStore:
                         ExpressionAttributeNames={"#ttl": "ttl"},
                         ExpressionAttributeValues={":ttl": ttl["ttl"]},
                     )
-                except RequestFailed as failed:
-                    log.warning("the %s of claim %s is kept for ever: %s", part, claim.id, failed)
+            except RequestFailed as failed:
+                log.warning("payload or attachments of claim %s are kept for ever: %s", claim.id, failed)
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
         patience = self._requests.patience(COMMIT_SECONDS)

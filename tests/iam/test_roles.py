@@ -366,7 +366,7 @@ def falls_short(result: Result, grant: Grant) -> str:
         (line,) = (line for line in result.stderr.splitlines() if "could not be switched on" in line)
         return line
     if grant.action == "dynamodb:UpdateItem" and result.returncode == 0:
-        (line,) = (line for line in result.stderr.splitlines() if "is kept for ever" in line)
+        (line,) = (line for line in result.stderr.splitlines() if "are kept for ever" in line)
         assert f"not authorized to perform: {grant.action} " in line
         return line
     if grant.action in ("dynamodb:CreateTable", "dynamodb:DescribeTable"):

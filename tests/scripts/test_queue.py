@@ -94,6 +94,7 @@ def test_a_lock_nobody_released_is_taken_over(concourse: Concourse, store: LockS
     (concourse.workspace(1) / "lock").mkdir()
     (concourse.workspace(1) / "lock" / "id").write_text(old.version["id"])
     new = concourse.put("claim", build=2, lock_name=LOCK)
+    assert f"The claim {old.version['id']} on it is expired by main/app/deploy #2 at " in new.stderr
     assert kept(store, old.version).state is State.EXPIRED
     late = concourse.put("release", build=1, from_="lock")
     assert late.version["id"] == old.version["id"]
