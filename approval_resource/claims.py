@@ -201,9 +201,7 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
 
 
 def leave(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> None:
-    """Give up the place in the lock's queue, one that may still be on its way there included."""
-    if not attempt.ticket and not attempt.joining:
-        return
+    """Give up the build's place in the lock's queue: this attempt's, also one still on its way there, and an earlier run's."""
 
     def without(lock: Lock, _: datetime) -> Lock:
         # Written even where the build isn't in the queue: a join in flight is conditional on the revision that this raises.

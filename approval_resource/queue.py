@@ -71,8 +71,9 @@ def take_when_free(
             lock = lookout.look(_join, store, request, build, build_key, attempt, lookout.pause)
             _until_turn(store, request, build_key, lock, lookout, standing, wait_timeout)
     except ApprovalError:
-        with suppress(ApprovalError):
-            leave(store, request, build_key, attempt)
+        if attempt.ticket or attempt.joining:
+            with suppress(ApprovalError):
+                leave(store, request, build_key, attempt)
         raise
 
 
