@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from approval_resource import claims, gates, reviews
+from approval_resource import claims, gates, releases, reviews
 from approval_resource.errors import AlreadyReviewedError, ApprovalError, LockHeldError, ReviewTimeoutError, StaleLockError
 from approval_resource.model import Claim, State, Verdict
 from approval_resource.store.connect import Connection
@@ -113,17 +113,28 @@ def settle(racer: Racer) -> tuple[str, str]:
     return OTHER, gates.settle(racer.store, racer.claim()).state
 
 
-def override(racer: Racer) -> tuple[str, str]:
+def take(racer: Racer, **request: Any) -> tuple[str, str]:
     try:
-        taken = racer.take(f"{racer.turn}-{racer.number}", claims.Attempt(), override_approval=True)
+        taken = racer.take(f"{racer.turn}-{racer.number}", claims.Attempt(), **request)
     except LockHeldError as held:
         return BEFORE, held.current.id
     return DONE, taken.id
 
 
+def override(racer: Racer) -> tuple[str, str]:
+    return take(racer, override_approval=True)
+
+
+def renew(racer: Racer) -> tuple[str, str]:
+    try:
+        return DONE, claims.renew(racer.store, racer.claim(), a_build(f"{racer.turn}"), None).state
+    except StaleLockError as late:
+        return BEFORE, late.current.state
+
+
 def release(racer: Racer) -> tuple[str, str]:
     asker = a_build(f"{racer.turn}")
-    ended = claims.release(racer.store, POOL, f"lock-{racer.turn}", asker, asker.key(), claim_id=racer.claim_id)
+    ended = releases.release(racer.store, POOL, f"lock-{racer.turn}", asker, asker.key(), claim_id=racer.claim_id)
     return (DONE if ended.changed else BEFORE), ended.claim.state
 
 
@@ -147,6 +158,8 @@ RACES: Mapping[str, tuple[Act, ...]] = {
     "expiry": (approve, settle),
     "override": (approve, override),
     "ends": (release, free_released, free_withdrawn),
+    "takeover": (release, take),
+    "renewal": (renew, take),
 }
 
 
@@ -155,17 +168,20 @@ RACES: Mapping[str, tuple[Act, ...]] = {
 
 def prepare(race: str, racer: Racer) -> None:
     """The claim that the round is about."""
-    asked = race != "ends"
-    claim = racer.take(f"{racer.turn}", claims.Attempt(racer.claim_id), need_approval=asked)
+    request: dict[str, Any] = {"need_approval": race not in ("ends", "takeover", "renewal")}
     if race == "expiry":
-        gates.prolong(racer.store, claim, PATIENCE, claim.build)
+        request |= {"expires_after": PATIENCE}
+    if race in ("takeover", "renewal"):
+        request |= {"hold_timeout": PATIENCE}
+    racer.take(f"{racer.turn}", claims.Attempt(racer.claim_id), **request)
 
 
-def moment(race: str, racer: Racer) -> None:
-    """Set the racer's reading of the store's time, at the deadline where the race is about one."""
-    racer.time.at = NOON + racer.turn * ROUND
-    if race == "expiry":
-        racer.time.at = racer.claim().timestamp + PATIENCE
+def moment(racer: Racer) -> None:
+    """Set the racer's reading of the store's time, near the deadline where the race is about one."""
+    claim = racer.claim()
+    end = claim.deadline or claim.hold_until
+    if end is not None:
+        racer.time.at = end
         racer.time.tick(microseconds=racer.random.randint(-READING, READING))
 
 
@@ -205,7 +221,7 @@ def run(race: str, number: int, rounds: int, seed: str, connection: Connection, 
                 if number == 0:
                     prepare(race, racer)
                 barrier.wait(BARRIER_SECONDS)
-                moment(race, racer)
+                moment(racer)
                 barrier.wait(BARRIER_SECONDS)
                 told, about = act(racer)
                 barrier.wait(BARRIER_SECONDS)

@@ -21,7 +21,7 @@ def faults(store: LockStore, pool: str) -> list[str]:
     found = list(audit.verify(store, pool).findings)
     found += _histories(events)
     found += _holders(events)
-    last = {event.claim_id: event.state for event in events}
+    last = {event.claim_id: event.state for event in events if event.claim_id}
     claims = [claim for claim in store.all_claims() if claim.pool == pool]
     found += [
         f"claim {claim.id} is {claim.state}, by the log {last.get(claim.id)}"
@@ -58,7 +58,7 @@ def _holders(events: Iterable[Event]) -> Iterable[str]:
             if before:
                 yield f"lock {event.lock_name} was held by {before} when {event.claim_id} took it"
             holder[event.lock_name] = event.claim_id
-        elif before == event.claim_id and not event.state.is_open:
+        elif before == event.claim_id and not (event.state and event.state.is_open):
             holder[event.lock_name] = ""
 
 

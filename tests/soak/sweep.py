@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from tests.scripts.conftest import SECONDS, Result, Running
 
-WRITE = "TransactWriteItems"
+WRITES = ("TransactWriteItems", "UpdateItem")
+"""What changes anything: claims and their log, and a place in a queue."""
 AT_ONCE = 0.01
 """Seconds between an answer and the signal that comes right after it, at most."""
 LATE = 0.5
@@ -57,10 +58,11 @@ def aim(random: Random, by: signal.Signals, life: float) -> Aim:
     """One in four after any part of a script's life; else at a request, at its writes mostly."""
     if random.random() < 0.25:
         return Aim(by, seconds=random.uniform(0, life))
-    writes = random.random() < 0.6
-    landing = random.choice([kind for kind in Landing if kind is not Landing.AMID or by is signal.SIGTERM])
+    writes = random.random() < 0.7
+    landings = [*Landing, *([Landing.LATE, Landing.RACING] if writes else [])]
+    landing = random.choice([kind for kind in landings if kind is not Landing.AMID or by is signal.SIGTERM])
     seconds = {Landing.ANSWERED: random.uniform(0, AT_ONCE), Landing.LATE: random.choice([0, random.uniform(0, LATE)])}
-    return Aim(by, random.choice([1, 1, 1, 2] if writes else [1, 2, 3, 3, 4, 6]), writes, landing, seconds.get(landing, 0))
+    return Aim(by, random.choice([1, 1, 1, 2, 2] if writes else [1, 2, 3, 3, 4, 6]), writes, landing, seconds.get(landing, 0))
 
 
 @dataclass
@@ -131,7 +133,7 @@ class Victim:
             self.woke = self.woke or self.age
             self.asked.append(operation)
             aimed = self._aimed_at(operation) if self._result is None else None
-            after = self._held and operation == WRITE
+            after = self._held and operation in WRITES
             self._held = self._held or (aimed is not None and aimed.landing is Landing.AMID)
         try:
             if after:
@@ -143,9 +145,9 @@ class Victim:
                 self._under_way -= 1
 
     def _aimed_at(self, operation: str) -> Aim | None:
-        if self.aim is None or (self.aim.writes and operation != WRITE):
+        if self.aim is None or (self.aim.writes and operation not in WRITES):
             return None
-        number = self.asked.count(WRITE) if self.aim.writes else len(self.asked)
+        number = sum(asked in WRITES for asked in self.asked) if self.aim.writes else len(self.asked)
         return self.aim if number == self.aim.request else None
 
     def _break_at(self, aim: Aim, operation: str, send: Callable[[], Answer]) -> Answer | None:
@@ -173,7 +175,7 @@ class Victim:
                     time.sleep(POLL)
         status = send().status
         self._landed.set()
-        if operation == WRITE:
+        if operation in WRITES:
             self.late.append(status)
         return None
 

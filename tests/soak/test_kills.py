@@ -14,32 +14,44 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, reviews
+from approval_resource import releases, reviews
 from approval_resource.errors import AlreadyReviewedError
 from approval_resource.model import Build, Claim, Event, Kind, State, Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from tests import tally
 from tests.builders import a_build, take
-from tests.scripts.conftest import POOL, Concourse, Result
+from tests.scripts.conftest import POOL, Concourse, Result, until
 from tests.soak import record
-from tests.soak.sweep import Aim, Line, Victim, aim, line
+from tests.soak.sweep import Aim, Landing, Line, Victim, aim, line
 
-SHARES = 4
 LOCKS = ("blue", "green")
 ABORT_SECONDS = 5.0
 ABORTED = 143
 SIGTERM, SIGKILL = -signal.SIGTERM, -signal.SIGKILL
 PATIENCE = 2.5
-"""Seconds after which a script is broken off that never came to the moment it was aimed at."""
+"""Seconds of work after which a script is broken off that never came to the moment it was aimed at."""
+START_SECONDS = 10.0
 WAVE_SECONDS = 60.0
 FRESH_SECONDS = 15.0
 THINKING = 1.5
 """Seconds until a person approves, at most."""
 LOOK = 0.03
+SHARES = (2, 4)
+"""Into how many tests the kills are divided, so that they run side by side: in a short run, and in a soak."""
 KILLS = (24, 320)
-SECONDS = (60, 280)
-"""Bounds of a run, for a short one and a soak."""
+SECONDS = (80, 400)
+"""How long each may go on, far more than it needs."""
+CLAIMING: dict[str, dict[str, Any]] = {
+    "claim": {},
+    "claim for approval": {"need_approval": True},
+    "claim and wait": {"need_approval": True, "wait": True},
+    "claim over others": {"need_approval": True, "override_approval": True},
+    "claim for a while": {"hold_timeout": "1s"},
+    "claim soon": {"wait_timeout": "1s"},
+}
+GAVE_UP = "gave up after"
 OVER = object()
+SOMETIMES = 0.1
 GOT = {"name", "id", "state", "metadata", "claim.json", "payload.json", "receipt.json"}
 
 
@@ -70,6 +82,11 @@ class Step:
         return self.name in ("await", "get", "claim and wait")
 
     @property
+    def is_blind(self) -> bool:
+        """Whether it was aborted before it could know what its first run, which was killed, has left."""
+        return len(self.runs) > 1 and not self.runs[-1].asked
+
+    @property
     def story(self) -> str:
         """What was done to it, for whoever has to find out why."""
         done = [f"run {number}: {run.aim or 'left alone'}, asked {run.asked}" for number, run in enumerate(self.runs, 1)]
@@ -90,6 +107,8 @@ class World:
     steps: list[Step] = field(default_factory=list)
     due: dict[str, float] = field(default_factory=dict)
     """When somebody approves a claim."""
+    ghosts: set[str] = field(default_factory=set)
+    """Builds that were killed in a queue, and aborted before they could know of that: whoever waits behind them drops them."""
     builds: int = 0
 
     @property
@@ -113,15 +132,8 @@ class World:
         self.concourse.write("plan.txt", f"the plan of {build.id}\n", build)
         params: dict[str, Any] = {"action": "claim", "lock_name": lock, "payload": {"build": build.id}}
         params |= {"attach": {"plan.txt": "plan.txt"}, "description": "broken off"}
-        name, more = self.random.choice(
-            [
-                ("claim", {}),
-                ("claim for approval", {"need_approval": True}),
-                ("claim and wait", {"need_approval": True, "wait": True}),
-                ("claim over others", {"need_approval": True, "override_approval": True}),
-            ]
-        )
-        return Step(name, build, lock, params | more)
+        name = self.random.choice(list(CLAIMING))
+        return Step(name, build, lock, params | CLAIMING[name] | {"priority": self.random.randint(-1, 1)})
 
     def about(self, action: str, claim: Claim) -> Step:
         """A step that is about a claim that is there: a release or an await of its build, or another's get."""
@@ -150,7 +162,7 @@ class World:
         if not step.runs:
             self.start(step, self.aim(signal.SIGTERM, signal.SIGKILL))
         victim = step.runs[-1]
-        if victim.aim is not None and victim.age > PATIENCE + self.line.waking:
+        if victim.aim is not None and victim.age > (victim.woke or START_SECONDS) + PATIENCE:
             victim.strike()
         result = victim.end()
         if result is None:
@@ -160,6 +172,11 @@ class World:
         self.counts["late writes"] += len(victim.late)
         self.counts["late writes refused"] += sum(status != 200 for status in victim.late)
         if result.code == SIGKILL:
+            left = self._made(step)
+            if step.claims and left is not None and self.random.random() < 2 * SOMETIMES:
+                self.free(step, left)
+                step.result = result
+                return
             # Aimed at again, at times: workers may die twice.
             again = self.random.random() < 0.3
             self.start(step, self.aim(signal.SIGTERM, signal.SIGKILL) if again else None)
@@ -177,7 +194,7 @@ class World:
             self.fault("stuck", step, f"took {result.seconds:.1f} s to be aborted")
         if result.code == SIGTERM and victim.asked:
             self.fault("wrong", step, "was ended by the signal after it had begun")
-        if result.code == 1 and not self._superseded(step):
+        if result.code == 1 and not self._lost_its_claim(step) and GAVE_UP not in result.stderr:
             self.fault("wrong", step, "failed")
         if result.code not in (0, 1, SIGTERM, ABORTED):
             self.fault("wrong", step, "ended like nothing that is promised")
@@ -185,8 +202,13 @@ class World:
             self._judge_claim(step, result)
         elif result.code == 0:
             self._judge_done(step, result)
-        elif step.is_gate and not self._superseded(step) and step.on and not reviews.find(self.store, step.on.id).claimed:
+        elif step.is_gate and not self._lost_its_claim(step) and step.on and not reviews.find(self.store, step.on.id).claimed:
             self.fault("lost", step, "an aborted gate ended its claim")
+
+    def waiting(self, lock: str) -> set[str]:
+        """The keys of the builds in the lock's queue."""
+        seen = self.store.lock(POOL, lock)
+        return {waiter.key for waiter in seen.queue} if seen else set()
 
     def _made(self, step: Step) -> Claim | None:
         """The claim that the step's build holds its lock by."""
@@ -194,10 +216,11 @@ class World:
         holder = reviews.find(self.store, lock.holder) if lock and lock.holder else None
         return holder if holder and holder.build_key == step.build.key() else None
 
-    def _superseded(self, step: Step) -> bool:
+    def _lost_its_claim(self, step: Step) -> bool:
+        """Whether another build superseded the step's claim, or took its lock over."""
         made = self.store.build(step.build.key(), POOL, step.lock)
         claim_id = step.on.id if step.on else made.made if made else ""
-        return bool(claim_id) and reviews.find(self.store, claim_id).state is State.SUPERSEDED
+        return bool(claim_id) and reviews.find(self.store, claim_id).state in (State.SUPERSEDED, State.EXPIRED)
 
     def _judge_claim(self, step: Step, result: Result) -> None:
         left = self._made(step)
@@ -205,14 +228,19 @@ class World:
             told = self.store.claim(result.version["id"])
             if told is None or told.build_key != step.build.key() or told.payload == "":
                 self.fault("lost", step, f"was told of a claim that is {told}")
-            elif told != left and not self._superseded(step):
+            elif told != left and not self._lost_its_claim(step):
                 self.fault("lost", step, f"was told of a claim that is {told.state}")
-            claims.release(self.store, POOL, step.lock, step.build, step.build.key())
-        elif left is not None and result.code == SIGTERM and len(step.runs) > 1:
-            # Killed with its claim, and the run after it aborted before it could know of anything: an operator's business.
+            releases.release(self.store, POOL, step.lock, step.build, step.build.key())
+        elif left is not None and step.is_blind:
+            # Killed with its claim, and the run after it aborted before it asked for anything: an operator's business.
             self.free(step, left)
         elif left is not None:
             self.fault("stuck", step, f"left claim {left.id} behind")
+        if step.build.key() in self.waiting(step.lock):
+            if step.is_blind:
+                self.ghosts.add(step.build.key())
+            else:
+                self.fault("stuck", step, "left its place in the queue behind")
 
     def _judge_done(self, step: Step, result: Result) -> None:
         if step.on is None:
@@ -251,8 +279,8 @@ class World:
         """On each lock a few steps at once, until all are over; then the locks are free."""
         self.steps = []
         groups = [self.random.choice([self.claimers, self.gates, self.releases])(lock) for lock in LOCKS]
-        until = time.monotonic() + WAVE_SECONDS
-        while groups and time.monotonic() < until:
+        end = time.monotonic() + WAVE_SECONDS
+        while groups and time.monotonic() < end:
             groups = [group for group in groups if next(group, OVER) is not OVER]
             time.sleep(LOOK)
         for step in self.steps:
@@ -262,6 +290,8 @@ class World:
             seen = self.store.lock(POOL, lock)
             if seen is not None and seen.holder:
                 self.fault("stuck", self.steps[-1], f"lock {lock} is still held by {seen.holder}")
+            if self.waiting(lock) - self.ghosts:
+                self.fault("stuck", self.steps[-1], f"somebody still waits for lock {lock}")
 
     def claimers(self, lock: str) -> Iterator[None]:
         """Three builds claim; at times another one holds the lock at first."""
@@ -292,12 +322,13 @@ class World:
                 if not step.over:
                     self.tend(step)
             if first and time.monotonic() > until and all(step.over for step in steps if step.on):
-                claims.release(self.store, POOL, lock, first.build, first.build.key())
+                releases.release(self.store, POOL, lock, first.build, first.build.key())
                 first = None
-            self.approve(lock, [step.on.build if step.on else step.build for step in steps if step.is_gate])
+            if self.random.random() < SOMETIMES:
+                self.approve(lock, [step.on.build if step.on else step.build for step in steps if step.is_gate])
             yield
         if first:
-            claims.release(self.store, POOL, lock, first.build, first.build.key())
+            releases.release(self.store, POOL, lock, first.build, first.build.key())
 
     def approve(self, lock: str, asking: list[Build]) -> None:
         """Approve the lock's claim a while after it was made, if somebody waits for that."""
@@ -314,17 +345,15 @@ class World:
 
     def finish(self) -> None:
         """Every lock can be taken by a fresh build, and the record tells of nothing that must not be."""
-        for lock in LOCKS:
-            build = self.new_build()
-            for action in ("claim", "release"):
-                begun = self.concourse.start_put(action, build=build, lock_name=lock)
-                try:
-                    code = begun.ends(FRESH_SECONDS).code
-                except pytest.fail.Exception as never:
-                    code = str(never)
-                if code != 0:
-                    self.counts["stuck"] += 1
-                    self.faults.append(f"stuck: a fresh {action} of {lock}: {code}\n{begun.stderr}")
+        builds = {lock: self.new_build() for lock in LOCKS}
+        for lock, begun in [(lock, self.concourse.start_put("claim", build=builds[lock], lock_name=lock)) for lock in LOCKS]:
+            try:
+                ended = f"exit {begun.ends(FRESH_SECONDS).code}"
+            except pytest.fail.Exception as never:
+                ended = str(never)
+            if ended != "exit 0":
+                self.counts["stuck"] += 1
+                self.faults.append(f"stuck: a fresh claim of {lock}: {ended}\n{begun.stderr}")
         self.faults += record.faults(self.store, POOL)
         begun_by = Counter[str]()
         for claim in self.store.all_claims():
@@ -336,7 +365,26 @@ class World:
         self.counts["claims"] += begun_by.total()
 
 
-@pytest.mark.parametrize("share", range(SHARES))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "share" in metafunc.fixturenames:
+        metafunc.parametrize("share", range(SHARES[bool(metafunc.config.getoption("--soak"))]))
+
+
+def test_a_second_run_that_is_aborted_gives_up_the_place_of_the_first(concourse: Concourse, store: DynamoStore) -> None:
+    """Run again after its worker died in the queue, and aborted at its first request: no place in the queue is left."""
+    take(store, 1, lock_name=LOCKS[0], need_approval=False)
+    first = concourse.start_put("claim", build=2, lock_name=LOCKS[0])
+    first.says("in the queue")
+    first.kill()
+    with line(concourse.engine.url) as laid:
+        second, url = laid.victim(Aim(signal.SIGTERM, request=1, landing=Landing.LOST))
+        second.runs(concourse.sourced(endpoint_url=url).start_put("claim", build=2, lock_name=LOCKS[0]))
+        until(second.end, "the end of the second run")
+    left = store.lock(POOL, LOCKS[0])
+    assert left is not None
+    assert [waiter.key for waiter in left.queue] == []
+
+
 def test_whatever_is_broken_off_leaves_nothing_and_can_go_on(
     share: int, concourse: Concourse, store: DynamoStore, effort: tally.Effort
 ) -> None:
@@ -344,11 +392,11 @@ def test_whatever_is_broken_off_leaves_nothing_and_can_go_on(
     seed, _ = tally.seeded()
     print(f"APPROVAL_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
     store.create_table()
-    until = time.monotonic() + effort.of(*SECONDS)
+    end, wanted = time.monotonic() + effort.of(*SECONDS), effort.of(*KILLS) / effort.of(*SHARES)
     with line(concourse.engine.url) as laid:
         world = World(concourse, store, laid, Random(f"{seed} {share}"))  # noqa: S311 - what is tried
         try:
-            while world.counts["kills"] < effort.of(*KILLS) / SHARES and not world.faults and time.monotonic() < until:
+            while world.counts["kills"] < wanted and not world.faults and time.monotonic() < end:
                 world.wave()
             world.finish()
         finally:
@@ -356,4 +404,4 @@ def test_whatever_is_broken_off_leaves_nothing_and_can_go_on(
                 running.kill()
             tally.add(**dict.fromkeys(("lost", "double", "stuck", "wrong"), 0) | world.counts)
     assert not world.faults, "\n".join(world.faults)
-    assert world.counts["kills"] >= effort.of(*KILLS) / SHARES
+    assert world.counts["kills"] >= wanted

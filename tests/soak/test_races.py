@@ -167,6 +167,51 @@ def test_override_against_approve_has_one_outcome(
     both_happened(outcomes, effort, "approved", "superseded")
 
 
+def test_release_against_takeover_has_one_outcome(
+    connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
+) -> None:
+    """Four release a claim whose hold time is up by some readings, and four want its lock: it ends once, and one gets the lock."""
+    played = race("takeover", rounds, connection)
+    decided, outcomes = deciders(store), Counter[str]()
+    for turn, notes in played.items():
+        outcome, claim_id = the_outcome(notes), races.claim_id(turn)
+        (decision,) = decided[claim_id]
+        took = [note for note in notes if note.role == "take" and note.told == DONE]
+        assert [note.about for note in took] == ([outcome.holder] if outcome.holder else []), notes
+        others = {note.about for note in notes if note.role == "take"}
+        assert others <= {claim_id, outcome.holder}, notes
+        released = [note for note in notes if note.role == "release"]
+        assert {note.about for note in released} == {outcome.state}, notes
+        assert sum(note.told == DONE for note in released) == (outcome.state == "released"), notes
+        by = "main/app/deploy #" + (f"{turn}" if outcome.state == "released" else f"{turn}-{took[0].number}")
+        assert decision == (outcome.state, by) == (outcome.state, outcome.ended_by), notes
+        outcomes[outcome.state] += 1
+    assert record.faults(store, races.POOL) == []
+    both_happened(outcomes, effort, "released", "expired")
+
+
+def test_renewal_against_takeover_has_one_outcome(
+    connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
+) -> None:
+    """Four renew a claim whose lock four others take over: it is held on by all renewals, or it has expired and none counts."""
+    played = race("renewal", rounds, connection)
+    decided, outcomes = deciders(store), Counter[str]()
+    for turn, notes in played.items():
+        outcome, claim_id = the_outcome(notes), races.claim_id(turn)
+        took = [note for note in notes if note.role == "take" and note.told == DONE]
+        renewed = {(note.told, note.about) for note in notes if note.role == "renew"}
+        if outcome.state == "held":
+            assert (took, renewed, outcome.holder) == ([], {(DONE, "held")}, claim_id), notes
+            assert [kind for kind, _ in decided[claim_id]] == [Kind.RENEWED] * (PROCESSES // 2)
+        else:
+            assert ([note.about for note in took], renewed) == ([outcome.holder], {(BEFORE, "expired")}), notes
+            assert decided[claim_id] == [(Kind.EXPIRED, f"main/app/deploy #{turn}-{took[0].number}")]
+        assert {note.about for note in notes if note.role == "take"} <= {claim_id, outcome.holder}, notes
+        outcomes[outcome.state] += 1
+    assert record.faults(store, races.POOL) == []
+    both_happened(outcomes, effort, "held", "expired")
+
+
 def test_many_ends_at_once_are_one_end(connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort) -> None:
     """The build that releases and people who free its lock: one of them ends the claim, and the others are told how it ended."""
     played = race("ends", rounds, connection)
