@@ -20,8 +20,15 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from approval_resource import claims, gates, releases, reviews
-from approval_resource.errors import AlreadyReviewedError, ApprovalError, LockHeldError, ReviewTimeoutError, StaleLockError
-from approval_resource.model import Claim, State, Verdict
+from approval_resource.errors import (
+    AlreadyReviewedError,
+    ApprovalError,
+    ApprovalSpentError,
+    LockHeldError,
+    ReviewTimeoutError,
+    StaleLockError,
+)
+from approval_resource.model import Build, Claim, State, Verdict
 from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, a_request
@@ -72,13 +79,25 @@ class Racer:
     def who(self) -> str:
         return f"typed:racer-{self.number}"
 
+    @property
+    def lock_name(self) -> str:
+        return f"lock-{self.turn}"
+
+    @property
+    def own_build(self) -> Build:
+        """A build that nobody else is."""
+        return a_build(f"{self.turn}-{self.number}")
+
+    @property
+    def common_build(self) -> Build:
+        """The build that the round's claim is of."""
+        return a_build(f"{self.turn}")
+
     def claim(self) -> Claim:
         return reviews.find(self.store, self.claim_id)
 
-    def take(self, build: str, attempt: claims.Attempt, **request: Any) -> Claim:
-        asker = a_build(build)
-        asked = a_request(f"lock-{self.turn}", POOL, **request)
-        return claims.take(self.store, asked, asker, asker.key(), attempt).claim
+    def take(self, build: Build, attempt: claims.Attempt, **request: Any) -> Claim:
+        return claims.take(self.store, a_request(self.lock_name, POOL, **request), build, build.key(), attempt).claim
 
 
 Act = Callable[[Racer], tuple[str, str]]
@@ -115,10 +134,14 @@ def settle(racer: Racer) -> tuple[str, str]:
 
 def take(racer: Racer, **request: Any) -> tuple[str, str]:
     try:
-        taken = racer.take(f"{racer.turn}-{racer.number}", claims.Attempt(), **request)
+        taken = racer.take(racer.own_build, claims.Attempt(), **request)
     except LockHeldError as held:
         return BEFORE, held.current.id
     return DONE, taken.id
+
+
+def take_again(racer: Racer) -> tuple[str, str]:
+    return DONE, racer.take(racer.common_build, claims.Attempt()).id
 
 
 def override(racer: Racer) -> tuple[str, str]:
@@ -127,14 +150,14 @@ def override(racer: Racer) -> tuple[str, str]:
 
 def renew(racer: Racer) -> tuple[str, str]:
     try:
-        return DONE, claims.renew(racer.store, racer.claim(), a_build(f"{racer.turn}"), None).state
+        return DONE, claims.renew(racer.store, racer.claim(), racer.common_build, None).state
     except StaleLockError as late:
         return BEFORE, late.current.state
 
 
 def release(racer: Racer) -> tuple[str, str]:
-    asker = a_build(f"{racer.turn}")
-    ended = releases.release(racer.store, POOL, f"lock-{racer.turn}", asker, asker.key(), claim_id=racer.claim_id)
+    key = racer.common_build.key()
+    ended = releases.release(racer.store, POOL, racer.lock_name, racer.common_build, key, claim_id=racer.claim_id)
     return (DONE if ended.changed else BEFORE), ended.claim.state
 
 
@@ -153,6 +176,15 @@ def free_withdrawn(racer: Racer) -> tuple[str, str]:
     return free(racer, State.WITHDRAWN)
 
 
+def pass_through(racer: Racer) -> tuple[str, str]:
+    try:
+        return DONE, gates.pass_through(racer.store, racer.claim(), racer.own_build, spend=True).spent_by
+    except ApprovalSpentError as late:
+        return BEFORE, late.current.spent_by
+    except StaleLockError as late:
+        return OTHER, late.current.state
+
+
 RACES: Mapping[str, tuple[Act, ...]] = {
     "verdicts": (approve, reject),
     "expiry": (approve, settle),
@@ -160,34 +192,43 @@ RACES: Mapping[str, tuple[Act, ...]] = {
     "ends": (release, free_released, free_withdrawn),
     "takeover": (release, take),
     "renewal": (renew, take),
+    "passage": (pass_through, free_released),
+    "twins": (take_again,),
 }
 
 
 # ---- rounds ----------------------------------------------------------------------
 
 
+REQUESTS: Mapping[str, dict[str, Any]] = {
+    "expiry": {"expires_after": PATIENCE},
+    "ends": {"need_approval": False},
+    "takeover": {"need_approval": False, "hold_timeout": PATIENCE},
+    "renewal": {"need_approval": False, "hold_timeout": PATIENCE},
+}
+
+
 def prepare(race: str, racer: Racer) -> None:
     """The claim that the round is about."""
-    request: dict[str, Any] = {"need_approval": race not in ("ends", "takeover", "renewal")}
-    if race == "expiry":
-        request |= {"expires_after": PATIENCE}
-    if race in ("takeover", "renewal"):
-        request |= {"hold_timeout": PATIENCE}
-    racer.take(f"{racer.turn}", claims.Attempt(racer.claim_id), **request)
+    if race == "twins":
+        return
+    racer.take(racer.common_build, claims.Attempt(racer.claim_id), **REQUESTS.get(race, {}))
+    if race == "passage":
+        approve(racer)
 
 
 def moment(racer: Racer) -> None:
     """Set the racer's reading of the store's time, near the deadline where the race is about one."""
-    claim = racer.claim()
-    end = claim.deadline or claim.hold_until
+    claim = racer.store.claim(racer.claim_id)
+    end = (claim.deadline or claim.hold_until) if claim else None
     if end is not None:
         racer.time.at = end
         racer.time.tick(microseconds=racer.random.randint(-READING, READING))
 
 
 def note(racer: Racer, role: str, told: str, about: str) -> Note:
-    claim = racer.claim()
-    lock = racer.store.lock(POOL, claim.lock_name)
+    lock = racer.store.lock(POOL, racer.lock_name)
+    claim = racer.store.claim(racer.claim_id) or reviews.find(racer.store, lock.holder if lock else "")
     try:
         gates.require_passable(claim)
         passable = True

@@ -18,7 +18,7 @@ from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import ROOT
 from tests import tally
 from tests.soak import races, record
-from tests.soak.races import BEFORE, DONE, Note
+from tests.soak.races import BEFORE, DONE, OTHER, Note
 
 PROCESSES = 8
 ROUND_SECONDS = 3.0
@@ -210,6 +210,43 @@ def test_renewal_against_takeover_has_one_outcome(
         outcomes[outcome.state] += 1
     assert record.faults(store, races.POOL) == []
     both_happened(outcomes, effort, "held", "expired")
+
+
+def test_passing_against_release_has_one_outcome(
+    connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
+) -> None:
+    """Four builds pass on one approval while four people free its lock: one passes at most, and only before the lock was freed."""
+    played = race("passage", rounds, connection)
+    decided, outcomes = deciders(store), Counter[str]()
+    for turn, notes in played.items():
+        outcome = the_outcome(notes)
+        freed = the_winner([note for note in notes if note.role == "free_released"])
+        passers = [note for note in notes if note.role == "pass_through"]
+        passed = [note for note in passers if note.told == DONE]
+        by = [f"main/app/deploy #{turn}-{note.number}" for note in passed]
+        assert {(note.told, note.about) for note in passers} <= {
+            (OTHER, "released"),
+            *[(told, name) for name in by for told in (DONE, BEFORE)],
+        }, notes
+        assert (outcome.state, outcome.holder, len(passed) <= 1) == ("released", "", True), notes
+        assert decided[races.claim_id(turn)] == [
+            (Kind.APPROVED, "typed:racer-0"),
+            *[(Kind.SPENT, name) for name in by],
+            (Kind.RELEASED, f"typed:racer-{freed.number}"),
+        ]
+        outcomes["passed" if passed else "shut"] += 1
+    assert record.faults(store, races.POOL) == []
+    both_happened(outcomes, effort, "passed", "shut")
+
+
+def test_one_build_that_runs_many_times_at_once_has_one_claim(connection: Connection, store: DynamoStore, rounds: int) -> None:
+    """Eight runs of one build claim: one claim is made, and all of them have it."""
+    played = race("twins", rounds, connection)
+    for turn, notes in played.items():
+        outcome = the_outcome(notes)
+        assert {(note.told, note.about) for note in notes} == {(DONE, outcome.holder)}, (turn, notes)
+    assert record.faults(store, races.POOL) == []
+    assert len(list(store.events(races.POOL))) == rounds
 
 
 def test_many_ends_at_once_are_one_end(connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort) -> None:

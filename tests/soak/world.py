@@ -185,10 +185,11 @@ class World:
             self.fault("wrong", step, "a traceback")
         if result.code in (SIGTERM, ABORTED) and result.seconds > ABORT_SECONDS:
             self.fault("stuck", step, f"took {result.seconds:.1f} s to be aborted")
-        if result.code == SIGTERM and victim.asked:
-            self.fault("wrong", step, "was ended by the signal after it had begun")
-        if result.code == 1 and not self._lost_its_claim(step) and GAVE_UP not in result.stderr:
+        may_fail = GAVE_UP in result.stderr or self._lost_its_claim(step)
+        if result.code == 1 and not may_fail:
             self.fault("wrong", step, "failed")
+        if result.code == SIGTERM and victim.asked and not may_fail:
+            self.fault("wrong", step, "was ended by the signal after it had begun")
         if result.code not in (0, 1, SIGTERM, ABORTED):
             self.fault("wrong", step, "ended like nothing that is promised")
         if step.claims:
