@@ -1,4 +1,4 @@
-"""Long and hard tries at every promise: lines that break, processes that are killed, races. Short in make test, long in make soak."""
+"""What breaks off scripts starts them with the same stand-in for Concourse as the scripts' own tests."""
 
 from __future__ import annotations
 

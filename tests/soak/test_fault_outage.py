@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -20,7 +20,7 @@ from tests import tally
 from tests.builders import a_build, take
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, held_by, kept
 from tests.soak.proxy import Answer, Exchange, Proxy, Toxic, nothing
-from tests.soak.story import require_decent
+from tests.soak.story import deciding, require_decent
 from tests.soak.toxics import OPERATIONS, WRITE, bad_gateway, lost_answer, next_of, server_error, silent
 
 AWAY = "; still waiting"
@@ -215,6 +215,24 @@ def test_an_aborted_claimers_write_can_not_land_late(
     assert held.land() == 400
     assert held_by(store) == ""
     assert [event.kind for event in store.events(POOL)] == [Kind.WITHDRAWN]
+    assert audit.verify(store, POOL).findings == []
+    tally.add(claims=1, lost=0, double=0, stuck=0)
+
+
+def test_a_killed_reviewers_approval_that_lands_after_a_rejection_is_refused(
+    concourse: Concourse, store: DynamoStore, proxy: Proxy, held: Held
+) -> None:
+    """Whoever was decided by first stays decided: an approval on its way when somebody rejected opens nothing."""
+    claim = take(store, 1)
+    begin = deciding("approve", claim.id)
+    killed = begin(replace(concourse, engine=Engine(proxy.url, concourse.engine.pid)))
+    assert held.arrived.wait(SECONDS)
+    killed.kill()
+    concourse.reject({"id": claim.id})
+    assert held.land() == 400
+    assert kept(store, {"id": claim.id}).state is State.REJECTED
+    assert "hasn't been approved" in concourse.put("await", build=1, lock_name=LOCK).refused()
+    assert [event.kind for event in store.events(POOL)] == [Kind.PENDING, Kind.REJECTED]
     assert audit.verify(store, POOL).findings == []
     tally.add(claims=1, lost=0, double=0, stuck=0)
 

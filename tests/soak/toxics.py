@@ -18,8 +18,8 @@ from tests.soak.proxy import Answer, Asked, Exchange, Judge, Proxy, Toxic, an_an
 
 WRITE = "TransactWriteItems"
 BATCH = "BatchGetItem"
-OPERATIONS = frozenset({WRITE, BATCH, "GetItem", "Query", "Scan"})
-"""All that reads or writes items. What makes and describes a table meets no faults unless a test asks for one."""
+OPERATIONS = frozenset({WRITE, BATCH, "GetItem", "UpdateItem", "Query", "Scan"})
+"""By which the store reads and writes items. What makes and describes a table meets no faults unless a test asks for one."""
 SILENCE = 12.0
 """Longer than any client here waits for an answer."""
 JSON = "application/x-amz-json-1.0"
