@@ -36,6 +36,7 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError
+from approval_resource.logs import log_to
 from approval_resource.model import Claim, State, Verdict
 from approval_resource.records import sealed_document
 from approval_resource.store import LockStore
@@ -61,8 +62,7 @@ WATCH_SECONDS = 2
 @click.pass_context
 def cli(ctx: click.Context, /, debug: bool, **options: str | None) -> None:
     """See who holds which lock, decide on what waits, and check the record."""
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("approval_resource").setLevel(logging.DEBUG if debug else logging.WARNING)
+    log_to(logging.StreamHandler(sys.stderr), debug=debug)
     ctx.obj = connection_of(Connection(), options)
 
 

@@ -39,11 +39,17 @@ class DynamoStore:
     """`LockStore` on DynamoDB; its promises are told there."""
 
     def __init__(
-        self, client: Any, table_name: str, *, clock: Clock | None = None, store_clock: StoreClock | None = None
+        self,
+        client: Any,
+        table_name: str,
+        *,
+        clock: Clock | None = None,
+        store_clock: StoreClock | None = None,
+        renew: Callable[[], Any] | None = None,
     ) -> None:
         self._client = client
         self._table = table_name
-        self._requests = Requests(client, table_name, clock or HostClock(), store_clock)
+        self._requests = Requests(client, table_name, clock or HostClock(), store_clock, renew)
 
     @classmethod
     def connect(
@@ -54,7 +60,11 @@ class DynamoStore:
         Raises:
             ConfigError, StoreUnavailableError: the connection can't work.
         """
-        return cls(dynamodb(session_of(connection), connection), connection.table, clock=clock, store_clock=store_clock)
+
+        def client() -> Any:
+            return dynamodb(session_of(connection), connection)
+
+        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client)
 
     def now(self) -> datetime:
         return self._requests.now()

@@ -14,7 +14,7 @@ from demo.engine import ROOT
 PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
-    ("canonical", "errors", "text", "clock"),
+    ("canonical", "errors", "text", "clock", "logs"),
     ("fields", "model", "records", "transaction", "policy"),
     ("store",),
     ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "walk", "audit", "tables"),
