@@ -29,7 +29,7 @@ WAITS = "is waiting for an approval"
 TAKEN = "is already claimed by"
 NOTICED_SECONDS = 25.0
 """A read is tried for ten seconds before the store counts as away, and may be under way for ten when that begins."""
-LOOKS_SECONDS = 2
+LOOKS_SECONDS = 1
 ABORT_SECONDS = 5.0
 
 
