@@ -288,7 +288,9 @@ def _end(
     store, connection = store_of(options)
     claim = _find(store, claim_id)
     if state is State.WITHDRAWN and claim.state is not State.PENDING:
-        raise StaleLockError(claim, "withdrawn")
+        raise StaleLockError(claim, "withdrawn", "release" if claim.claimed else "show")
+    if state is State.RELEASED and claim.state is State.PENDING and not force:
+        raise StaleLockError(claim, "released", "withdraw")
     who = reviewer_of(connection, reviewer)
     if force:
         ended = claims.force_out(store, claim, actor=who, reason=why)

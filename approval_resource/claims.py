@@ -21,7 +21,6 @@ from approval_resource.model import (
     attachment_part,
 )
 from approval_resource.store import LockStore, new_id
-from approval_resource.text import duration
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 
 DEADLINE_ACTOR = "the deadline"
@@ -212,7 +211,7 @@ def leave(store: LockStore, request: Request, build_key: str, attempt: Attempt) 
 
 
 def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta | None) -> Claim:
-    """Count the claim's hold time anew from now, with another length if one is given. It never becomes shorter.
+    """Let the claim hold its lock from now for `hold_timeout`, else for as long as it was claimed for. It never becomes shorter.
 
     Raises:
         StaleLockError: it has ended: the lock may be somebody else's by now.
@@ -231,7 +230,7 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
         return Changes(
             changes=(
                 Change(
-                    claim=replace(current, hold_timeout=seconds, hold_until=until),
+                    claim=replace(current, hold_timeout=current.hold_timeout or seconds, hold_until=until),
                     kind=Kind.RENEWED,
                     actor=str(build),
                     build=build.link,
@@ -284,8 +283,7 @@ def _due(holder: Claim, snapshot: Snapshot, build: Build) -> Change | None:
         return expired(holder, snapshot)
     if not holder.overstayed(snapshot.now):
         return None
-    span = duration(timedelta(seconds=holder.hold_timeout))
-    why = f"{holder.build} held it for longer than its hold_timeout of {span}; {build} took it over"
+    why = f"{holder.build} held it past {holder.hold_until:%Y-%m-%d %H:%M:%S} UTC, its hold_timeout; {build} took it over"
     return ending(holder, snapshot, State.EXPIRED, actor=str(build), build=build.link, reason=why)
 
 

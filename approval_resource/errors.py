@@ -80,7 +80,8 @@ class WaitTimeoutError(ApprovalError):
             else f"is free, but {clean(lock.queue[0].build) if lock.queue else 'somebody'} comes first"
         )
         super().__init__(
-            f'gave up after {waited}: lock "{lock.name}" in pool "{lock.pool}" {held}; this build has left the queue'
+            f'gave up after {waited}: lock "{lock.name}" in pool "{lock.pool}" {held}; this build has left the queue. '
+            "Try again, or see cli.py list --waiting"
         )
 
 
@@ -91,11 +92,12 @@ class LockNotFoundError(ApprovalError):
 class StaleLockError(ApprovalError):
     """The claim `current` is no longer where the caller needs it to be."""
 
-    def __init__(self, current: Claim, wanted: str) -> None:
+    def __init__(self, current: Claim, wanted: str, instead: str = "show") -> None:
+        """`instead`: the command that helps."""
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" is {told(current)}, so it can\'t be {wanted}; '
-            f"see cli.py show {current.id}"
+            f"see cli.py {instead} {current.id}"
         )
 
 
@@ -158,6 +160,18 @@ class ReviewTimeoutError(ApprovalError):
         super().__init__(
             f"The lock hasn't been approved, exiting: nobody decided on {current.lock_name} by {waited_until}; "
             "claim it again to ask again"
+        )
+
+
+class GateTimeoutError(ApprovalError):
+    """The gate stays shut: its timeout passed, though `current` may still be decided on."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        until = f" until {current.deadline:%Y-%m-%d %H:%M:%S} UTC" if current.deadline else ""
+        super().__init__(
+            f"The lock hasn't been approved, exiting: gave up after this step's timeout; claim {current.id} of "
+            f"{current.lock_name} may still be decided on{until}, and holds its lock. Approve it, or run cli.py withdraw {current.id}"
         )
 
 

@@ -10,6 +10,7 @@ from approval_resource.claims import DEADLINE_ACTOR, expired
 from approval_resource.errors import (
     ApprovalSpentError,
     CorruptRecordError,
+    GateTimeoutError,
     LockNotFoundError,
     NoApprovalNeededError,
     ReviewRejectedError,
@@ -112,7 +113,8 @@ def wait(
     there is an end. `give_up_at` ends the waiting, not the claim.
 
     Raises:
-        ReviewTimeoutError: its deadline passed (the claim is expired then), or `give_up_at` came.
+        ReviewTimeoutError: its deadline passed; the claim is expired then.
+        GateTimeoutError: `give_up_at` came.
         Others: as `require_passable`.
     """
     told = claim.reviews
@@ -129,7 +131,7 @@ def wait(
             return claim
         now = store.now()
         if give_up_at is not None and give_up_at <= now:
-            raise ReviewTimeoutError(claim, f"{give_up_at:%Y-%m-%d %H:%M:%S} UTC")
+            raise GateTimeoutError(claim)
         if now - reminded >= REMIND:
             ends = [end for end in (claim.deadline, give_up_at) if end is not None]
             remind(claim, min(ends) - now if ends else None)

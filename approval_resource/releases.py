@@ -70,7 +70,9 @@ def _to_release(snapshot: Snapshot, build: Build, claim_id: str) -> Claim | None
         return None
     # A job that claims this lock releases what it claimed. One of its builds that never got so far, because
     # it failed or was aborted before, has nothing to release.
-    return None if build.job_key in lock.jobs else holder
+    if build.job_key in lock.jobs or _in_use(holder, build, snapshot):
+        return None
+    return holder
 
 
 def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:

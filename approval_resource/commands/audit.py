@@ -34,6 +34,8 @@ def audit_verify(pool: str | None, against: Path | None, **options: str | None) 
     found = False
     for name in pools:
         report = audit.verify(store, name, receipt)
+        if pool is not None and not report.head.revision and not report.findings:
+            raise LockNotFoundError(f"pool {clean(name)} has no log in this table; check --pool, --table and --region")
         for finding in report.findings:
             click.echo(f"pool {clean(name)}: {clean(finding)}")
         found = found or bool(report.findings)
@@ -45,8 +47,6 @@ def audit_verify(pool: str | None, against: Path | None, **options: str | None) 
         click.echo(
             f"pool {clean(name)}: {counted(report.events, 'event')}, {counted(report.claims, 'claim')}{removed}, {result}{newest}"
         )
-        if pool is not None and not report.head.revision and not report.findings:
-            raise LockNotFoundError(f"pool {clean(name)} has no log in this table; check --pool, --table and --region")
     if not pools:
         click.echo("There is no pool yet")
     if found:

@@ -86,7 +86,8 @@ def pass_gate(
     if timeout is not None and claim.state is State.PENDING:
         claim = lookout.look(gates.prolong, store, claim, timeout, step.build)
     if claim.state is State.PENDING:
-        left = claim.deadline - store.now() if claim.deadline else None
+        ends = [end for end in (claim.deadline, claim.timestamp + timeout if timeout else None) if end is not None]
+        left = min(ends) - store.now() if ends else None
         for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *how_to_decide(claim, step.source)):
             say(line)
     claim = gates.wait(
@@ -109,7 +110,8 @@ def pass_gate(
 
 def _waiting(claim: Claim, left: timedelta | None) -> str:
     limit = f"There is {duration(left)} left" if left else "There is no time limit"
-    return f"The lock {claim.lock_name} is waiting for an approval. {limit}"
+    held = f"; from {claim.hold_until:%Y-%m-%d %H:%M:%S} UTC another build may take the lock over" if claim.hold_until else ""
+    return f"The lock {claim.lock_name} is waiting for an approval. {limit}{held}"
 
 
 def _claimed(claim: Claim) -> str:

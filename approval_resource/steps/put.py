@@ -82,9 +82,12 @@ def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) ->
         answer(_result(step, _taken(step, params, request, attempt)))
     except Aborted:
         # Concourse forgets what an aborted put made, its answer included, so nothing of it may be left.
+        waited = attempt.ticket > 0
         left = claims.abandon(step.store, request, step.build, step.build.key(params.claim_key), attempt)
         if left is not None:
             step.say(f"Aborted: claim {left.id} of lock {left.lock_name} is {left.state.value}")
+        elif waited:
+            step.say(f"Aborted: left the queue for {request.lock_name}; nothing is claimed")
         raise
 
 

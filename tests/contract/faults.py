@@ -27,8 +27,15 @@ class Faults:
     def on(cls, store: DynamoStore, operation: str, *faults: Fault) -> Faults:
         """Let the store's next requests of `operation` (such as TransactWriteItems) meet these faults."""
         planned = cls(operation, list(faults))
-        events = store._client.meta.events
-        events.register_first(f"before-send.dynamodb.{operation}", planned._send)
+
+        def hooked(client: Any) -> Any:
+            client.meta.events.register_first(f"before-send.dynamodb.{operation}", planned._send)
+            return client
+
+        hooked(store._client)
+        renew = store._requests._renew
+        if renew is not None:
+            store._requests._renew = lambda: hooked(renew())
         return planned
 
     def _send(self, request: Any, **_: object) -> Any:

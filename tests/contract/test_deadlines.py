@@ -134,7 +134,7 @@ def test_a_lock_is_taken_over_after_its_hold_time(shared: DynamoStore, time: Fro
     event = next(event for event in shared.events("payments") if event.kind is Kind.EXPIRED)
     assert (event.claim_id, event.actor, event.build) == (claim.id, str(a_build(2)), a_build(2).link)
     assert event.reason == (
-        "main/app/deploy #1 held it for longer than its hold_timeout of 1 h; main/app/deploy #2 took it over"
+        "main/app/deploy #1 held it past 2026-11-21 13:00:00 UTC, its hold_timeout; main/app/deploy #2 took it over"
     )
     assert newer.fence == claim.fence + 1
     assert audit.verify(shared, "payments").findings == []
@@ -170,7 +170,9 @@ def test_renewing_counts_the_hold_time_anew(shared: DynamoStore, time: FrozenTim
         take(shared, 2)
     assert claims.renew(shared, claim, a_build(1), timedelta(minutes=5)).hold_until == NOON + timedelta(minutes=110)
     assert claims.renew(shared, claim, a_build(1), 3 * HOUR).hold_until == NOON + timedelta(minutes=80) + 3 * HOUR
-    assert [event.kind.value for event in shared.events("payments")] == ["pending", *["renewed"] * 3]
+    time.tick(hours=3)
+    assert claims.renew(shared, claim, a_build(1), None).hold_until == NOON + timedelta(minutes=80) + 4 * HOUR
+    assert [event.kind.value for event in shared.events("payments")] == ["pending", *["renewed"] * 4]
     assert audit.verify(shared, "payments").findings == []
 
 

@@ -268,7 +268,8 @@ class Machine(RuleBasedStateMachine):
         own = [told for told in (self.made.get((build, lock)), self.passed.get((build, lock))) if told]
         holder = self.holder(lock)
         meant = next((told for told in own if told.open and not self.in_use(told, build)), None)
-        if not own and holder and holder.state != "pending" and who.job not in self.jobs[lock]:
+        passed_by = holder is not None and self.in_use(holder, build)
+        if not own and holder and holder.state != "pending" and who.job not in self.jobs[lock] and not passed_by:
             meant = holder
         try:
             ended = releases.release(self.stores[store], self.pool, lock, who, who.key())
