@@ -221,7 +221,11 @@ def line(engine_url: str) -> Iterator[Line]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:
+                self.close_connection = True  # its script was killed in the middle of asking
+                return
             victim = laid.victims[int(self.path.strip("/"))]
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
 
