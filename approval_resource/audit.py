@@ -22,6 +22,8 @@ from approval_resource.walk import Keeping, Report, Walk
 
 BATCH = 100
 """Claims read at a time."""
+UNREADABLE = (CorruptRecordError, ConfigError)
+"""What can't be understood, and what no key can hold: nothing of this program has such names."""
 
 
 def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None) -> Report:
@@ -56,6 +58,7 @@ def _once(store: LockStore, pool: str, against: Mapping[str, Any] | None) -> Rep
     for record in store.records(pool):
         walk.step(record)
     walk.finish(store)
+    _read_locks(store, walk)
     _verify_claims(store, walk)
     _verify_locks(store, walk)
     _verify_open(store, walk)
@@ -79,8 +82,10 @@ def _verify_claims(store: LockStore, walk: Walk) -> None:
             case Claim():
                 report.claims += 1
                 walk.fences[claim.id] = claim.fence
-                pinned = claim_digest(claim) in _pins(store, walk, claim)
-                if not pinned and not walk.removed_since(walk.newest_of_claim[claim_id]):
+                pinned, newest = claim_digest(claim) in _pins(store, walk, claim), walk.newest_of_claim[claim_id]
+                # Nothing comes after a claim's end, so what ended it pins it whatever else is gone.
+                last = newest.kind.state is not None and not newest.kind.state.is_open
+                if not pinned and (last or not walk.removed_since(newest)):
                     report.findings.append(f"claim {claim_id} was altered: it is not as its newest event left it")
                 if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
                     report.findings.extend(_parts_findings(store, claim))
@@ -91,7 +96,7 @@ def _claims(store: LockStore, ids: list[str]) -> Iterator[tuple[str, Claim | Cor
         batch = ids[start : start + BATCH]
         try:
             found = {claim.id: claim for claim in store.claims(batch)}
-        except CorruptRecordError:
+        except UNREADABLE:
             yield from ((claim_id, _claim(store, claim_id)) for claim_id in batch)
         else:
             yield from ((claim_id, found.get(claim_id)) for claim_id in batch)
@@ -102,6 +107,12 @@ def _claim(store: LockStore, claim_id: str) -> Claim | CorruptRecordError | None
         return store.claim(claim_id)
     except CorruptRecordError as corrupt:
         return corrupt
+    except ConfigError as wrong:
+        return CorruptRecordError(f"claim {claim_id}", _why(wrong))
+
+
+def _why(wrong: CorruptRecordError | ConfigError) -> str:
+    return wrong.why if isinstance(wrong, CorruptRecordError) else str(wrong)
 
 
 def _pins(store: LockStore, walk: Walk, claim: Claim) -> set[str]:
@@ -117,9 +128,7 @@ def _verify_settings(store: LockStore, walk: Walk) -> None:
     pins = [event.claim for event in _since(store, walk) if event.kind is Kind.SETTINGS]
     if walk.settings is not None:
         pins.append(walk.settings.claim)
-    aged = settings.retentions and walk.keeping.over(settings.retentions[-1].since) and walk.removed_since(walk.settings) > 0
-    untold = aged or (settings.revision == 0 and not pins)
-    if settings_digest(settings) not in pins and not untold:
+    if settings_digest(settings) not in pins and (pins or settings.revision):
         walk.report.findings.append("the pool's settings were altered: they are not as the log left them")
 
 
@@ -139,20 +148,35 @@ def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
     for part, expected in claim.parts.items():
         try:
             content = store.part(claim.id, part)
-        except CorruptRecordError:
+        except UNREADABLE:
             content = None
         if content is None or hashlib.sha256(content).hexdigest() != expected:
             yield f"the {part} of claim {claim.id} was altered"
 
 
-def _verify_locks(store: LockStore, walk: Walk) -> None:
+def _read_locks(store: LockStore, walk: Walk) -> None:
+    unread = 0
     for name in sorted({*walk.newest_of_lock, *store.lock_names(walk.report.pool)}):
         try:
             lock = store.lock(walk.report.pool, name)
-        except CorruptRecordError as corrupt:
-            walk.report.findings.append(f"lock {name} was altered: {corrupt.why}")
+        except UNREADABLE as wrong:
+            walk.report.findings.append(f"lock {name} was altered: {_why(wrong)}")
+            unread += 1
             continue
-        found = f"lock {name} is missing" if lock is None else _lock_fault(store, walk, lock)
+        if lock is None:
+            walk.report.findings.append(f"lock {name} is missing")
+            unread += 1
+        else:
+            walk.locks[name] = lock
+    counted_by_locks, told = sum(lock.events for lock in walk.locks.values()), walk.report.head.revision
+    landed = store.head(walk.report.pool) if counted_by_locks > told else None
+    if not unread and not told <= counted_by_locks <= (landed.revision if landed else told):
+        walk.report.findings.append(f"the locks count {counted(counted_by_locks, 'event')} together, the log {told}")
+
+
+def _verify_locks(store: LockStore, walk: Walk) -> None:
+    for lock in walk.locks.values():
+        found = _lock_fault(store, walk, lock)
         if found:
             walk.report.findings.append(found)
 
@@ -160,8 +184,7 @@ def _verify_locks(store: LockStore, walk: Walk) -> None:
 def _lock_fault(store: LockStore, walk: Walk, lock: Lock) -> str:
     newest = walk.newest_of_lock.get(lock.name)
     told = newest.lock_event_number if newest else 0
-    removed = walk.removed_since(newest)
-    if not 0 <= lock.events - told <= removed:
+    if not 0 <= lock.events - told <= walk.report.removed:
         # It was read before the log is asked again, so a lock that has moved on can't be ahead of that.
         now = max((event.lock_event_number for event in _since(store, walk) if event.lock_name == lock.name), default=told)
         if told < lock.events <= now:
@@ -172,7 +195,7 @@ def _lock_fault(store: LockStore, walk: Walk, lock: Lock) -> str:
     if found:
         return found
     fence = max((walk.fences.get(event.claim_id, 0) for event in own), default=0)
-    if lock.fence != fence and not (walk.report.removed and lock.fence > fence):
+    if lock.fence != fence and not (walk.removed_of(lock.name) and lock.fence > fence):
         return f"lock {lock.name} was altered: its fence is {lock.fence}, by its claims {fence}"
     if not walk.told(lock.newest, lock.name):
         return f"lock {lock.name} was altered: its newest places are not those of the log"
@@ -183,16 +206,17 @@ def _holder_fault(store: LockStore, walk: Walk, lock: Lock, own: list[Event]) ->
     """Who holds the lock by the log must hold it; a claim of which the log tells less than all may."""
     holders = {event.claim_id for event in own if event.state and event.state.is_open and not walk.removed_since(event)}
     may_hold = holders | {event.claim_id for event in own if walk.removed_since(event)}
-    if holders <= {lock.holder} and (lock.holder in may_hold or not lock.holder or _aged(store, walk, lock.holder)):
+    if holders <= {lock.holder} and (lock.holder in may_hold or not lock.holder or _aged(walk, _claim(store, lock.holder))):
         return ""
     by_log = ", ".join(sorted(holders)) or "nobody"
     return f"lock {lock.name} was altered: it is held by {lock.holder or 'nobody'}, by the log {by_log}"
 
 
-def _aged(store: LockStore, walk: Walk, claim_id: str) -> bool:
-    """Whether a claim that still holds its lock does so for longer than events are kept."""
-    claim = _claim(store, claim_id)
-    return isinstance(claim, Claim) and claim.claimed and walk.keeping.over(claim.changed)
+def _aged(walk: Walk, claim: Claim | CorruptRecordError | None) -> bool:
+    """Whether a claim of which the log tells nothing holds its lock for longer than events are kept."""
+    if not isinstance(claim, Claim) or not claim.claimed:
+        return False
+    return walk.removed_of(claim.lock_name) > 0 and walk.keeping.over(claim.changed)
 
 
 def _verify_open(store: LockStore, walk: Walk) -> None:
@@ -201,7 +225,7 @@ def _verify_open(store: LockStore, walk: Walk) -> None:
     except CorruptRecordError as corrupt:
         walk.report.findings.append(f"{corrupt.what} was altered: {corrupt.why}")
         return
-    unknown = {claim.id for claim in claims if not walk.keeping.over(claim.changed)} - walk.newest_of_claim.keys()
+    unknown = {claim.id for claim in claims if not _aged(walk, claim)} - walk.newest_of_claim.keys()
     unknown -= {event.claim_id for event in _since(store, walk)} if unknown else set()
     walk.report.findings.extend(f"claim {claim_id} was added: the log knows nothing of it" for claim_id in sorted(unknown))
 
@@ -222,8 +246,8 @@ def _verify_receipt(store: LockStore, walk: Walk, receipt: Mapping[str, Any]) ->
         return
     try:
         stored, claim = store.event(report.pool, told.timestamp), store.claim(told.claim_id)
-    except CorruptRecordError as corrupt:
-        report.findings.append(f"the receipt can't be compared: {corrupt.what} was altered")
+    except UNREADABLE as wrong:
+        report.findings.append(f"the receipt can't be compared: {_why(wrong)}")
         return
     if stored is None and walk.keeping.over(told.timestamp):
         report.notes.append(f"event {told.revision} of the receipt is gone by its age; nothing is left to compare it with")

@@ -114,7 +114,9 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
             if mine.request == request.digest:
                 return Changes()
             if mine.state is State.PENDING:
-                ended.append(_superseded(mine, snapshot, build))
+                # One whose time is up frees the lock for whoever is first in its queue.
+                if _due(mine, snapshot, build) is None:
+                    ended.append(_superseded(mine, snapshot, build))
             elif mine.claimed or mine.decided is not None:
                 raise RequestChangedError(mine)
         holder = snapshot.holder

@@ -71,7 +71,7 @@ class QueueFullError(ApprovalError):
 class WaitTimeoutError(ApprovalError):
     """The lock was not to be had within wait_timeout. `current` holds it, or others came first."""
 
-    def __init__(self, lock: Lock, current: Claim | None, waited: str) -> None:
+    def __init__(self, lock: Lock, current: Claim | None, waited: str, *, left: bool = True) -> None:
         self.lock = lock
         self.current = current
         held = (
@@ -80,7 +80,8 @@ class WaitTimeoutError(ApprovalError):
             else f"is free, but {clean(lock.queue[0].build) if lock.queue else 'somebody'} comes first"
         )
         super().__init__(
-            f'gave up after {waited}: lock "{lock.name}" in pool "{lock.pool}" {held}; this build has left the queue. '
+            f'gave up after {waited}: lock "{lock.name}" in pool "{lock.pool}" {held}; '
+            f"{'this build has left the queue' if left else 'this build could not leave the queue, and will be passed over'}. "
             "Try again, or see cli.py list --waiting"
         )
 

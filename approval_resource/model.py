@@ -400,6 +400,8 @@ class Settings:
         """Whether the events with those revisions, of which the newest happened then, may all have been removed by age."""
         if not self.retentions:
             return self.may_be_gone(at, now)
+        if any(kept.revision and oldest <= kept.revision <= newest for kept in self.retentions):
+            return False  # the event of a setting is kept for ever
         for kept, following in zip(self.retentions, (*self.retentions[1:], None), strict=True):
             if newest < kept.revision or (following is not None and following.revision <= oldest):
                 continue

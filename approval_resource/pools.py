@@ -11,7 +11,6 @@ from approval_resource.model import DEFAULT_RETENTION_DAYS, Retention, Settings
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Changes, Read, Snapshot
 
-MAX_DAYS = 36_500
 MAX_RETENTIONS = 100
 """Settings of the past that are kept, each for as long as something of its time may be there."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)

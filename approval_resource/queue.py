@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,6 +23,7 @@ MAX_SHOWN = 200
 """Characters that a waiter's build, and the link to it, are shown with."""
 STALLED_LOOKS = 3
 """After so many pauses a front that lets a free lock lie is taken for dead."""
+MAX_DOUBLINGS = 6
 MAX_PACE = 60
 """Seconds: what a front may have between two looks without being taken for dead; a slower one may lose its turn."""
 
@@ -61,20 +62,46 @@ def take_when_free(
         QueueFullError: the queue holds no more.
         Others: as `take`.
     """
+    if wait_timeout is not None:
+        lookout.until = lookout.seconds() + wait_timeout.total_seconds()
+    stall = _Stall(lookout)
     try:
         while True:
             try:
-                return lookout.look(take, store, request, build, build_key, attempt)
+                taken = lookout.look(take, store, request, build, build_key, attempt)
             except (LockHeldError, NotYourTurnError):
-                if wait_timeout is not None and lookout.until is None:
-                    lookout.until = lookout.seconds() + wait_timeout.total_seconds()
-            lock = lookout.look(_join, store, request, build, build_key, attempt, lookout.pause)
-            _until_turn(store, request, build_key, lock, lookout, standing, wait_timeout)
+                lock = lookout.look(_join, store, request, build, build_key, attempt, lookout.pause)
+                _until_turn(store, request, build_key, lock, lookout, standing, stall)
+            else:
+                if not taken.fresh and attempt.ticket:
+                    # Another run of this build made the claim, so the place would only be in the way.
+                    leave(store, request, build_key, attempt)
+                return taken
+    except _TimeIsUp as up:
+        raise WaitTimeoutError(
+            up.lock, up.holder, duration(wait_timeout or timedelta()), left=_left(store, request, build_key, attempt)
+        ) from None
     except ApprovalError:
         if attempt.ticket or attempt.joining:
-            with suppress(ApprovalError):
-                leave(store, request, build_key, attempt)
+            _left(store, request, build_key, attempt)
         raise
+
+
+def _left(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> bool:
+    """Give up the place in the queue; whether that could be written."""
+    try:
+        leave(store, request, build_key, attempt)
+    except ApprovalError:
+        return False
+    return True
+
+
+class _TimeIsUp(ApprovalError):
+    """The time for waiting is over."""
+
+    def __init__(self, lock: Lock, holder: Claim | None) -> None:
+        self.lock, self.holder = lock, holder
+        super().__init__("the time for waiting is over")
 
 
 def _join(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt, pause: float) -> Lock:
@@ -113,20 +140,25 @@ def _until_turn(
     lock: Lock,
     lookout: Lookout,
     standing: Callable[[Standing], None],
-    wait_timeout: timedelta | None,
+    stall: _Stall,
 ) -> None:
-    """Return once another `take` may succeed, or is needed to learn what became of the place in the queue."""
+    """Return once another `take` may succeed, or is needed to learn what became of the place in the queue.
+
+    Raises:
+        _TimeIsUp: that did not come about in time.
+    """
     holder = lookout.look(_holder, store, lock)
-    stall = _Stall(lookout)
     while (place := lock.place_of(build_key)) >= 0:
         now = store.now()
-        free = not lock.holder or (holder is not None and (holder.overdue(now) or holder.overstayed(now)))
-        overrides = request.override_approval and holder is not None and holder.state is State.PENDING
-        if overrides or (free and place == 0):
+        due = holder is not None and (holder.overdue(now) or holder.overstayed(now))
+        free = not lock.holder or due
+        overrides = request.override_approval and not due and holder is not None and holder.state is State.PENDING
+        own = holder is not None and holder.build_key == build_key
+        if overrides or own or (free and place == 0):
             return
         standing(Standing(lock, None if free else holder, place, now))
-        if lookout.over and wait_timeout is not None:
-            raise WaitTimeoutError(lock, None if free else holder, duration(wait_timeout))
+        if lookout.over:
+            raise _TimeIsUp(lock, None if free else holder)
         if stall.seen(lock, free=free):
             lookout.look(_drop, store, lock)
         lookout.rest()
@@ -148,17 +180,24 @@ class _Stall:
         self._what: tuple[int, int] | None = None
         self._looks = 0
         self._since = 0.0
+        self._dropped: Counter[int] = Counter()
 
     def seen(self, lock: Lock, *, free: bool) -> bool:
-        """Take note of a look; whether that has been so for too long."""
+        """Take note of a look; whether that has been so for too long. Who came back once is given twice the time."""
         front = lock.front
-        what = (front.ticket, lock.events) if free and front is not None else None
-        if what is None or what != self._what:
-            self._what, self._looks, self._since = what, 0, self._lookout.seconds()
+        if not free or front is None:
+            self._what = None
+            return False
+        if self._what != (front.ticket, lock.events):
+            self._what, self._looks, self._since = (front.ticket, lock.events), 0, self._lookout.seconds()
             return False
         self._looks += 1
-        pace = max(self._lookout.pause, front.pace if front is not None else 0)
-        return self._looks >= STALLED_LOOKS and self._lookout.seconds() - self._since >= STALLED_LOOKS * pace
+        patience = STALLED_LOOKS * 2 ** min(self._dropped[front.ticket], MAX_DOUBLINGS)
+        waited = self._lookout.seconds() - self._since
+        if self._looks < patience or waited < patience * max(self._lookout.pause, front.pace):
+            return False
+        self._dropped[front.ticket] += 1
+        return True
 
 
 def _drop(store: LockStore, seen: Lock) -> None:

@@ -29,6 +29,8 @@ from approval_resource.model import (
 Document = dict[str, Any]
 
 BUILD_FIELDS = ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "created_by")
+MAX_RETENTION_DAYS = 36_500
+MAX_HOLD_SECONDS = 366 * 86_400
 WAITER_FIELDS = ("key", "ticket", "priority", "build", "link", "pace")
 
 
@@ -97,7 +99,7 @@ def _claim(d: Mapping[str, Any]) -> Claim:
         state=State(d["state"]),
         changed=parse_instant(d["changed"]),
         deadline=instant_or_none(d["deadline"]),
-        hold_timeout=number(d, "hold_timeout"),
+        hold_timeout=_within(number(d, "hold_timeout"), MAX_HOLD_SECONDS),
         hold_until=instant_or_none(d["hold_until"]),
         reviews={
             who: Review(
@@ -314,7 +316,7 @@ def _settings(d: Mapping[str, Any]) -> Settings:
         retentions=tuple(
             Retention(
                 since=parse_instant(kept["since"]),
-                days=number(kept, "days"),
+                days=_within(number(kept, "days"), MAX_RETENTION_DAYS),
                 revision=number(kept, "revision"),
                 before=instant_or_none(kept["before"]),
             )
@@ -322,6 +324,12 @@ def _settings(d: Mapping[str, Any]) -> Settings:
         ),
         revision=number(d, "revision"),
     )
+
+
+def _within(value: int, most: int) -> int:
+    if not 0 <= value <= most:
+        raise ValueError(f"{value} is not between 0 and {most}")
+    return value
 
 
 def settings_digest(settings: Settings) -> str:

@@ -40,8 +40,9 @@ class Lookout:
         return self._clock.monotonic()
 
     def rest(self) -> None:
-        """Wait for the next look's turn."""
-        self._clock.sleep(self.pause * _random.uniform(1 - JITTER, 1 + JITTER))
+        """Wait for the next look's turn, or for the end of the waiting."""
+        pause = self.pause * _random.uniform(1 - JITTER, 1 + JITTER)
+        self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
     def look(self, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `look` returns; while the store is away for a time, which is said once, it is asked again.

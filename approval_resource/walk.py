@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from approval_resource.canonical import instant
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import Event, Head, Kind, Place, Settings, State
+from approval_resource.model import Event, Head, Kind, Lock, Place, Settings, State
 from approval_resource.records import event_digest, event_from
 from approval_resource.store import LockStore, Record
 
@@ -69,16 +70,20 @@ class Walk:
         """When the event that is expected next happened."""
         self.newest_of_claim: dict[str, Event] = {}
         self.newest_of_lock: dict[str, Event] = {}
-        self.removed_after: dict[str, int] = {}
-        """How many removed events are younger than each event here, by its digest: they may have been of its claim or lock."""
+        self.locks: dict[str, Lock] = {}
+        """The locks as they are stored, as far as they could be read."""
+        self._missing: Counter[str] = Counter()
+        """How many events of each lock are missing between those that were seen."""
+        self._missing_after: dict[str, int] = {}
+        """The same when an event was seen, by its digest."""
         self.places: dict[str | None, dict[State, Place]] = {EVERY_LOCK: {}}
         """The newest place of each state, by lock and in the pool."""
         self.settings: Event | None = None
         """The newest event of the pool's settings."""
         self.fences: dict[str, int] = {}
         """Each claim's fence, as far as claims could be read."""
-        self._lock_number: dict[str, tuple[int, int]] = {}
-        """The number expected next of each lock, and how many events had been removed when that was seen."""
+        self._lock_number: dict[str, int] = {}
+        """The number expected next of each lock."""
         self._later: list[Event] = []
 
     def step(self, record: Record) -> None:
@@ -110,12 +115,13 @@ class Walk:
             self._found(f"before {what} of the log, events {missing} are missing")
         elif event.revision > self._revision:
             self._found(f"{what} is out of order or was added: {self._revision} was expected")
-        number, removed = self._lock_number.get(event.lock_name, (event.lock_event_number, 0))
-        if not 0 <= number - event.lock_event_number <= self.report.removed - removed:
+        number = self._lock_number.get(event.lock_name, event.lock_event_number)
+        if not 0 <= number - event.lock_event_number <= self.report.removed - self._missing[event.lock_name]:
             self._found(f"{what} is number {event.lock_event_number} of lock {event.lock_name}, not {number}")
-        self._lock_number[event.lock_name] = event.lock_event_number - 1, self.report.removed
+        self._missing[event.lock_name] += number - event.lock_event_number
+        self._lock_number[event.lock_name] = event.lock_event_number - 1
         self._digest, self._revision, self._at = event.previous, event.revision - 1, event.previous_timestamp
-        self.removed_after[event.digest] = self.report.removed
+        self._missing_after[event.digest] = self._missing[event.lock_name]
         if event.kind is Kind.SETTINGS:
             self.settings = self.settings or event
         else:
@@ -143,14 +149,23 @@ class Walk:
         self.report.removed += self._revision - oldest + 1
         return True
 
-    def removed_since(self, event: Event | None) -> int:
-        """How many events that are gone were younger than that one; than none: all."""
-        return self.removed_after[event.digest] if event else self.report.removed
+    def removed_since(self, event: Event) -> int:
+        """How many events of that one's lock, younger than it, are gone: they may have been of its claim."""
+        return self._newer(event.lock_name) + self._missing_after[event.digest]
+
+    def removed_of(self, lock_name: str) -> int:
+        """How many events of that lock are gone."""
+        return self._newer(lock_name) + self._missing[lock_name] + self._lock_number.get(lock_name, 0)
+
+    def _newer(self, lock_name: str) -> int:
+        lock, newest = self.locks.get(lock_name), self.newest_of_lock.get(lock_name)
+        return max(0, (lock.events if lock else 0) - (newest.lock_event_number if newest else 0))
 
     def told(self, newest: Mapping[State, Place], lock_name: str | None) -> bool:
         """Whether these are the newest places of a lock, or of the pool, as far as the log still tells."""
         by_log = self.places.get(lock_name, {})
-        gone = {state for state, place in newest.items() if self.report.removed and self.keeping.over(place.timestamp)}
+        removed = self.report.removed if lock_name is None else self.removed_of(lock_name)
+        gone = {state for state, place in newest.items() if removed and self.keeping.over(place.timestamp)}
         same = all(by_log.get(state) == place for state, place in newest.items() if state not in gone)
         return same and by_log.keys() <= newest.keys()
 

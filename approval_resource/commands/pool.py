@@ -10,7 +10,7 @@ from approval_resource import pools
 from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, store_of
 from approval_resource.errors import ConfigError
 from approval_resource.model import Settings
-from approval_resource.records import settings_document
+from approval_resource.records import MAX_RETENTION_DAYS, settings_document
 from approval_resource.text import clean, counted
 
 
@@ -23,7 +23,7 @@ def commands() -> None:
 @click.argument("pool", metavar="POOL")
 @click.option(
     "--retention-days",
-    type=click.IntRange(0, pools.MAX_DAYS),
+    type=click.IntRange(0, MAX_RETENTION_DAYS),
     help="How long closed claims and their events are kept, from now on; 0: for ever.",
 )
 @REVIEWER
@@ -56,7 +56,7 @@ def show(pool: str, form: str, **options: str | None) -> None:
 
 
 def _require_name(pool: str) -> None:
-    if not pool.strip() or pool != clean(pool):
+    if not pool or pool != clean(pool).strip():
         raise ConfigError(["POOL: must be a pool's name"])
 
 

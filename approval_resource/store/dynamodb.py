@@ -82,10 +82,11 @@ class DynamoStore:
             snapshot = self._snapshot(read, patience)
             if doubt is not None and (written := self._written(doubt, operation, patience)):
                 after = self._snapshot(read, patience)
-                others = {event.claim_id for event in written} - after.claims.keys() - {""}
+                own = {event.claim_id for event in written} - {""}
+                others = own - after.claims.keys()
                 changed = self._claims(sorted(others), patience)
                 after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
-                self._retire(after.claims.values(), after.settings.retention)
+                self._retire((claim for claim in after.claims.values() if claim.id in own), after.settings.retention)
                 return Committed(after, written)
             wanted = decide(snapshot)
             if wanted.nothing:
@@ -115,7 +116,7 @@ class DynamoStore:
                         "update_item",
                         TableName=self._table,
                         Key=items.part_key(claim.id, part),
-                        UpdateExpression="SET #ttl = :ttl",
+                        UpdateExpression="SET #ttl = if_not_exists(#ttl, :ttl)",
                         ConditionExpression="attribute_exists(pk)",
                         ExpressionAttributeNames={"#ttl": "ttl"},
                         ExpressionAttributeValues={":ttl": ttl["ttl"]},

@@ -13,7 +13,7 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock, Settings
+from approval_resource.model import BuildRecord, Claim, Event, Head, Kind, Lock, Settings
 from approval_resource.records import (
     build_document,
     claim_document,
@@ -133,8 +133,10 @@ def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
 
 
 def event_item(event: Event, keep: timedelta | None = None) -> Item:
+    """The event, with its end of life. One of settings has none: it says for how long the others were to be kept."""
     item = event_key(event.pool, event.timestamp) | values(sealed_document(event))
-    return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}} | time_to_live(event.at, keep)
+    life = time_to_live(event.at, keep) if event.kind is not Kind.SETTINGS else {}
+    return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}} | life
 
 
 def time_to_live(since: datetime, keep: timedelta | None = None) -> Item:

@@ -177,7 +177,8 @@ class Machine(RuleBasedStateMachine):
             if own.asked == asked:
                 expected = own.id
             elif own.state == "pending":
-                ended = (own, "superseded")
+                over = self.overdue(own, store) or self.overstayed(own, store)
+                ended = None if over else (own, "superseded")
             elif own.open or own.state == "rejected":
                 expected = "changed"
         if expected == "taken" and not ended:
