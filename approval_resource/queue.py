@@ -197,6 +197,7 @@ class _Stall:
         if self._looks < patience or waited < patience * max(self._lookout.pause, front.pace):
             return False
         self._dropped[front.ticket] += 1
+        self._what = None
         return True
 
 

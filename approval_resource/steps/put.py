@@ -9,7 +9,7 @@ from typing import Any
 
 from approval_resource import claims, gates, queue, releases
 from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
-from approval_resource.model import Claim, State
+from approval_resource.model import Claim, Event, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_payload
 from approval_resource.steps.get import pass_gate
@@ -71,7 +71,11 @@ def put(step: Step, params: PutParams, answer: Callable[[object], None]) -> None
 
 
 def _result(step: Step, claim: Claim) -> dict[str, Any]:
-    event = gates.state_event(step.store, claim, claim.state, claim.changed, step.lookout)
+    event: Event | None
+    try:
+        event = gates.state_event(step.store, claim, claim.state, claim.changed, step.lookout)
+    except LockNotFoundError:
+        event = None  # gone by age, which undoes nothing of what this step did
     return {"version": Version.of(claim).render(), "metadata": metadata(claim, claim.state.value, event)}
 
 

@@ -20,8 +20,11 @@ REMIND = timedelta(minutes=5)
 """How often a wait is told of though nothing has changed."""
 
 
-def metadata(claim: Claim, state: str, event: Event) -> Metadata:
-    """The pairs that Concourse shows with a step: never payloads, attachments or mail addresses."""
+def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
+    """The pairs that Concourse shows with a step: never payloads, attachments or mail addresses.
+
+    `event`: what brought the claim into `state`, its newest one; None where that is gone by age.
+    """
     pairs = {"lock": claim.lock_name, "pool": claim.pool, "state": state, "claim": claim.id}
     if claim.build.created_by:
         pairs["requester"] = claim.build.created_by
@@ -30,12 +33,13 @@ def metadata(claim: Claim, state: str, event: Event) -> Metadata:
         pairs["build"] = claim.build.link
     if claim.description:
         pairs["description"] = claim.description
-    decision = claim.decided if claim.decided and claim.decided.timestamp <= event.timestamp else None
+    decision = claim.decided if claim.decided and (event is None or claim.decided.timestamp <= event.timestamp) else None
     if decision:
         pairs |= {"decided by": decision.actor, "decided at": instant(decision.at)}
         if decision.reason:
             pairs["reason"] = decision.reason
-    pairs["event digest"] = event.digest
+    if event is not None:
+        pairs["event digest"] = event.digest
     return [{"name": name, "value": without_mail(clean(value))} for name, value in pairs.items()]
 
 
