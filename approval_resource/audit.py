@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model import Claim, Event, Head, Lock, Place, State
-from approval_resource.parts import PAYLOAD_PART, attachment_part
+from approval_resource.model import Claim, Event, Head, Kind, Lock
 from approval_resource.receipts import receipt_of
 from approval_resource.records import (
     claim_digest,
     event_digest,
     event_from,
     sealed_document,
+    settings_digest,
 )
-from approval_resource.store import LockStore, Record
+from approval_resource.store import LockStore
 from approval_resource.text import counted
+from approval_resource.walk import Keeping, Report, Walk
 
-EVERY_LOCK = ""
 BATCH = 100
 """Claims read at a time."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What an audit of one pool saw, and every fault it found, one line each."""
-
-    pool: str
-    head: Head
-    events: int = 0
-    claims: int = 0
-    findings: list[str] = field(default_factory=list)
 
 
 def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None) -> Report:
@@ -42,8 +29,10 @@ def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None
 
     Found are events that were altered, dropped, reordered or added; claims, locks, the head, payloads and
     attachments that are not as the log left them; open claims it knows nothing of; and, against a
-    receipt, a log that was rewritten or cut as a whole. Changes that land meanwhile are no faults. What
-    builds made and passed, and which claims the index of open ones leaves out, is not covered.
+    receipt, a log that was rewritten or cut as a whole. Changes that land meanwhile are no faults; nor is it
+    that something is missing whose time to be kept is over, in whatever order it was removed: the event after a
+    missing one tells when that was. What builds made and passed, and which claims the index of open ones leaves
+    out, is not covered.
 
     Raises:
         ConfigError: `against` is no receipt, or one of another pool.
@@ -63,119 +52,38 @@ def _once(store: LockStore, pool: str, against: Mapping[str, Any] | None) -> Rep
         report.head = store.head(pool) or report.head
     except CorruptRecordError as corrupt:
         report.findings.append(f"the head was altered: {corrupt.why}")
-    walk = _Walk(report)
+    walk = Walk(report, Keeping.of(store, report))
     for record in store.records(pool):
         walk.step(record)
     walk.finish(store)
     _verify_claims(store, walk)
     _verify_locks(store, walk)
     _verify_open(store, walk)
+    _verify_settings(store, walk)
     if against is not None:
-        _verify_receipt(store, report, against)
+        _verify_receipt(store, walk, against)
     return report
 
 
-class _Walk:
-    """The way back through one log: what the next event must be, and what each event pinned."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self._head = report.head
-        self._digest = report.head.digest
-        self._revision = report.head.revision
-        self.newest_of_claim: dict[str, Event] = {}
-        self.newest_of_lock: dict[str, Event] = {}
-        self.places: dict[str, dict[State, Place]] = {EVERY_LOCK: {}}
-        """The newest place of each state, by lock and in the pool."""
-        self.fences: dict[str, int] = {}
-        """Each claim's fence, as far as claims could be read."""
-        self._lock_number: dict[str, int] = {}
-        self._later: list[Event] = []
-
-    def step(self, record: Record) -> None:
-        """The next older event."""
-        document = record.document
-        what = f"event {document.get('revision')} at {document.get('timestamp')}"
-        try:
-            event = event_from(document)
-        except CorruptRecordError as corrupt:
-            self._found(f"{what} was altered: {corrupt.why}")
-            self._digest, self._revision = str(document.get("previous", "")), self._revision - 1
-            return
-        if self._head.timestamp is None or event.timestamp > self._head.timestamp:
-            self._later.append(event)
-            return
-        if event.revision == self._head.revision and event.timestamp != self._head.timestamp:
-            self._found("the head was altered: its timestamp is not that of the newest event")
-        self.report.events += 1
-        if event_digest(event) != event.digest:
-            self._found(f"{what} was altered: its digest is not that of its content")
-        elif event.revision == self._revision and event.digest != self._digest:
-            self._found(f"{what} was altered: it is not the one that the event after it was chained to")
-        if not record.in_place:
-            self._found(f"{what} was moved: its keys are not those of its content")
-        if event.revision < self._revision:
-            missing = (
-                f"{event.revision + 1} to {self._revision}" if self._revision - event.revision > 1 else f"{self._revision}"
-            )
-            self._found(f"before {what} of the log, events {missing} are missing")
-        elif event.revision > self._revision:
-            self._found(f"{what} is out of order or was added: {self._revision} was expected")
-        number = self._lock_number.get(event.lock_name)
-        if number is not None and event.lock_event_number != number:
-            self._found(f"{what} is number {event.lock_event_number} of lock {event.lock_name}, not {number}")
-        self._lock_number[event.lock_name] = event.lock_event_number - 1
-        self._digest, self._revision = event.previous, event.revision - 1
-        self.newest_of_claim.setdefault(event.claim_id, event)
-        self.newest_of_lock.setdefault(event.lock_name, event)
-        if event.kind.state is not None:
-            place = Place(event.timestamp, event.claim_id, event.lock_name)
-            for name in (EVERY_LOCK, event.lock_name):
-                self.places.setdefault(name, {}).setdefault(event.kind.state, place)
-
-    def finish(self, store: LockStore) -> None:
-        """After the oldest event."""
-        if self._revision > 0:
-            self._found(f"the log's oldest part, up to event {self._revision}, is missing")
-        elif self._revision == 0 and self._digest:
-            self._found("the first event names one before it")
-        self._verify_later(store)
-        if self._head.revision and dict(self._head.newest) != self.places[EVERY_LOCK]:
-            self._found("the head was altered: its newest places are not those of the log")
-
-    def _verify_later(self, store: LockStore) -> None:
-        """Events that lie after the head: each must be one that landed since the walk began."""
-        if not self._later:
-            return
-        try:
-            now = store.head(self.report.pool) or self._head
-        except CorruptRecordError:
-            now = self._head
-        landed = set(range(self._head.revision + 1, now.revision + 1))
-        for event in self._later:
-            known = event.revision in landed and now.timestamp is not None and event.timestamp <= now.timestamp
-            landed.discard(event.revision)
-            if not known:
-                self._found(f"the head does not know of event {event.revision} at {instant(event.timestamp)}")
-
-    def _found(self, finding: str) -> None:
-        self.report.findings.append(finding)
-
-
-def _verify_claims(store: LockStore, walk: _Walk) -> None:
+def _verify_claims(store: LockStore, walk: Walk) -> None:
     report = walk.report
     for claim_id, claim in _claims(store, list(walk.newest_of_claim)):
         match claim:
             case None:
-                report.findings.append(f"claim {claim_id} is missing")
+                newest = walk.newest_of_claim[claim_id]
+                ended = newest.state is None or not newest.state.is_open or walk.removed_since(newest)
+                if not (ended and walk.keeping.over(newest.timestamp)):
+                    report.findings.append(f"claim {claim_id} is missing")
             case CorruptRecordError():
                 report.findings.append(f"claim {claim_id} was altered: {claim.why}")
             case Claim():
                 report.claims += 1
                 walk.fences[claim.id] = claim.fence
-                if claim_digest(claim) not in _pins(store, walk, claim):
+                pinned = claim_digest(claim) in _pins(store, walk, claim)
+                if not pinned and not walk.removed_since(walk.newest_of_claim[claim_id]):
                     report.findings.append(f"claim {claim_id} was altered: it is not as its newest event left it")
-                report.findings.extend(_parts_findings(store, claim))
+                if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
+                    report.findings.extend(_parts_findings(store, claim))
 
 
 def _claims(store: LockStore, ids: list[str]) -> Iterator[tuple[str, Claim | CorruptRecordError | None]]:
@@ -196,7 +104,7 @@ def _claim(store: LockStore, claim_id: str) -> Claim | CorruptRecordError | None
         return corrupt
 
 
-def _pins(store: LockStore, walk: _Walk, claim: Claim) -> set[str]:
+def _pins(store: LockStore, walk: Walk, claim: Claim) -> set[str]:
     """The digests the claim may have: that of its newest event, and of those that came since the walk began."""
     newest = walk.newest_of_claim[claim.id]
     if claim_digest(claim) == newest.claim:
@@ -204,7 +112,18 @@ def _pins(store: LockStore, walk: _Walk, claim: Claim) -> set[str]:
     return {newest.claim} | {event.claim for event in _since(store, walk) if event.claim_id == claim.id}
 
 
-def _since(store: LockStore, walk: _Walk) -> Iterator[Event]:
+def _verify_settings(store: LockStore, walk: Walk) -> None:
+    settings = walk.keeping.settings
+    pins = [event.claim for event in _since(store, walk) if event.kind is Kind.SETTINGS]
+    if walk.settings is not None:
+        pins.append(walk.settings.claim)
+    aged = settings.retentions and walk.keeping.over(settings.retentions[-1].since) and walk.removed_since(walk.settings) > 0
+    untold = aged or (settings.revision == 0 and not pins)
+    if settings_digest(settings) not in pins and not untold:
+        walk.report.findings.append("the pool's settings were altered: they are not as the log left them")
+
+
+def _since(store: LockStore, walk: Walk) -> Iterator[Event]:
     """The events that landed after the walk began, newest first; those that can't be read were found before."""
     for record in store.records(walk.report.pool):
         try:
@@ -217,9 +136,7 @@ def _since(store: LockStore, walk: _Walk) -> Iterator[Event]:
 
 
 def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
-    parts = {PAYLOAD_PART: claim.payload} if claim.payload else {}
-    parts |= {attachment_part(name): file.digest for name, file in claim.attachments.items() if file.stored}
-    for part, expected in parts.items():
+    for part, expected in claim.parts.items():
         try:
             content = store.part(claim.id, part)
         except CorruptRecordError:
@@ -228,7 +145,7 @@ def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
             yield f"the {part} of claim {claim.id} was altered"
 
 
-def _verify_locks(store: LockStore, walk: _Walk) -> None:
+def _verify_locks(store: LockStore, walk: Walk) -> None:
     for name in sorted({*walk.newest_of_lock, *store.lock_names(walk.report.pool)}):
         try:
             lock = store.lock(walk.report.pool, name)
@@ -240,40 +157,57 @@ def _verify_locks(store: LockStore, walk: _Walk) -> None:
             walk.report.findings.append(found)
 
 
-def _lock_fault(store: LockStore, walk: _Walk, lock: Lock) -> str:
+def _lock_fault(store: LockStore, walk: Walk, lock: Lock) -> str:
     newest = walk.newest_of_lock.get(lock.name)
     told = newest.lock_event_number if newest else 0
-    if lock.events != told:
+    removed = walk.removed_since(newest)
+    if not 0 <= lock.events - told <= removed:
         # It was read before the log is asked again, so a lock that has moved on can't be ahead of that.
         now = max((event.lock_event_number for event in _since(store, walk) if event.lock_name == lock.name), default=told)
         if told < lock.events <= now:
             return ""
         return f"lock {lock.name} was altered: it counts {counted(lock.events, 'event')}, the log {now}"
     own = [event for event in walk.newest_of_claim.values() if event.lock_name == lock.name]
-    holders = {event.claim_id for event in own if event.state.is_open}
-    if holders != ({lock.holder} if lock.holder else set()):
-        by_log = ", ".join(sorted(holders)) or "nobody"
-        return f"lock {lock.name} was altered: it is held by {lock.holder or 'nobody'}, by the log {by_log}"
+    found = _holder_fault(store, walk, lock, own)
+    if found:
+        return found
     fence = max((walk.fences.get(event.claim_id, 0) for event in own), default=0)
-    if lock.fence != fence:
+    if lock.fence != fence and not (walk.report.removed and lock.fence > fence):
         return f"lock {lock.name} was altered: its fence is {lock.fence}, by its claims {fence}"
-    if dict(lock.newest) != walk.places[lock.name]:
+    if not walk.told(lock.newest, lock.name):
         return f"lock {lock.name} was altered: its newest places are not those of the log"
     return ""
 
 
-def _verify_open(store: LockStore, walk: _Walk) -> None:
+def _holder_fault(store: LockStore, walk: Walk, lock: Lock, own: list[Event]) -> str:
+    """Who holds the lock by the log must hold it; a claim of which the log tells less than all may."""
+    holders = {event.claim_id for event in own if event.state and event.state.is_open and not walk.removed_since(event)}
+    may_hold = holders | {event.claim_id for event in own if walk.removed_since(event)}
+    if holders <= {lock.holder} and (lock.holder in may_hold or not lock.holder or _aged(store, walk, lock.holder)):
+        return ""
+    by_log = ", ".join(sorted(holders)) or "nobody"
+    return f"lock {lock.name} was altered: it is held by {lock.holder or 'nobody'}, by the log {by_log}"
+
+
+def _aged(store: LockStore, walk: Walk, claim_id: str) -> bool:
+    """Whether a claim that still holds its lock does so for longer than events are kept."""
+    claim = _claim(store, claim_id)
+    return isinstance(claim, Claim) and claim.claimed and walk.keeping.over(claim.changed)
+
+
+def _verify_open(store: LockStore, walk: Walk) -> None:
     try:
         claims = store.open_claims(walk.report.pool)
     except CorruptRecordError as corrupt:
         walk.report.findings.append(f"{corrupt.what} was altered: {corrupt.why}")
         return
-    unknown = {claim.id for claim in claims} - walk.newest_of_claim.keys()
+    unknown = {claim.id for claim in claims if not walk.keeping.over(claim.changed)} - walk.newest_of_claim.keys()
     unknown -= {event.claim_id for event in _since(store, walk)} if unknown else set()
     walk.report.findings.extend(f"claim {claim_id} was added: the log knows nothing of it" for claim_id in sorted(unknown))
 
 
-def _verify_receipt(store: LockStore, report: Report, receipt: Mapping[str, Any]) -> None:
+def _verify_receipt(store: LockStore, walk: Walk, receipt: Mapping[str, Any]) -> None:
+    report = walk.report
     document = receipt.get("event")
     if not isinstance(document, Mapping):
         raise ConfigError(["against: not a receipt: it has no event"])
@@ -291,7 +225,9 @@ def _verify_receipt(store: LockStore, report: Report, receipt: Mapping[str, Any]
     except CorruptRecordError as corrupt:
         report.findings.append(f"the receipt can't be compared: {corrupt.what} was altered")
         return
-    if stored != told:
+    if stored is None and walk.keeping.over(told.timestamp):
+        report.notes.append(f"event {told.revision} of the receipt is gone by its age; nothing is left to compare it with")
+    elif stored != told:
         report.findings.append(
             f"the log was rewritten or cut: event {told.revision} at {document['timestamp']} is not the one in the receipt"
         )

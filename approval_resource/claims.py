@@ -1,32 +1,30 @@
-"""Taking a lock, and ending the claim on it."""
+"""Taking a lock, keeping it, and ending the claim on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from approval_resource.canonical import digest
-from approval_resource.errors import (
-    LockHeldError,
-    LockNotFoundError,
-    NothingToReleaseError,
-    RequestChangedError,
-)
+from approval_resource.errors import ConfigError, LockHeldError, NotYourTurnError, RequestChangedError, StaleLockError
 from approval_resource.model import (
     NOTHING,
+    PAYLOAD_PART,
     Attachment,
     Build,
     Claim,
     Kind,
     Lock,
     State,
+    attachment_part,
 )
-from approval_resource.parts import PAYLOAD_PART, attachment_part
 from approval_resource.store import LockStore, new_id
+from approval_resource.text import duration
 from approval_resource.transaction import Change, Changes, Read, Snapshot
-from approval_resource.waiting import Lookout
 
-STORE_ACTOR = "the deadline"
+DEADLINE_ACTOR = "the deadline"
 """Who is said to have ended a claim that nobody decided on in time."""
 
 
@@ -45,16 +43,24 @@ class Request:
     """The content of each attachment that is to be kept, by name."""
     override_approval: bool = False
     """Supersede a claim that still waits for its decision instead of waiting for it."""
+    expires_after: timedelta | None = None
+    """How long there is to decide on the claim; None: for ever."""
+    hold_timeout: timedelta | None = None
+    """How long the claim may hold the lock before another may take that over; None: for ever."""
+    priority: int = 0
+    """Who waits with a higher one comes first."""
 
     @property
     def digest(self) -> str:
         """What is asked for, how aside: two requests with the same digest are the same."""
+        spans = {"expires_after": self.expires_after, "hold_timeout": self.hold_timeout}
         return digest(
             {
                 "need_approval": self.need_approval,
                 "description": self.description,
                 "payload": self.payload_digest,
                 "attachments": {name: file.digest for name, file in self.attachments.items()},
+                **{name: str(span) for name, span in spans.items() if span is not None},
             }
         )
 
@@ -67,10 +73,14 @@ class Request:
 
 @dataclass(slots=True)
 class Attempt:
-    """One asker's try at a lock: the id of its claim, and whether a write under it may be under way."""
+    """One asker's try at a lock: the id of its claim, its ticket in the queue, and whether a write of either may be under way."""
 
     claim_id: str = field(default_factory=new_id)
     in_flight: bool = False
+    ticket: int = 0
+    since: datetime | None = None
+    """When it joined the queue."""
+    joining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +89,8 @@ class Taken:
 
     claim: Claim
     fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The claim that a release was about, and whether this call ended it."""
-
-    claim: Claim
-    changed: bool
+    ended: tuple[Claim, ...] = ()
+    """Claims that this call ended to get the lock."""
 
 
 def take(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Taken:
@@ -97,6 +101,7 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
 
     Raises:
         LockHeldError: another claim holds the lock.
+        NotYourTurnError: it can be had, but others wait for it and come first.
         RequestChangedError: this build's claim on the lock was for something else, and is past changing.
     """
     claim_id = attempt.claim_id
@@ -105,7 +110,7 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
         if claim_id in snapshot.claims:
             return Changes()
         ended = []
-        mine = _made(snapshot)
+        mine = snapshot.made
         if mine is not None and mine.state is not State.RELEASED:
             if mine.request == request.digest:
                 return Changes()
@@ -114,13 +119,16 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
             elif mine.claimed or mine.decided is not None:
                 raise RequestChangedError(mine)
         holder = snapshot.holder
-        if holder is not None and not ended:
-            if holder.overdue(snapshot.now):
-                ended.append(expired(holder, snapshot))
-            elif request.override_approval and holder.state is State.PENDING:
+        if not ended:
+            if holder is not None and (due := _due(holder, snapshot, build)) is not None:
+                ended.append(due)
+            if holder is not None and not ended:
+                if not request.override_approval or holder.state is not State.PENDING:
+                    raise LockHeldError(holder)
+                # Instead of waiting it takes the pending claim's own place, which nobody in the queue could have.
                 ended.append(_superseded(holder, snapshot, build))
-            else:
-                raise LockHeldError(holder)
+            elif snapshot.lock.front is not None and snapshot.lock.front.key != build_key:
+                raise NotYourTurnError(snapshot.lock)
         claim = _new(request, build, build_key, claim_id, snapshot)
         taken = Change(
             claim=claim,
@@ -137,157 +145,20 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     attempt.in_flight = True
     try:
         done = store.commit(read, decide, claim_id)
-    except (LockHeldError, RequestChangedError):
+    except (LockHeldError, NotYourTurnError, RequestChangedError):
         # Refused on what was read after every attempt before it, so none of those can land any more.
         attempt.in_flight = False
         raise
-    own = done.after.claims.get(claim_id) or _made(done.after)
+    own = done.after.claims.get(claim_id) or done.after.made
     if own is None:
         raise AssertionError("a claim was neither made nor found")
     attempt.claim_id = own.id
-    return Taken(own, fresh=own.id == claim_id)
-
-
-def take_when_free(
-    store: LockStore,
-    request: Request,
-    build: Build,
-    build_key: str,
-    attempt: Attempt,
-    *,
-    lookout: Lookout,
-    waiting_for: Callable[[Claim], None],
-) -> Taken:
-    """As `take`, but wait while another claim holds the lock; `waiting_for` is called with each new holder.
-
-    Between tries it only reads the lock, and tries again when that has changed or its holder is overdue.
-    """
-    holder = ""
-    while True:
-        try:
-            return lookout.look(take, store, request, build, build_key, attempt)
-        except LockHeldError as held:
-            current = held.current
-        if current.id != holder:
-            waiting_for(current)
-            holder = current.id
-        seen = lookout.look(store.lock, request.pool, request.lock_name)
-        while _still_held(store, seen, current):
-            lookout.rest()
-            now = lookout.look(store.lock, request.pool, request.lock_name)
-            if now is None or seen is None or now.revision != seen.revision:
-                break
-
-
-def _still_held(store: LockStore, lock: Lock | None, holder: Claim) -> bool:
-    return lock is not None and lock.holder == holder.id and not holder.overdue(store.now())
-
-
-def release(
-    store: LockStore, pool: str, lock_name: str, build: Build, build_key: str, *, claim_id: str = "", reason: str = ""
-) -> Ended:
-    """End exactly the claim `claim_id`; without one, the claim this build made or passed, else the holder.
-
-    The holder is ended only when this build has no claim of its own to speak of, its job never claimed the
-    lock itself, the holder is of the same team and pipeline, and nobody is still asked to decide on it:
-    that is as much as the original's pipelines need, where one job claims and another releases. A claim by
-    whose approval another build of this job goes is left alone even when it is named. A pending claim is
-    withdrawn. What has ended already stays as it is.
-
-    Raises:
-        LockNotFoundError: nobody ever claimed that lock, or it has no claim of that id.
-        NothingToReleaseError: the lock is another's, and there is no ended claim to speak of.
-    """
-
-    def decide(snapshot: Snapshot) -> Changes:
-        claim = _to_release(snapshot, build, claim_id)
-        if claim is None or not claim.claimed:
-            return Changes()
-        state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
-        return Changes(changes=(ending(claim, snapshot, state, actor=str(build), build=build.link, reason=reason),))
-
-    done = store.commit(Read(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=build_key), decide, new_id())
-    if done.events:
-        return Ended(done.after.claims[done.events[-1].claim_id], changed=True)
-    claim = _to_release(done.after, build, claim_id)
-    if claim is None:
-        claim = done.after.claims[claim_id] if claim_id else _newest_ended(store, done.after)
-    return Ended(claim, changed=False)
-
-
-def _to_release(snapshot: Snapshot, build: Build, claim_id: str) -> Claim | None:
-    lock = snapshot.lock
-    _require_known(lock)
-    if claim_id:
-        claim = snapshot.claims.get(claim_id)
-        if claim is None or claim.lock_name != lock.name or claim.pool != lock.pool:
-            raise LockNotFoundError(
-                f"The lock {lock.name} in pool {lock.pool} has no claim {claim_id}; check from and source.pool"
-            )
-        return None if _in_use(claim, build, snapshot) else claim
-    own = [claim for claim in (_made(snapshot), _passed(snapshot)) if claim is not None]
-    if own:
-        free = (claim for claim in own if claim.claimed and not _in_use(claim, build, snapshot))
-        return next(free, next((claim for claim in own if not claim.claimed), None))
-    holder = snapshot.holder
-    if holder is None or holder.state is State.PENDING or not holder.build.same_pipeline(build):
-        return None
-    # A job that claims this lock releases what it claimed. One of its builds that never got so far, because
-    # it failed or was aborted before, has nothing to release.
-    return None if build.job_key in lock.jobs else holder
-
-
-def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:
-    """Whether another build of the same job goes by the claim's approval, and this one neither made nor used it."""
-    if not claim.claimed or not claim.spent_job or claim.spent_job != build.job_key:
-        return False
-    made = snapshot.build is not None and snapshot.build.made == claim.id
-    return claim.spent != build.key() and not made
-
-
-def _require_known(lock: Lock) -> None:
-    if lock.revision == 0:
-        raise LockNotFoundError(f"The lock {lock.name} does not exist in pool {lock.pool}; check lock_name, or claim it first")
-
-
-def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
-    """The claim on the lock that ended last; there is always something true to return without touching another's."""
-    places = [place for state, place in snapshot.lock.newest.items() if not state.is_open]
-    for place in sorted(places, key=lambda place: place.timestamp, reverse=True):
-        claim = store.claim(place.claim_id)
-        if claim is not None:
-            return claim
-    if snapshot.holder is not None:
-        raise NothingToReleaseError(snapshot.holder)
-    raise LockNotFoundError(f"The lock {snapshot.lock.name} has no claim left on record; there is nothing to release")
-
-
-def to_await(store: LockStore, pool: str, lock_name: str, build: Build, build_key: str) -> Claim:
-    """The claim whose decision a build means by a lock's name: the one it made or passed, else the holder.
-
-    A holder of another team or pipeline is never meant: its approval is not this build's.
-
-    Raises:
-        LockNotFoundError: nobody claimed that lock, or nobody holds it now.
-        LockHeldError: another pipeline holds it.
-    """
-    done = store.commit(Read(pool=pool, lock_name=lock_name, build_key=build_key), lambda _: Changes(), new_id())
-    snapshot = done.after
-    _require_known(snapshot.lock)
-    own = [claim for claim in (_made(snapshot), _passed(snapshot)) if claim is not None]
-    if own:
-        return next((claim for claim in own if claim.claimed), own[0])
-    if snapshot.holder is None:
-        raise LockNotFoundError(
-            f"nobody holds the lock {lock_name} in pool {pool}; claim it first, or name the claim with from"
-        )
-    if not snapshot.holder.build.same_pipeline(build):
-        raise LockHeldError(snapshot.holder)
-    return snapshot.holder
+    ended = tuple(done.after.claims[event.claim_id] for event in done.events if event.claim_id != own.id)
+    return Taken(own, fresh=own.id == claim_id, ended=ended)
 
 
 def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:
-    """End that claim, as a person: released, or withdrawn while pending.
+    """End that claim, as a person who may: released, or withdrawn while pending.
 
     Raises:
         StaleLockError: it is not in a state from which that is possible.
@@ -310,7 +181,7 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
     claim_id = attempt.claim_id
 
     def decide(snapshot: Snapshot) -> Changes:
-        own = [snapshot.claims.get(claim_id), _made(snapshot)]
+        own = [snapshot.claims.get(claim_id), snapshot.made]
         left = next((claim for claim in own if claim and claim.claimed and claim.request == request.digest), None)
         if left is not None:
             return Changes(
@@ -325,10 +196,75 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
 
     read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
     done = store.commit(read, decide, new_id())
+    leave(store, request, build_key, attempt)
     return done.after.claims[done.events[-1].claim_id] if done.events else None
 
 
+def leave(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> None:
+    """Give up the build's place in the lock's queue: this attempt's, also one still on its way there, and an earlier run's."""
+
+    def without(lock: Lock, _: datetime) -> Lock:
+        # Written even where the build isn't in the queue: a join in flight is conditional on the revision that this raises.
+        return lock.left(build_key) if attempt.joining or lock.place_of(build_key) >= 0 else lock
+
+    store.requeue(request.pool, request.lock_name, without)
+    attempt.ticket, attempt.since, attempt.joining = 0, None, False
+
+
+def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta | None) -> Claim:
+    """Count the claim's hold time anew from now, with another length if one is given. It never becomes shorter.
+
+    Raises:
+        StaleLockError: it has ended: the lock may be somebody else's by now.
+        ConfigError: it has no hold time, and none is given.
+    """
+
+    def decide(snapshot: Snapshot) -> Changes:
+        current = snapshot.claims[claim.id]
+        if not current.claimed:
+            raise StaleLockError(current, "renewed")
+        seconds = _seconds(hold_timeout) or current.hold_timeout
+        if not seconds:
+            raise ConfigError([f"params.hold_timeout: required, since claim {claim.id} was made without one"])
+        until = snapshot.now + timedelta(seconds=seconds)
+        until = max(until, current.hold_until) if current.hold_until else until
+        return Changes(
+            changes=(
+                Change(
+                    claim=replace(current, hold_timeout=seconds, hold_until=until),
+                    kind=Kind.RENEWED,
+                    actor=str(build),
+                    build=build.link,
+                    reason=f"may be held until {until:%Y-%m-%d %H:%M:%S} UTC",
+                ),
+            )
+        )
+
+    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
+    return store.commit(read, decide, new_id()).after.claims[claim.id]
+
+
+def _seconds(span: timedelta | None) -> int:
+    return 0 if span is None else math.ceil(span.total_seconds())
+
+
 ABORTED = "the build was aborted"
+
+
+def force_out(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
+    """Free the lock from that claim wherever it stands: released, or withdrawn while pending; the log says it was forced.
+
+    Raises:
+        StaleLockError: it has ended.
+    """
+
+    def decide(snapshot: Snapshot) -> Changes:
+        current = snapshot.claims[claim.id]
+        state = State.WITHDRAWN if current.state is State.PENDING else State.RELEASED
+        return Changes(changes=(replace(ending(current, snapshot, state, actor=actor, reason=reason), forced=True),))
+
+    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
+    return store.commit(read, decide, new_id()).after.claims[claim.id]
 
 
 def ending(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason: str = "", build: str = "") -> Change:
@@ -339,7 +275,18 @@ def ending(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason
 
 def expired(claim: Claim, snapshot: Snapshot) -> Change:
     """The change that ends a claim nobody decided on in time."""
-    return ending(claim, snapshot, State.EXPIRED, actor=STORE_ACTOR, reason="nobody decided in time")
+    return ending(claim, snapshot, State.EXPIRED, actor=DEADLINE_ACTOR, reason="nobody decided in time")
+
+
+def _due(holder: Claim, snapshot: Snapshot, build: Build) -> Change | None:
+    """The change that ends a holder whose time is up, for `build` that wants its lock."""
+    if holder.overdue(snapshot.now):
+        return expired(holder, snapshot)
+    if not holder.overstayed(snapshot.now):
+        return None
+    span = duration(timedelta(seconds=holder.hold_timeout))
+    why = f"{holder.build} held it for longer than its hold_timeout of {span}; {build} took it over"
+    return ending(holder, snapshot, State.EXPIRED, actor=str(build), build=build.link, reason=why)
 
 
 def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot: Snapshot) -> Claim:
@@ -358,16 +305,11 @@ def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot
         timestamp=snapshot.now,
         state=State.PENDING if request.need_approval else State.HELD,
         changed=snapshot.now,
+        deadline=snapshot.now + request.expires_after if request.expires_after and request.need_approval else None,
+        hold_timeout=_seconds(request.hold_timeout),
+        hold_until=snapshot.now + timedelta(seconds=_seconds(request.hold_timeout)) if request.hold_timeout else None,
     )
 
 
 def _superseded(claim: Claim, snapshot: Snapshot, build: Build) -> Change:
     return ending(claim, snapshot, State.SUPERSEDED, actor=str(build), build=build.link, reason="a newer claim took its place")
-
-
-def _made(snapshot: Snapshot) -> Claim | None:
-    return snapshot.claims.get(snapshot.build.made) if snapshot.build else None
-
-
-def _passed(snapshot: Snapshot) -> Claim | None:
-    return snapshot.claims.get(snapshot.build.passed) if snapshot.build else None

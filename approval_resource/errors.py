@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
-    from approval_resource.model import Claim
+    from approval_resource.model import Claim, Lock
 
 
 class ApprovalError(Exception):
@@ -43,6 +43,44 @@ class NothingToReleaseError(LockHeldError):
             f'this build has nothing to release: lock "{current.lock_name}" in pool "{current.pool}" is held by '
             f"{clean(str(current.build))}{f', and in use by {clean(current.spent_by)}' if current.spent_by else ''}; "
             f"it was left alone, see cli.py show {current.id}",
+        )
+
+
+class NotYourTurnError(ApprovalError):
+    """Others wait for `lock` and come first."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+        first = clean(lock.queue[0].build) if lock.queue else "nobody"
+        super().__init__(
+            f'others wait for lock "{lock.name}" in pool "{lock.pool}", {first} first; join the queue, or see cli.py list --waiting'
+        )
+
+
+class QueueFullError(ApprovalError):
+    """Nobody more can wait for `lock`."""
+
+    def __init__(self, lock: Lock, limit: int) -> None:
+        self.lock = lock
+        super().__init__(
+            f'the queue for lock "{lock.name}" in pool "{lock.pool}" is full: {len(lock.queue)} builds fill the {limit} bytes '
+            "that are kept of it; try again later, see cli.py list --waiting"
+        )
+
+
+class WaitTimeoutError(ApprovalError):
+    """The lock was not to be had within wait_timeout. `current` holds it, or others came first."""
+
+    def __init__(self, lock: Lock, current: Claim | None, waited: str) -> None:
+        self.lock = lock
+        self.current = current
+        held = (
+            f"is still held by {clean(str(current.build))} (claim {current.id})"
+            if current
+            else f"is free, but {clean(lock.queue[0].build) if lock.queue else 'somebody'} comes first"
+        )
+        super().__init__(
+            f'gave up after {waited}: lock "{lock.name}" in pool "{lock.pool}" {held}; this build has left the queue'
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims import expired
+from approval_resource.claims import DEADLINE_ACTOR, expired
 from approval_resource.errors import (
     ApprovalSpentError,
     CorruptRecordError,
@@ -40,9 +40,9 @@ def require_open(claim: Claim) -> None:
             return
         case State.REJECTED:
             raise ReviewRejectedError(claim)
-        case State.EXPIRED:
+        case State.EXPIRED if claim.ended is not None and claim.ended.actor == DEADLINE_ACTOR:
             raise ReviewTimeoutError(claim, _deadline(claim))
-        case State.SUPERSEDED | State.WITHDRAWN | State.RELEASED:
+        case State.EXPIRED | State.SUPERSEDED | State.WITHDRAWN | State.RELEASED:
             raise StaleLockError(claim, "used any more")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +31,8 @@ class State(StrEnum):
         return self in OPEN_STATES
 
 
+TICK = timedelta(microseconds=1)
+"""The least distance of two events of a pool."""
 STATES: Mapping[str, State] = {state.value: state for state in State}
 OPEN_STATES = frozenset({State.HELD, State.PENDING, State.APPROVED})
 
@@ -57,6 +59,8 @@ class Kind(StrEnum):
     PASSED = "passed"
     SPENT = "spent"
     DEADLINE = "deadline"
+    RENEWED = "renewed"
+    SETTINGS = "settings"
 
     @property
     def state(self) -> State | None:
@@ -123,6 +127,14 @@ class Attachment:
     stored: bool
 
 
+PAYLOAD_PART = "payload"
+
+
+def attachment_part(name: str) -> str:
+    """The name of the part in which an attached file's content is kept beside a claim."""
+    return f"attached#{name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """One person's newest verdict on one claim. `reviewer` begins with how the name is known: `aws:` or `typed:`."""
@@ -168,6 +180,10 @@ class Claim:
     changed: datetime
     """The place in the pool's log of the event that brought it into `state`."""
     deadline: datetime | None = None
+    """When it expires unless it was decided."""
+    hold_timeout: int = 0
+    """Seconds that it may hold its lock before another claim may take that over, counted anew by a renewal; 0: for ever."""
+    hold_until: datetime | None = None
     reviews: Mapping[str, Review] = field(default_factory=lambda: NOTHING)
     decided: Ruling | None = None
     ended: Ruling | None = None
@@ -188,9 +204,19 @@ class Claim:
         """Whether the claim holds its lock now."""
         return self.state.is_open
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """The digest of everything that is kept beside the claim, by part name."""
+        payload = {PAYLOAD_PART: self.payload} if self.payload else {}
+        return payload | {attachment_part(name): file.digest for name, file in self.attachments.items() if file.stored}
+
     def overdue(self, now: datetime) -> bool:
         """Whether the claim waits for a decision that came too late. Nothing has changed until that is committed."""
         return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
+
+    def overstayed(self, now: datetime) -> bool:
+        """Whether another claim may take its lock over, since it holds it longer than it said it would."""
+        return self.claimed and self.hold_until is not None and self.hold_until <= now
 
     def require_reviewable(self) -> None:
         """Pass when a review of this claim still counts.
@@ -227,11 +253,11 @@ class Claim:
 
 
 NEXT_STATES: Mapping[State, frozenset[State]] = {
-    State.HELD: frozenset({State.RELEASED, State.WITHDRAWN}),
+    State.HELD: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
     State.PENDING: frozenset(
         {State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN},
     ),
-    State.APPROVED: frozenset({State.RELEASED, State.WITHDRAWN}),
+    State.APPROVED: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
     State.REJECTED: frozenset(),
     State.EXPIRED: frozenset(),
     State.SUPERSEDED: frozenset(),
@@ -250,6 +276,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter:
+    """A build that stands in the queue for a lock."""
+
+    key: str
+    """The build's key, by which it knows itself."""
+    ticket: int
+    priority: int = 0
+    build: str = ""
+    link: str = ""
+    since: datetime
+    pace: int = 1
+    """Whole seconds between two of its looks, at least 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """A name in a pool; at most one claim holds it. Its counters outlive every claim."""
 
@@ -262,7 +303,30 @@ class Lock:
     jobs: tuple[str, ...] = ()
     """The keys of the jobs that claimed it, the latest last, as many as are kept."""
     newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+    queue: tuple[Waiter, ...] = ()
+    """Who waits for it: the higher priority first, then the lower ticket."""
+    tickets: int = 0
+    """How many were given out."""
     revision: int = 0
+
+    @property
+    def front(self) -> Waiter | None:
+        """Whose turn it is once the lock can be had."""
+        return self.queue[0] if self.queue else None
+
+    def place_of(self, key: str) -> int:
+        """How many stand before the build with that key, or -1 when it isn't in the queue."""
+        return next((place for place, waiter in enumerate(self.queue) if waiter.key == key), -1)
+
+    def joined(self, waiter: Waiter) -> Lock:
+        """This lock with the waiter at its place in the queue; one that comes without a ticket (0) is given the next."""
+        ticket = waiter.ticket or self.tickets + 1
+        queue = sorted((*self.queue, replace(waiter, ticket=ticket)), key=lambda waiter: (-waiter.priority, waiter.ticket))
+        return replace(self, queue=tuple(queue), tickets=max(self.tickets, ticket))
+
+    def left(self, key: str) -> Lock:
+        """This lock without that build in its queue."""
+        return replace(self, queue=tuple(waiter for waiter in self.queue if waiter.key != key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +338,10 @@ class Head:
     timestamp: datetime | None = None
     digest: str = ""
     newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+
+    def next_timestamp(self, now: datetime) -> datetime:
+        """The place of an event that is added now."""
+        return now if self.timestamp is None else max(now, self.timestamp + TICK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,9 +356,65 @@ class BuildRecord:
     revision: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what ended since then is kept, in days; 0: for ever. It applies from that event of the log on."""
+
+    since: datetime
+    days: int
+    revision: int
+    before: datetime | None
+    """The place of the event before that one."""
+
+
+DEFAULT_RETENTION_DAYS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator set for a pool."""
+
+    pool: str
+    retentions: tuple[Retention, ...] = ()
+    """Each setting that may still matter, oldest first: an event is kept by the one of its time."""
+    revision: int = 0
+
+    @property
+    def retention_days(self) -> int:
+        """How long what ends now is kept, in days; 0: for ever."""
+        return self.retentions[-1].days if self.retentions else DEFAULT_RETENTION_DAYS
+
+    @property
+    def retention(self) -> timedelta | None:
+        """The same as a span; None: for ever."""
+        return timedelta(days=self.retention_days) if self.retention_days else None
+
+    def may_be_gone(self, at: datetime, now: datetime) -> bool:
+        """Whether something of that time may have been removed by age. What is older than every setting kept is."""
+        if not self.retentions:
+            return at + timedelta(days=DEFAULT_RETENTION_DAYS) <= now
+        kept = next((kept for kept in reversed(self.retentions) if kept.since <= at), None)
+        return kept is None or (kept.days > 0 and at + timedelta(days=kept.days) <= now)
+
+    def all_may_be_gone(self, oldest: int, newest: int, at: datetime, now: datetime) -> bool:
+        """Whether the events with those revisions, of which the newest happened then, may all have been removed by age."""
+        if not self.retentions:
+            return self.may_be_gone(at, now)
+        for kept, following in zip(self.retentions, (*self.retentions[1:], None), strict=True):
+            if newest < kept.revision or (following is not None and following.revision <= oldest):
+                continue
+            last = at if following is None or newest < following.revision else following.before
+            if last is not None and (kept.days == 0 or last + timedelta(days=kept.days) > now):
+                return False
+        return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of a pool's log: what happened to one claim, chained to the entry before it."""
+    """One entry of a pool's log, chained to the entry before it: what happened to one claim, or to the pool's settings.
+
+    The latter names no claim, no lock and no state.
+    """
 
     pool: str
     timestamp: datetime
@@ -300,16 +424,18 @@ class Event:
     claim_id: str
     lock_name: str
     lock_event_number: int
-    state: State
+    state: State | None
     """The claim's state after the event."""
     actor: str
     build: str = ""
     reason: str = ""
     verdict: str = ""
+    forced: bool = False
+    """Whether somebody overruled those whose say it was."""
     at: datetime
     operation: str
     claim: str
-    """The digest of the claim as the event left it."""
+    """The digest of the claim, or of the settings, as the event left them."""
     previous: str
     """The digest of the event before, or an empty string for a pool's first."""
     previous_timestamp: datetime | None

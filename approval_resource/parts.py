@@ -5,16 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from approval_resource.errors import CorruptRecordError, LockNotFoundError
-from approval_resource.model import Claim
+from approval_resource.model import Claim, attachment_part
 from approval_resource.store import LockStore
 from approval_resource.text import clean
-
-PAYLOAD_PART = "payload"
-
-
-def attachment_part(name: str) -> str:
-    """The part under which an attached file's content is kept."""
-    return f"attached#{name}"
 
 
 def part(store: LockStore, claim: Claim, name: str, digest: str) -> bytes:

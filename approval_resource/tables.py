@@ -8,9 +8,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from approval_resource.model import Claim, Event, Kind
-from approval_resource.records import claim_document
-from approval_resource.text import clean
+from approval_resource.model import Claim, Event, Kind, Lock
+from approval_resource.records import claim_document, queue_document
+from approval_resource.text import clean, duration
 
 CLAIM_COLUMNS = (
     "approved",
@@ -25,7 +25,8 @@ CLAIM_COLUMNS = (
     "timestamp",
 )
 """Those of the original resource, in its order."""
-WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "reviews", "fence", "link")
+WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "hold_until", "reviews", "fence", "link")
+WAITER_COLUMNS = ("pool", "lock", "place", "build", "waiting for", "priority", "held by", "claim")
 EVENT_COLUMNS = ("at", "lock", "event", "claim", "by", "why")
 
 
@@ -43,7 +44,7 @@ def events_table(events: Iterable[Event]) -> str:
         [
             _time(event.at),
             clean(event.lock_name),
-            f"{event.kind.value} ({event.verdict})" if event.kind is Kind.REVIEWED else event.kind.value,
+            _event(event),
             event.claim_id,
             clean(event.actor),
             clean(event.reason),
@@ -51,6 +52,41 @@ def events_table(events: Iterable[Event]) -> str:
         for event in events
     ]
     return tabulate(rows, headers=EVENT_COLUMNS, tablefmt="simple", disable_numparse=True)
+
+
+def _event(event: Event) -> str:
+    if event.kind is Kind.REVIEWED:
+        return f"{event.kind.value} ({event.verdict})"
+    return f"{event.kind.value} (forced)" if event.forced else event.kind.value
+
+
+def queues_table(queues: Iterable[tuple[Lock, Claim | None]], now: datetime) -> str:
+    """A row a waiter, each lock's front first."""
+    rows = [
+        [
+            clean(lock.pool),
+            clean(lock.name),
+            place,
+            clean(waiter.build),
+            duration(now - waiter.since),
+            waiter.priority,
+            clean(str(holder.build)) if holder else "",
+            holder.id if holder else "",
+        ]
+        for lock, holder in queues
+        for place, waiter in enumerate(lock.queue, 1)
+    ]
+    return tabulate(rows, headers=WAITER_COLUMNS, tablefmt="simple", disable_numparse=True)
+
+
+def queues_for_programs(queues: Iterable[tuple[Lock, Claim | None]]) -> list[dict[str, Any]]:
+    """The same as a document a waiter."""
+    return [
+        {"pool": lock.pool, "lock_name": lock.name, "place": place, "held_by": holder.id if holder else ""}
+        | {name: waiter[name] for name in ("build", "link", "priority", "since", "ticket")}
+        for lock, holder in queues
+        for place, waiter in enumerate(queue_document(lock), 1)
+    ]
 
 
 def claim_details(claim: Claim, now: datetime) -> str:
@@ -89,6 +125,7 @@ def _row(claim: Claim, now: datetime) -> dict[str, object]:
         "build": clean(claim.build.name),
         "requester": clean(claim.build.created_by),
         "deadline": _time(claim.deadline),
+        "hold_until": _time(claim.hold_until),
         "reviews": len(claim.reviews),
         "fence": claim.fence,
         "link": clean(claim.build.link),

@@ -24,25 +24,37 @@ class Lookout:
     def __init__(self, clock: Clock, pause: float, tell: Callable[[str], None]) -> None:
         """`pause`: seconds between two looks. `tell` takes one line for the build log."""
         self._clock = clock
-        self._pause = pause
+        self.pause = pause
+        self.until: float | None = None
+        """When, by `seconds`, the waiting is over; None: never."""
         self._tell = tell
         self._out = False
 
+    @property
+    def over(self) -> bool:
+        """Whether the time for waiting is up."""
+        return self.until is not None and self.seconds() >= self.until
+
+    def seconds(self) -> float:
+        """Seconds since some moment, by this host's clock that never goes back."""
+        return self._clock.monotonic()
+
     def rest(self) -> None:
         """Wait for the next look's turn."""
-        self._clock.sleep(self._pause * _random.uniform(1 - JITTER, 1 + JITTER))
+        self._clock.sleep(self.pause * _random.uniform(1 - JITTER, 1 + JITTER))
 
     def look(self, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `look` returns; while the store is away for a time, said once, it is asked again.
+        """What `look` returns; while the store is away for a time, which is said once, it is asked again.
 
         Raises:
-            StoreUnavailableError: the store refuses, or never answered this process: waiting won't help.
+            StoreUnavailableError: the store refuses, or never answered this process, so that waiting won't help; or
+                the time for waiting is up.
         """
         while True:
             try:
                 seen = look(*args, **kwargs)
             except StoreUnavailableError as outage:
-                if not outage.passing:
+                if not outage.passing or self.over:
                     raise
                 if not self._out:
                     self._tell(f"{outage}; still waiting")

@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS, unless it was named.
 if not os.environ.get("DYNAMODB_ENDPOINT"):
     for name in [name for name in os.environ if name.startswith(("AWS_", "APPROVAL_", "BUILD_", "ATC_"))]:
-        if name not in ("AWS_CA_BUNDLE", "APPROVAL_SCRIPTS_DIR", "APPROVAL_SCRIPTS_COMMAND"):
+        if name not in ("APPROVAL_TALLY", "APPROVAL_SEED", "AWS_CA_BUNDLE", "APPROVAL_SCRIPTS_DIR", "APPROVAL_SCRIPTS_COMMAND"):
             del os.environ[name]
     os.environ |= {
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import Attachment, Claim
-from approval_resource.parts import PAYLOAD_PART, attachment, part
+from approval_resource.model import PAYLOAD_PART, Attachment, Claim
+from approval_resource.parts import attachment, part
 from approval_resource.steps.protocol import quoted
 from approval_resource.store import LockStore
 from approval_resource.text import clean

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError
+from approval_resource.logs import log_to
 from approval_resource.steps.aborts import ABORTED, Aborted, aborts
 from approval_resource.steps.protocol import (
     GetParams,
@@ -134,9 +135,7 @@ def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, st
     ready = {"check": _check, "in": _get, "out": _put}[step](Call(request, source, arguments, environ, problems, log.say))
     if source is None or ready is None or problems:
         raise ConfigError(problems)
-    logger = logging.getLogger("approval_resource")
-    logger.addHandler(_Handler(log))
-    logger.setLevel(logging.DEBUG if source.debug else logging.WARNING)
+    log_to(_Handler(log), debug=source.debug)
     ready(source, DynamoStore.connect(source.connection), answer)
 
 

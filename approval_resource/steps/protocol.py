@@ -25,6 +25,7 @@ DEFAULT_WAIT_LOCK = 1.0
 MAX_NAME = 500
 MIN_SECRET = 6
 MAX_DESCRIPTION = 2_000
+MAX_PRIORITY = 1_000_000
 MAX_DURATION = timedelta(days=366)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -155,6 +156,10 @@ class ClaimParams(Document):
     attach: dict[str, str] = Field(default_factory=dict)
     attach_digest: dict[str, str] = Field(default_factory=dict)
     wait: Flag = False
+    expires_after: Duration | None = None
+    hold_timeout: Duration | None = None
+    wait_timeout: Duration | None = None
+    priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     claim_key: str = Field("", max_length=MAX_NAME)
 
 
@@ -182,12 +187,23 @@ class AwaitParams(Document):
     claim_key: str = Field("", max_length=MAX_NAME)
 
 
-ACTIONS: Mapping[str, type[ClaimParams | ReleaseParams | AwaitParams]] = {
+class RenewParams(Document):
+    """`params` of a put step that may hold its lock for longer."""
+
+    action: Literal["renew"]
+    lock_name: Name | None = None
+    from_: str | None = Field(None, alias="from")
+    hold_timeout: Duration | None = None
+    claim_key: str = Field("", max_length=MAX_NAME)
+
+
+PutParams = ClaimParams | ReleaseParams | AwaitParams | RenewParams
+ACTIONS: Mapping[str, type[PutParams]] = {
     "claim": ClaimParams,
     "release": ReleaseParams,
     "await": AwaitParams,
+    "renew": RenewParams,
 }
-PutParams = ClaimParams | ReleaseParams | AwaitParams
 
 
 class RequestedVersion(Document):
@@ -339,7 +355,7 @@ def read_put_params(document: object) -> tuple[PutParams | None, list[str]]:
     if not isinstance(document, Mapping):
         return None, ["params: must be a map of options"]
     action = document.get("action")
-    known = "claim, release or await"
+    known = "claim, release, await or renew"
     if action is None:
         return None, [f"params.action: required; use {known}"]
     if not isinstance(action, str) or action not in ACTIONS:

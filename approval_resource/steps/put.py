@@ -1,4 +1,4 @@
-"""out: claim a lock, release one, or wait for a decision."""
+"""out: claim a lock, hold it for longer, release it, or wait for a decision."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from approval_resource import claims, gates
-from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError
+from approval_resource import claims, gates, queue, releases
+from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
 from approval_resource.model import Claim, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_payload
 from approval_resource.steps.get import pass_gate
-from approval_resource.steps.protocol import AwaitParams, ClaimParams, PutParams, ReleaseParams, Source, Version, quoted
-from approval_resource.steps.report import how_to_decide, metadata
+from approval_resource.steps.protocol import (
+    AwaitParams,
+    ClaimParams,
+    PutParams,
+    ReleaseParams,
+    RenewParams,
+    Source,
+    Version,
+    quoted,
+)
+from approval_resource.steps.report import Waiting, how_to_decide, metadata
 from approval_resource.steps.step import Step
 
 
@@ -33,7 +42,12 @@ def check_put(source: Source, params: PutParams) -> list[str]:
         case ClaimParams():
             if params.wait and not params.need_approval:
                 problems.append("params.wait: waits for a decision, which needs need_approval: true")
-        case AwaitParams() | ReleaseParams():
+            if params.expires_after and not params.need_approval:
+                problems.append(
+                    "params.expires_after: is how long there is to decide, which needs need_approval: true; "
+                    "for how long a lock may be held, see hold_timeout"
+                )
+        case AwaitParams() | ReleaseParams() | RenewParams():
             if params.from_ is None and lock_name is None:
                 problems.append("params.lock_name: required where from is not given")
     return problems
@@ -52,6 +66,8 @@ def put(step: Step, params: PutParams, answer: Callable[[object], None]) -> None
             answer(_result(step, _release(step, params)))
         case AwaitParams():
             answer(_result(step, _await(step, params)))
+        case RenewParams():
+            answer(_result(step, _renew(step, params)))
 
 
 def _result(step: Step, claim: Claim) -> dict[str, Any]:
@@ -75,16 +91,19 @@ def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) ->
 def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: claims.Attempt) -> Claim:
     say = step.say
     say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {step.build}")
-    taken = claims.take_when_free(
+    taken = queue.take_when_free(
         step.store,
         request,
         step.build,
         step.build.key(params.claim_key),
         attempt,
         lookout=step.lookout,
-        waiting_for=lambda holder: say(_held_line(holder)),
+        standing=Waiting(step.say).tell,
+        wait_timeout=params.wait_timeout,
     )
     claim = taken.claim
+    for ended in taken.ended:
+        say(f"The claim {ended.id} on it is {told(ended)}")
     if taken.fresh:
         say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
     else:
@@ -114,13 +133,10 @@ def _request(source: Source, params: ClaimParams, directory: Path) -> claims.Req
         attachments=attachments,
         contents=contents,
         override_approval=params.override_approval,
+        expires_after=params.expires_after,
+        hold_timeout=params.hold_timeout,
+        priority=params.priority,
     )
-
-
-def _held_line(holder: Claim) -> str:
-    waits = ", waiting for an approval" if holder.state is State.PENDING else ""
-    where = f" ({holder.build.link})" if holder.build.link else ""
-    return f"The lock {holder.lock_name} is already claimed by {holder.build}{where}{waits}: claim {holder.id}. Waiting for it"
 
 
 def _release(step: Step, params: ReleaseParams) -> Claim:
@@ -131,7 +147,7 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
     if lock_name is None:
         raise ConfigError(["params.lock_name: required, since the directory that from names isn't there"])
     step.say(f"Releasing the lock {lock_name}")
-    ended = claims.release(
+    ended = releases.release(
         step.store,
         step.source.pool,
         lock_name,
@@ -150,12 +166,7 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
 
 
 def _await(step: Step, params: AwaitParams) -> Claim:
-    claim = _named(step, params)
-    if claim is None:
-        lock_name = params.lock_name or step.source.lock_name
-        if params.from_ is not None or lock_name is None:
-            raise ConfigError([f"params.from: there is no directory {quoted(params.from_)}; name that of a get or put before"])
-        claim = claims.to_await(step.store, step.source.pool, lock_name, step.build, step.build.key(params.claim_key))
+    claim = _meant(step, params)
 
     def verify() -> None:
         changed = changed_files(step.directory, params.verify, claim)
@@ -165,7 +176,24 @@ def _await(step: Step, params: AwaitParams) -> Claim:
     return pass_gate(step, claim, timeout=params.timeout, spend=True, reuse=params.reuse, verify=verify)
 
 
-def _named(step: Step, params: ReleaseParams | AwaitParams) -> Claim | None:
+def _renew(step: Step, params: RenewParams) -> Claim:
+    claim = claims.renew(step.store, _meant(step, params), step.build, params.hold_timeout)
+    step.say(f"The lock {claim.lock_name} may be held until {claim.hold_until:%Y-%m-%d %H:%M:%S} UTC")
+    return claim
+
+
+def _meant(step: Step, params: AwaitParams | RenewParams) -> Claim:
+    """The claim that `from` names, else the one that the build means by the lock's name."""
+    claim = _named(step, params)
+    if claim is not None:
+        return claim
+    lock_name = params.lock_name or step.source.lock_name
+    if params.from_ is not None or lock_name is None:
+        raise ConfigError([f"params.from: there is no directory {quoted(params.from_)}; name that of a get or put before"])
+    return releases.meant(step.store, step.source.pool, lock_name, step.build, step.build.key(params.claim_key))
+
+
+def _named(step: Step, params: ReleaseParams | AwaitParams | RenewParams) -> Claim | None:
     """The claim that `from` names; None without `from`, or where its directory is missing."""
     if params.from_ is None:
         return None

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock, Settings
 from approval_resource.transaction import Changes, Read, Snapshot
 
 
@@ -57,6 +57,13 @@ class LockStore(Protocol):
                 with the same claim id is safe.
         """
 
+    def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
+        """Let `change` rearrange the lock's queue, and nothing else of it; it is given the lock and the store's time.
+
+        Written on condition that the lock is as it was read, else all of it starts again; nothing is written where
+        `change` returns the lock it was given. No event tells of it. Returns the lock as it is then.
+        """
+
     def claim(self, claim_id: str) -> Claim | None:
         """The claim with exactly that id."""
 
@@ -68,6 +75,12 @@ class LockStore(Protocol):
 
     def lock_names(self, pool: str) -> list[str]:
         """The names of all locks of the pool, by their keys, sorted."""
+
+    def queues(self, pool: str) -> list[Lock]:
+        """The locks of the pool that somebody waits for."""
+
+    def settings(self, pool: str) -> Settings:
+        """What an operator set for the pool; nobody did: revision 0."""
 
     def head(self, pool: str) -> Head | None:
         """The newest end of the pool's log, or None when it has none."""

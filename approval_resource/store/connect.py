@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.parsers import ResponseParserError
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
 
@@ -130,5 +131,5 @@ def caller_arn(connection: Connection) -> str:
     config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
     try:
         return str(session_of(connection).client("sts", config=config).get_caller_identity()["Arn"])
-    except (BotoCoreError, ClientError, ValueError, KeyError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError) as error:
         raise StoreUnavailableError(f"AWS could not be asked who you are ({type(error).__name__})") from error

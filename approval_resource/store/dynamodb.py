@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from approval_resource.canonical import instant
 from approval_resource.clock import Clock, HostClock, StoreClock
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
-from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock, Settings
+from approval_resource.records import (
+    build_from,
+    claim_from,
+    event_from,
+    head_from,
+    lock_from,
+    queue_document,
+    settings_from,
+)
 from approval_resource.store import Committed, Record, items
 from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.outcomes import Failure, Outcome
 from approval_resource.store.requests import Patience, RequestFailed, Requests
 from approval_resource.transaction import Changes, Plan, Read, Snapshot, plan
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COMMIT_SECONDS = 60.0
@@ -29,11 +39,17 @@ class DynamoStore:
     """`LockStore` on DynamoDB; its promises are told there."""
 
     def __init__(
-        self, client: Any, table_name: str, *, clock: Clock | None = None, store_clock: StoreClock | None = None
+        self,
+        client: Any,
+        table_name: str,
+        *,
+        clock: Clock | None = None,
+        store_clock: StoreClock | None = None,
+        renew: Callable[[], Any] | None = None,
     ) -> None:
         self._client = client
         self._table = table_name
-        self._requests = Requests(client, table_name, clock or HostClock(), store_clock)
+        self._requests = Requests(client, table_name, clock or HostClock(), store_clock, renew)
 
     @classmethod
     def connect(
@@ -44,7 +60,11 @@ class DynamoStore:
         Raises:
             ConfigError, StoreUnavailableError: the connection can't work.
         """
-        return cls(dynamodb(session_of(connection), connection), connection.table, clock=clock, store_clock=store_clock)
+
+        def client() -> Any:
+            return dynamodb(session_of(connection), connection)
+
+        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client)
 
     def now(self) -> datetime:
         return self._requests.now()
@@ -62,10 +82,13 @@ class DynamoStore:
             snapshot = self._snapshot(read, patience)
             if doubt is not None and (written := self._written(doubt, operation, patience)):
                 after = self._snapshot(read, patience)
-                changed = self._claims(sorted({event.claim_id for event in written} - after.claims.keys()), patience)
-                return Committed(replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}}), written)
+                others = {event.claim_id for event in written} - after.claims.keys() - {""}
+                changed = self._claims(sorted(others), patience)
+                after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
+                self._retire(after.claims.values(), after.settings.retention)
+                return Committed(after, written)
             wanted = decide(snapshot)
-            if not wanted.changes:
+            if wanted.nothing:
                 return Committed(snapshot)
             planned = plan(snapshot, wanted, operation)
             try:
@@ -75,7 +98,61 @@ class DynamoStore:
                     doubt = snapshot.head
                 self._requests.again(failed.failure, patience)
             else:
+                self._retire(planned.claims, planned.keep)
                 return Committed(_after(snapshot, planned), planned.events)
+
+    def _retire(self, claims: Iterable[Claim], keep: timedelta | None) -> None:
+        """Give the parts of claims that have ended their end of life; where that fails, they are kept.
+
+        Not in the transaction: ending a claim must never be harder than making it was, and its parts may fill a
+        transaction. Nor is it tried twice: a release must not wait for it.
+        """
+        for claim in claims:
+            ttl = items.time_to_live(claim.ended.at, keep) if claim.ended else {}
+            try:
+                for part in claim.parts if ttl else ():
+                    self._requests.call(
+                        "update_item",
+                        TableName=self._table,
+                        Key=items.part_key(claim.id, part),
+                        UpdateExpression="SET #ttl = :ttl",
+                        ConditionExpression="attribute_exists(pk)",
+                        ExpressionAttributeNames={"#ttl": "ttl"},
+                        ExpressionAttributeValues={":ttl": ttl["ttl"]},
+                    )
+            except RequestFailed as failed:
+                log.warning("payload or attachments of claim %s are kept for ever: %s", claim.id, failed)
+
+    def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
+        patience = self._requests.patience(COMMIT_SECONDS)
+        while True:
+            found = self._requests.get([items.lock_key(pool, lock_name)], patience)[0]
+            before = _own(_maybe(lock_from, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
+            after = change(before, self.now())
+            if after is before or before.revision == 0:
+                return before
+            after = replace(after, revision=before.revision + 1)
+            written = items.values({"queue": queue_document(after), "tickets": after.tickets, "revision": after.revision})
+            still = _still(before.revision)
+            try:
+                self._requests.call(
+                    "update_item",
+                    TableName=self._table,
+                    Key=items.lock_key(pool, lock_name),
+                    UpdateExpression="SET #queue = :queue, #tickets = :tickets, #revision = :after",
+                    ConditionExpression=still["ConditionExpression"],
+                    ExpressionAttributeNames={"#queue": "queue", "#tickets": "tickets", "#revision": "revision"},
+                    ExpressionAttributeValues={
+                        ":queue": written["queue"],
+                        ":tickets": written["tickets"],
+                        ":after": written["revision"],
+                        **still["ExpressionAttributeValues"],
+                    },
+                )
+            except RequestFailed as failed:
+                self._requests.again(failed.failure, patience)
+            else:
+                return after
 
     def _written(self, doubt: Head, operation: str, patience: Patience) -> tuple[Event, ...]:
         """What this operation turns out to have written since `doubt`.
@@ -95,7 +172,7 @@ class DynamoStore:
             patience.after(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
 
     def _look(self, read: Read, patience: Patience) -> Snapshot:
-        keys = [items.head_key(read.pool), items.lock_key(read.pool, read.lock_name)]
+        keys = [items.head_key(read.pool), items.lock_key(read.pool, read.lock_name), items.settings_key(read.pool)]
         if read.claim_id:
             keys.append(items.claim_key(read.claim_id))
         if read.build_key:
@@ -105,14 +182,15 @@ class DynamoStore:
         lock = _own(_maybe(lock_from, found[1]), pool=read.pool, name=read.lock_name) or Lock(
             pool=read.pool, name=read.lock_name
         )
-        asked = _own(_maybe(claim_from, found[2]), id=read.claim_id) if read.claim_id else None
+        settings = _own(_maybe(settings_from, found[2]), pool=read.pool) or Settings(pool=read.pool)
+        asked = _own(_maybe(claim_from, found[3]), id=read.claim_id) if read.claim_id else None
         build = _maybe(build_from, found[-1]) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
         known = self._claims(sorted(others), patience)
         claims = {claim.id: claim for claim in (*known, asked) if claim is not None}
         if read.build_key and build is None:
             build = BuildRecord(key=read.build_key, pool=read.pool, lock_name=read.lock_name)
-        return Snapshot(now=self.now(), head=head, lock=lock, build=build, claims=claims)
+        return Snapshot(now=self.now(), head=head, lock=lock, settings=settings, build=build, claims=claims)
 
     def _writes(self, read: Read, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
         """The transaction: what is written and what is only checked, all on condition that nothing read has changed."""
@@ -121,10 +199,10 @@ class DynamoStore:
             self._put(items.head_item(planned.head), snapshot.head.revision),
             self._put(items.lock_item(planned.lock), snapshot.lock.revision),
             *(
-                self._put(items.claim_item(claim), before[claim.id].revision if claim.id in before else 0)
+                self._put(items.claim_item(claim, planned.keep), before[claim.id].revision if claim.id in before else 0)
                 for claim in planned.claims
             ),
-            *(self._put(items.event_item(event), 0) for event in planned.events),
+            *(self._put(items.event_item(event, planned.keep), 0) for event in planned.events),
         ]
         written = {claim.id for claim in planned.claims}
         writes += [self._put(items.part_item(*part), 0) for part in planned.parts]
@@ -132,10 +210,12 @@ class DynamoStore:
         if read.claim_id and read.claim_id not in written | before.keys():
             writes.append(self._check(items.claim_key(read.claim_id), 0))
         if planned.build is not None and snapshot.build is not None:
-            writes.append(self._put(items.build_item(planned.build), snapshot.build.revision))
+            writes.append(self._put(items.build_item(planned.build, snapshot.now, planned.keep), snapshot.build.revision))
         elif snapshot.build is not None:
             key = items.build_key(snapshot.build.key, snapshot.build.pool, snapshot.build.lock_name)
             writes.append(self._check(key, snapshot.build.revision))
+        if planned.settings is not None:
+            writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
         return writes
 
     def _put(self, item: items.Item, revision: int) -> dict[str, Any]:
@@ -168,6 +248,24 @@ class DynamoStore:
             "ExpressionAttributeValues": {":pk": items.head_key(pool)["pk"], ":prefix": {"S": items.LOCK_PREFIX}},
         }
         return sorted(items.lock_name_of(item) for item in self._requests.pages("query", query))
+
+    def queues(self, pool: str) -> list[Lock]:
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
+            "FilterExpression": "size(#queue) > :none",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk", "#queue": "queue"},
+            "ExpressionAttributeValues": {
+                ":pk": items.head_key(pool)["pk"],
+                ":prefix": {"S": items.LOCK_PREFIX},
+                ":none": {"N": "0"},
+            },
+        }
+        return [lock_from(items.document(item)) for item in self._requests.pages("query", query)]
+
+    def settings(self, pool: str) -> Settings:
+        found = self._requests.get([items.settings_key(pool)])[0]
+        return _own(_maybe(settings_from, found), pool=pool) or Settings(pool=pool)
 
     def head(self, pool: str) -> Head | None:
         return _own(_maybe(head_from, self._requests.get([items.head_key(pool)])[0]), pool=pool)
@@ -303,6 +401,7 @@ def _after(snapshot: Snapshot, planned: Plan) -> Snapshot:
         snapshot,
         head=planned.head,
         lock=planned.lock,
+        settings=planned.settings or snapshot.settings,
         build=planned.build or snapshot.build,
         claims={**snapshot.claims, **{claim.id: claim for claim in planned.claims}},
     )

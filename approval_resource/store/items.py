@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote
@@ -13,8 +13,15 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
-from approval_resource.records import build_document, claim_document, head_document, lock_document, sealed_document
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock, Settings
+from approval_resource.records import (
+    build_document,
+    claim_document,
+    head_document,
+    lock_document,
+    sealed_document,
+    settings_document,
+)
 
 Item = dict[str, Any]
 
@@ -23,6 +30,8 @@ LOCK_INDEX = "by_lock"
 MAX_SORT_KEY = 1024
 """Bytes; DynamoDB's own limit."""
 MAX_PARTITION_KEY = 2048
+BUILD_DAYS = 400
+"""What a build made is kept for that long at least, whatever the pool's retention: the build may still be running."""
 HEAD_SORT_KEY = "head"
 CLAIM_SORT_KEY = "claim"
 EVENT_PREFIX = "event#"
@@ -60,6 +69,11 @@ def head_key(pool: str) -> Item:
 
 def lock_key(pool: str, lock_name: str) -> Item:
     return key(f"{POOL_PREFIX}{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
+
+
+def settings_key(pool: str) -> Item:
+    """A partition of its own, so that IAM can keep pipelines from writing there."""
+    return key(f"policy#{name(pool)}", "policy")
 
 
 def pool_of(item: Mapping[str, Any]) -> str:
@@ -106,15 +120,26 @@ def lock_item(lock: Lock) -> Item:
     return lock_key(lock.pool, lock.name) | values(lock_document(lock))
 
 
-def claim_item(claim: Claim) -> Item:
-    """The claim, with the sparse index's hash key while it holds its lock."""
+def settings_item(settings: Settings) -> Item:
+    return settings_key(settings.pool) | values(settings_document(settings))
+
+
+def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
+    """The claim: with the sparse index's hash key while it holds its lock, and with its end of life once it has ended."""
     item = claim_key(claim.id) | values(claim_document(claim))
-    return item | ({"open_pool": {"S": claim.pool}} if claim.claimed else {})
+    if claim.claimed:
+        return item | {"open_pool": {"S": claim.pool}}
+    return item | time_to_live(claim.ended.at, keep) if claim.ended else item
 
 
-def event_item(event: Event) -> Item:
+def event_item(event: Event, keep: timedelta | None = None) -> Item:
     item = event_key(event.pool, event.timestamp) | values(sealed_document(event))
-    return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}}
+    return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}} | time_to_live(event.at, keep)
+
+
+def time_to_live(since: datetime, keep: timedelta | None = None) -> Item:
+    """The attribute by which DynamoDB removes an item some time after that many days; nothing when it is kept for ever."""
+    return {} if keep is None else {"ttl": {"N": str(math.ceil((since + keep).timestamp()))}}
 
 
 def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
@@ -124,8 +149,9 @@ def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool
     return all(item.get(attribute) == {"S": value} for attribute, value in keys.items())
 
 
-def build_item(record: BuildRecord) -> Item:
-    return build_key(record.key, record.pool, record.lock_name) | values(build_document(record))
+def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None) -> Item:
+    item = build_key(record.key, record.pool, record.lock_name) | values(build_document(record))
+    return item | time_to_live(now, keep and max(keep, timedelta(days=BUILD_DAYS)))
 
 
 def part_item(claim_id: str, part: str, content: bytes) -> Item:

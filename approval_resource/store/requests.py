@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from random import SystemRandom
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from approval_resource.clock import Clock, StoreClock
 from approval_resource.errors import StoreUnavailableError
@@ -82,12 +83,24 @@ class Patience:
 class Requests:
     """What may be asked of the table, and the store's time as its answers tell it."""
 
-    def __init__(self, client: Any, table_name: str, clock: Clock, store_clock: StoreClock | None) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Any,
+        table_name: str,
+        clock: Clock,
+        store_clock: StoreClock | None,
+        renew: Callable[[], Any] | None = None,
+    ) -> None:
+        """`renew` makes another client with fresh credentials, for when those of `client` have run out before their time."""
         self._table = table_name
         self._clock = clock
         self._time = store_clock or StoreClock(clock)
         self._answered = False
+        self._renew = renew
+        self._use(client)
+
+    def _use(self, client: Any) -> None:
+        self._client = client
         client.meta.events.register("before-parse.dynamodb", self._vet)
         client.meta.events.register("after-call.dynamodb", self._heard)
 
@@ -182,6 +195,8 @@ class Requests:
         patience.after(failure, answered=self._answered)
         if failure.outcome is Outcome.ABSENT:
             table.create(self._client, self._table, self._clock)
+        if failure.outcome is Outcome.RENEW and self._renew is not None:
+            self._use(self._renew())
 
     def call(self, method: str, **request: Any) -> dict[str, Any]:
         started = self._clock.monotonic()
@@ -191,6 +206,12 @@ class Requests:
             failure = classify(error, table=self._table, endpoint=self._endpoint)
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
             raise RequestFailed(failure) from error
+        except (ResponseParserError, RuntimeError, KeyError) as error:
+            # botocore's own, when what should be STS answers with something else, or with credentials that are over.
+            message = (
+                f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
+            )
+            raise RequestFailed(Failure(Outcome.UNKNOWN, message)) from error
         except ValueError as error:
             # botocore makes some of its clients, such as that of STS, only when it first needs them.
             raise RequestFailed(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from approval_resource.clock import Clock
 from approval_resource.errors import TableMissingError
 from approval_resource.store.items import LOCK_INDEX, OPEN_INDEX
-from approval_resource.store.outcomes import DENIED, classify
+from approval_resource.store.outcomes import DENIED, Outcome, classify
 
 log = logging.getLogger(__name__)
 
@@ -56,23 +56,34 @@ def create(client: Any, table: str, clock: Clock) -> bool:
     Raises:
         TableMissingError: it isn't there and this role may not make it, or it did not become ready.
     """
-    made = True
-    try:
-        client.create_table(**definition(table))
-    except (ClientError, BotoCoreError) as error:
-        if _code(error) in DENIED:
-            raise TableMissingError(
-                f"table {table} doesn't exist and this role may not create it ({_code(error)}); "
-                "have an operator run cli.py init, or check table and region"
-            ) from error
-        if _code(error) != EXISTS:
-            raise TableMissingError(f"table {table} can't be made: {_told(client, table, error)}") from error
-        made = False
+    made = _create(client, table)
     _wait(client, table, clock)
     if made:
         protect(client, table, clock)
         log.warning("created table %s in %s", table, client.meta.region_name)
     return made
+
+
+def _create(client: Any, table: str) -> bool:
+    """Ask for the table; whether this made it, or may have: an answer that was lost is asked for once more."""
+    in_doubt = False
+    while True:
+        try:
+            client.create_table(**definition(table))
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) == EXISTS:
+                return in_doubt
+            if _code(error) in DENIED:
+                raise TableMissingError(
+                    f"table {table} doesn't exist and this role may not create it ({_code(error)}); "
+                    "have an operator run cli.py init, or check table and region"
+                ) from error
+            failure = classify(error, table=table, endpoint=str(client.meta.endpoint_url))
+            if in_doubt or failure.outcome is not Outcome.UNKNOWN:
+                raise TableMissingError(f"table {table} can't be made: {failure.message}") from error
+            in_doubt = True
+        else:
+            return True
 
 
 def protect(client: Any, table: str, clock: Clock) -> None:

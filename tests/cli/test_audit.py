@@ -15,8 +15,7 @@ import pytest
 from approval_resource import gates, reviews
 from approval_resource.canonical import digest, instant
 from approval_resource.clock import HostClock
-from approval_resource.model import Attachment, Claim, Event, Verdict
-from approval_resource.parts import attachment_part
+from approval_resource.model import Attachment, Claim, Event, Verdict, attachment_part
 from approval_resource.receipts import receipt_of
 from approval_resource.records import claim_digest, event_digest, event_document
 from approval_resource.store import items

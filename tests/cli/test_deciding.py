@@ -216,7 +216,7 @@ def test_a_machine_that_knows_no_name_asks_for_one(
     def unknown() -> str:
         raise nobody
 
-    monkeypatch.setattr("cli.getpass.getuser", unknown)
+    monkeypatch.setattr("approval_resource.commands.shared.getpass.getuser", unknown)
     claim_of(store, A)
     refused(run("approve", A), "--reviewer NAME")
     assert run("approve", A, "--reviewer", "bob").exit_code == 0
@@ -236,6 +236,37 @@ def test_release_frees_what_is_held(store: DynamoStore, run: Run, need_approval:
     ended = store.claims([A])[0].ended
     assert ended is not None
     assert (ended.state, ended.actor, ended.reason) == (State.RELEASED, "typed:ana", "the worker died")
+
+
+@pytest.mark.parametrize(("before", "after"), [("pending", "withdrawn"), ("held", "released"), ("approved", "released")])
+def test_force_frees_a_lock_from_wherever_its_claim_stands(store: DynamoStore, run: Run, before: str, after: str) -> None:
+    """One command, one event, which says that it was forced, by whom and why."""
+    claim_of(store, A, need_approval=before != "held")
+    if before == "approved":
+        run("approve", A)
+    ran = run("release", A, "--force", "--reason", "its build is gone")
+    assert (ran.exit_code, ran.stdout) == (0, f"INFO: The lock {A} has been {after}; deploy is free\n")
+    event = list(store.events(POOL))[-1]
+    assert (event.kind.value, event.forced, event.actor, event.reason) == (after, True, "typed:ana", "its build is gone")
+    assert f"{after} (forced)" in run("history", "--pool", POOL).stdout
+    assert claim_of(store, B, number=2).claimed
+
+
+def test_force_needs_a_reason(store: DynamoStore, run: Run) -> None:
+    """Nothing happens without."""
+    claim_of(store, A)
+    refused(run("release", A, "--force"), "--reason: required with --force")
+    refused(run("release", A, "--force", "--reason", " "), "--reason: required with --force")
+    assert revision(store) == 1
+
+
+def test_force_ends_nothing_twice(store: DynamoStore, run: Run) -> None:
+    """What has ended stays as it is, and the next holder is left alone."""
+    claim_of(store, A)
+    run("reject", A)
+    newer = claim_of(store, B, number=2)
+    refused(run("release", A, "--force", "--reason", "late"), "is rejected by typed:ana at ")
+    assert store.claims([B]) == [newer]
 
 
 def test_withdraw_takes_back_what_waits(store: DynamoStore, run: Run) -> None:

@@ -98,7 +98,7 @@ def test_list_wide_adds_columns_after_those_of_the_original(connect: Connect, ru
     header, _, row = run("list", "--wide").stdout.splitlines()
     assert header.split() == [
         *("approved", "claimed", "description", "id", "lockname", "need_approval", "pipeline", "pool", "team", "timestamp"),
-        *("state", "job", "build", "requester", "deadline", "reviews", "fence", "link"),
+        *("state", "job", "build", "requester", "deadline", "hold_until", "reviews", "fence", "link"),
     ]
     for told in (
         "pending, deadline passed",

@@ -1,4 +1,7 @@
-"""A state machine drives the store beside a plain model of what should be: any order of steps, same answer."""
+"""A state machine drives the store beside a plain model of what should be: any order of steps, same answer.
+
+Builds that die are those whose next step never comes: their claims stay held, their places in a queue stay taken.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from approval_resource import audit, claims, gates, reviews
+from approval_resource import audit, claims, gates, queue, releases, reviews
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -19,6 +22,7 @@ from approval_resource.errors import (
     LockHeldError,
     LockNotFoundError,
     NoApprovalNeededError,
+    NotYourTurnError,
     RequestChangedError,
     ReviewTimeoutError,
     StaleLockError,
@@ -28,6 +32,7 @@ from approval_resource.policy.model import Decision
 from approval_resource.policy.quorum import quorum
 from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
+from tests import tally
 from tests.builders import FrozenTime, a_build, a_request
 
 POOL = "payments"
@@ -53,6 +58,7 @@ class Told:
     approval: bool
     state: str
     deadline: datetime | None = None
+    hold_until: datetime | None = None
     said: dict[str, str] = field(default_factory=dict)
     spent: int = 0
 
@@ -61,22 +67,53 @@ class Told:
         return self.state in OPEN
 
 
+@dataclass
+class Queued:
+    """What the model knows of one place in a queue."""
+
+    build: int
+    priority: int
+    ticket: int
+
+
+class SkewedTime(FrozenTime):
+    """The store's time as one host has it: off by the second that a Date may be off."""
+
+    def __init__(self, true: FrozenTime, seconds: int) -> None:
+        super().__init__()
+        self.true = true
+        self.skew = timedelta(seconds=seconds)
+
+    def now(self) -> datetime:
+        return self.true.at + self.skew
+
+
 class Machine(RuleBasedStateMachine):
     """Builds, people and time against two locks; every step is expected to end as the model says."""
 
     connection: Connection
 
-    @initialize()
-    def start(self) -> None:
-        """A table of its own, and a clock that only the machine moves."""
+    @initialize(skew=st.integers(-1, 1))
+    def start(self, skew: int) -> None:
+        """A table of its own, and a clock that only the machine moves; two hosts may read it a second apart."""
         self.time = FrozenTime()
         self.pool = f"{POOL}-{uuid4()}"
-        self.stores = [DynamoStore.connect(self.connection, store_clock=self.time) for _ in range(2)]
+        self.times = [SkewedTime(self.time, 0), SkewedTime(self.time, skew)]
+        self.stores = [DynamoStore.connect(self.connection, store_clock=time) for time in self.times]
         self.told: list[Told] = []
         self.made: dict[tuple[int, str], Told] = {}
         self.passed: dict[tuple[int, str], Told] = {}
         self.events = 0
         self.jobs: dict[str, set[str]] = {"deploy": set(), "migrate": set()}
+        self.queues: dict[str, list[Queued]] = {"deploy": [], "migrate": []}
+        self.tickets = {"deploy": 0, "migrate": 0}
+        self.attempts: dict[tuple[int, str], claims.Attempt] = {}
+        for lock in ("deploy", "migrate"):
+            self.ask(lock, 1)
+
+    def ask(self, lock: str, build: int, store: int = 0) -> None:
+        """A build claims with nothing special."""
+        self.claim(lock, build, approval=True, override=False, text="a", hold=None, expires=None, store=store)
 
     def build(self, number: int) -> Build:
         """Builds 1 to 3 are of one job; 4 is of another of the same pipeline."""
@@ -90,8 +127,17 @@ class Machine(RuleBasedStateMachine):
         """The model's holder of the lock."""
         return next((told for told in self.told if told.lock == lock and told.open), None)
 
-    def overdue(self, told: Told) -> bool:
-        return told.state == "pending" and told.deadline is not None and told.deadline <= self.time.at
+    def overdue(self, told: Told, store: int) -> bool:
+        """Whether nobody decided in time, as that host has it."""
+        return told.state == "pending" and told.deadline is not None and told.deadline <= self.times[store].now()
+
+    def overstayed(self, told: Told, store: int) -> bool:
+        """Whether the lock may be taken over, as that host has it."""
+        return told.open and told.hold_until is not None and told.hold_until <= self.times[store].now()
+
+    def front(self, lock: str) -> int:
+        """The build whose turn is next, or 0."""
+        return self.queues[lock][0].build if self.queues[lock] else 0
 
     @rule(
         lock=LOCKS,
@@ -99,12 +145,32 @@ class Machine(RuleBasedStateMachine):
         approval=st.booleans(),
         override=st.booleans(),
         text=st.sampled_from(["a", "b"]),
+        hold=st.sampled_from([None, None, timedelta(minutes=10)]),
+        expires=st.sampled_from([None, None, timedelta(minutes=8)]),
         store=st.integers(0, 1),
     )
-    def claim(self, lock: str, build: int, approval: bool, override: bool, text: str, store: int) -> None:
+    def claim(
+        self,
+        lock: str,
+        build: int,
+        approval: bool,
+        override: bool,
+        text: str,
+        hold: timedelta | None,
+        expires: timedelta | None,
+        store: int,
+    ) -> None:
         """A build claims."""
-        request = a_request(lock, self.pool, need_approval=approval, description=text, override_approval=override)
-        asked = f"{approval}{text}"
+        request = a_request(
+            lock,
+            self.pool,
+            need_approval=approval,
+            description=text,
+            override_approval=override,
+            hold_timeout=hold,
+            expires_after=expires,
+        )
+        asked = f"{approval}{text}{hold}{expires}"
         own, holder = self.made.get((build, lock)), self.holder(lock)
         expected, ended = "taken", None
         if own and own.state != "released":
@@ -114,16 +180,21 @@ class Machine(RuleBasedStateMachine):
                 ended = (own, "superseded")
             elif own.open or own.state == "rejected":
                 expected = "changed"
-        if expected == "taken" and holder and not ended:
-            if self.overdue(holder):
+        if expected == "taken" and not ended:
+            due = holder and (self.overdue(holder, store) or self.overstayed(holder, store))
+            if holder and due:
                 ended = (holder, "expired")
-            elif override and holder.state == "pending":
+            if holder and not due:
+                expected = "taken" if override and holder.state == "pending" else "held"
                 ended = (holder, "superseded")
-            else:
-                expected = "held"
+            elif self.front(lock) not in (0, build):
+                expected = "not yet"
         try:
             who = self.build(build)
             taken = claims.take(self.stores[store], request, who, who.key(), claims.Attempt()).claim
+        except NotYourTurnError:
+            assert expected == "not yet"
+            return
         except LockHeldError as held:
             self.claim_refused(held, expected, holder)
             return
@@ -138,9 +209,16 @@ class Machine(RuleBasedStateMachine):
             self.events += 1
         self.events += 1
         self.jobs[lock].add(who.job)
-        told = Told(taken.id, lock, build, asked, approval, "pending" if approval else "held")
+        told = Told(taken.id, lock, build, asked, approval, "pending" if approval else "held", taken.deadline, taken.hold_until)
+        assert (told.deadline is not None, told.hold_until is not None) == (bool(expires and approval), bool(hold))
         self.told.append(told)
+        self.queues[lock] = [queued for queued in self.queues[lock] if queued.build != build]
         self.made[build, lock] = told
+
+    @rule(lock=LOCKS, build=BUILDS, store=st.integers(0, 1))
+    def ask_again(self, lock: str, build: int, store: int) -> None:
+        """The plain question, so that it comes up often."""
+        self.ask(lock, build, store)
 
     def claim_refused(self, held: LockHeldError, expected: str, holder: Told | None) -> None:
         """The lock was another's, as the model says, and the refusal names it."""
@@ -154,7 +232,7 @@ class Machine(RuleBasedStateMachine):
         """Somebody reviews a claim, open or not."""
         told = data.draw(st.sampled_from(self.told))
         expected: type[ApprovalError] | None = None
-        if self.overdue(told):
+        if self.overdue(told, store):
             expected = ReviewTimeoutError
         elif not told.approval:
             expected = NoApprovalNeededError
@@ -193,7 +271,7 @@ class Machine(RuleBasedStateMachine):
         if not own and holder and holder.state != "pending" and who.job not in self.jobs[lock]:
             meant = holder
         try:
-            ended = claims.release(self.stores[store], self.pool, lock, who, who.key())
+            ended = releases.release(self.stores[store], self.pool, lock, who, who.key())
         except LockNotFoundError:
             assert not any(told.lock == lock for told in self.told)
             return
@@ -259,7 +337,7 @@ class Machine(RuleBasedStateMachine):
         claim = reviews.find(self.stores[store], told.id)
         deadline = claim.timestamp + timedelta(minutes=minutes)
         gates.prolong(self.stores[store], claim, timedelta(minutes=minutes), a_build(9))
-        if told.state == "pending" and not self.overdue(told) and (told.deadline is None or told.deadline < deadline):
+        if told.state == "pending" and not self.overdue(told, store) and (told.deadline is None or told.deadline < deadline):
             told.deadline = deadline
             self.events += 1
 
@@ -269,10 +347,72 @@ class Machine(RuleBasedStateMachine):
         """Somebody looks at a claim and applies its deadline if that has passed."""
         told = data.draw(st.sampled_from(self.told))
         settled = gates.settle(self.stores[store], reviews.find(self.stores[store], told.id))
-        if self.overdue(told):
+        if self.overdue(told, store):
             told.state = "expired"
             self.events += 1
         assert settled.state.value == told.state
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), build=BUILDS, minutes=st.integers(1, 20), store=st.integers(0, 1))
+    def renew(self, data: st.DataObject, build: int, minutes: int, store: int) -> None:
+        """A build counts a claim's hold time anew."""
+        told = data.draw(st.sampled_from(self.told))
+        claim = reviews.find(self.stores[store], told.id)
+        try:
+            renewed = claims.renew(self.stores[store], claim, self.build(build), timedelta(minutes=minutes))
+        except StaleLockError:
+            assert not told.open
+            return
+        assert told.open
+        until = self.times[store].now() + timedelta(minutes=minutes)
+        told.hold_until = max(until, told.hold_until or until)
+        assert renewed.hold_until == told.hold_until
+        self.events += 1
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), store=st.integers(0, 1))
+    def force_out(self, data: st.DataObject, store: int) -> None:
+        """An operator frees a lock in one go."""
+        told = data.draw(st.sampled_from(self.told))
+        claim = reviews.find(self.stores[store], told.id)
+        try:
+            claims.force_out(self.stores[store], claim, actor="op", reason="stuck")
+        except StaleLockError:
+            assert not told.open
+            return
+        assert told.open
+        told.state = "withdrawn" if told.state == "pending" else "released"
+        self.events += 1
+
+    @rule(lock=LOCKS, build=BUILDS, priority=st.integers(0, 1), store=st.integers(0, 1))
+    def join(self, lock: str, build: int, priority: int, store: int) -> None:
+        """A build joins the queue, for the first time, again, or back from having been taken for dead."""
+        attempt = self.attempts.setdefault((build, lock), claims.Attempt())
+        who = self.build(build)
+        request = a_request(lock, self.pool, priority=priority)
+        back = attempt.ticket
+        stored = queue._join(self.stores[store], request, who, who.key(), attempt, 1.0)
+        if stored.revision and all(queued.build != build for queued in self.queues[lock]):
+            self.tickets[lock] += 0 if back else 1
+            self.queues[lock].append(Queued(build, priority, back or self.tickets[lock]))
+            self.queues[lock].sort(key=lambda queued: (-queued.priority, queued.ticket))
+
+    @rule(lock=LOCKS, build=BUILDS, store=st.integers(0, 1))
+    def leave(self, lock: str, build: int, store: int) -> None:
+        """A build stops waiting."""
+        attempt = self.attempts.get((build, lock))
+        if attempt is None or not attempt.ticket:
+            return
+        claims.leave(self.stores[store], a_request(lock, self.pool), self.build(build).key(), attempt)
+        self.queues[lock] = [queued for queued in self.queues[lock] if queued.build != build]
+
+    @rule(lock=LOCKS, store=st.integers(0, 1))
+    def drop(self, lock: str, store: int) -> None:
+        """Somebody takes the front for dead."""
+        seen = self.stores[store].lock(self.pool, lock)
+        if seen is not None:
+            queue._drop(self.stores[store], seen)
+            self.queues[lock] = self.queues[lock][1:]
 
     @rule(minutes=st.integers(1, 15))
     def wait(self, minutes: int) -> None:
@@ -287,6 +427,9 @@ class Machine(RuleBasedStateMachine):
         for lock in ("deploy", "migrate"):
             stored, holder = self.stores[0].lock(self.pool, lock), self.holder(lock)
             assert (stored.holder if stored else "") == (holder.id if holder else "")
+            assert [(waiter.key, waiter.ticket) for waiter in (stored.queue if stored else ())] == [
+                (self.build(queued.build).key(), queued.ticket) for queued in self.queues[lock]
+            ]
         for told in self.told:
             claim = self.stores[1].claim(told.id)
             assert claim is not None
@@ -302,9 +445,9 @@ class Machine(RuleBasedStateMachine):
         assert {claim.id for claim in self.stores[0].open_claims(self.pool)} == {told.id for told in self.told if told.open}
 
 
-@pytest.mark.timeout(200)
-def test_any_order_of_steps_ends_as_the_model_says(connection: Connection) -> None:
-    """Claims, reviews, overrides, releases, deadlines and passages by several builds and people, in any order."""
+@pytest.mark.timeout(900)
+def test_any_order_of_steps_ends_as_the_model_says(connection: Connection, effort: tally.Effort) -> None:
+    """Claims, queues, reviews, overrides, takeovers, releases, deadlines, passages and deaths, in any order."""
     DynamoStore.connect(connection).create_table()
     machine = type("Bound", (Machine,), {"connection": connection})
     from hypothesis.stateful import run_state_machine_as_test
@@ -312,8 +455,8 @@ def test_any_order_of_steps_ends_as_the_model_says(connection: Connection) -> No
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=30,
+            max_examples=effort.of(25, 150),
+            stateful_step_count=effort.of(30, 50),
             deadline=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from approval_resource import audit, claims, gates, reviews
+from approval_resource import audit, claims, gates, releases, reviews
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
 from approval_resource.model import Claim, Kind, State, Verdict
 from approval_resource.policy.model import Decision, Evaluate
@@ -312,7 +312,7 @@ def test_a_lost_release_of_the_holder_is_found(quick: DynamoStore, store: Dynamo
     other = a_build(2, job="unlock")
     assert quick.head("payments") is not None
     Faults.on(quick, WRITE, answer_lost(delivery(quick)))
-    ended = claims.release(quick, "payments", "deploy", other, other.key())
+    ended = releases.release(quick, "payments", "deploy", other, other.key())
     assert (ended.claim.id, ended.claim.state, ended.changed) == (claim.id, State.RELEASED, True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, claims, gates, reviews
+from approval_resource import audit, claims, gates, releases, reviews
 from approval_resource.errors import LockHeldError, LockNotFoundError, StaleLockError
 from approval_resource.model import Attachment, Kind, State, Verdict
 from approval_resource.store.dynamodb import DynamoStore
@@ -72,7 +72,7 @@ def test_every_change_is_one_event_with_the_next_revision(any_store: DynamoStore
             claim = take(any_store, number, lock_name=name)
             reviews.review(any_store, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
             gates.pass_through(any_store, claim, a_build(number), spend=True)
-            claims.release(any_store, "payments", name, a_build(number), a_build(number).key())
+            releases.release(any_store, "payments", name, a_build(number), a_build(number).key())
     events = list(any_store.events("payments"))
     assert [event.revision for event in events] == list(range(1, 25))
     assert all(later.timestamp > earlier.timestamp for earlier, later in pairwise(events))

@@ -12,7 +12,7 @@ import yaml
 
 from approval_resource import audit
 from approval_resource.model import State
-from approval_resource.steps.protocol import AwaitParams, ClaimParams, GetParams, ReleaseParams, Source
+from approval_resource.steps.protocol import AwaitParams, ClaimParams, GetParams, ReleaseParams, RenewParams, Source
 from approval_resource.store.dynamodb import DynamoStore
 from cli import cli
 from demo.engine import ROOT
@@ -198,7 +198,7 @@ def test_every_param_has_its_row() -> None:
     assert first_column(into) == options(GetParams)
     actions = re.split(r"^`action: (\w+)`", section("out (put)"), flags=re.MULTILINE)
     told = dict(zip(actions[1::2], actions[2::2], strict=True))
-    for name, model in (("claim", ClaimParams), ("release", ReleaseParams), ("await", AwaitParams)):
+    for name, model in (("claim", ClaimParams), ("release", ReleaseParams), ("await", AwaitParams), ("renew", RenewParams)):
         assert first_column(told[name]) == options(model) - {"action"}, name
 
 

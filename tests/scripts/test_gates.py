@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, gates, reviews
-from approval_resource.model import Claim, Kind, State, Verdict
-from approval_resource.parts import PAYLOAD_PART, attachment_part
+from approval_resource import claims, gates, releases, reviews
+from approval_resource.model import PAYLOAD_PART, Claim, Kind, State, Verdict, attachment_part
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, Wire, held_by, kept, until
@@ -388,7 +387,7 @@ def test_files_depend_on_version_and_params_alone(concourse: Concourse, store: D
     decided = concourse.get(approved, build=1, into="decided").files()
 
     gates.pass_through(store, kept(store, first), a_build(8), spend=True)
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     take(store, 9)
     assert concourse.get(first, build=3, into="after").files() == plain
     assert concourse.get(approved, build=3, into="decided").files() == decided
@@ -487,9 +486,9 @@ def test_what_has_ended_is_released_without_harm(concourse: Concourse, store: Dy
 def test_a_stranger_to_a_free_lock_gets_its_newest_end(concourse: Concourse, store: DynamoStore) -> None:
     """A build without a claim of its own gets the version of the lock's newest ended claim."""
     first = take(store, 1)
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     second = take(store, 2)
-    claims.release(store, POOL, LOCK, a_build(2), a_build(2).key())
+    releases.release(store, POOL, LOCK, a_build(2), a_build(2).key())
     late = concourse.put("release", build=3, lock_name=LOCK)
     assert late.version["id"] == second.id != first.id
 
@@ -551,7 +550,7 @@ def test_after_its_release_a_build_may_claim_anew(concourse: Concourse, store: D
     """The same question after a release is a new claim with a higher fence, and needs a new answer."""
     first = take(store, 1)
     approve(store, first)
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     second = kept(store, concourse.claim().version)
     assert (second.state, second.approved) == (State.PENDING, None)
     assert second.fence == first.fence + 1
@@ -577,8 +576,8 @@ def test_check_with_a_lock_name_knows_that_lock_only(concourse: Concourse, store
     mine = concourse.sourced(lock_name="mine")
     (first,) = mine.versions()
     assert first["lock_name"] == "mine"
-    claims.release(store, POOL, "mine", a_build(1), a_build(1).key())
-    claims.release(store, POOL, "other", a_build(2), a_build(2).key())
+    releases.release(store, POOL, "mine", a_build(1), a_build(1).key())
+    releases.release(store, POOL, "other", a_build(2), a_build(2).key())
     assert [(version["lock_name"], version["state"]) for version in mine.versions(first)] == [
         ("mine", "pending"),
         ("mine", "withdrawn"),
@@ -594,7 +593,7 @@ def test_a_resource_with_states_starts_when_an_approval_lands(concourse: Concour
     approve(store, claim)
     (version,) = trigger.versions()
     assert (version["id"], version["state"]) == (claim.id, "approved")
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     approve(store, take(store, 2))
     assert [found["state"] for found in trigger.versions(version)] == ["approved", "approved"]
 
@@ -602,7 +601,7 @@ def test_a_resource_with_states_starts_when_an_approval_lands(concourse: Concour
 def test_a_first_check_with_states_sees_open_claims_only(concourse: Concourse, store: DynamoStore) -> None:
     """A new resource does not start a job for an approval whose lock was released long ago."""
     approve(store, take(store, 1))
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     assert concourse.sourced(states=["approved"]).versions() == []
 
 
@@ -642,7 +641,7 @@ def test_an_aborted_claimer_never_claims(concourse: Concourse, store: DynamoStor
     waiting = concourse.start_put("claim", build=2, lock_name=LOCK)
     waiting.says("already claimed")
     stopped(waiting)
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     assert held_by(store) == ""
     assert {event.claim_id for event in store.events(POOL)} == {holder.id}
     assert concourse.put("claim", build=3, lock_name=LOCK).seconds < 15

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, reviews
+from approval_resource import claims, releases, reviews
 from approval_resource.model import State, Verdict
 from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
@@ -92,7 +92,7 @@ def test_a_claimer_waits_while_the_lock_is_held(concourse: Concourse, store: Dyn
     line = waiting.says(f"The lock {LOCK} is already claimed")
     assert "main/app/deploy #1" in line
     assert held_by(store) == holder.id
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     claimed = waiting.ends()
     assert held_by(store) == claimed.version["id"] != holder.id
     assert claimed.stderr.count("already claimed") == 1
@@ -270,7 +270,7 @@ def test_another_pipelines_step_frees_nothing(concourse: Concourse, store: Dynam
 def test_an_approval_lands_on_the_claim_it_was_meant_for(concourse: Concourse, store: DynamoStore) -> None:
     """An approval of a claim that has ended is refused, and never reaches the next claim on that lock."""
     seen = {"id": take(store, 1).id}
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     unseen = concourse.claim(build=2).version
     assert unseen["id"] != seen["id"]
     late = concourse.cli("approve", "--id", seen["id"])
@@ -340,10 +340,10 @@ def test_a_gate_stays_shut_for_a_claim_that_asked_for_no_approval(concourse: Con
 def test_approval_is_asked_for_claim_by_claim(concourse: Concourse, store: DynamoStore) -> None:
     """A lock that once needed approval needs none in a later claim that doesn't ask for it, and the other way round."""
     reviews.review(store, take(store, 1).id, reviewer="typed:bob", verdict=Verdict.APPROVE)
-    claims.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
     second = concourse.put("claim", build=2, lock_name=LOCK).version
     assert (kept(store, second).state, kept(store, second).need_approval) == (State.HELD, False)
-    claims.release(store, POOL, LOCK, a_build(2), a_build(2).key())
+    releases.release(store, POOL, LOCK, a_build(2), a_build(2).key())
     third = concourse.claim(build=3).version
     assert (kept(store, third).state, kept(store, third).approved) == (State.PENDING, None)
 
@@ -409,7 +409,7 @@ def test_versions_come_in_the_order_of_what_happened(concourse: Concourse, store
     for number in range(1, 6):
         claim = take(store, number, lock_name=f"lock-{number % 2}")
         reviews.review(store, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
-        claims.release(store, POOL, claim.lock_name, a_build(number), a_build(number).key())
+        releases.release(store, POOL, claim.lock_name, a_build(number), a_build(number).key())
         expected += [(claim.id, state) for state in ("pending", "approved", "released")]
     found = concourse.versions({"timestamp": before})
     assert [(version["id"], version["state"]) for version in found] == expected
@@ -435,7 +435,7 @@ def test_only_known_actions_are_taken(concourse: Concourse, store: DynamoStore, 
     put = concourse.start(
         "out", {"source": concourse.source, "params": {"action": action, "lock_name": LOCK}}, [str(concourse.workspace())]
     )
-    assert "use claim, release or await" in put.ends().refused()
+    assert "use claim, release, await or renew" in put.ends().refused()
     assert store.head(POOL) is None
 
 

@@ -196,7 +196,7 @@ def _require_one_holder(events: list[Event]) -> None:
     holder = ""
     for event in events:
         assert holder in ("", event.claim_id), f"{event.claim_id} while {holder} held the lock"
-        holder = event.claim_id if event.state.is_open else ""
+        holder = event.claim_id if event.state and event.state.is_open else ""
 
 
 def deciding(verdict: str, claim_id: str) -> Begin:

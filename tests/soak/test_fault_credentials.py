@@ -172,9 +172,6 @@ def test_credentials_of_a_few_seconds_are_renewed_all_the_time(
     require_passed(store, claim, waiting.ends())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the second try, which is meant to come with fresh credentials, comes with the same ones"
-)
 def test_a_session_that_ends_before_its_time_is_renewed(
     gate: Callable[..., Running], store: DynamoStore, sts: Sts, ledger: Ledger
 ) -> None:
@@ -212,7 +209,6 @@ def test_keys_that_may_assume_the_role_no_more_are_one_line(
     require_shut(store, claim, waiting.ends(), "this role may not do that")
 
 
-@pytest.mark.xfail(strict=True, reason="botocore's RuntimeError is no error that the store knows: a traceback")
 def test_a_session_that_has_ended_when_it_is_given_is_told(
     gate: Callable[..., Running], store: DynamoStore, sts: Sts, ledger: Ledger
 ) -> None:
@@ -231,9 +227,6 @@ def test_a_session_that_has_ended_when_it_is_given_is_told(
         require_shut(store, claim, waiting.ends(), "")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="botocore's KeyError and ResponseParserError are no errors that the store knows: a traceback"
-)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_in_the_place_of_sts_is_sat_out(
     page: bytes, gate: Callable[..., Running], store: DynamoStore, sts: Sts, ledger: Ledger
@@ -294,7 +287,6 @@ class Account(Engine):
 PROFILE = f"[profile reviewer]\nrole_arn = {ROLE}\ncredential_source = Environment\n"
 
 
-@pytest.mark.xfail(strict=True, reason="botocore logs what it could not refresh, and the command line prints that log")
 def test_a_reviewer_whose_role_is_refused_reads_lines_only(concourse: Concourse, store: DynamoStore, sts: Sts) -> None:
     """A profile's role that may not be assumed is told in a line, and nothing is decided."""
     sts.keys, sts.instead = 0, lambda exchange: exchange.give(an_answer(403, "text/xml", DENIED.encode()))
@@ -311,9 +303,7 @@ def test_a_reviewer_whose_role_is_refused_reads_lines_only(concourse: Concourse,
     "page",
     [
         PAGES[0],
-        pytest.param(
-            PAGES[1], marks=pytest.mark.xfail(strict=True, reason="botocore's ResponseParserError is not expected: a traceback")
-        ),
+        PAGES[1],
     ],
 )
 def test_a_reviewer_whom_sts_does_not_know_is_a_typed_name(

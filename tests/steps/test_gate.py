@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, gates, reviews
+from approval_resource import claims, gates, releases, reviews
 from approval_resource.errors import (
     ApprovalError,
     ConfigError,
@@ -267,9 +267,9 @@ def test_a_resource_of_one_lock_takes_no_other(gate: Gate) -> None:
     assert reviews.find(gate.store, claim.id).state is State.APPROVED
 
 
-def released(gate: Gate, build: Build, claim_id: str = "") -> claims.Ended:
+def released(gate: Gate, build: Build, claim_id: str = "") -> releases.Ended:
     """That build's release of lock deploy."""
-    return claims.release(gate.store, "payments", "deploy", build, build.key(), claim_id=claim_id)
+    return releases.release(gate.store, "payments", "deploy", build, build.key(), claim_id=claim_id)
 
 
 def test_a_build_that_never_got_its_lock_frees_nobody_elses(gate: Gate) -> None:

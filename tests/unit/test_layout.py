@@ -14,11 +14,11 @@ from demo.engine import ROOT
 PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
-    ("canonical", "errors", "text", "clock"),
-    ("model", "records", "transaction", "policy"),
+    ("canonical", "errors", "text", "clock", "logs"),
+    ("fields", "model", "records", "transaction", "policy"),
     ("store",),
-    ("waiting", "parts", "claims", "reviews", "gates", "receipts", "audit", "tables"),
-    ("steps",),
+    ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "walk", "audit", "tables"),
+    ("steps", "commands"),
 )
 """From the inside out; a module imports from its own layer and those before it."""
 

@@ -135,10 +135,10 @@ def test_secrets_are_in_no_representation() -> None:
 @pytest.mark.parametrize(
     ("action", "line"),
     [
-        ("clam", 'params.action: unknown action "clam"; use claim, release or await'),
-        ("proclaim", 'params.action: unknown action "proclaim"; use claim, release or await'),
-        (["claim"], 'params.action: unknown action "["claim"]"; use claim, release or await'),
-        (None, "params.action: required; use claim, release or await"),
+        ("clam", 'params.action: unknown action "clam"; use claim, release, await or renew'),
+        ("proclaim", 'params.action: unknown action "proclaim"; use claim, release, await or renew'),
+        (["claim"], 'params.action: unknown action "["claim"]"; use claim, release, await or renew'),
+        (None, "params.action: required; use claim, release, await or renew"),
     ],
 )
 def test_an_unknown_action_is_told_the_right_ones(action: object, line: str) -> None:

@@ -1,0 +1,102 @@
+"""What all commands share: the connection, who is asking, errors as lines, and finding a claim."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
+from approval_resource.store.connect import DEFAULT_TABLE, Connection, caller_arn
+from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.text import clean
+
+MAX_COMMENT = 255
+MAX_REVIEWER = 64
+CONNECTION_OPTIONS = (
+    click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
+    click.option("--region", envvar=["AWS_DEFAULT_REGION", "AWS_REGION"], help="The table's AWS region."),
+    click.option("--profile", envvar="AWS_PROFILE", help="A profile of ~/.aws/config."),
+    click.option("--endpoint-url", envvar="AWS_ENDPOINT_URL_DYNAMODB", help="Another address of DynamoDB."),
+)
+FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+REVIEWER = click.option(
+    "--reviewer", envvar="APPROVAL_REVIEWER", help="Who you are, where AWS can't tell; stored as typed [default: login name]."
+)
+REASON = click.option("--reason", default="", help="Why; kept on record.")
+
+
+def connected(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the connection options; they may stand before the command's name too."""
+    for option in reversed(CONNECTION_OPTIONS):
+        command = option(command)
+    return command
+
+
+class Commands(click.Group):
+    """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ApprovalError as error:
+            for line in str(error).splitlines():
+                say_error(line)
+        except UnicodeEncodeError:
+            say_error("an argument holds bytes that are no text in UTF-8")
+        except OSError as error:
+            say_error(f"can't read or write {error.filename or 'the output'}: {error.strerror or error}")
+        ctx.exit(1)
+
+
+def say_error(line: str) -> None:
+    click.echo(f"ERROR: {clean(line)}", err=True)
+
+
+def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:
+    return replace(base, **{name: value for name, value in options.items() if value})
+
+
+def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
+    context = click.get_current_context()
+    # The environment was read for the group; once more for the command, it would beat what stands before the command.
+    given = {
+        name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    connection = connection_of(context.find_object(Connection) or Connection(), given)
+    return DynamoStore.connect(connection), connection
+
+
+def reviewer_of(connection: Connection, typed: str | None) -> str:
+    """Who is asking, with how that is known."""
+    try:
+        arn = caller_arn(connection)
+    except StoreUnavailableError as unknown:
+        arn = ""
+        click.echo(f"{unknown}; recorded is a typed name", err=True)
+    if arn:
+        if typed:
+            click.echo(f"AWS knows you as {arn}; --reviewer only counts where it doesn't", err=True)
+        return f"aws:{arn}"
+    try:
+        name = clean(typed or getpass.getuser()).strip()
+    except (KeyError, OSError) as nobody:
+        raise ConfigError(["this machine has no name for you; give --reviewer NAME"]) from nobody
+    if not name or len(name) > MAX_REVIEWER:
+        raise ConfigError([f"--reviewer: must be a name of at most {MAX_REVIEWER} characters"])
+    return f"typed:{name}"
+
+
+def reason_of(text: str) -> str:
+    """A reason as it is kept.
+
+    Raises:
+        ConfigError: it is too long.
+    """
+    if len(text) > MAX_COMMENT:
+        raise ConfigError([f"--reason: at most {MAX_COMMENT} characters, not {len(text)}"])
+    return clean(text)

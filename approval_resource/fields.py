@@ -1,0 +1,74 @@
+"""Stored documents, read back field by field and as strictly as they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from approval_resource.canonical import instant, parse_instant
+from approval_resource.errors import CorruptRecordError
+
+T = TypeVar("T")
+
+
+def read_back(
+    what: str, document: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], render: Callable[[T], dict[str, Any]]
+) -> T:
+    """What the document describes, if it says so in just the form that `render` writes, and nothing else.
+
+    Raises:
+        CorruptRecordError: it doesn't.
+    """
+    try:
+        found = read(document)
+        same = render(found) == document
+    except KeyError as missing:
+        raise CorruptRecordError(what, f"it lacks {missing}") from missing
+    except (AttributeError, TypeError, ValueError, OverflowError) as problem:
+        raise CorruptRecordError(what, str(problem)) from problem
+    if not same:
+        raise CorruptRecordError(what, "it has parts that contradict each other, or that nobody knows")
+    return found
+
+
+def text(document: Mapping[str, Any], name: str) -> str:
+    """A text.
+
+    Raises:
+        KeyError, TypeError: it isn't there, or is something else.
+    """
+    value = document[name]
+    if not isinstance(value, str):
+        raise TypeError(f"its {name} is no text")
+    return value
+
+
+def number(document: Mapping[str, Any], name: str) -> int:
+    """A whole number; raises as `text`."""
+    value = document[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"its {name} is no whole number")
+    return value
+
+
+def flag(document: Mapping[str, Any], name: str) -> bool:
+    """True or false; raises as `text`."""
+    value = document[name]
+    if not isinstance(value, bool):
+        raise TypeError(f"its {name} is neither true nor false")
+    return value
+
+
+def optional(at: datetime | None) -> str:
+    """An instant as it is stored, or an empty text for none."""
+    return instant(at) if at else ""
+
+
+def instant_or_none(text: str) -> datetime | None:
+    """What `optional` wrote.
+
+    Raises:
+        ValueError: it is no instant.
+    """
+    return parse_instant(text) if text else None

@@ -1,0 +1,56 @@
+"""What an operator sets for a pool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from approval_resource.errors import ConfigError
+from approval_resource.model import DEFAULT_RETENTION_DAYS, Retention, Settings
+from approval_resource.store import LockStore, new_id
+from approval_resource.transaction import Changes, Read, Snapshot
+
+MAX_DAYS = 36_500
+MAX_RETENTIONS = 100
+"""Settings of the past that are kept, each for as long as something of its time may be there."""
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Settings:
+    """Keep what ends from now on for that many days, 0 for ever; what has ended keeps the time it was given.
+
+    Raises:
+        ConfigError: it was changed too often.
+    """
+
+    def decide(snapshot: Snapshot) -> Changes:
+        settings = snapshot.settings
+        if settings.retention_days == days:
+            return Changes()
+        head = snapshot.head
+        before = settings.retentions or (Retention(BEGINNING, DEFAULT_RETENTION_DAYS, 0, None),)
+        newest = Retention(head.next_timestamp(snapshot.now), days, head.revision + 1, head.timestamp)
+        kept = _without_past([*before, newest], snapshot.now)
+        if len(kept) > MAX_RETENTIONS:
+            raise ConfigError(
+                [f"--retention-days: was changed {MAX_RETENTIONS} times within what is still kept; leave it for a while"]
+            )
+        reason = f"retention_days {settings.retention_days} -> {days}"
+        return Changes(settings=replace(settings, retentions=tuple(kept)), actor=actor, reason=reason)
+
+    return store.commit(Read(pool=pool), decide, new_id()).after.settings
+
+
+def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:
+    """Those of whose time something may be left; neighbours of whose time nothing is are told as one, the first as none."""
+    kept: list[Retention] = []
+    past = True
+    for retention, following in pairwise(retentions):
+        was_past, past = past, retention.days > 0 and following.since + timedelta(days=retention.days) <= now
+        if past and was_past:
+            if kept:
+                kept[-1] = replace(kept[-1], days=min(kept[-1].days, retention.days))
+        else:
+            kept.append(retention)
+    return [*kept, retentions[-1]]

@@ -1,0 +1,64 @@
+"""A pool's settings, seen and changed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from approval_resource.store.dynamodb import DynamoStore
+from tests.cli.conftest import POOL, Run, claim_of, refused, revision
+
+
+def test_retention_is_set_shown_and_on_record(store: DynamoStore, run: Run) -> None:
+    """400 days until somebody says otherwise; who did is an event, and the audit stays clean."""
+    claim_of(store)
+    assert run("pool", "show", POOL).stdout == f"pool {POOL} keeps closed claims and their events for 400 days\n"
+    assert run("pool", "set", POOL, "--retention-days", "30").stdout == (
+        f"INFO: pool {POOL} keeps closed claims and their events for 30 days\n"
+    )
+    assert json.loads(run("pool", "show", POOL, "--format", "json").stdout)["retention_days"] == 30
+    (event,) = (event for event in json.loads(run("history", "--pool", POOL, "--format", "json").stdout) if not event["id"])
+    assert (event["kind"], event["actor"], event["reason"]) == ("settings", "typed:ana", "retention_days 400 -> 30")
+    assert "settings" in run("history", "--pool", POOL).stdout
+    audited = run("audit", "verify", "--pool", POOL)
+    assert (audited.exit_code, "nothing wrong" in audited.stdout) == (0, True)
+    assert len(run("audit", "export", "--pool", POOL).stdout.splitlines()) == 2
+
+
+def test_zero_is_for_ever(store: DynamoStore, run: Run) -> None:
+    """And said so."""
+    claim_of(store)
+    assert "for ever" in run("pool", "set", POOL, "--retention-days", "0").stdout
+    assert store.settings(POOL).retention is None
+
+
+def test_the_same_again_changes_nothing(store: DynamoStore, run: Run) -> None:
+    """No event tells of it."""
+    claim_of(store)
+    assert "nothing has changed" in run("pool", "set", POOL, "--retention-days", "400").stdout
+    assert revision(store) == 1
+
+
+def test_a_pool_nobody_used_is_pointed_out(run: Run) -> None:
+    """It can be set before its first claim; a misspelt name shows."""
+    ran = run("pool", "set", "paymets", "--retention-days", "7")
+    assert ran.exit_code == 0
+    assert "nothing was ever claimed in pool paymets; check its name" in ran.stderr
+
+
+@pytest.mark.parametrize("days", ["-1", "36501", "soon"])
+def test_days_out_of_range_are_a_wrong_command_line(run: Run, days: str) -> None:
+    """Exit code 2."""
+    assert run("pool", "set", POOL, "--retention-days", days).exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\x1b[2Jb"])
+def test_a_name_that_is_none_is_refused(run: Run, name: str) -> None:
+    """One line."""
+    refused(run("pool", "set", name, "--retention-days", "1"), "must be a pool's name")
+
+
+def test_nothing_to_set_is_said(run: Run) -> None:
+    """With what could be."""
+    refused(run("pool", "set", POOL), "--retention-days")
