@@ -195,8 +195,9 @@ def _require_one_holder(events: list[Event]) -> None:
     """Nobody comes to hold the lock before who held it has given it back."""
     holder = ""
     for event in events:
-        assert holder in ("", event.claim_id), f"{event.claim_id} while {holder} held the lock"
-        holder = event.claim_id if event.state and event.state.is_open else ""
+        if event.state is not None:
+            assert holder in ("", event.claim_id), f"{event.claim_id} while {holder} held the lock"
+            holder = event.claim_id if event.state.is_open else ""
 
 
 def deciding(verdict: str, claim_id: str) -> Begin:

@@ -282,14 +282,7 @@ def test_what_gave_up_is_run_again_and_finds_what_it_did(concourse: Concourse, s
 # ---- the first use ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "operation",
-    [
-        "CreateTable",
-        "DescribeTable",
-        "UpdateContinuousBackups",
-    ],
-)
+@pytest.mark.parametrize("operation", ["CreateTable", "DescribeTable", "UpdateContinuousBackups"])
 def test_a_table_whose_making_met_a_fault_is_used(
     concourse: Concourse, store: DynamoStore, proxy: Proxy, operation: str
 ) -> None:

@@ -18,12 +18,14 @@ from tests import tally
 from tests.scripts.conftest import Concourse
 from tests.soak.proxy import Proxy
 from tests.soak.story import Story
-from tests.soak.toxics import KINDS, at_rate
+from tests.soak.toxics import KINDS, MET_BY, at_rate
 
 AT_ONCE = 4
 """Stories that are played at the same time: most of what a failing line costs is waiting."""
 RATES = (0.3, 0.6)
 """The part of requests that meet a fault, by chance between these for each process."""
+RARE_RATES = (0.6, 0.9)
+"""The same where only few of a process's requests can meet it."""
 Kinds = Sequence[str]
 Play = Callable[[Random, Sequence[Sequence[Kinds]]], None]
 
@@ -45,7 +47,9 @@ def play(concourse: Concourse, connect: Callable[[], DynamoStore], engine: Engin
 
             def line() -> Concourse:
                 chance = Random(random.getrandbits(32))  # noqa: S311
-                judge = at_rate(chance, random.uniform(*RATES), next(hands))
+                kinds = next(hands)
+                rare = all(KINDS[kind] in MET_BY for kind in kinds)
+                judge = at_rate(chance, random.uniform(*(RARE_RATES if rare else RATES)), kinds)
                 proxy = stack.enter_context(Proxy(engine.url, chance, judge))
                 stack.callback(lambda: applied.update(proxy.applied))
                 return replace(clear.sourced(endpoint_url=proxy.url), engine=Engine(proxy.url, engine.pid))
