@@ -64,7 +64,6 @@ def test_a_name_may_have_500_characters(world: World, option: str, character: st
     done(given(MAX_NAME))
 
 
-@pytest.mark.xfail(strict=True, reason="names too long are said to have too many items after validation")
 @pytest.mark.parametrize("option", ["pool", "lock_name"])
 def test_a_name_that_is_too_long_has_too_many_characters(world: World, option: str) -> None:
     """The limit is told in what people count: characters."""
