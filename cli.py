@@ -32,7 +32,7 @@ from approval_resource.commands.shared import (
     connection_of,
     reason_of,
     reviewer_of,
-    say_error,
+    say_errors,
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError
@@ -245,8 +245,7 @@ def _review(
             recorded = reviews.review(store, claim.id, reviewer=who, verdict=verdict, comment=clean(comment))
         except ApprovalError as error:
             failed = True
-            for line in str(error).splitlines():
-                say_error(line)
+            say_errors(error)
             continue
         if not recorded.changed:
             click.echo(f"INFO: You had {done} the lock {recorded.claim.id} before; nothing has changed")

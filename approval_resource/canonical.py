@@ -19,7 +19,8 @@ def digest(document: object) -> str:
 
 def instant(at: datetime) -> str:
     """The one way an instant is written: UTC, ISO 8601, microseconds, always 27 characters, so that text sorts as time."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: its %Y doesn't fill up years to four digits on every system.
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_instant(text: str) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from approval_resource.canonical import instant
@@ -10,11 +11,17 @@ from approval_resource.errors import LockNotFoundError, ReviewsFullError, Review
 from approval_resource.model import Claim, Kind, Review, State, Verdict
 from approval_resource.policy.model import Approved, Evaluate, Rejected, Undecidable, Waiting
 from approval_resource.policy.quorum import one_approval
+from approval_resource.records import claim_document
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 
 MAX_REVIEWS = 24
-"""People whose undecided reviews one claim keeps; with the bounds on names and comments it stays under 64 KB."""
+"""People whose undecided reviews one claim keeps, if MAX_CLAIM has room for all of them."""
+MAX_CLAIM = 96 * 1024
+"""Bytes of a claim."""
+ROOM = 38_000
+"""Bytes of a claim that undecided reviews leave free: for the one that decides, its ruling, the claim's end, and who
+used it, each with names of builds and comments as long as they may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def review(
         NoApprovalNeededError: it asks for no approval.
         AlreadyReviewedError: it was decided or has ended.
         ReviewTimeoutError: its deadline has passed; the claim is expired by this call.
-        ReviewsFullError: it has as many reviews as it can hold.
+        ReviewsFullError: it has as many reviews as it can hold, in number or in bytes.
     """
     found = find(store, claim_id)
 
@@ -74,7 +81,9 @@ def review(
             case Rejected():
                 after, kind = given.ruled(State.REJECTED, actor=reviewer, reason=comment, at=snapshot.now), Kind.REJECTED
             case Waiting() | Undecidable():
-                if len(given.reviews) > MAX_REVIEWS:
+                # Who changes their mind at no greater length is always heard.
+                grown = _size(given) > max(MAX_CLAIM - ROOM, _size(claim))
+                if len(given.reviews) > MAX_REVIEWS or grown:
                     raise ReviewsFullError(claim)
                 after, kind = given, Kind.REVIEWED
         return Changes(changes=(Change(claim=after, kind=kind, actor=reviewer, reason=comment, verdict=verdict.value),))
@@ -84,3 +93,8 @@ def review(
     if done.events and claim.state is State.EXPIRED:
         raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")
     return Recorded(claim, changed=bool(done.events))
+
+
+def _size(claim: Claim) -> int:
+    """At most how many bytes the claim has as it is stored: JSON's signs are more than what the store counts for them."""
+    return len(json.dumps(claim_document(claim), ensure_ascii=False, separators=(",", ":")).encode())

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import timedelta
 
+MAX_LINE = 900
+"""Characters of one line that is told; what it is told of may be longer than anybody reads."""
+MAX_LINES = 20
 MAIL = re.compile(r"([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
+USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 def clean(text: str) -> str:
@@ -16,6 +21,22 @@ def clean(text: str) -> str:
 
 def _shown(c: str) -> bool:
     return unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
+
+
+def shortened(line: str) -> str:
+    """`line`, cut where nobody would read on."""
+    return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"
+
+
+def few(lines: Sequence[str]) -> list[str]:
+    """The first of the lines, with how many more there are."""
+    more = len(lines) - MAX_LINES
+    return [*lines[:MAX_LINES], f"… and {more} more"] if more > 0 else list(lines)
+
+
+def without_user(address: str) -> str:
+    """An address with all that stands before its host left out, which may be a password."""
+    return USER.sub(r"\1", address)
 
 
 def without_mail(text: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.exceptions import NoArgsIsHelpError
 
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
 from approval_resource.store.connect import DEFAULT_TABLE, Connection, caller_arn
 from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.text import clean
+from approval_resource.text import clean, few, shortened
 
 MAX_COMMENT = 255
 MAX_REVIEWER = 64
@@ -40,12 +41,23 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
 class Commands(click.Group):
     """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except NoArgsIsHelpError:
+            raise
+        except click.UsageError as wrong:
+            raise _fit(wrong) from wrong
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ApprovalError as error:
-            for line in str(error).splitlines():
-                say_error(line)
+            say_errors(error)
+        except NoArgsIsHelpError:
+            raise
+        except click.UsageError as wrong:
+            raise _fit(wrong) from wrong
         except UnicodeEncodeError:
             say_error("an argument holds bytes that are no text in UTF-8")
         except OSError as error:
@@ -53,8 +65,19 @@ class Commands(click.Group):
         ctx.exit(1)
 
 
+def _fit(wrong: click.UsageError) -> click.UsageError:
+    """The error, fit to be shown: click repeats in it what was typed, as it was typed."""
+    return click.UsageError(shortened(clean(wrong.format_message())), wrong.ctx)
+
+
+def say_errors(error: ApprovalError) -> None:
+    """All that the error says, in a few lines."""
+    for line in few(str(error).splitlines()):
+        say_error(line)
+
+
 def say_error(line: str) -> None:
-    click.echo(f"ERROR: {clean(line)}", err=True)
+    click.echo(f"ERROR: {shortened(clean(line))}", err=True)
 
 
 def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:

@@ -19,8 +19,8 @@ from approval_resource.text import clean
 
 MAX_PART = 350_000
 """Bytes of one payload or attachment: DynamoDB's item holds 400 KB, and the key and JSON's escapes need room."""
-MAX_PARTS = 3_000_000
-"""Bytes of all of a claim's parts: one transaction holds 4 MB."""
+MAX_PARTS = 2_900_000
+"""Bytes of all of a claim's parts, its payload included: one transaction holds 4 MB, which some engines count as base64."""
 MAX_FILES = 20
 MAX_FILE_NAME = 200
 BLOCK = 1 << 20
@@ -70,9 +70,9 @@ def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
 
 
 def read_attachments(
-    directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], problems: list[str]
+    directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], problems: list[str], payload: bytes = b""
 ) -> tuple[dict[str, Attachment], dict[str, bytes]]:
-    """The files to bind to a claim, and the content of those to keep; problems are noted, one line each."""
+    """The files to bind to a claim, and the content of those to keep beside `payload`; problems are noted, one line each."""
     attachments: dict[str, Attachment] = {}
     contents: dict[str, bytes] = {}
     if len(attach) + len(attach_digest) > MAX_FILES:
@@ -95,8 +95,8 @@ def read_attachments(
                         "that are kept; use attach_digest"
                     )
                 contents[name] = content
-    if sum(len(content) for content in contents.values()) > MAX_PARTS:
-        problems.append(f"params.attach: more than {MAX_PARTS} bytes in all; use attach_digest")
+    if contents and len(payload) + sum(map(len, contents.values())) > MAX_PARTS:
+        problems.append(f"params.attach: more than {MAX_PARTS} bytes in all, payload included; use attach_digest")
     return attachments, contents
 
 

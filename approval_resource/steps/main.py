@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
 from approval_resource.clock import HostClock
@@ -28,7 +30,7 @@ from approval_resource.steps.protocol import (
 )
 from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.text import clean
+from approval_resource.text import clean, few, shortened
 
 FAILED = 1
 
@@ -41,10 +43,10 @@ class Log:
         self.secrets: list[str] = []
 
     def say(self, line: str) -> None:
-        """One line."""
+        """One line, cut where it is too long to be read."""
         for secret in self.secrets:
             line = line.replace(secret, "((redacted))")
-        text = clean(line).encode(self._stream.encoding or "utf-8", "backslashreplace")
+        text = shortened(clean(line)).encode(self._stream.encoding or "utf-8", "backslashreplace")
         self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
         self._stream.flush()
 
@@ -62,23 +64,32 @@ class _Handler(logging.Handler):
 
 def run(step: str) -> NoReturn:
     """Run a script and end the process, at once and with its exit code: what was answered can't be taken back."""
-    os._exit(main(step, leave=os._exit))
+    log = Log(sys.stderr)
+    # What a crash says may be anything, so Python's own hook, which redacts nothing, must not tell it.
+    sys.excepthook = partial(_crashed, log)
+    os._exit(main(step, leave=os._exit, log=log))
 
 
-def main(step: str, leave: Callable[[int], object] = lambda code: None) -> int:
+def _crashed(log: Log, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell of what nobody expected as Python does, in lines as any other, without the source's secrets."""
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        log.say(line)
+
+
+def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log | None = None) -> int:
     """Run `check`, `in` or `out` as Concourse does; returns the exit code.
 
     0: done. 1: the step failed, for a reason given on stderr. 143: it was aborted. `leave` is called
     right after the answer was written, while an abort could still undo what was done.
     """
     out, sys.stdout = sys.stdout, sys.stderr
-    log = Log(sys.stderr)
+    log = log or Log(sys.stderr)
     try:
         with aborts(log.say):
             stdin = sys.stdin.buffer.read() if sys.stdin else b""
             _run(step, sys.argv[1:], stdin, os.environ, log, partial(_answer, out, leave))
     except ApprovalError as error:
-        for line in str(error).splitlines():
+        for line in few(str(error).splitlines()):
             log.say(line)
         return FAILED
     except OSError as error:
@@ -101,9 +112,9 @@ def _answer(out: TextIO | None, leave: Callable[[int], object], document: object
     leave(0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
-    """One run of a script: all it was given, and every problem found in that so far."""
+    """One run of a script: all it was given, and every problem found in that so far. Its repr tells nothing of it: keys too."""
 
     request: Mapping[str, Any]
     source: Source | None

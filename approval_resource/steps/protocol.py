@@ -62,7 +62,7 @@ def _flag(value: object) -> object:
     return value
 
 
-Name = Annotated[str, BeforeValidator(_name), Field(max_length=MAX_NAME)]
+Name = Annotated[str, Field(max_length=MAX_NAME), BeforeValidator(_name)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -88,7 +88,8 @@ class Source(Document):
     aws_session_token: SecretStr = Field(SecretStr(""), alias="AWS_SESSION_TOKEN")
     aws_default_region: str = Field("", alias="AWS_DEFAULT_REGION")
     role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?$")
-    endpoint_url: str = ""
+    endpoint_url: str = Field("", repr=False)
+    """It may hold a password, until it is refused for that."""
     table: str = Field(DEFAULT_TABLE, pattern=r"^[a-zA-Z0-9_.-]{3,255}$")
     wait_lock: Seconds = DEFAULT_WAIT_LOCK
     debug: Flag = False
@@ -211,7 +212,7 @@ class RequestedVersion(Document):
 
     WHERE: ClassVar[str] = "version"
 
-    id: str = ""
+    id: str = Field("", max_length=MAX_NAME)
     lock_name: str = ""
     state: str = ""
     timestamp: str
@@ -386,6 +387,8 @@ def _problem(model: type[Document], problem: Mapping[str, Any]) -> str:
         return f"{where}: unknown option{_nearest(path[-1], names) or '; use ' + ', '.join(names)}"
     if problem["type"] == "string_pattern_mismatch":
         return f"{where}: {PATTERNS[path[-1]]}"
+    if problem["type"] == "string_too_long":
+        return f"{where}: must have at most {problem['ctx']['max_length']} characters"
     return f"{where}: {WORDS.get(problem['type'], _lower(problem['msg']))}"
 
 

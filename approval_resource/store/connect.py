@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 from botocore.parsers import ResponseParserError
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
+from approval_resource.text import without_user
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_TABLE = "concourse-approvals"
 CONNECT_SECONDS = 5
 READ_SECONDS = 10
+CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
+"""What botocore raises where credentials, or who has them, can't be told."""
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -38,7 +41,7 @@ class Connection:
     session_token: str = ""
 
     def __repr__(self) -> str:
-        return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={self.endpoint_url!r})"
+        return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={without_user(self.endpoint_url)!r})"
 
 
 def session_of(connection: Connection) -> boto3.session.Session:
@@ -71,7 +74,13 @@ def session_of(connection: Connection) -> boto3.session.Session:
 def _assume(session: boto3.session.Session, role_arn: str) -> None:
     """Let the session act as that role, renewed by botocore whenever it is about to run out."""
     core: Session = session._session
-    source = session.get_credentials()
+    try:
+        source = session.get_credentials()
+    except CREDENTIAL_ERRORS as error:
+        # What a container's role or a profile's command answered is left out: it may be a credential.
+        raise StoreUnavailableError(
+            f"the AWS credentials with which to assume {role_arn} could not be had ({type(error).__name__}); give keys or a role"
+        ) from error
     if source is None:
         raise StoreUnavailableError(f"no AWS credentials were found with which to assume {role_arn}; give keys or a role")
     fetcher = AssumeRoleCredentialFetcher(
@@ -80,7 +89,15 @@ def _assume(session: boto3.session.Session, role_arn: str) -> None:
         role_arn=role_arn,
         extra_args={"RoleSessionName": "approval-resource"},
     )
-    core._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+
+    def fetch() -> Any:
+        try:
+            return fetcher.fetch_credentials()
+        except ValueError as wrong:
+            # The client of STS is made only now, and its address may be none.
+            raise ConfigError([f"AWS's settings can't be used: {_told(wrong)}"]) from wrong
+
+    core._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetch)
 
 
 def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
@@ -99,9 +116,15 @@ def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
     try:
         client = session.client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
     except (ValueError, BotoCoreError) as wrong:
-        raise ConfigError([f"endpoint_url, region or AWS's settings are wrong: {wrong}"]) from wrong
+        raise ConfigError([f"endpoint_url, region or AWS's settings are wrong: {_told(wrong)}"]) from wrong
     _require_address(client.meta.endpoint_url)
     return client
+
+
+def _told(error: Exception) -> str:
+    """What botocore says, unless it may repeat an address that has a password in it."""
+    text = str(error)
+    return type(error).__name__ if "@" in text else text
 
 
 def _require_address(url: str) -> None:
@@ -131,5 +154,5 @@ def caller_arn(connection: Connection) -> str:
     config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
     try:
         return str(session_of(connection).client("sts", config=config).get_caller_identity()["Arn"])
-    except (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError) as error:
+    except CREDENTIAL_ERRORS as error:
         raise StoreUnavailableError(f"AWS could not be asked who you are ({type(error).__name__})") from error

@@ -31,6 +31,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from approval_resource.text import without_user
+
 
 class Outcome(Enum):
     """What to do about a failed answer; see the table above."""
@@ -117,10 +119,11 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     The message never repeats a request or a credential: botocore's own text is used only where AWS
     wrote it about the caller's permissions.
     """
+    endpoint = without_user(endpoint)
     if isinstance(error, ClientError):
         return _answered(error, table, endpoint)
     # Assuming a role asks STS on the way, which has an address of its own.
-    asked = getattr(error, "kwargs", {}).get("endpoint_url") or endpoint
+    asked = without_user(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)):
         return Failure(
             Outcome.REFUSED,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from approval_resource import audit
 from tests.builders import take
 from tests.fuzz.oracle import FALSE_ALARM
 from tests.fuzz.world import World
 
 
-@pytest.mark.xfail(strict=True, reason="the settings' event is of the lock with no name, whose places are taken for the pool's")
 def test_setting_the_retention_is_no_fault(world: World) -> None:
     """A pool with claims whose retention is set passes the audit as before."""
     take(world.store, pool=world.pool)
