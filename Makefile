@@ -39,8 +39,8 @@ playground: .venv/runtime .venv-engine/ministack ## start the same engine and pr
 test: .venv/dev .venv-engine/moto ## every test but the long ones
 	$(BIN)/python -m pytest -m "not long" --numprocesses 2 tests
 
-coverage: .venv/dev .venv-engine/moto ## every test, the long ones too, with branch coverage of all processes
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered tests
+coverage: .venv/dev .venv-engine/moto ## the tests, the long ones too but not the soak's, with branch coverage of all processes
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz tests
 
 soak: .venv/dev .venv-engine/moto ## kills, faults, races and hostile input, as much as twenty minutes hold; prints what was tried
 	$(BIN)/python -m pytest --soak --numprocesses 2 --timeout 1200 tests/soak tests/fuzz

@@ -127,7 +127,7 @@ def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: cl
 def _request(source: Source, params: ClaimParams, directory: Path) -> claims.Request:
     problems: list[str] = []
     payload = read_payload(directory, params.payload, params.payload_file, problems)
-    attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems)
+    attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems, payload)
     if problems:
         raise ConfigError(problems)
     return claims.Request(

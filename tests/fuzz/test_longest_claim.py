@@ -235,7 +235,6 @@ def test_the_most_that_is_allowed_is_kept(world: World) -> None:
     assert ran.code == 0, ran.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="a put doesn't tell read_attachments of the payload, which doesn't count therefore")
 def test_the_payload_counts_towards_the_most_that_is_allowed(world: World) -> None:
     """One byte more is refused in a line that names the limit."""
     ran = claimed_with(world, MAX_PARTS - MAX_PART + 1)

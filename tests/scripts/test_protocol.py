@@ -546,6 +546,7 @@ def known(store: DynamoStore) -> dict[str, str]:
     return a_version(take(store, 1, need_approval=False, pool="known"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_anything_on_stdin_gives_an_answer_or_lines(
     script: str, connection: Connection, known: dict[str, str], tmp_path: Path

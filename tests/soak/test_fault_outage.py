@@ -98,7 +98,7 @@ def test_waiting_steps_survive_an_outage_and_say_so_once(
 ) -> None:
     """Gates and claimers that wait sit out an outage, tell its begin and its end in a line each, and then do what they are for."""
     store.create_table()
-    kinds = list(OUTAGES)[: effort.of(2, len(OUTAGES))]
+    kinds = list(OUTAGES)[: effort.of(1, len(OUTAGES))]
     with ExitStack() as stack:
         proxies = [stack.enter_context(Proxy(engine.url, Random(0))) for _ in kinds]  # noqa: S311
         through = [concourse.sourced(endpoint_url=proxy.url) for proxy in proxies]

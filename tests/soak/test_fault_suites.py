@@ -75,6 +75,7 @@ def _run(command: list[str], given: dict[str, str]) -> tuple[int, str]:
     return running.returncode, told
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS)
 def test_the_contract_holds_under_contention_and_throttling(engine: Engine, tmp_path: Path) -> None:
     """All that any store must do, where three of ten requests are refused for a while, for any of these reasons."""

@@ -99,6 +99,6 @@ def test_promises_hold_whatever_goes_wrong_on_the_line(play: Play, random: Rando
     """
     alone = [[kind] for kind in KINDS]
     any_time = [[list(KINDS)]] * effort.of(1, 4)
-    each_its_own = [alone] * effort.of(2, 3)
+    each_its_own = [alone] * effort.of(1, 3)
     same_for_all = [[kind] for kind in alone] * effort.of(0, 1)
     play(random, any_time + each_its_own + same_for_all)
