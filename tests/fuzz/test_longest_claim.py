@@ -180,7 +180,8 @@ def test_the_longest_claim_comes_to_any_end(longest: Longest, end: str) -> None:
     bring(longest)
     claim = longest.claim
     assert claim.state is state
-    assert item_size(claim_item(claim)) < ITEM
+    size = item_size(claim_item(claim))
+    assert size < ITEM
     assert audit.verify(longest.world.store, claim.pool).findings == []
     for command in (("list", "--all", "--wide"), ("show",), ("show", "--format", "json"), ("history", "--id")):
         assert longest.id in longest.told(*command, *([] if command[0] == "list" else [longest.id])).stdout
@@ -209,7 +210,8 @@ def test_the_longest_claim_stays_under_64_kb(longest: Longest, kind: str) -> Non
     for number in range(MAX_REVIEWS):
         longest.review(number, kind)
     taken_over(longest)
-    assert item_size(claim_item(longest.claim)) <= CLAIM
+    size = item_size(claim_item(longest.claim))
+    assert size <= CLAIM
 
 
 @pytest.mark.xfail(strict=True, reason="the payload doesn't count towards the 3 MB, and engines that count base64 refuse it")

@@ -105,6 +105,8 @@ class World:
             self.store = DynamoStore(self.client, self.connection.table, clock=self.clock, store_clock=self.time)
         self._stories += 1
         self.pool = f"{POOL}{self._stories}"
+        self.pools = {self.pool}
+        """The pools that may have been used."""
         self.versions: list[dict[str, str]] = []
         """What was answered so far, the newest first."""
         self.held: set[str] = set()
