@@ -15,7 +15,6 @@ from approval_resource.steps.aborts import ABORTED
 from demo.engine import Engine
 from tests import tally
 from tests.fuzz.conftest import Hunt
-from tests.fuzz.hostile import HALF
 from tests.fuzz.inputs import Input, stories
 from tests.fuzz.oracle import faults, longest, require_answer, require_ending
 from tests.fuzz.world import World
@@ -72,8 +71,7 @@ def outside(world: World, claim: Claim) -> list[str]:
 def try_one(world: World, given: Input) -> int:
     """Run that input and require that it ends as it may; returns its exit code."""
     document, environment = document_of(world, given), environment_of(given)
-    if isinstance(document["source"], dict) and isinstance(pool := document["source"].get("pool"), str) and HALF not in pool:
-        world.pools.add(pool)
+    world.uses(document["source"])
     world.longest = max(world.longest, longest([document, environment]))
     ran = world.run(given.script, json.dumps(document).encode(), environment, given.meanwhile)
     require_ending(ran, world.longest)
