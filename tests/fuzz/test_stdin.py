@@ -100,7 +100,7 @@ def test_any_request_is_answered_or_refused_in_a_few_lines(part: int, engine: En
 
     world = World(engine, workspace)
 
-    @hunt(6, 300, part)
+    @hunt(6, 250, part)
     @given(story=stories(*STORY))
     def any_story(story: list[Input]) -> None:
         world.begin()
