@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 refused, failed, interrupted, or something found; 2 the co
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import logging
 import sys
@@ -62,6 +63,9 @@ WATCH_SECONDS = 2
 @click.pass_context
 def cli(ctx: click.Context, /, debug: bool, **options: str | None) -> None:
     """See who holds which lock, decide on what waits, and check the record."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal can't show is no reason to show nothing
     log_to(logging.StreamHandler(sys.stderr), debug=debug)
     ctx.obj = connection_of(Connection(), options)
 

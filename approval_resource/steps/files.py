@@ -13,7 +13,7 @@ from typing import Any
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model import PAYLOAD_PART, Attachment, Claim
 from approval_resource.parts import attachment, part
-from approval_resource.steps.protocol import quoted
+from approval_resource.steps.protocol import exact, no_constant, quoted
 from approval_resource.store import LockStore
 from approval_resource.text import clean
 
@@ -145,12 +145,14 @@ def read_payload(directory: Path, payload: Mapping[str, Any] | None, payload_fil
         if path is None:
             return b""
         try:
-            content = json.loads(regular(path).read_bytes())
+            content = json.loads(regular(path).read_bytes(), parse_constant=no_constant, parse_float=exact)
         except OSError as error:
             problems.append(f"params.payload_file: can't read {quoted(payload_file)} ({error.strerror})")
             return b""
         except (ValueError, RecursionError):
-            problems.append(f"params.payload_file: {quoted(payload_file)} is not a JSON document")
+            problems.append(
+                f"params.payload_file: {quoted(payload_file)} is not a JSON document, or has a number that can't be kept"
+            )
             return b""
         if not isinstance(content, dict):
             problems.append(f"params.payload_file: {quoted(payload_file)} must hold a JSON object")

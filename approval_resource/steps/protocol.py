@@ -301,7 +301,7 @@ def read_request(text: bytes) -> dict[str, Any]:
         ConfigError: it isn't one JSON object, or has numbers or characters that can't be kept.
     """
     try:
-        request = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        request = json.loads(text, parse_constant=no_constant, parse_float=exact)
         json.dumps(request, ensure_ascii=False).encode()
     except RecursionError as deep:
         raise ConfigError(["stdin: the document is nested too deeply"]) from deep
@@ -315,14 +315,24 @@ def read_request(text: bytes) -> dict[str, Any]:
     return request
 
 
-def _no_constant(name: str) -> float:
+def no_constant(name: str) -> float:
+    """For `json.loads`: NaN and infinities are no JSON.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _finite(text: str) -> float:
+def exact(text: str) -> float:
+    """For `json.loads`: a fraction, if a float holds it as it is written: what people approve is what comes out again.
+
+    Raises:
+        ValueError: it would be kept as another number.
+    """
     number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("a number is too large")
+    if number in (float("inf"), float("-inf")) or Decimal(text) != Decimal(repr(number)):
+        raise ValueError("a number is too large, or has more digits than can be kept")
     return number
 
 

@@ -40,19 +40,12 @@ def leaves(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
             yield (*path, name), command
 
 
-def word(text: str) -> str:
-    """The same as an argument can be: nothing with NUL in it is one."""
-    return text.replace("\0", "")
-
-
-_bytes = st.binary(max_size=8).map(lambda raw: word(raw.decode("utf-8", "surrogateescape")))
-text = mostly(hostile.text.map(word), _bytes)
 ids = mostly(
     st.builds(Known, st.just("id"), st.integers(0, CLAIMS - 1), st.sampled_from([ID, ID, ID, 8, 12])),
-    st.builds(Known, st.just("id"), st.integers(0, CLAIMS - 1), st.sampled_from([0, 1, 7, 35])) | text,
+    st.builds(Known, st.just("id"), st.integers(0, CLAIMS - 1), st.sampled_from([0, 1, 7, 35])) | hostile.printable,
     one_in=4,
 )
-pools = mostly(st.just(Known("pool")), text, one_in=4)
+pools = mostly(st.just(Known("pool")), hostile.printable, one_in=4)
 files = st.sampled_from(["/dev/null", "/", "", "no such", "receipt.json", "junk.json", "deep.json", "odd.json", "x" * 300])
 """Those that are there lie in the directory in which the line is run."""
 near = {
@@ -73,12 +66,12 @@ def value_of(parameter: click.Parameter) -> Values:
     if name == "pool":
         return pools
     if isinstance(parameter.type, click.Choice):
-        return mostly(st.sampled_from([str(choice) for choice in parameter.type.choices]), text)
+        return mostly(st.sampled_from([str(choice) for choice in parameter.type.choices]), hostile.printable)
     if isinstance(parameter.type, click.Path):
         return files
     if isinstance(parameter.type, (click.types.IntParamType, click.types.FloatParamType)):
-        return mostly(st.integers(0, 40_000).map(str), hostile.number.map(str) | text, one_in=3)
-    return mostly(st.sampled_from(["a", "ana", "plan.txt", "because"]), text, one_in=3)
+        return mostly(st.integers(0, 40_000).map(str), hostile.number.map(str) | hostile.printable, one_in=3)
+    return mostly(st.sampled_from(["a", "ana", "plan.txt", "because"]), hostile.printable, one_in=3)
 
 
 @cache
@@ -98,8 +91,10 @@ def lines(group: click.Group) -> Values:
     """A line: mostly a command with its arguments and some options, now and then words in any order."""
     known = list(leaves(group))
     every = [parameter for _, command in known for parameter in command.params]
-    spelt = st.tuples(st.sampled_from(FORMS), text).map(lambda pair: [pair[0].format(pair[1])])
-    odd = st.one_of(text.map(lambda one: [one]), spelt, st.sampled_from(every).flatmap(words_of), st.just(["--help"]))
+    spelt = st.tuples(st.sampled_from(FORMS), hostile.printable).map(lambda pair: [pair[0].format(pair[1])])
+    odd = st.one_of(
+        hostile.printable.map(lambda one: [one]), spelt, st.sampled_from(every).flatmap(words_of), st.just(["--help"])
+    )
     sane = st.sampled_from(known).flatmap(lambda found: _line(*found))
     return mostly(sane, st.tuples(sane, st.lists(odd, max_size=3)).flatmap(_shuffled), one_in=5)
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 Values = st.SearchStrategy[Any]
 
+HALF = "\ud800"
+"""Half a surrogate pair, which JSON can write and UTF-8 can't."""
 TEXTS = (
     *(
         "",
@@ -63,10 +65,9 @@ TEXTS = (
     ),
     *("👩\u200d👧", "🔒" * 40, "🔒" * 125, "🔒" * 500, "ü" * 160, "x" * 499, "x" * 500, "x" * 501, "/" * 330),
     *("x" * 2_000, "x" * 2_001, "x" * 10_000, "🔒" * 10_000, "a@b.example " * 100),
+    HALF,
 )
 """Names and prose with what breaks keys, terminals, options and limits."""
-HALF = "\ud800"
-"""Half a surrogate pair, which JSON can write and UTF-8 can't."""
 NUMBERS = (0, -0.0, 1, -1, 7, 0.1, 1e-7, 5e-324, 1e308, 2**53 + 1, 2**63, 2**64 + 1, 10**400, -(10**4299))
 """Numbers at the ends of what floats, DynamoDB and Python hold."""
 
@@ -74,6 +75,11 @@ NUMBERS = (0, -0.0, 1, -1, 7, 0.1, 1e-7, 5e-324, 1e308, 2**53 + 1, 2**63, 2**64 
 def mostly(usual: Values, *rare: Values, one_in: int = 8) -> Values:
     """The usual, and one time in so many one of the rare."""
     return st.integers(1, one_in).flatmap(lambda turn: st.one_of(*rare) if turn == one_in else usual)
+
+
+def word(text: str) -> str:
+    """The same as an argument or a variable of a process can be: bytes, none of them NUL."""
+    return text.replace("\0", "").replace(HALF, "")
 
 
 text = st.sampled_from(TEXTS) | st.text(max_size=12)
@@ -122,9 +128,11 @@ path = st.sampled_from(FILES) | st.sampled_from(NO_FILES)
 FILE_NAMES = ("plan.txt", "b", "🔒" * 50, "🔒" * 51, "../plan", "a/b", ".", "..", "", "x" * 200, "x" * 201, "a\nb", "#")
 file_name = st.sampled_from(FILE_NAMES)
 name = mostly(st.sampled_from(["a", "b", "ünï/#% 🔒"]), st.sampled_from(TEXTS), one_in=4)
-leaf = st.none() | st.booleans() | number | text | st.just(HALF)
+leaf = st.none() | st.booleans() | number | text
 junk = st.recursive(leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6)
 """Any JSON."""
 payload = st.dictionaries(text, junk, max_size=3) | st.sampled_from(
     [{}, {"fill": "x" * 349_000}, {"fill": "🔒" * 29_000}, {"fill": "x" * 350_000}, {"n": 10**4_000}]
 )
+printable = mostly(text.map(word), st.binary(max_size=8).map(lambda raw: word(raw.decode("utf-8", "surrogateescape"))))
+"""What a process may be given."""

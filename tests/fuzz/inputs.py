@@ -151,8 +151,6 @@ def inputs() -> Values:
 
 @cache
 def _input(script: str) -> Values:
-    bytes_ = st.binary(max_size=8).map(lambda raw: raw.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
-    printable = hostile.text.map(lambda text: text.replace("\0", "")) | bytes_
     return st.builds(
         Input,
         script=st.just(script),
@@ -161,6 +159,6 @@ def _input(script: str) -> Values:
         earlier=mostly(st.integers(0, 2), st.none()),
         version=mostly(st.just({}), some(RequestedVersion), hostile.junk),
         build=st.integers(1, 3),
-        environment=mostly(st.just({}), st.dictionaries(st.sampled_from(BUILD), printable, max_size=3)),
+        environment=mostly(st.just({}), st.dictionaries(st.sampled_from(BUILD), hostile.printable, max_size=3)),
         meanwhile=st.lists(st.sampled_from(["approve", "reject", "end", ""]), max_size=3).map(tuple),
     )

@@ -58,7 +58,7 @@ def test_spoiled_bytes_are_answered_or_refused(script: str, engine: Engine, work
     originals = documents(world, script)
     ended: dict[int, int] = {}
 
-    @hunt(60, 3_700, SCRIPTS.index(script))
+    @hunt(60, 2_500, SCRIPTS.index(script))
     @given(which=st.integers(0, 2), spoils=st.lists(spoil, min_size=1, max_size=4))
     def any_bytes(which: int, spoils: list[Spoil]) -> None:
         stdin = json.dumps(originals[which % len(originals)]).encode()

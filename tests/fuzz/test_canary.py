@@ -264,7 +264,7 @@ def test_an_sts_that_repeats_secrets_is_not_repeated(world: World, code: str, de
 
 
 @pytest.mark.parametrize("asked", ["by a step", "by a reviewer"])
-@pytest.mark.parametrize("status", [502, 200, 403])
+@pytest.mark.parametrize("status", [200, 403, 502])
 def test_what_is_no_sts_is_told_in_a_line(world: World, asked: str, status: int) -> None:
     """A proxy that answers in the place of STS, with a page of its own, is one line: for steps and for reviewers."""
     role = {"role_arn": "arn:aws:iam::123456789012:role/x"}

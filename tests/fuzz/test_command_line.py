@@ -53,7 +53,7 @@ def test_any_line_is_done_or_refused_in_a_few_lines(part: int, engine: Engine, w
     world = World(engine, workspace, stories=8)
     ended = dict.fromkeys((0, 1, 2), 0)
 
-    @hunt(6, 300, part)
+    @hunt(6, 250, part)
     @given(story=st.lists(lines(cli), min_size=STORY[0], max_size=STORY[1]))
     def any_story(story: list[list[Word]]) -> None:
         claims = begin(world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -212,6 +213,17 @@ def test_a_payload_keeps_its_numbers(world: World, number: float) -> None:
     done(world.run("in", json.dumps({"source": world.source, "version": version}).encode(), {}))
     got = json.loads((world.workspace / "gate" / "payload.json").read_bytes())["n"]
     assert (repr(got), type(got)) == (repr(number), type(number))
+
+
+@pytest.mark.parametrize("number", ["0.12345678901234567890123", "1e-400", "12345678901234567890.5"])
+def test_a_fraction_that_a_float_cant_hold_is_kept_or_refused(world: World, number: str) -> None:
+    """What people approve is what `in` writes; where that can't be, it is refused."""
+    (world.workspace / "file.json").write_text(f'{{"n": {number}}}')
+    claimed = put(world, payload_file="file.json")
+    if claimed.code == 0:
+        done(world.run("in", json.dumps({"source": world.source, "version": done(claimed)["version"]}).encode(), {}))
+        got = (world.workspace / "gate" / "payload.json").read_bytes()
+        assert json.loads(got, parse_float=Decimal)["n"] == Decimal(number)
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e999999", "NaN", "Infinity", "9" * 4_301])

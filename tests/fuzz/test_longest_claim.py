@@ -187,7 +187,8 @@ def test_the_longest_claim_comes_to_any_end(longest: Longest, end: str) -> None:
     bring(longest)
     claim = longest.claim
     assert claim.state is state
-    assert item_size(claim_item(claim)) < ITEM
+    size = item_size(claim_item(claim))
+    assert size < ITEM
     assert audit.verify(longest.world.store, claim.pool).findings == []
     for command in (("list", "--all", "--wide"), ("show",), ("show", "--format", "json"), ("history", "--id")):
         assert longest.id in longest.told(*command, *([] if command[0] == "list" else [longest.id])).stdout
@@ -216,7 +217,8 @@ def test_the_longest_claim_stays_under_96_kb(longest: Longest, kind: str) -> Non
     """As docs/table.md and the bound on reviews say, with all that may come to it until its end."""
     longest.fill(kind)
     taken_over(longest)
-    assert item_size(claim_item(longest.claim)) <= CLAIM
+    size = item_size(claim_item(longest.claim))
+    assert size <= CLAIM
 
 
 def claimed_with(world: World, size: int) -> Ran:

@@ -98,3 +98,16 @@ def test_a_command_of_its_own_process_is_done_or_refused(concourse: Concourse, h
         any_line()
     finally:
         tally.add(inputs=tried, processes=tried)
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_a_terminal_without_emoji_shows_the_rest(concourse: Concourse, command: str) -> None:
+    """Whose terminal knows Western letters only can still see what waits, and decide."""
+    version = concourse.claim("🔒", description="déployer").version
+    variables = concourse.engine.environment(concourse.table) | {"PATH": os.defpath, "PYTHONIOENCODING": "latin-1"}
+    words = [command] if command == "list" else [command, version["id"]]
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *words], cwd=ROOT, env=variables, capture_output=True, timeout=30, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "déployer" in ran.stdout.decode("latin-1")

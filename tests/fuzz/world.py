@@ -31,6 +31,7 @@ from approval_resource.store.dynamodb import DynamoStore
 from cli import cli
 from demo.engine import REGION, Engine
 from tests.builders import FrozenTime
+from tests.fuzz.hostile import HALF
 
 LOOKS = 24
 """How often an input may look again before it is told to stop: more often than anything tries to reach what isn't there."""
@@ -105,6 +106,8 @@ class World:
             self.store = DynamoStore(self.client, self.connection.table, clock=self.clock, store_clock=self.time)
         self._stories += 1
         self.pool = f"{POOL}{self._stories}"
+        self.pools = {self.pool}
+        """The pools that may have been used."""
         self.versions: list[dict[str, str]] = []
         """What was answered so far, the newest first."""
         self.held: set[str] = set()
@@ -134,6 +137,12 @@ class World:
             return self.store
         client = dynamodb(session_of(connection), connection)
         return DynamoStore(client, connection.table, clock=self.clock, store_clock=self.time)
+
+    def uses(self, source: Any) -> None:
+        """Remember the pool that a run is given, if it could be one."""
+        pool = source.get("pool") if isinstance(source, dict) else None
+        if isinstance(pool, str) and pool.strip() and HALF not in pool:
+            self.pools.add(pool)
 
     def open_claims(self) -> list[Claim]:
         """The claims that hold a lock."""
