@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from contextlib import suppress
 from typing import Any
 
 from approval_resource import audit
 from approval_resource.errors import ConfigError
+from approval_resource.model import Claim
 from approval_resource.steps.aborts import ABORTED
 from tests.fuzz.world import Ran, World
 
@@ -29,6 +31,13 @@ def faults(world: World) -> list[str]:
         with suppress(ConfigError):  # no key can hold its name, so nothing can be there
             found += audit.verify(world.store, pool).findings
     return found
+
+
+def outside(world: World, claim: Claim) -> list[str]:
+    """The attachments of a claim that are no file of the build."""
+    files = [path for path in world.workspace.rglob("*") if path.is_file()]
+    known = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return [name for name, file in claim.attachments.items() if file.digest not in known]
 
 
 def require_fit(text: str) -> None:

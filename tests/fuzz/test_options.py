@@ -16,7 +16,7 @@ from tests import tally
 from tests.builders import take
 from tests.fuzz.hostile import FILE_NAMES, FILES, HALF, NO_FILES, NO_SPANS, NUMBERS, SPANS, TEXTS
 from tests.fuzz.inputs import REACHING
-from tests.fuzz.oracle import faults, longest, require_answer, require_ending
+from tests.fuzz.oracle import faults, longest, outside, require_answer, require_ending
 from tests.fuzz.world import World
 
 MAPS = tuple({name: path} for name in FILE_NAMES for path in ("plan.txt", "full.bin")) + tuple({"f": path} for path in NO_FILES)
@@ -107,4 +107,6 @@ def test_any_value_of_any_option_is_taken_or_refused(part: str, world: World, ef
             raise AssertionError(f"{option}: {value!r:.200}: {wrong}") from wrong
     tally.add(inputs=len(tried), answered=answered, refused=len(tried) - answered)
     assert faults(world) == []
+    for claim in world.open_claims():
+        assert outside(world, claim) == [], "a file was attached that is not the build's"
     assert answered < len(tried)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from approval_resource.model import Claim
 from approval_resource.steps.aborts import ABORTED
 from demo.engine import Engine
 from tests import tally
 from tests.fuzz.conftest import Hunt
 from tests.fuzz.inputs import Input, stories
-from tests.fuzz.oracle import faults, longest, require_answer, require_ending
+from tests.fuzz.oracle import faults, longest, outside, require_answer, require_ending
 from tests.fuzz.world import World
 
 STORY = (3, 6)
@@ -59,13 +57,6 @@ def is_gate(given: Input) -> bool:
             return "wait" in asked
         case _:
             return False
-
-
-def outside(world: World, claim: Claim) -> list[str]:
-    """The attachments of a claim that are no file of the build."""
-    files = [path for path in world.workspace.rglob("*") if path.is_file()]
-    known = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return [name for name, file in claim.attachments.items() if file.digest not in known]
 
 
 def try_one(world: World, given: Input) -> int:
