@@ -195,7 +195,9 @@ def _lock_fault(store: LockStore, walk: Walk, lock: Lock) -> str:
     if found:
         return found
     fence = max((walk.fences.get(event.claim_id, 0) for event in own), default=0)
-    if lock.fence != fence and not (walk.removed_of(lock.name) and lock.fence > fence):
+    # The highest may have been that of a claim which is gone; one that may not be is a finding of its own.
+    gone = walk.removed_of(lock.name) > 0 or any(event.claim_id not in walk.fences for event in own)
+    if lock.fence != fence and not (gone and lock.fence > fence):
         return f"lock {lock.name} was altered: its fence is {lock.fence}, by its claims {fence}"
     if not walk.told(lock.newest, lock.name):
         return f"lock {lock.name} was altered: its newest places are not those of the log"
