@@ -290,7 +290,7 @@ def test_a_receipt_whose_event_is_gone_by_age_is_told_as_that(shared: DynamoStor
 def test_a_random_cut_is_found_and_a_random_removal_is_not(
     shared: DynamoStore, time: FrozenTime, table: Table, effort: tally.Effort
 ) -> None:
-    """Any set of overdue items may go; take one event more, whose time is not over, and it is found."""
+    """Any set of overdue items may go; take one event of a claim more, whose time is not over, and it is found."""
     seed, random = tally.seeded()
     print(f"seed {seed}")  # noqa: T201 - for a failing run
     for number in range(effort.of(2, 10)):
@@ -302,7 +302,7 @@ def test_a_random_cut_is_found_and_a_random_removal_is_not(
             table.delete(item)
         assert findings(shared) == [], seed
         gone = {item["sk"]["S"] for item in table.overdue(time.at)}
-        kept = [item for item in table.items() if item["sk"]["S"].startswith("event#") and item["sk"]["S"] not in gone]
+        kept = [item for item in table.items() if "lock_event" in item and "ttl" in item and item["sk"]["S"] not in gone]
         victim = random.choice(kept)
         table.delete(victim)
         assert findings(shared) != [], (seed, victim["sk"])
