@@ -9,13 +9,8 @@ from typing import Any
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model import Claim, Event, Head, Kind, Lock
 from approval_resource.receipts import receipt_of
-from approval_resource.records import (
-    claim_digest,
-    event_digest,
-    event_from,
-    sealed_document,
-    settings_digest,
-)
+from approval_resource.records import claim_digest, event_digest, event_from, sealed_document
+from approval_resource.settings import settings_digest
 from approval_resource.store import LockStore
 from approval_resource.text import counted
 from approval_resource.walk import Keeping, Report, Walk

@@ -44,11 +44,18 @@ def text(document: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def number(document: Mapping[str, Any], name: str) -> int:
-    """A whole number; raises as `text`."""
+def number(document: Mapping[str, Any], name: str, most: int | None = None) -> int:
+    """A whole number, where `most` is given one from 0 to that.
+
+    Raises:
+        KeyError, TypeError: as `text`.
+        ValueError: it is out of bounds.
+    """
     value = document[name]
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"its {name} is no whole number")
+    if most is not None and not 0 <= value <= most:
+        raise ValueError(f"its {name} is not between 0 and {most}")
     return value
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from approval_resource.errors import ConfigError
-from approval_resource.model import DEFAULT_RETENTION_DAYS, Retention, Settings
+from approval_resource.settings import DEFAULT_RETENTION_DAYS, Retention, Settings
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Changes, Read, Snapshot
 

@@ -17,10 +17,8 @@ from approval_resource.model import (
     Kind,
     Lock,
     Place,
-    Retention,
     Review,
     Ruling,
-    Settings,
     State,
     Verdict,
     Waiter,
@@ -29,7 +27,6 @@ from approval_resource.model import (
 Document = dict[str, Any]
 
 BUILD_FIELDS = ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "created_by")
-MAX_RETENTION_DAYS = 36_500
 MAX_HOLD_SECONDS = 366 * 86_400
 WAITER_FIELDS = ("key", "ticket", "priority", "build", "link", "pace")
 
@@ -99,7 +96,7 @@ def _claim(d: Mapping[str, Any]) -> Claim:
         state=State(d["state"]),
         changed=parse_instant(d["changed"]),
         deadline=instant_or_none(d["deadline"]),
-        hold_timeout=_within(number(d, "hold_timeout"), MAX_HOLD_SECONDS),
+        hold_timeout=number(d, "hold_timeout", MAX_HOLD_SECONDS),
         hold_until=instant_or_none(d["hold_until"]),
         reviews={
             who: Review(
@@ -286,55 +283,6 @@ def _waiter(d: Mapping[str, Any]) -> Waiter:
         since=parse_instant(d["since"]),
         pace=number(d, "pace"),
     )
-
-
-def settings_document(settings: Settings) -> Document:
-    """A pool's settings as stored and digested."""
-    return {
-        "pool": settings.pool,
-        "retention_days": settings.retention_days,
-        "retentions": [
-            {"since": instant(kept.since), "days": kept.days, "revision": kept.revision, "before": optional(kept.before)}
-            for kept in settings.retentions
-        ],
-        "revision": settings.revision,
-    }
-
-
-def settings_from(document: Mapping[str, Any]) -> Settings:
-    """The settings that `settings_document` described.
-
-    Raises:
-        CorruptRecordError: the document is not of that form.
-    """
-    return read_back(f"the settings of pool {document.get('pool', '')}".strip(), document, _settings, settings_document)
-
-
-def _settings(d: Mapping[str, Any]) -> Settings:
-    return Settings(
-        pool=text(d, "pool"),
-        retentions=tuple(
-            Retention(
-                since=parse_instant(kept["since"]),
-                days=_within(number(kept, "days"), MAX_RETENTION_DAYS),
-                revision=number(kept, "revision"),
-                before=instant_or_none(kept["before"]),
-            )
-            for kept in d["retentions"]
-        ),
-        revision=number(d, "revision"),
-    )
-
-
-def _within(value: int, most: int) -> int:
-    if not 0 <= value <= most:
-        raise ValueError(f"{value} is not between 0 and {most}")
-    return value
-
-
-def settings_digest(settings: Settings) -> str:
-    """The digest by which an event pins the settings as it left them."""
-    return digest(settings_document(settings))
 
 
 def build_document(record: BuildRecord) -> Document:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Kind, Lock, Place, Ruling, Settings, State
-from approval_resource.records import claim_digest, event_digest, settings_digest
+from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Kind, Lock, Place, Ruling, State
+from approval_resource.records import claim_digest, event_digest
+from approval_resource.settings import Settings, settings_digest
 
 A_SECOND = timedelta(seconds=1)
 """What two readings of the store's time may differ by without being different times."""

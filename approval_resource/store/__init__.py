@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock, Settings
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+from approval_resource.settings import Settings
 from approval_resource.transaction import Changes, Read, Snapshot
 
 

@@ -11,16 +11,9 @@ from typing import Any, TypeVar
 from approval_resource.canonical import instant
 from approval_resource.clock import Clock, HostClock, StoreClock
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock, Settings
-from approval_resource.records import (
-    build_from,
-    claim_from,
-    event_from,
-    head_from,
-    lock_from,
-    queue_document,
-    settings_from,
-)
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from, queue_document
+from approval_resource.settings import Settings, settings_from
 from approval_resource.store import Committed, Record, items
 from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.outcomes import Failure, Outcome

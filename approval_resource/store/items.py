@@ -13,15 +13,9 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError
-from approval_resource.model import BuildRecord, Claim, Event, Head, Kind, Lock, Settings
-from approval_resource.records import (
-    build_document,
-    claim_document,
-    head_document,
-    lock_document,
-    sealed_document,
-    settings_document,
-)
+from approval_resource.model import BuildRecord, Claim, Event, Head, Kind, Lock
+from approval_resource.records import build_document, claim_document, head_document, lock_document, sealed_document
+from approval_resource.settings import Settings, settings_document
 
 Item = dict[str, Any]
 

@@ -11,7 +11,8 @@ import pytest
 
 from approval_resource import audit, claims, gates, pools, reviews
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import Kind, Retention, Settings, State, Verdict
+from approval_resource.model import Kind, State, Verdict
+from approval_resource.settings import Retention, Settings
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.store.outcomes import Failure, Outcome

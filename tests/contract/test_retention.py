@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from approval_resource import audit, claims, gates, pools, reviews
-from approval_resource.model import Claim, Kind, Settings, State, Verdict
+from approval_resource.model import Claim, Kind, State, Verdict
 from approval_resource.records import sealed_document
+from approval_resource.settings import Settings
 from approval_resource.store import items
 from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("canonical", "errors", "text", "clock", "logs"),
-    ("fields", "model", "records", "transaction", "policy"),
+    ("fields", "model", "settings", "records", "transaction", "policy"),
     ("store",),
     ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "walk", "audit", "tables"),
     ("steps", "commands"),
