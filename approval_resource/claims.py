@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -158,19 +158,39 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     return Taken(own, fresh=own.id == claim_id, ended=ended)
 
 
+def amend(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapshot], Change | None]) -> Claim:
+    """That claim as it is after what `decide` makes of it, as it stands at the moment of writing; None changes nothing."""
+
+    def decided(snapshot: Snapshot) -> Changes:
+        change = decide(snapshot.claims[claim.id], snapshot)
+        return Changes(changes=(change,) if change else ())
+
+    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
+    return store.commit(read, decided, new_id()).after.claims[claim.id]
+
+
 def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:
     """End that claim, as a person who may: released, or withdrawn while pending.
 
     Raises:
         StaleLockError: it is not in a state from which that is possible.
     """
+    return amend(
+        store, claim, lambda current, snapshot: ending(current, snapshot, state, actor=actor, reason=reason, build=build)
+    )
 
-    def decide(snapshot: Snapshot) -> Changes:
-        current = snapshot.claims[claim.id]
-        return Changes(changes=(ending(current, snapshot, state, actor=actor, reason=reason, build=build),))
 
-    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
-    return store.commit(read, decide, new_id()).after.claims[claim.id]
+def force_out(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
+    """Free the lock from that claim wherever it stands, as `giving_up` says; the log says it was forced.
+
+    Raises:
+        StaleLockError: it has ended.
+    """
+
+    def forced(current: Claim, snapshot: Snapshot) -> Change:
+        return replace(giving_up(current, snapshot, actor=actor, reason=reason), forced=True)
+
+    return amend(store, claim, forced)
 
 
 def abandon(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Claim | None:
@@ -220,8 +240,7 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
         ConfigError: it has no hold time, and none is given.
     """
 
-    def decide(snapshot: Snapshot) -> Changes:
-        current = snapshot.claims[claim.id]
+    def renewed(current: Claim, snapshot: Snapshot) -> Change:
         if not current.claimed:
             raise StaleLockError(current, "renewed")
         seconds = _seconds(hold_timeout) or current.hold_timeout
@@ -229,20 +248,15 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
             raise ConfigError([f"params.hold_timeout: required, since claim {claim.id} was made without one"])
         until = snapshot.now + timedelta(seconds=seconds)
         until = max(until, current.hold_until) if current.hold_until else until
-        return Changes(
-            changes=(
-                Change(
-                    claim=replace(current, hold_timeout=current.hold_timeout or seconds, hold_until=until),
-                    kind=Kind.RENEWED,
-                    actor=str(build),
-                    build=build.link,
-                    reason=f"may be held until {until:%Y-%m-%d %H:%M:%S} UTC",
-                ),
-            )
+        return Change(
+            claim=replace(current, hold_timeout=current.hold_timeout or seconds, hold_until=until),
+            kind=Kind.RENEWED,
+            actor=str(build),
+            build=build.link,
+            reason=f"may be held until {until:%Y-%m-%d %H:%M:%S} UTC",
         )
 
-    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
-    return store.commit(read, decide, new_id()).after.claims[claim.id]
+    return amend(store, claim, renewed)
 
 
 def _seconds(span: timedelta | None) -> int:
@@ -252,26 +266,16 @@ def _seconds(span: timedelta | None) -> int:
 ABORTED = "the build was aborted"
 
 
-def force_out(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
-    """Free the lock from that claim wherever it stands: released, or withdrawn while pending; the log says it was forced.
-
-    Raises:
-        StaleLockError: it has ended.
-    """
-
-    def decide(snapshot: Snapshot) -> Changes:
-        current = snapshot.claims[claim.id]
-        state = State.WITHDRAWN if current.state is State.PENDING else State.RELEASED
-        return Changes(changes=(replace(ending(current, snapshot, state, actor=actor, reason=reason), forced=True),))
-
-    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
-    return store.commit(read, decide, new_id()).after.claims[claim.id]
-
-
 def ending(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason: str = "", build: str = "") -> Change:
     """The change that brings `claim` into `state`, which ends it."""
     ended = claim.ruled(state, actor=actor, reason=reason, at=snapshot.now)
     return Change(claim=ended, kind=Kind(state.value), actor=actor, reason=reason, build=build)
+
+
+def giving_up(claim: Claim, snapshot: Snapshot, *, actor: str, reason: str = "", build: str = "") -> Change:
+    """The change by which a claim gives its lock back: released, or withdrawn where nobody has decided on it."""
+    state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
+    return ending(claim, snapshot, state, actor=actor, reason=reason, build=build)
 
 
 def expired(claim: Claim, snapshot: Snapshot) -> Change:

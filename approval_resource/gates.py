@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims import DEADLINE_ACTOR, expired
+from approval_resource.claims import DEADLINE_ACTOR, amend, expired
 from approval_resource.errors import (
     ApprovalSpentError,
     CorruptRecordError,
@@ -64,38 +64,27 @@ def require_passable(claim: Claim) -> None:
 
 def settle(store: LockStore, claim: Claim) -> Claim:
     """Apply a deadline that has passed; returns the claim as it is then."""
-
-    def decide(snapshot: Snapshot) -> Changes:
-        current = snapshot.claims[claim.id]
-        return Changes(changes=(expired(current, snapshot),) if current.overdue(snapshot.now) else ())
-
-    return store.commit(_read(claim), decide, new_id()).after.claims[claim.id]
+    return amend(store, claim, lambda current, snapshot: expired(current, snapshot) if current.overdue(snapshot.now) else None)
 
 
 def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
     """Make `timeout`, counted from the claim, its deadline where that is later than the one it has, or it has none."""
     deadline = claim.timestamp + timeout
 
-    def decide(snapshot: Snapshot) -> Changes:
-        current = snapshot.claims[claim.id]
+    def prolonged(current: Claim, snapshot: Snapshot) -> Change | None:
         if current.state is not State.PENDING or current.overdue(snapshot.now):
-            return Changes()
+            return None
         if current.deadline is not None and current.deadline >= deadline:
-            return Changes()
-        later = replace(current, deadline=deadline)
-        return Changes(
-            changes=(
-                Change(
-                    claim=later,
-                    kind=Kind.DEADLINE,
-                    actor=str(build),
-                    build=build.link,
-                    reason=f"to be decided by {deadline:%Y-%m-%d %H:%M:%S} UTC",
-                ),
-            )
+            return None
+        return Change(
+            claim=replace(current, deadline=deadline),
+            kind=Kind.DEADLINE,
+            actor=str(build),
+            build=build.link,
+            reason=f"to be decided by {deadline:%Y-%m-%d %H:%M:%S} UTC",
         )
 
-    return store.commit(_read(claim), decide, new_id()).after.claims[claim.id]
+    return amend(store, claim, prolonged)
 
 
 def wait(
@@ -206,10 +195,6 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
     if event.digest != event_digest(event):
         raise CorruptRecordError(what, "its event in the log was altered")
     return event
-
-
-def _read(claim: Claim) -> Read:
-    return Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
 
 
 def _deadline(claim: Claim) -> str:

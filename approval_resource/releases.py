@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from approval_resource.claims import ending
+from approval_resource.claims import giving_up
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
 from approval_resource.model import Build, Claim, Lock, State
 from approval_resource.store import LockStore, new_id
@@ -39,8 +39,7 @@ def release(
         claim = _to_release(snapshot, build, claim_id)
         if claim is None or not claim.claimed:
             return Changes()
-        state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
-        return Changes(changes=(ending(claim, snapshot, state, actor=str(build), build=build.link, reason=reason),))
+        return Changes(changes=(giving_up(claim, snapshot, actor=str(build), build=build.link, reason=reason),))
 
     done = store.commit(Read(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=build_key), decide, new_id())
     if done.events:

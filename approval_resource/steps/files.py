@@ -13,7 +13,7 @@ from typing import Any
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model import PAYLOAD_PART, Attachment, Claim
 from approval_resource.parts import attachment, part
-from approval_resource.steps.protocol import exact, no_constant, quoted
+from approval_resource.steps.reading import exact, no_constant, quoted
 from approval_resource.store import LockStore
 from approval_resource.text import clean
 

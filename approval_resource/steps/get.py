@@ -11,7 +11,8 @@ from approval_resource.errors import ConfigError, LockNotFoundError, told
 from approval_resource.model import Claim, Review, State
 from approval_resource.receipts import claim_facts, receipt_of
 from approval_resource.steps.files import write_json, write_parts
-from approval_resource.steps.protocol import GetParams, Version, quoted
+from approval_resource.steps.protocol import GetParams, Version
+from approval_resource.steps.reading import quoted
 from approval_resource.steps.report import how_to_decide, metadata
 from approval_resource.steps.step import Step
 from approval_resource.text import duration

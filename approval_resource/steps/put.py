@@ -13,16 +13,8 @@ from approval_resource.model import Claim, Event, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_payload
 from approval_resource.steps.get import pass_gate
-from approval_resource.steps.protocol import (
-    AwaitParams,
-    ClaimParams,
-    PutParams,
-    ReleaseParams,
-    RenewParams,
-    Source,
-    Version,
-    quoted,
-)
+from approval_resource.steps.protocol import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams, Source, Version
+from approval_resource.steps.reading import quoted
 from approval_resource.steps.report import Waiting, how_to_decide, metadata
 from approval_resource.steps.step import Step
 

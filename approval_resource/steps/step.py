@@ -9,7 +9,8 @@ from pathlib import Path
 from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
 from approval_resource.model import Build
-from approval_resource.steps.protocol import Source, quoted
+from approval_resource.steps.protocol import Source
+from approval_resource.steps.reading import quoted
 from approval_resource.store import LockStore
 from approval_resource.waiting import Lookout
 

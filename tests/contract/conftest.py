@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from approval_resource.store.connect import Connection, dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import PROGRAM, REGION, Engine, EngineMissingError, free_port, running
+from tests.builders import FrozenTime
 from tests.conftest import engine_or_skip
 
 ELSEWHERE = os.environ.get("DYNAMODB_ENDPOINT", "")
@@ -69,3 +70,15 @@ def _drop(reached: Connection) -> None:
     with suppress(ClientError):
         client.update_table(TableName=reached.table, DeletionProtectionEnabled=False)
         client.delete_table(TableName=reached.table)
+
+
+@pytest.fixture
+def time() -> FrozenTime:
+    """The store's time, as a test sets it."""
+    return FrozenTime()
+
+
+@pytest.fixture
+def shared(connect: Callable[..., DynamoStore], time: FrozenTime) -> DynamoStore:
+    """A store whose time is the test's."""
+    return connect(time)

@@ -26,18 +26,6 @@ from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, ta
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def time() -> FrozenTime:
-    """The store's time."""
-    return FrozenTime()
-
-
-@pytest.fixture
-def shared(connect: Callable[..., DynamoStore], time: FrozenTime) -> DynamoStore:
-    """A store whose time is the test's."""
-    return connect(time)
-
-
 def now(store: DynamoStore, claim: Claim) -> Claim:
     """The claim as it is stored now."""
     return reviews.find(store, claim.id)

@@ -18,9 +18,9 @@ from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.store.outcomes import Failure, Outcome
 from approval_resource.store.requests import RequestFailed
 from tests.builders import NOON, FrozenTime, a_build, a_claim, take
-from tests.contract.test_retention import POOL, Table, a_story, connection, findings, shared, table, time
+from tests.contract.test_retention import POOL, Table, a_story, connection, findings, table
 
-__all__ = ["connection", "shared", "table", "time"]
+__all__ = ["connection", "table"]
 
 FORGED = Settings(pool=POOL, retentions=(Retention(datetime(2020, 1, 1, tzinfo=UTC), 1, 10**6, None),), revision=7)
 

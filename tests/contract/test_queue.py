@@ -60,18 +60,6 @@ class Waiting:
 
 
 @pytest.fixture
-def time() -> FrozenTime:
-    """The store's time, which every waiter's pauses let pass."""
-    return FrozenTime()
-
-
-@pytest.fixture
-def shared(connect: Callable[..., DynamoStore], time: FrozenTime) -> DynamoStore:
-    """A store whose time is the test's."""
-    return connect(time)
-
-
-@pytest.fixture
 def waiting(shared: DynamoStore, time: FrozenTime) -> Callable[..., Waiting]:
     """Makes waiters."""
 

@@ -14,9 +14,9 @@ from approval_resource.model import Claim
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.waiting import Lookout
 from tests.builders import FrozenTime, ManualClock, take
-from tests.contract.test_queue import Waiting, free, in_queue, shared, the_lock, time, waiting
+from tests.contract.test_queue import Waiting, free, in_queue, the_lock, waiting
 
-__all__ = ["shared", "time", "waiting"]
+__all__ = ["waiting"]
 
 HOUR = timedelta(hours=1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -22,18 +21,6 @@ from tests.builders import NOON, FrozenTime, a_build, take
 
 POOL = "payments"
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def time() -> FrozenTime:
-    """The store's time."""
-    return FrozenTime()
-
-
-@pytest.fixture
-def shared(connect: Callable[..., DynamoStore], time: FrozenTime) -> DynamoStore:
-    """A store whose time is the test's."""
-    return connect(time)
 
 
 Item = items.Item

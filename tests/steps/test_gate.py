@@ -27,8 +27,9 @@ from approval_resource.errors import (
 from approval_resource.model import Build, Claim, State, Verdict
 from approval_resource.policy.model import Waiting
 from approval_resource.steps.get import get, pass_gate
-from approval_resource.steps.protocol import GetParams, Source, Version, read_part, read_put_params
+from approval_resource.steps.protocol import GetParams, Source, Version, read_put_params
 from approval_resource.steps.put import put as put_step
+from approval_resource.steps.reading import read_part
 from approval_resource.steps.step import Step
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore

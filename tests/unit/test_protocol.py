@@ -21,12 +21,10 @@ from approval_resource.steps.protocol import (
     Source,
     Version,
     build_of,
-    read_part,
     read_put_params,
-    read_request,
-    try_part,
     version_timestamp,
 )
+from approval_resource.steps.reading import read_part, read_request, try_part
 
 POOL = {"pool": "payments"}
 

@@ -1,0 +1,186 @@
+"""All that is read of the lock store in one DynamoDB table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from approval_resource.canonical import instant
+from approval_resource.errors import CorruptRecordError
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from
+from approval_resource.settings import Settings, settings_from
+from approval_resource.store import Record, items
+from approval_resource.store.requests import Patience, Requests
+
+T = TypeVar("T")
+
+FIRST_PAGE = 25
+
+
+class DynamoReads:
+    """The reading half of `LockStore` on DynamoDB; its promises are told there."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def now(self) -> datetime:
+        return self._requests.now()
+
+    def claim(self, claim_id: str) -> Claim | None:
+        return own(maybe(claim_from, self._requests.get([items.claim_key(claim_id)])[0]), id=claim_id)
+
+    def claims(self, claim_ids: list[str]) -> list[Claim]:
+        return self._claims(claim_ids, self._requests.patience())
+
+    def _claims(self, claim_ids: list[str], patience: Patience) -> list[Claim]:
+        found = self._requests.get([items.claim_key(id_) for id_ in claim_ids], patience)
+        claims = (own(maybe(claim_from, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
+        return [claim for claim in claims if claim is not None]
+
+    def lock(self, pool: str, lock_name: str) -> Lock | None:
+        return own(maybe(lock_from, self._requests.get([items.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
+
+    def lock_names(self, pool: str) -> list[str]:
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
+            "ExpressionAttributeValues": {":pk": items.head_key(pool)["pk"], ":prefix": {"S": items.LOCK_PREFIX}},
+        }
+        return sorted(items.lock_name_of(item) for item in self._requests.pages("query", query))
+
+    def queues(self, pool: str) -> list[Lock]:
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
+            "FilterExpression": "size(#queue) > :none",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk", "#queue": "queue"},
+            "ExpressionAttributeValues": {
+                ":pk": items.head_key(pool)["pk"],
+                ":prefix": {"S": items.LOCK_PREFIX},
+                ":none": {"N": "0"},
+            },
+        }
+        return [lock_from(items.document(item)) for item in self._requests.pages("query", query)]
+
+    def settings(self, pool: str) -> Settings:
+        found = self._requests.get([items.settings_key(pool)])[0]
+        return own(maybe(settings_from, found), pool=pool) or Settings(pool=pool)
+
+    def head(self, pool: str) -> Head | None:
+        return own(maybe(head_from, self._requests.get([items.head_key(pool)])[0]), pool=pool)
+
+    def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
+        return maybe(build_from, self._requests.get([items.build_key(key, pool, lock_name)])[0])
+
+    def event(self, pool: str, timestamp: datetime) -> Event | None:
+        return own(maybe(event_from, self._requests.get([items.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
+
+    def part(self, claim_id: str, name: str) -> bytes | None:
+        found = self._requests.get([items.part_key(claim_id, name)])[0]
+        if found is None:
+            return None
+        if not isinstance(found.get("content"), bytes):
+            raise CorruptRecordError(f"{name} of claim {claim_id}", "it has no content")
+        return bytes(found["content"])
+
+    def events(
+        self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
+    ) -> Iterator[Event]:
+        for record in self._records(pool, lock_name=lock_name, since=since, newest_first=newest_first):
+            yield event_from(record.document)
+
+    def records(self, pool: str) -> Iterator[Record]:
+        return self._records(pool, newest_first=True)
+
+    def _records(
+        self,
+        pool: str,
+        *,
+        lock_name: str | None = None,
+        since: datetime | None = None,
+        newest_first: bool = False,
+        patience: Patience | None = None,
+    ) -> Iterator[Record]:
+        if lock_name is None:
+            sort, prefix, index = "sk", items.EVENT_PREFIX, {}
+            first = prefix + (instant(since) if since else "")
+        else:
+            sort, prefix, index = "lock_event", items.lock_event(lock_name, None), {"IndexName": items.LOCK_INDEX}
+            first = items.lock_event(lock_name, since)
+        query: dict[str, Any] = {
+            "ConsistentRead": True,
+            "ScanIndexForward": not newest_first,
+            "KeyConditionExpression": "#pk = :pk AND #sort BETWEEN :first AND :last",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sort": sort},
+            "ExpressionAttributeValues": {
+                ":pk": items.head_key(pool)["pk"],
+                ":first": {"S": first},
+                # An instant begins with a digit, and ":" follows "9".
+                ":last": {"S": f"{prefix}:"},
+            },
+        } | index
+        if newest_first:
+            query["Limit"] = FIRST_PAGE
+        for item in self._requests.pages("query", query, patience):
+            document = items.document(item)
+            yield Record(document, items.event_in_place(item, document))
+
+    def open_claims(self, pool: str | None = None) -> list[Claim]:
+        ids = [item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(pool)]
+        claims = [claim for claim in self.claims(ids) if claim.claimed]
+        return sorted(claims, key=lambda claim: (claim.timestamp, claim.id))
+
+    def open_claim_ids(self, prefix: str) -> list[str]:
+        ids = (item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(None))
+        return sorted(id_ for id_ in ids if id_.startswith(prefix))
+
+    def _open_keys(self, pool: str | None) -> Iterator[items.Item]:
+        if pool is None:
+            return self._requests.pages("scan", {"IndexName": items.OPEN_INDEX})
+        query = {
+            "IndexName": items.OPEN_INDEX,
+            "KeyConditionExpression": "#pool = :pool",
+            "ExpressionAttributeNames": {"#pool": "open_pool"},
+            "ExpressionAttributeValues": {":pool": {"S": pool}},
+        }
+        return self._requests.pages("query", query)
+
+    def all_claims(self) -> Iterator[Claim]:
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "#sk = :sk",
+            "ExpressionAttributeNames": {"#sk": "sk"},
+            "ExpressionAttributeValues": {":sk": {"S": items.CLAIM_SORT_KEY}},
+        }
+        for item in self._requests.pages("scan", scan):
+            yield claim_from(items.document(item))
+
+    def pools(self) -> list[str]:
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "begins_with(#pk, :prefix)",
+            "ProjectionExpression": "#pk",
+            "ExpressionAttributeNames": {"#pk": "pk"},
+            "ExpressionAttributeValues": {":prefix": {"S": items.POOL_PREFIX}},
+        }
+        return sorted({items.pool_of(item) for item in self._requests.pages("scan", scan)})
+
+
+def maybe(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any] | None) -> T | None:
+    """What the document tells, or None where there is none."""
+    return None if document is None else read(document)
+
+
+def own(found: T | None, **identity: object) -> T | None:
+    """What was found, if it is what its key says.
+
+    Raises:
+        CorruptRecordError: somebody put it there from elsewhere.
+    """
+    if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
+        what = " ".join(f"{name} {value}" for name, value in identity.items())
+        raise CorruptRecordError(f"what is stored for {what}", "it is of something else")
+    return found
