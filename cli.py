@@ -12,8 +12,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 absent = [name for name in ("boto3", "click", "pydantic", "tabulate") if importlib.util.find_spec(name) is None]
 if absent:
@@ -21,24 +20,19 @@ if absent:
 
 import click
 
-from approval_resource import claims, parts, queue, reviews
-from approval_resource.commands import audit, pool
+from approval_resource import decisions, parts, queue
+from approval_resource.commands import audit, deciding, policy, pool
 from approval_resource.commands.shared import (
     FORMAT,
-    MAX_COMMENT,
-    REASON,
-    REVIEWER,
     Commands,
     connected,
     connection_of,
-    reason_of,
-    reviewer_of,
-    say_errors,
+    find_claim,
     store_of,
 )
-from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError
+from approval_resource.errors import ConfigError
 from approval_resource.logs import log_to
-from approval_resource.model import Claim, State, Verdict
+from approval_resource.model import Claim
 from approval_resource.records import sealed_document
 from approval_resource.store import LockStore
 from approval_resource.store.connect import Connection
@@ -52,8 +46,6 @@ from approval_resource.tables import (
 )
 from approval_resource.text import clean
 
-MIN_PREFIX = 8
-FULL_ID = 36
 WATCH_SECONDS = 2
 
 
@@ -126,16 +118,21 @@ def _ever(store: LockStore, pool: str | None) -> list[Claim]:
 @FORMAT
 @connected
 def show(claim_id: str, attachment: str | None, form: str, **options: str | None) -> None:
-    """Show one claim: what it is for, who said what, what became of it."""
+    """Show one claim: what it is for, who said what, what its policies make of it, what became of it."""
     store, _ = store_of(options)
-    claim = _find(store, claim_id)
+    claim = find_claim(store, claim_id)
     if attachment is not None:
         _write(parts.attachment(store, claim, attachment))
         return
     if form == "json":
-        click.echo(json.dumps(claim_for_programs(claim), indent=2))
+        explained = {"decision": decisions.explained(store, claim).result.document()} if claim.need_approval else {}
+        click.echo(json.dumps(claim_for_programs(claim) | explained, indent=2))
         return
     click.echo(claim_details(claim, store.now()))
+    if claim.need_approval:
+        click.echo("")
+        for line in decisions.explained(store, claim).result.lines():
+            click.echo(clean(line))
 
 
 def _write(content: bytes) -> None:
@@ -158,7 +155,7 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
     store, _ = store_of(options)
     since = None
     if claim_id:
-        claim = _find(store, claim_id)
+        claim = find_claim(store, claim_id)
         pool, lock_name, since = claim.pool, claim.lock_name, claim.timestamp
     if not pool:
         raise ConfigError(["give --pool, or --id"])
@@ -173,135 +170,6 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
         click.echo(events_table(events))
 
 
-def _find(store: LockStore, given: str) -> Claim:
-    """The claim with that id, or the open one whose id begins so.
-
-    Raises:
-        LockNotFoundError: there is none, or more than one.
-    """
-    given = given.strip().lower()
-    if len(given) >= FULL_ID or len(given) < MIN_PREFIX:
-        claim = store.claim(given) if len(given) == FULL_ID else None
-        if claim is None:
-            short = (
-                f"; give the whole id, or {MIN_PREFIX} or more characters of an open claim's" if len(given) < MIN_PREFIX else ""
-            )
-            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see cli.py list --all")
-        return claim
-    ids = store.open_claim_ids(given)
-    if len(ids) != 1:
-        what = f"{len(ids)} open claims' ids begin" if ids else "no open claim's id begins"
-        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list --all")
-    return reviews.find(store, ids[0])
-
-
-# ---- deciding ----------------------------------------------------------------
-
-
-def _deciding(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.argument("ids", metavar="[ID]...", nargs=-1),
-        click.option(
-            "--id", "more", metavar="ID", multiple=True, help="The claim; a unique beginning of 8 or more characters will do."
-        ),
-        click.option("--comment", default="", help=f"Why; kept on record. At most {MAX_COMMENT} characters."),
-        REVIEWER,
-        connected,
-    ):
-        command = option(command)
-    return command
-
-
-@cli.command()
-@_deciding
-def approve(**arguments: Any) -> None:
-    """Approve one or more claims."""
-    _review(Verdict.APPROVE, "approved", **arguments)
-
-
-@cli.command()
-@_deciding
-def reject(**arguments: Any) -> None:
-    """Reject one or more claims."""
-    _review(Verdict.REJECT, "rejected", **arguments)
-
-
-def _review(
-    verdict: Verdict,
-    done: str,
-    ids: tuple[str, ...],
-    more: tuple[str, ...],
-    comment: str,
-    reviewer: str | None,
-    **options: str | None,
-) -> None:
-    wanted = list(dict.fromkeys((*more, *ids)))
-    if not wanted:
-        raise ConfigError(["Please give an id: --id ID, see cli.py list"])
-    if len(comment) > MAX_COMMENT:
-        raise ConfigError([f"--comment: at most {MAX_COMMENT} characters, not {len(comment)}"])
-    store, connection = store_of(options)
-    who = reviewer_of(connection, reviewer)
-    failed = False
-    for given in wanted:
-        try:
-            claim = _find(store, given)
-            recorded = reviews.review(store, claim.id, reviewer=who, verdict=verdict, comment=clean(comment))
-        except ApprovalError as error:
-            failed = True
-            say_errors(error)
-            continue
-        if not recorded.changed:
-            click.echo(f"INFO: You had {done} the lock {recorded.claim.id} before; nothing has changed")
-        elif recorded.claim.state is State.PENDING:
-            click.echo(f"INFO: Your verdict on the lock {recorded.claim.id} is recorded; it is not decided yet")
-        else:
-            click.echo(f"INFO: The lock {recorded.claim.id} has been {done}")
-    if failed:
-        click.get_current_context().exit(1)
-
-
-@cli.command()
-@click.argument("claim_id", metavar="ID")
-@click.option("--force", is_flag=True, help="A pending claim's too (it is withdrawn); needs --reason, and the log says forced.")
-@REASON
-@REVIEWER
-@connected
-def release(claim_id: str, force: bool, reason: str, reviewer: str | None, **options: str | None) -> None:
-    """Free the lock of a claim that is held or approved, whatever its build thinks."""
-    if force and not reason.strip():
-        raise ConfigError(["--reason: required with --force, since the record shall tell why"])
-    _end(State.RELEASED, claim_id, reason, reviewer, options, force=force)
-
-
-@cli.command()
-@click.argument("claim_id", metavar="ID")
-@REASON
-@REVIEWER
-@connected
-def withdraw(claim_id: str, reason: str, reviewer: str | None, **options: str | None) -> None:
-    """Take back a claim that still waits for its decision."""
-    _end(State.WITHDRAWN, claim_id, reason, reviewer, options)
-
-
-def _end(
-    state: State, claim_id: str, reason: str, reviewer: str | None, options: Mapping[str, str | None], *, force: bool = False
-) -> None:
-    why = reason_of(reason)
-    store, connection = store_of(options)
-    claim = _find(store, claim_id)
-    if state is State.WITHDRAWN and claim.state is not State.PENDING:
-        raise StaleLockError(claim, "withdrawn", "release" if claim.claimed else "show")
-    if state is State.RELEASED and claim.state is State.PENDING and not force:
-        raise StaleLockError(claim, "released", "withdraw")
-    who = reviewer_of(connection, reviewer)
-    if force:
-        ended = claims.force_out(store, claim, actor=who, reason=why)
-    else:
-        ended = claims.end(store, claim, state, actor=who, reason=why)
-    click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
-
-
 # ---- the table and the record ----------------------------------------------------
 
 
@@ -314,6 +182,9 @@ def init(**options: str | None) -> None:
     click.echo(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
 
 
+for command in (deciding.approve, deciding.reject, deciding.unblock, deciding.release, deciding.withdraw):
+    cli.add_command(command)
+cli.add_command(policy.commands)
 cli.add_command(audit.commands)
 cli.add_command(pool.commands)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from approval_resource.canonical import digest
+from approval_resource.decisions import POLICY_ACTOR, Terms, following
 from approval_resource.errors import ConfigError, LockHeldError, NotYourTurnError, RequestChangedError, StaleLockError
 from approval_resource.model import (
+    FACTS_PART,
     NOTHING,
     PAYLOAD_PART,
+    POLICY_PART,
     Attachment,
     Build,
     Claim,
@@ -48,6 +53,8 @@ class Request:
     """How long the claim may hold the lock before another may take that over; None: for ever."""
     priority: int = 0
     """Who waits with a higher one comes first."""
+    terms: Terms = field(default_factory=Terms)
+    """The policies that its approval must satisfy, beside the pool's own, and what the pipeline says of it."""
 
     @property
     def digest(self) -> str:
@@ -60,14 +67,29 @@ class Request:
                 "payload": self.payload_digest,
                 "attachments": {name: file.digest for name, file in self.attachments.items()},
                 **{name: str(span) for name, span in spans.items() if span is not None},
+                **{name: _sha256(text) for name, text in self._terms.items()},
             }
         )
+
+    @property
+    def _terms(self) -> dict[str, bytes]:
+        given = json.dumps(dict(self.terms.given), sort_keys=True).encode() if self.terms.given else b""
+        kept = {POLICY_PART: self.terms.policy.encode(), FACTS_PART: given}
+        return {name: content for name, content in kept.items() if content}
 
     @property
     def parts(self) -> dict[str, bytes]:
         """What is kept beside the claim, by part name."""
         payload = {PAYLOAD_PART: self.payload} if self.payload_digest else {}
-        return payload | {attachment_part(name): content for name, content in self.contents.items()}
+        return payload | self._terms | {attachment_part(name): content for name, content in self.contents.items()}
+
+    def digest_of(self, part: str) -> str:
+        """The SHA-256, in hex, of one of its terms, or an empty string where it has none."""
+        return _sha256(self._terms[part]) if part in self._terms else ""
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(slots=True)
@@ -130,15 +152,7 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != build_key:
                 raise NotYourTurnError(snapshot.lock)
-        claim = _new(request, build, build_key, claim_id, snapshot)
-        taken = Change(
-            claim=claim,
-            kind=Kind(claim.state.value),
-            actor=str(build),
-            build=build.link,
-            reason=request.description,
-            parts=request.parts,
-        )
+        taken = _taken(_new(request, build, build_key, claim_id, snapshot), request, snapshot)
         record = replace(snapshot.build, made=claim_id) if snapshot.build else None
         return Changes(changes=(*ended, taken), build=record)
 
@@ -156,6 +170,22 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     attempt.claim_id = own.id
     ended = tuple(done.after.claims[event.claim_id] for event in done.events if event.claim_id != own.id)
     return Taken(own, fresh=own.id == claim_id, ended=ended)
+
+
+def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> Change:
+    """The change that makes the claim; policies that need nobody decide on it at once."""
+    taken = Change(
+        claim=claim,
+        kind=Kind(claim.state.value),
+        actor=str(claim.build),
+        build=claim.build.link,
+        reason=request.description,
+        parts=request.parts,
+    )
+    if not claim.need_approval or not (request.terms.policy or snapshot.settings.policy):
+        return taken
+    judged = following(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR))
+    return judged if judged.claim.decided else replace(judged, actor=taken.actor)
 
 
 def amend(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapshot], Change | None]) -> Claim:
@@ -211,7 +241,14 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
         if own[0] is not None or not attempt.in_flight:
             return Changes()
         # A claim that never was keeps none of its parts, and is withdrawn as one that nobody decided on.
-        bare = replace(_new(request, build, build_key, claim_id, snapshot), payload="", attachments={}, state=State.PENDING)
+        bare = replace(
+            _new(request, build, build_key, claim_id, snapshot),
+            payload="",
+            policy="",
+            facts="",
+            attachments={},
+            state=State.PENDING,
+        )
         never = bare.ruled(State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
         return Changes(changes=(Change(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),))
 
@@ -295,6 +332,8 @@ def _due(holder: Claim, snapshot: Snapshot, build: Build) -> Change | None:
 
 def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot: Snapshot) -> Claim:
     """The claim that a request makes; its place in the log and its fence come with the transaction."""
+    # What the pool asks for, no pipeline can leave out.
+    need_approval = request.need_approval or bool(snapshot.settings.policy)
     return Claim(
         id=claim_id,
         pool=request.pool,
@@ -302,14 +341,16 @@ def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot
         build=build,
         build_key=build_key,
         request=request.digest,
-        need_approval=request.need_approval,
+        need_approval=need_approval,
         description=request.description,
         payload=request.payload_digest,
         attachments=request.attachments,
         timestamp=snapshot.now,
-        state=State.PENDING if request.need_approval else State.HELD,
+        state=State.PENDING if need_approval else State.HELD,
         changed=snapshot.now,
-        deadline=snapshot.now + request.expires_after if request.expires_after and request.need_approval else None,
+        policy=request.digest_of(POLICY_PART),
+        facts=request.digest_of(FACTS_PART),
+        deadline=snapshot.now + request.expires_after if request.expires_after and need_approval else None,
         hold_timeout=_seconds(request.hold_timeout),
         hold_until=snapshot.now + timedelta(seconds=_seconds(request.hold_timeout)) if request.hold_timeout else None,
     )

@@ -187,6 +187,41 @@ class ApprovalSpentError(ApprovalError):
         )
 
 
+class ApprovalLapsedError(ApprovalError):
+    """The approval of `current` is older than its policy lets it be used."""
+
+    def __init__(self, current: Claim) -> None:
+        self.current = current
+        until = f"{current.valid_until:%Y-%m-%d %H:%M:%S} UTC" if current.valid_until else "its end"
+        super().__init__(
+            f"the approval of claim {current.id} of {current.lock_name} could be used until {until}, by its policy's valid_for; "
+            "claim again to ask for a new one"
+        )
+
+
+class NotEntitledError(ApprovalError):
+    """This person's say doesn't count for the claim `current`."""
+
+    def __init__(self, current: Claim, why: str) -> None:
+        self.current = current
+        super().__init__(
+            f"You do not have permission to approve or reject claim {current.id} of {current.lock_name}: {why}; "
+            f"nothing was changed, see cli.py show {current.id}"
+        )
+
+
+class UnsupportedDecisionError(ApprovalError):
+    """The claim `current` says it is approved, but its policies and reviews don't."""
+
+    def __init__(self, current: Claim, reasons: Sequence[str]) -> None:
+        self.current = current
+        self.reasons = tuple(reasons)
+        super().__init__(
+            f"claim {current.id} of {current.lock_name} is marked approved, but its policies and reviews don't support that: "
+            f"{clean('; '.join(self.reasons))}; nothing was opened. Run cli.py audit verify"
+        )
+
+
 class ContentChangedError(ApprovalError):
     """A file is not the one that was approved."""
 

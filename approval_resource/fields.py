@@ -32,13 +32,13 @@ def read_back(
     return found
 
 
-def text(document: Mapping[str, Any], name: str) -> str:
-    """A text.
+def text(document: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A text; where `default` is given, that stands for one that isn't there.
 
     Raises:
         KeyError, TypeError: it isn't there, or is something else.
     """
-    value = document[name]
+    value = document[name] if default is None else document.get(name, default)
     if not isinstance(value, str):
         raise TypeError(f"its {name} is no text")
     return value
@@ -59,9 +59,9 @@ def number(document: Mapping[str, Any], name: str, most: int | None = None) -> i
     return value
 
 
-def flag(document: Mapping[str, Any], name: str) -> bool:
-    """True or false; raises as `text`."""
-    value = document[name]
+def flag(document: Mapping[str, Any], name: str, *, default: bool | None = None) -> bool:
+    """True or false; `default` and what it raises as with `text`."""
+    value = document[name] if default is None else document.get(name, default)
     if not isinstance(value, bool):
         raise TypeError(f"its {name} is neither true nor false")
     return value

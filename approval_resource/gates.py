@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from approval_resource.claims import DEADLINE_ACTOR, amend, expired
+from approval_resource.decisions import POLICY_ACTOR, following, terms_of
 from approval_resource.errors import (
+    ApprovalLapsedError,
     ApprovalSpentError,
     CorruptRecordError,
     GateTimeoutError,
@@ -63,8 +65,22 @@ def require_passable(claim: Claim) -> None:
 
 
 def settle(store: LockStore, claim: Claim) -> Claim:
-    """Apply a deadline that has passed; returns the claim as it is then."""
-    return amend(store, claim, lambda current, snapshot: expired(current, snapshot) if current.overdue(snapshot.now) else None)
+    """Apply what time has brought, a deadline or the completion of a decision; returns the claim as it is then."""
+    terms = terms_of(store, claim) if claim.opens_at is not None else None
+
+    def settled(current: Claim, snapshot: Snapshot) -> Change | None:
+        if current.overdue(snapshot.now):
+            return expired(current, snapshot)
+        if terms is None or not current.due(snapshot.now):
+            return None
+        change = following(current, terms, snapshot, Change(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR))
+        if change.claim.decided is None:
+            opens = change.claim.opens_at
+            told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone approves it no more"
+            return replace(change, reason=told)
+        return change
+
+    return amend(store, claim, settled)
 
 
 def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
@@ -93,12 +109,12 @@ def wait(
     *,
     lookout: Lookout,
     give_up_at: datetime | None = None,
-    reviewed: Callable[[Review], None] = lambda review: None,
+    reviewed: Callable[[Claim, Review], None] = lambda claim, review: None,
     remind: Callable[[Claim, timedelta | None], None] = lambda claim, left: None,
 ) -> Claim:
     """The claim once it is approved.
 
-    `reviewed` is called with each new review, `remind` every few minutes with the time that is left, if
+    `reviewed` is called with the claim and each new review, `remind` every few minutes with the time that is left, if
     there is an end. `give_up_at` ends the waiting, not the claim.
 
     Raises:
@@ -109,11 +125,11 @@ def wait(
     told = claim.reviews
     reminded = store.now()
     while True:
-        if claim.overdue(store.now()):
+        if claim.overdue(store.now()) or claim.due(store.now()):
             claim = lookout.look(settle, store, claim)
         for who, review in claim.reviews.items():
             if told.get(who) != review and claim.state is State.PENDING:
-                reviewed(review)
+                reviewed(claim, review)
         told = claim.reviews
         if claim.state is not State.PENDING:
             require_passable(claim)
@@ -136,6 +152,7 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
 
     Raises:
         ApprovalSpentError: another build used the approval.
+        ApprovalLapsedError: it is older than its policy lets it be used.
         Others: as `require_passable`, by the claim's state at the moment this is written.
     """
     key = build.key()
@@ -145,6 +162,8 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
         require_passable(current)
         if snapshot.build is None:
             raise AssertionError("a passage is recorded for a build")
+        if current.valid_until is not None and current.valid_until <= snapshot.now:
+            raise ApprovalLapsedError(current)
         if spend and current.spent and current.spent != key and not reuse:
             raise ApprovalSpentError(current)
         spends = spend and not current.spent

@@ -59,6 +59,7 @@ class Kind(StrEnum):
     PASSED = "passed"
     SPENT = "spent"
     DEADLINE = "deadline"
+    POSTPONED = "postponed"
     RENEWED = "renewed"
     SETTINGS = "settings"
 
@@ -128,6 +129,9 @@ class Attachment:
 
 
 PAYLOAD_PART = "payload"
+POLICY_PART = "policy"
+FACTS_PART = "facts"
+POOL_POLICY_PART = "pool policy"
 
 
 def attachment_part(name: str) -> str:
@@ -143,6 +147,12 @@ class Review:
     verdict: Verdict
     comment: str = ""
     at: datetime
+    represented_as: tuple[str, ...] = ()
+    """The rules that it was given for, by name; none: the first that fits."""
+    forced: bool = False
+    """Whether it was meant to decide whatever others say, by somebody who may."""
+    inputs: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """What the reviewer filled in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +202,18 @@ class Claim:
     spent_by: str = ""
     spent_job: str = ""
     """The key of that build's job."""
+    policy: str = ""
+    """The digest of the policies that it was made under, or an empty string: nobody set any."""
+    facts: str = ""
+    """The digest of what its pipeline said of it."""
+    pool_policy: str = ""
+    """The digest of the pool's policy by which it was decided too."""
+    judged_at: datetime | None = None
+    """The instant for which the policies gave their decision."""
+    opens_at: datetime | None = None
+    """When time alone may complete its approval: a window opens, or a waiting time is over."""
+    valid_until: datetime | None = None
+    """How long its approval may be used."""
     revision: int = 0
 
     @property
@@ -207,8 +229,18 @@ class Claim:
     @property
     def parts(self) -> dict[str, str]:
         """The digest of everything that is kept beside the claim, by part name."""
-        payload = {PAYLOAD_PART: self.payload} if self.payload else {}
-        return payload | {attachment_part(name): file.digest for name, file in self.attachments.items() if file.stored}
+        named = {
+            PAYLOAD_PART: self.payload,
+            POLICY_PART: self.policy,
+            FACTS_PART: self.facts,
+            POOL_POLICY_PART: self.pool_policy,
+        }
+        kept = {name: digest for name, digest in named.items() if digest}
+        return kept | {attachment_part(name): file.digest for name, file in self.attachments.items() if file.stored}
+
+    def due(self, now: datetime) -> bool:
+        """Whether the claim waits for a decision that time may have completed. Nothing has changed until that is committed."""
+        return self.state is State.PENDING and self.opens_at is not None and self.opens_at <= now
 
     def overdue(self, now: datetime) -> bool:
         """Whether the claim waits for a decision that came too late. Nothing has changed until that is committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -37,6 +38,18 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
             )
         reason = f"retention_days {settings.retention_days} -> {days}"
         return Changes(settings=replace(settings, retentions=tuple(kept)), actor=actor, reason=reason)
+
+    return store.commit(Read(pool=pool), decide, new_id()).after.settings
+
+
+def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Settings:
+    """Let every claim in the pool satisfy these policies too, a JSON list as `stored` makes it; an empty string: none."""
+
+    def decide(snapshot: Snapshot) -> Changes:
+        if snapshot.settings.policy == policy:
+            return Changes()
+        reason = f"policy sha256 {hashlib.sha256(policy.encode()).hexdigest()}" if policy else "policy taken away"
+        return Changes(settings=replace(snapshot.settings, policy=policy), actor=actor, reason=reason)
 
     return store.commit(Read(pool=pool), decide, new_id()).after.settings
 

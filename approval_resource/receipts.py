@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from approval_resource.canonical import instant
-from approval_resource.model import Claim, Event
+from approval_resource.fields import optional
+from approval_resource.model import Claim, Event, Verdict
 from approval_resource.records import BUILD_FIELDS, review_document, sealed_document
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
@@ -29,8 +31,17 @@ def claim_facts(claim: Claim) -> dict[str, Any]:
     }
 
 
-def receipt_of(claim: Claim, event: Event) -> dict[str, Any]:
-    """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so."""
+def filled_in(claim: Claim) -> dict[str, str]:
+    """What those who approved filled in. Where they differ, nothing was approved, so any order gives the same."""
+    approving = sorted((review for review in claim.reviews.values() if review.verdict is Verdict.APPROVE), key=lambda r: r.at)
+    return {name: value for review in reversed(approving) for name, value in review.inputs.items()}
+
+
+def receipt_of(claim: Claim, event: Event, policy: str = "", pool_policy: str = "") -> dict[str, Any]:
+    """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so.
+
+    `policy` and `pool_policy`: the policies it was decided under, as they are kept beside the claim.
+    """
     decision = claim.decided
     return {
         "claim": claim_facts(claim),
@@ -38,7 +49,11 @@ def receipt_of(claim: Claim, event: Event) -> dict[str, Any]:
         "decided_by": decision.actor if decision else "",
         "decided_at": instant(decision.at) if decision else "",
         "reason": decision.reason if decision else "",
-        "policy": DEFAULT_POLICY,
+        "policy": json.loads(policy) if policy else (DEFAULT_POLICY if not pool_policy else []),
+        "pool_policy": json.loads(pool_policy) if pool_policy else [],
+        "forced": event.forced,
+        "valid_until": optional(claim.valid_until),
+        "inputs": filled_in(claim) if claim.approved else {},
         "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
         "event": sealed_document(event),
     }

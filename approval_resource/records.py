@@ -63,8 +63,21 @@ def claim_document(claim: Claim) -> Document:
         "spent": claim.spent,
         "spent_by": claim.spent_by,
         "spent_job": claim.spent_job,
+        **_if_any(
+            policy=claim.policy,
+            facts=claim.facts,
+            pool_policy=claim.pool_policy,
+            judged_at=optional(claim.judged_at),
+            opens_at=optional(claim.opens_at),
+            valid_until=optional(claim.valid_until),
+        ),
         "revision": claim.revision,
     }
+
+
+def _if_any(**fields: Any) -> Document:
+    """Those that say anything: a claim without policies is stored as it always was."""
+    return {name: value for name, value in fields.items() if value}
 
 
 def claim_from(document: Mapping[str, Any]) -> Claim:
@@ -98,21 +111,31 @@ def _claim(d: Mapping[str, Any]) -> Claim:
         deadline=instant_or_none(d["deadline"]),
         hold_timeout=number(d, "hold_timeout", MAX_HOLD_SECONDS),
         hold_until=instant_or_none(d["hold_until"]),
-        reviews={
-            who: Review(
-                reviewer=text(review, "reviewer"),
-                verdict=Verdict(review["verdict"]),
-                comment=text(review, "comment"),
-                at=parse_instant(review["at"]),
-            )
-            for who, review in d["reviews"].items()
-        },
+        reviews={who: _review(review) for who, review in d["reviews"].items()},
         decided=_ruling(d["decided"]),
         ended=_ruling(d["ended"]),
         spent=text(d, "spent"),
         spent_by=text(d, "spent_by"),
         spent_job=text(d, "spent_job"),
+        policy=text(d, "policy", ""),
+        facts=text(d, "facts", ""),
+        pool_policy=text(d, "pool_policy", ""),
+        judged_at=instant_or_none(text(d, "judged_at", "")),
+        opens_at=instant_or_none(text(d, "opens_at", "")),
+        valid_until=instant_or_none(text(d, "valid_until", "")),
         revision=number(d, "revision"),
+    )
+
+
+def _review(d: Mapping[str, Any]) -> Review:
+    return Review(
+        reviewer=text(d, "reviewer"),
+        verdict=Verdict(d["verdict"]),
+        comment=text(d, "comment"),
+        at=parse_instant(d["at"]),
+        represented_as=tuple(d.get("represented_as", ())),
+        forced=flag(d, "forced", default=False),
+        inputs={name: text(d["inputs"], name) for name in d.get("inputs", {})},
     )
 
 
@@ -123,6 +146,7 @@ def review_document(review: Review) -> Document:
         "verdict": review.verdict.value,
         "comment": review.comment,
         "at": instant(review.at),
+        **_if_any(represented_as=list(review.represented_as), forced=review.forced, inputs=dict(review.inputs)),
     }
 
 

@@ -34,6 +34,8 @@ class Settings:
     pool: str
     retentions: tuple[Retention, ...] = ()
     """Each setting that may still matter, oldest first: an event is kept by the one of its time."""
+    policy: str = ""
+    """The policies that every claim in the pool must satisfy too, as a JSON list; an empty string: none."""
     revision: int = 0
 
     @property
@@ -77,6 +79,7 @@ def settings_document(settings: Settings) -> dict[str, Any]:
             {"since": instant(kept.since), "days": kept.days, "revision": kept.revision, "before": optional(kept.before)}
             for kept in settings.retentions
         ],
+        **({"policy": settings.policy} if settings.policy else {}),
         "revision": settings.revision,
     }
 
@@ -102,6 +105,7 @@ def _settings(d: Mapping[str, Any]) -> Settings:
             )
             for kept in d["retentions"]
         ),
+        policy=text(d, "policy", ""),
         revision=number(d, "revision"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -58,3 +59,9 @@ def duration(span: timedelta) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def quoted(value: object) -> str:
+    """A short value as a person wrote it, for a message."""
+    text = clean(value if isinstance(value, str) else json.dumps(value, default=str))
+    return f'"{text[:60]}"' if len(text) <= 60 else f'"{text[:60]}…"'

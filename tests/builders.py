@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from approval_resource import claims
 from approval_resource.clock import HostClock, StoreClock
+from approval_resource.decisions import Terms
 from approval_resource.model import Build, Claim, State
 from approval_resource.store import LockStore
 
@@ -64,6 +66,12 @@ def a_request(lock_name: str = "deploy", pool: str = "payments", **changes: Any)
     """A request for approval on a lock."""
     facts: dict[str, Any] = {"pool": pool, "lock_name": lock_name, "need_approval": True}
     return claims.Request(**(facts | changes))
+
+
+def under(*policies: dict[str, Any], given: dict[str, Any] | None = None, **policy: Any) -> Terms:
+    """The terms of a claim: these policies, or the one that the options are, and what its pipeline says."""
+    documents = [{"name": f"policy {number + 1}", **one} for number, one in enumerate(policies or (policy,))]
+    return Terms(json.dumps(documents), given or {})
 
 
 def take(store: LockStore, build: Build | int = 1, claim_key: str = "", **request: Any) -> Claim:

@@ -11,12 +11,17 @@ import click
 from click.core import ParameterSource
 from click.exceptions import NoArgsIsHelpError
 
-from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
+from approval_resource import reviews
+from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
+from approval_resource.model import Claim
+from approval_resource.store import LockStore
 from approval_resource.store.connect import DEFAULT_TABLE, Connection, caller_arn
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.text import clean, few, shortened
 
 MAX_COMMENT = 255
+MIN_PREFIX = 8
+FULL_ID = 36
 MAX_REVIEWER = 64
 CONNECTION_OPTIONS = (
     click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
@@ -123,3 +128,25 @@ def reason_of(text: str) -> str:
     if len(text) > MAX_COMMENT:
         raise ConfigError([f"--reason: at most {MAX_COMMENT} characters, not {len(text)}"])
     return clean(text)
+
+
+def find_claim(store: LockStore, given: str) -> Claim:
+    """The claim with that id, or the open one whose id begins so.
+
+    Raises:
+        LockNotFoundError: there is none, or more than one.
+    """
+    given = given.strip().lower()
+    if len(given) >= FULL_ID or len(given) < MIN_PREFIX:
+        claim = store.claim(given) if len(given) == FULL_ID else None
+        if claim is None:
+            short = (
+                f"; give the whole id, or {MIN_PREFIX} or more characters of an open claim's" if len(given) < MIN_PREFIX else ""
+            )
+            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see cli.py list --all")
+        return claim
+    ids = store.open_claim_ids(given)
+    if len(ids) != 1:
+        what = f"{len(ids)} open claims' ids begin" if ids else "no open claim's id begins"
+        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list --all")
+    return reviews.find(store, ids[0])

@@ -1,43 +1,142 @@
-"""What a policy can answer."""
+"""What a policy can answer, and how it explains itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
 
-from approval_resource.model import Claim
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Answer(StrEnum):
+    """What one rule, one policy or all of them say, in the words of `policy eval`."""
+
+    REJECT = "reject"
+    ERROR = "error"
+    UNDECIDED = "undecided"
+    APPROVE = "approve"
+    ABSTAIN = "abstain"
+    """It leaves the say to the others."""
+
+
+PRECEDENCE = (Answer.REJECT, Answer.ERROR, Answer.UNDECIDED, Answer.APPROVE)
+"""The first that anybody says is what all of them say together: a rejection wins, and an error is never an approval."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Result:
+    """One node of an explanation: an answer, a sentence a person can act on, and what it follows from."""
+
+    answer: Answer
+    sentence: str
+    parts: tuple[Result, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences at the ends of the tree that make the answer what it is."""
+        if not self.parts:
+            return (self.sentence,)
+        deciding = [part for part in self.parts if part.answer is self.answer] or list(self.parts)
+        return tuple(dict.fromkeys(reason for part in deciding for reason in part.reasons))
+
+    def document(self) -> dict[str, Any]:
+        """The tree for programs."""
+        parts = {"parts": [part.document() for part in self.parts]} if self.parts else {}
+        return {"answer": self.answer.value, "sentence": self.sentence, **parts}
+
+    def lines(self, indent: str = "") -> Iterable[str]:
+        """The tree for people, a line a node."""
+        yield f"{indent}{self.answer.value}: {self.sentence}"
+        for part in self.parts:
+            yield from part.lines(indent + "  ")
+
+
+def together(sentence: str, parts: Iterable[Result], otherwise: Answer = Answer.ABSTAIN) -> Result:
+    """What the parts say together; `otherwise` where all of them abstain or there are none."""
+    parts = tuple(parts)
+    said = {part.answer for part in parts}
+    return Result(next((answer for answer in PRECEDENCE if answer in said), otherwise), sentence, parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What one policy document says, and what else it tells."""
+
+    name: str
+    result: Result
+    notes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    opens_at: datetime | None = None
+    """When time alone may complete an approval: all else that the document asks for is there."""
+    ready: bool = False
+    """Whether nothing but time is missing, if anything is."""
+    valid_for: timedelta | None = None
+    forced_by: str = ""
+    details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    """The same in the form that the system has whose kind of policy it is."""
+
+    @property
+    def answer(self) -> Answer:
+        """The document's answer."""
+        return self.result.answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What all policies that apply say together at one instant."""
+
+    result: Result
+    policies: tuple[Judged, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, a sentence each."""
+        return self.result.reasons
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What policies wanted told with their answer."""
+        return tuple(note for judged in self.policies for note in judged.notes)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What policies want the claim to be marked with."""
+        return tuple(dict.fromkeys(flag for judged in self.policies for flag in judged.flags))
+
+    @property
+    def forced(self) -> bool:
+        """Whether somebody who may forced any part of the decision."""
+        return any(judged.forced_by for judged in self.policies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Decided):
     """Not decided yet; the reasons say what is missing."""
 
-    reasons: tuple[str, ...]
+    opens_at: datetime | None = None
+    """When time alone may complete the approval; None where people have to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved(Decided):
     """The gate may open."""
 
-    reasons: tuple[str, ...]
+    valid_for: timedelta | None = None
+    """How long it may; None: for ever."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Decided):
     """The gate stays shut for good."""
 
-    reasons: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Undecidable:
-    """The policy can't be evaluated, which never opens a gate."""
-
-    reasons: tuple[str, ...]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecidable(Decided):
+    """The policies can't be evaluated, which never opens a gate."""
 
 
 Decision = Waiting | Approved | Rejected | Undecidable
-
-Evaluate = Callable[[Claim, datetime], Decision]
-"""What a policy is to those who record reviews: the claim with its reviews, and the store's time, to a decision."""

@@ -18,13 +18,13 @@ SETTLED = timedelta(minutes=1)
 def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -> list[dict[str, str]]:
     """The given version and every state change after it, oldest first; without one, only the newest.
 
-    Where the source names `states`, deadlines that have passed are applied first, so that a gate at which
-    no container waits ends too; and a first version is only a claim that is still where it says, or one that
+    Where the source names `states`, what time has brought is applied first, deadlines that have passed and windows
+    that have opened, so that a gate at which no container waits ends too; and a first version is only a claim that is still where it says, or one that
     has ended that way.
     """
     if source.states:
         for claim in store.open_claims(source.pool):
-            if claim.overdue(store.now()) and source.lock_name in (None, claim.lock_name):
+            if (claim.overdue(store.now()) or claim.due(store.now())) and source.lock_name in (None, claim.lock_name):
                 settle(store, claim)
     if version is None:
         found = _newest(source, store)

@@ -10,17 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from approval_resource import decisions
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import PAYLOAD_PART, Attachment, Claim
+from approval_resource.model import PAYLOAD_PART, Attachment, Claim, Event
 from approval_resource.parts import attachment, part
-from approval_resource.steps.reading import exact, no_constant, quoted
+from approval_resource.receipts import filled_in, receipt_of
+from approval_resource.steps.reading import exact, no_constant
 from approval_resource.store import LockStore
-from approval_resource.text import clean
+from approval_resource.text import clean, quoted
 
 MAX_PART = 350_000
 """Bytes of one payload or attachment: DynamoDB's item holds 400 KB, and the key and JSON's escapes need room."""
 MAX_PARTS = 2_900_000
-"""Bytes of all of a claim's parts, its payload included: one transaction holds 4 MB, which some engines count as base64."""
+"""Bytes of all of a claim's parts: one transaction holds 4 MB, which some engines count as base64."""
 MAX_FILES = 20
 MAX_FILE_NAME = 200
 BLOCK = 1 << 20
@@ -70,9 +72,9 @@ def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
 
 
 def read_attachments(
-    directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], problems: list[str], payload: bytes = b""
+    directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], problems: list[str], kept: int = 0
 ) -> tuple[dict[str, Attachment], dict[str, bytes]]:
-    """The files to bind to a claim, and the content of those to keep beside `payload`; problems are noted, one line each."""
+    """The files to bind to a claim, and the content of those to keep, beside `kept` bytes of other things; problems are noted, one line each."""
     attachments: dict[str, Attachment] = {}
     contents: dict[str, bytes] = {}
     if len(attach) + len(attach_digest) > MAX_FILES:
@@ -95,8 +97,10 @@ def read_attachments(
                         "that are kept; use attach_digest"
                     )
                 contents[name] = content
-    if contents and len(payload) + sum(map(len, contents.values())) > MAX_PARTS:
-        problems.append(f"params.attach: more than {MAX_PARTS} bytes in all, payload included; use attach_digest")
+    if contents and kept + sum(map(len, contents.values())) > MAX_PARTS:
+        problems.append(
+            f"params.attach: more than {MAX_PARTS} bytes in all, payload, policy and facts included; use attach_digest"
+        )
     return attachments, contents
 
 
@@ -134,38 +138,37 @@ def _fit_for_a_file(name: str) -> bool:
     return plain and len(name.encode()) <= MAX_FILE_NAME
 
 
-def read_payload(directory: Path, payload: Mapping[str, Any] | None, payload_file: str | None, problems: list[str]) -> bytes:
-    """The payload as JSON, or nothing where there is none; problems are noted, one line each."""
-    content: object = payload
-    if payload_file is not None:
-        if payload is not None:
-            problems.append("params.payload_file: give payload or payload_file, not both")
+def read_object(directory: Path, option: str, inline: Mapping[str, Any] | None, file: str | None, problems: list[str]) -> bytes:
+    """A JSON object, given inline or as a file of the build, or nothing where there is none; problems are noted, one line each."""
+    content: object = inline
+    where = f"params.{option}_file"
+    if file is not None:
+        if inline is not None:
+            problems.append(f"{where}: give {option} or {option}_file, not both")
             return b""
-        path = inside(directory, payload_file, "params.payload_file", problems)
+        path = inside(directory, file, where, problems)
         if path is None:
             return b""
         try:
             content = json.loads(regular(path).read_bytes(), parse_constant=no_constant, parse_float=exact)
         except OSError as error:
-            problems.append(f"params.payload_file: can't read {quoted(payload_file)} ({error.strerror})")
+            problems.append(f"{where}: can't read {quoted(file)} ({error.strerror})")
             return b""
         except (ValueError, RecursionError):
-            problems.append(
-                f"params.payload_file: {quoted(payload_file)} is not a JSON document, or has a number that can't be kept"
-            )
+            problems.append(f"{where}: {quoted(file)} is not a JSON document, or has a number that can't be kept")
             return b""
         if not isinstance(content, dict):
-            problems.append(f"params.payload_file: {quoted(payload_file)} must hold a JSON object")
+            problems.append(f"{where}: {quoted(file)} must hold a JSON object")
             return b""
     if content is None:
         return b""
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     except (ValueError, RecursionError):
-        problems.append("params.payload: holds a number that JSON can't, or is nested too deeply")
+        problems.append(f"params.{option}: holds a number that JSON can't, or is nested too deeply")
         return b""
     if len(text) > MAX_PART:
-        problems.append(f"params.payload: has {len(text)} bytes as JSON, more than the {MAX_PART} that are kept")
+        problems.append(f"params.{option}: has {len(text)} bytes as JSON, more than the {MAX_PART} that are kept")
     return text
 
 
@@ -192,6 +195,19 @@ def claim_id_in(directory: Path, relative: str, problems: list[str]) -> str | No
 def write_json(path: Path, document: object) -> None:
     """A file that depends on nothing but the document."""
     path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_decision(store: LockStore, claim: Claim, event: Event, directory: Path) -> None:
+    """The receipt, and what was filled in by those who approved: as one JSON document and as a file each."""
+    policy, pool_policy = decisions.texts(store, claim)
+    write_json(directory / "receipt.json", receipt_of(claim, event, policy, pool_policy))
+    if claim.approved and (filled := filled_in(claim)):
+        write_json(directory / "inputs.json", filled)
+        (directory / "inputs").mkdir(exist_ok=True)
+        for name, value in filled.items():
+            if not _fit_for_a_file(name):
+                raise CorruptRecordError(f"claim {claim.id}", "an input's name is no file name")
+            (directory / "inputs" / name).write_text(value, encoding="utf-8")
 
 
 def write_parts(store: LockStore, claim: Claim, directory: Path) -> None:

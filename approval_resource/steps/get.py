@@ -6,16 +6,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from approval_resource import gates
+from approval_resource import decisions, gates
 from approval_resource.errors import ConfigError, LockNotFoundError, told
 from approval_resource.model import Claim, Review, State
-from approval_resource.receipts import claim_facts, receipt_of
-from approval_resource.steps.files import write_json, write_parts
+from approval_resource.receipts import claim_facts
+from approval_resource.steps.files import write_decision, write_json, write_parts
 from approval_resource.steps.protocol import GetParams, Version
-from approval_resource.steps.reading import quoted
-from approval_resource.steps.report import how_to_decide, metadata
+from approval_resource.steps.report import metadata, who_decides
 from approval_resource.steps.step import Step
-from approval_resource.text import duration
+from approval_resource.text import duration, quoted
 
 
 def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
@@ -50,6 +49,8 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
         event = decision = gates.deciding_event(store, claim, lookout)
     elif claim.decided is not None and claim.decided.timestamp <= version.timestamp:
         decision = gates.deciding_event(store, claim, lookout)
+        if claim.approved:
+            decisions.require_supported(store, claim)
     if version.state.is_open and not claim.claimed:
         step.say(f"The claim {claim.id} has ended since: it is {told(claim)}")
     told_to_concourse = metadata(claim, state.value, event)
@@ -62,7 +63,7 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
     write_json(directory / "claim.json", claim_facts(claim))
     write_parts(store, claim, directory)
     if decision is not None:
-        write_json(directory / "receipt.json", receipt_of(claim, decision))
+        write_decision(store, claim, decision, directory)
     return {"version": version.render(), "metadata": told_to_concourse}
 
 
@@ -89,18 +90,19 @@ def pass_gate(
     if claim.state is State.PENDING:
         ends = [end for end in (claim.deadline, claim.timestamp + timeout if timeout else None) if end is not None]
         left = min(ends) - store.now() if ends else None
-        for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *how_to_decide(claim, step.source)):
+        for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
             say(line)
     claim = gates.wait(
         store,
         claim,
         lookout=lookout,
         give_up_at=claim.timestamp + timeout if timeout else None,
-        reviewed=lambda review: say(_review_line(review)),
+        reviewed=lambda waiting, review: say(_review_line(review, decisions.missing(store, waiting))),
         remind=lambda waiting, left: say(_waiting(waiting, left)),
     )
-    # Not open before its decision is seen in the log and the passage is written.
+    # Not open before its decision is seen in the log, is worked out again, and the passage is written.
     gates.deciding_event(store, claim, lookout)
+    lookout.look(decisions.require_supported, store, claim)
     verify()
     claim = lookout.look(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
     if claim.decided:
@@ -119,6 +121,7 @@ def _claimed(claim: Claim) -> str:
     return f"{claim.build}: {claim.description}" if claim.description else str(claim.build)
 
 
-def _review_line(review: Review) -> str:
+def _review_line(review: Review, missing: str) -> str:
     said = f": {review.comment}" if review.comment else ""
-    return f"{review.reviewer} said {review.verdict.value}{said}; not decided yet"
+    why = f" ({missing})" if missing else ""
+    return f"{review.reviewer} said {review.verdict.value}{said}; not decided yet{why}"

@@ -17,9 +17,10 @@ from typing import Any, NoReturn, TextIO
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.logs import log_to
+from approval_resource.options import try_part
 from approval_resource.steps.aborts import ABORTED, Aborted, aborts
 from approval_resource.steps.protocol import GetParams, Source, Version, build_of, read_put_params, version_timestamp
-from approval_resource.steps.reading import read_request, try_part
+from approval_resource.steps.reading import read_request
 from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.text import clean, few, shortened

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
@@ -15,55 +14,15 @@ from pydantic_core import PydanticCustomError
 from approval_resource.canonical import digest, instant, parse_instant
 from approval_resource.errors import ConfigError
 from approval_resource.model import STATES, Build, Claim, State
-from approval_resource.steps.reading import Document, quoted, read_part, try_part
+from approval_resource.options import MAX_NAME, Document, Duration, Flag, Name, read_part, try_part
 from approval_resource.store import new_id
 from approval_resource.store.connect import DEFAULT_TABLE, Connection
-from approval_resource.text import clean
+from approval_resource.text import clean, quoted
 
 DEFAULT_WAIT_LOCK = 1.0
-MAX_NAME = 500
 MIN_SECRET = 6
 MAX_DESCRIPTION = 2_000
 MAX_PRIORITY = 1_000_000
-MAX_DURATION = timedelta(days=366)
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-
-
-def _duration(value: object) -> object:
-    """`90m`, `24h`, `1h30m`; a bare number is minutes, as in the original resource."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90")
-    text = str(value).strip()
-    try:
-        if DURATION.fullmatch(text):
-            seconds = sum(Decimal(number) * UNITS[unit] for number, unit in DURATION_PART.findall(text))
-        else:
-            seconds = Decimal(text) * 60
-        if not 1 <= seconds <= Decimal(MAX_DURATION.total_seconds()):
-            raise PydanticCustomError("duration", "must be at least a second and at most 366 days")
-        return timedelta(seconds=float(seconds))
-    except ArithmeticError:
-        raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90") from None
-
-
-def _name(value: object) -> object:
-    if isinstance(value, str) and (not value.strip() or value != value.strip() or value != clean(value)):
-        raise PydanticCustomError("name", "must be a name: not empty, no control characters, no space around it")
-    return value
-
-
-def _flag(value: object) -> object:
-    """true and false, and what people write for them in quotes."""
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    return value
-
-
-Name = Annotated[str, Field(max_length=MAX_NAME), BeforeValidator(_name)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
@@ -151,6 +110,10 @@ class ClaimParams(Document):
     hold_timeout: Duration | None = None
     wait_timeout: Duration | None = None
     priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    policy: dict[str, Any] | list[Any] | None = None
+    policy_file: str | list[str] | None = None
+    facts: dict[str, Any] | None = None
+    facts_file: str | None = None
     claim_key: str = Field("", max_length=MAX_NAME)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from approval_resource import claims, gates, queue, releases
 from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
 from approval_resource.model import Claim, Event, State
 from approval_resource.steps.aborts import Aborted
-from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_payload
+from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_object
 from approval_resource.steps.get import pass_gate
 from approval_resource.steps.protocol import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams, Source, Version
-from approval_resource.steps.reading import quoted
-from approval_resource.steps.report import Waiting, how_to_decide, metadata
+from approval_resource.steps.report import Waiting, metadata, who_decides
 from approval_resource.steps.step import Step
+from approval_resource.steps.terms import read_terms
+from approval_resource.text import quoted
 
 
 def check_put(source: Source, params: PutParams) -> list[str]:
@@ -34,6 +36,8 @@ def check_put(source: Source, params: PutParams) -> list[str]:
         case ClaimParams():
             if params.wait and not params.need_approval:
                 problems.append("params.wait: waits for a decision, which needs need_approval: true")
+            if (params.policy is not None or params.policy_file is not None) and not params.need_approval:
+                problems.append("params.policy: rules for an approval, which needs need_approval: true")
             if params.expires_after and not params.need_approval:
                 problems.append(
                     "params.expires_after: is how long there is to decide, which needs need_approval: true; "
@@ -72,7 +76,7 @@ def _result(step: Step, claim: Claim) -> dict[str, Any]:
 
 
 def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) -> None:
-    request = _request(step.source, params, step.directory)
+    request = _request(step.source, params, step.directory, step.say)
     attempt = claims.Attempt()
     try:
         answer(_result(step, _taken(step, params, request, attempt)))
@@ -111,15 +115,19 @@ def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: cl
     if params.wait:
         return pass_gate(step, claim)
     if claim.state is State.PENDING:
-        for line in how_to_decide(claim, step.source):
+        if not params.need_approval:
+            say(f"The policy of pool {claim.pool} asks for an approval, though params.need_approval doesn't")
+        for line in who_decides(step, claim):
             say(line)
     return claim
 
 
-def _request(source: Source, params: ClaimParams, directory: Path) -> claims.Request:
+def _request(source: Source, params: ClaimParams, directory: Path, say: Callable[[str], None]) -> claims.Request:
     problems: list[str] = []
-    payload = read_payload(directory, params.payload, params.payload_file, problems)
-    attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems, payload)
+    payload = read_object(directory, "payload", params.payload, params.payload_file, problems)
+    terms = read_terms(directory, params, problems, say)
+    kept = len(payload) + len(terms.policy) + len(json.dumps(dict(terms.given)))
+    attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems, kept)
     if problems:
         raise ConfigError(problems)
     return claims.Request(
@@ -135,6 +143,7 @@ def _request(source: Source, params: ClaimParams, directory: Path) -> claims.Req
         expires_after=params.expires_after,
         hold_timeout=params.hold_timeout,
         priority=params.priority,
+        terms=terms,
     )
 
 

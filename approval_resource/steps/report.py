@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from approval_resource import decisions
 from approval_resource.canonical import instant
 from approval_resource.model import Claim, Event, State, Waiter
 from approval_resource.queue import Standing
-from approval_resource.steps.protocol import Source
+from approval_resource.steps.step import Step
 from approval_resource.store.connect import DEFAULT_TABLE
 from approval_resource.text import clean, duration, without_mail
 
@@ -43,17 +44,30 @@ def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
     return [{"name": name, "value": without_mail(clean(value))} for name, value in pairs.items()]
 
 
-def how_to_decide(claim: Claim, source: Source) -> list[str]:
-    """Who may decide, and the lines to copy."""
+def who_decides(step: Step, claim: Claim) -> list[str]:
+    """What the claim still needs, who may decide, and the lines to copy."""
+    source = step.source
     options = [("--table", source.table, DEFAULT_TABLE), ("--region", source.aws_default_region, "")]
     options.append(("--endpoint-url", source.endpoint_url, ""))
     where = [part for name, value, usual in options if value != usual for part in (name, value)]
     command = shlex.join(["python3", "cli.py", *where])
-    return [
-        f"One approval opens it, by anyone who may write table {source.table}; one rejection ends it:",
-        f"  {command} approve --id {claim.id}",
-        f"  {command} reject --id {claim.id} --comment 'why'",
-    ]
+    lines = [f"  {command} approve --id {claim.id}", f"  {command} reject --id {claim.id} --comment 'why'"]
+    missing = decisions.missing(step.store, claim)
+    if not missing:
+        return [f"One approval opens it, by anyone who may write table {source.table}; one rejection ends it:", *lines]
+    return [f"It needs: {missing}", *_openers(step, claim), *lines]
+
+
+def _openers(step: Step, claim: Claim) -> list[str]:
+    """Who can open the gate, or a warning that nobody can."""
+    from approval_resource.policy.unblock import told
+
+    found = decisions.openers(step.store, claim)
+    if found.sets:
+        return [f"Can be opened by: {told(wanted)}" for wanted in found.sets[:AHEAD]]
+    if not found.complete:
+        return []
+    return [f"warning: nobody can open this gate; {'; '.join(found.reasons)}"]
 
 
 class Waiting:

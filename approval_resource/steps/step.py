@@ -10,8 +10,8 @@ from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
 from approval_resource.model import Build
 from approval_resource.steps.protocol import Source
-from approval_resource.steps.reading import quoted
 from approval_resource.store import LockStore
+from approval_resource.text import quoted
 from approval_resource.waiting import Lookout
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from approval_resource import gates, reviews
+from approval_resource import gates
 from approval_resource.model import State, Verdict
-from approval_resource.policy.model import Waiting
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import Engine
-from tests.builders import FrozenTime, a_build
+from tests.builders import FrozenTime, a_build, under
 from tests.cli.conftest import POOL, Process, Run, claim_of, refused, revision
 
 A, B, C = (f"{number}0000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa" for number in (1, 2, 3))
@@ -150,14 +148,13 @@ def test_what_is_said_is_bounded(store: DynamoStore, run: Run, command: str, opt
     assert run("approve", A, "--comment", "x" * 255).exit_code == 0
 
 
-def test_what_a_policy_leaves_open_is_told_so(store: DynamoStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_policy_leaves_open_is_told_so(store: DynamoStore, run: Run) -> None:
     """A verdict that decides nothing yet is recorded once; the same again is no event and no failure."""
-    undecided = functools.partial(reviews.review, evaluate=lambda claim, now: Waiting(("1 of 2 approvals",)))
-    monkeypatch.setattr(reviews, "review", undecided)
-    claim_of(store, A)
+    claim_of(store, A, terms=under(required_approvals=2, rejections_required=2))
     first, again, other = run("approve", A), run("approve", A), run("reject", A)
-    assert first.stdout == f"INFO: Your verdict on the lock {A} is recorded; it is not decided yet\n"
-    assert again.stdout == f"INFO: You had approved the lock {A} before; nothing has changed\n"
+    missing = ": 1 of 2 approvals (typed:ana)\n"
+    assert first.stdout == f"INFO: Your verdict on the lock {A} is recorded; it is not decided yet{missing}"
+    assert again.stdout == f"INFO: You had approved the lock {A} before; nothing has changed{missing}"
     assert (first.exit_code, again.exit_code, other.exit_code) == (0, 0, 0)
     assert revision(store) == 3
     assert store.claims([A])[0].reviews["typed:ana"].verdict is Verdict.REJECT

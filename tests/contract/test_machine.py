@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from approval_resource import audit, claims, gates, queue, releases, reviews
+from approval_resource.decisions import Terms
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -27,24 +28,19 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Build, Claim, State, Verdict
-from approval_resource.policy.model import Decision
-from approval_resource.policy.quorum import quorum
+from approval_resource.model import Build, State, Verdict
 from approval_resource.store.connect import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from tests import tally
-from tests.builders import FrozenTime, a_build, a_request
+from tests.builders import FrozenTime, a_build, a_request, under
 
 POOL = "payments"
 LOCKS = st.sampled_from(["deploy", "migrate"])
 BUILDS = st.integers(1, 4)
 PEOPLE = st.sampled_from(["aws:ann", "aws:bob", "typed:cy", "typed:dee"])
+TWO = under(required_approvals=2)
+"""What every review is made under."""
 OPEN = ("held", "pending", "approved")
-
-
-def two_approvals(claim: Claim, now: datetime) -> Decision:
-    """What is reviewed under here."""
-    return quorum(claim.reviews.values(), required_approvals=2, rejections_required=1)
 
 
 @dataclass
@@ -169,6 +165,7 @@ class Machine(RuleBasedStateMachine):
             override_approval=override,
             hold_timeout=hold,
             expires_after=expires,
+            terms=TWO if approval else Terms(),
         )
         asked = f"{approval}{text}{hold}{expires}"
         own, holder = self.made.get((build, lock)), self.holder(lock)
@@ -241,7 +238,7 @@ class Machine(RuleBasedStateMachine):
             expected = AlreadyReviewedError
         refused: type[ApprovalError] | None = None
         try:
-            recorded = reviews.review(self.stores[store], told.id, reviewer=who, verdict=verdict, evaluate=two_approvals)
+            recorded = reviews.review(self.stores[store], told.id, reviewer=who, verdict=verdict)
         except ApprovalError as error:
             refused = type(error)
         assert refused is expected

@@ -17,11 +17,9 @@ from botocore.awsrequest import AWSResponse
 from approval_resource import audit, claims, gates, releases, reviews
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
 from approval_resource.model import Claim, Kind, State, Verdict
-from approval_resource.policy.model import Decision, Evaluate
-from approval_resource.policy.quorum import quorum
 from approval_resource.steps.aborts import Aborted
 from approval_resource.store.dynamodb import COMMIT_SECONDS, DynamoStore
-from tests.builders import ManualClock, a_build, a_request, take
+from tests.builders import ManualClock, a_build, a_request, take, under
 from tests.contract.faults import (
     Body,
     Fault,
@@ -212,19 +210,10 @@ def test_a_lost_approval_is_found_after_others_went_on(quick: DynamoStore, store
     assert [kind for kind, _ in events(store)] == [Kind.PENDING, Kind.APPROVED, Kind.RELEASED]
 
 
-def of(required: int) -> Evaluate:
-    """A quorum of that many approvals."""
-
-    def evaluate(claim: Claim, now: object) -> Decision:
-        return quorum(claim.reviews.values(), required_approvals=required, rejections_required=2)
-
-    return evaluate
-
-
 def test_a_lost_approval_never_undoes_a_change_of_mind(quick: DynamoStore, store: DynamoStore) -> None:
     """The same person's later rejection stands, though the approval before it is only now found to have landed."""
-    claim = take(store, 1)
-    review = partial(reviews.review, claim_id=claim.id, reviewer="aws:bob", evaluate=of(3))
+    claim = take(store, 1, terms=under(required_approvals=3, rejections_required=2))
+    review = partial(reviews.review, claim_id=claim.id, reviewer="aws:bob")
     send = delivery(quick)
 
     def lost_and_changed(request: Any) -> Any:
@@ -242,10 +231,10 @@ def test_a_lost_approval_never_undoes_a_change_of_mind(quick: DynamoStore, store
 
 def test_two_approvers_at_once_under_quorum_decide_once(quick: DynamoStore, store: DynamoStore) -> None:
     """The second of two approvals that meet is decided on with the first in sight: no review without its decision."""
-    claim = take(store, 1)
-    first = partial(reviews.review, store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE, evaluate=of(2))
+    claim = take(store, 1, terms=under(required_approvals=2))
+    first = partial(reviews.review, store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE)
     Faults.on(quick, WRITE, before(first))
-    reviews.review(quick, claim.id, reviewer="aws:bob", verdict=Verdict.APPROVE, evaluate=of(2))
+    reviews.review(quick, claim.id, reviewer="aws:bob", verdict=Verdict.APPROVE)
     stored = store.claim(claim.id)
     assert stored is not None
     assert stored.state is State.APPROVED

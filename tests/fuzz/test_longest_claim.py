@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import pytest
 
-from approval_resource import audit, reviews
+from approval_resource import audit, pools, reviews
 from approval_resource.errors import ReviewsFullError
 from approval_resource.model import Claim, State, Verdict
-from approval_resource.policy.model import Decision, Waiting
 from approval_resource.reviews import MAX_REVIEWS
 from approval_resource.steps.files import MAX_FILES, MAX_PART, MAX_PARTS
 from approval_resource.steps.protocol import MAX_DESCRIPTION
@@ -91,6 +89,7 @@ class Longest:
 
     def fill(self, kind: str) -> int:
         """Review until it holds no more; how many reviews it holds."""
+        pools.set_policy(self.world.store, self.world.pool, UNDECIDED, actor="op")
         for number in range(MAX_REVIEWS):
             try:
                 self.review(number, kind)
@@ -104,19 +103,24 @@ class Longest:
             "typed": f"typed:{LOCK * (MAX_REVIEWER - 2)}{number:02}",
             "aws": f"aws:arn:aws:iam::123456789012:user/{'p' * 510}/{'n' * 62}{number:02}",
         }[kind]
-        reviews.review(self.world.store, self.id, reviewer=reviewer, verdict=verdict, comment=COMMENT, evaluate=undecided)
+        reviews.review(self.world.store, self.id, reviewer=reviewer, verdict=verdict, comment=COMMENT)
+
+    def decidable(self) -> None:
+        """From now on one approval is enough."""
+        pools.set_policy(self.world.store, self.world.pool, "", actor="op")
 
 
-def undecided(claim: Claim, now: datetime) -> Decision:
-    """Nobody's word is enough."""
-    return Waiting(())
+UNDECIDED = json.dumps([{"name": "nobody", "required_approvals": 1, "approval_rules": [{"user": "aws:nobody"}]}])
+"""Nobody's word is enough."""
 
 
 def approved(longest: Longest) -> None:
+    longest.decidable()
     longest.told("approve", longest.id, "--comment", COMMENT, "--reviewer", LOCK * MAX_REVIEWER)
 
 
 def rejected(longest: Longest) -> None:
+    longest.decidable()
     longest.told("reject", longest.id, "--comment", COMMENT, "--reviewer", LOCK * MAX_REVIEWER)
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from approval_resource import claims, gates, reviews
 from approval_resource.model import Claim, Event, Kind, State, Verdict
+from approval_resource.options import read_part
 from approval_resource.steps.check import check, gapless
 from approval_resource.steps.protocol import Source, Version
-from approval_resource.steps.reading import read_part
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, take
 

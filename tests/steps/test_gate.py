@@ -25,15 +25,14 @@ from approval_resource.errors import (
     StaleLockError,
 )
 from approval_resource.model import Build, Claim, State, Verdict
-from approval_resource.policy.model import Waiting
+from approval_resource.options import read_part
 from approval_resource.steps.get import get, pass_gate
 from approval_resource.steps.protocol import GetParams, Source, Version, read_put_params
 from approval_resource.steps.put import put as put_step
-from approval_resource.steps.reading import read_part
 from approval_resource.steps.step import Step
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore
-from tests.builders import FrozenTime, ManualClock, a_build, take
+from tests.builders import FrozenTime, ManualClock, a_build, take, under
 
 SOURCE = read_part(Source, {"pool": "payments", "AWS_DEFAULT_REGION": "eu-west-1", "wait_lock": 10})
 
@@ -150,15 +149,16 @@ def test_time_left_is_told_every_few_minutes_and_not_at_each_look(gate: Gate) ->
 
 def test_each_review_that_decides_nothing_yet_is_one_line(gate: Gate) -> None:
     """People see who said what while more people are waited for."""
-    claim = take(gate.store, 1)
-    undecided = {"evaluate": lambda claim, now: Waiting(("1 of 2",))}
+    claim = take(gate.store, 1, terms=under(required_approvals=2))
     gate.meanwhile(
-        gate.review(claim, Verdict.APPROVE, "aws:ann", comment="fine", **undecided),
+        gate.review(claim, Verdict.APPROVE, "aws:ann", comment="fine"),
         nothing,
         gate.review(claim, Verdict.APPROVE),
     )
     gate.wait(claim)
-    assert [line for line in gate.lines if "not decided yet" in line] == ["aws:ann said approve: fine; not decided yet"]
+    assert [line for line in gate.lines if "not decided yet" in line] == [
+        "aws:ann said approve: fine; not decided yet (1 of 2 approvals (aws:ann))"
+    ]
 
 
 @pytest.mark.parametrize("state", [State.RELEASED, State.WITHDRAWN])

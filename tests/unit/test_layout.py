@@ -14,10 +14,24 @@ from demo.engine import ROOT
 PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
-    ("canonical", "errors", "text", "clock", "logs"),
+    ("canonical", "errors", "text", "clock", "logs", "options"),
     ("fields", "model", "settings", "records", "transaction", "policy"),
     ("store",),
-    ("waiting", "parts", "claims", "queue", "releases", "reviews", "pools", "gates", "receipts", "walk", "audit", "tables"),
+    (
+        "waiting",
+        "parts",
+        "decisions",
+        "claims",
+        "queue",
+        "releases",
+        "reviews",
+        "pools",
+        "gates",
+        "receipts",
+        "walk",
+        "audit",
+        "tables",
+    ),
     ("steps", "commands"),
 )
 """From the inside out; a module imports from its own layer and those before it."""

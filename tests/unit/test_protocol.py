@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
 from approval_resource.model import State
+from approval_resource.options import read_part, try_part
 from approval_resource.steps.protocol import (
     AwaitParams,
     ClaimParams,
@@ -24,7 +25,7 @@ from approval_resource.steps.protocol import (
     read_put_params,
     version_timestamp,
 )
-from approval_resource.steps.reading import read_part, read_request, try_part
+from approval_resource.steps.reading import read_request
 
 POOL = {"pool": "payments"}
 

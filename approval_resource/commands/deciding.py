@@ -1,0 +1,194 @@
+"""approve, reject, unblock, release, withdraw: what becomes of a claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from approval_resource import claims, decisions, reviews
+from approval_resource.commands.shared import (
+    FORMAT,
+    MAX_COMMENT,
+    REASON,
+    REVIEWER,
+    connected,
+    find_claim,
+    reason_of,
+    reviewer_of,
+    say_errors,
+    store_of,
+)
+from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
+from approval_resource.model import State, Verdict
+from approval_resource.text import clean
+
+DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
+
+
+def _deciding(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.argument("ids", metavar="[ID]...", nargs=-1),
+        click.option(
+            "--id", "more", metavar="ID", multiple=True, help="The claim; a unique beginning of 8 or more characters will do."
+        ),
+        click.option("--comment", default="", help=f"Why; kept on record. At most {MAX_COMMENT} characters."),
+        click.option("--as", "rules", metavar="RULE", multiple=True, help="The approval rule it is for, by name."),
+        click.option("--force", is_flag=True, help="Decide whatever others say, as who may by the policy; needs --comment."),
+        REVIEWER,
+        connected,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_deciding
+@click.option("--input", "inputs", metavar="NAME=VALUE", multiple=True, help="Something that the policy asks you to fill in.")
+def approve(**arguments: Any) -> None:
+    """Approve one or more claims."""
+    _review(Verdict.APPROVE, "approved", **arguments)
+
+
+@click.command()
+@_deciding
+def reject(**arguments: Any) -> None:
+    """Reject one or more claims."""
+    _review(Verdict.REJECT, "rejected", **arguments)
+
+
+def _review(
+    verdict: Verdict,
+    done: str,
+    ids: tuple[str, ...],
+    more: tuple[str, ...],
+    comment: str,
+    rules: tuple[str, ...],
+    force: bool,
+    reviewer: str | None,
+    inputs: tuple[str, ...] = (),
+    **options: str | None,
+) -> None:
+    wanted = list(dict.fromkeys((*more, *ids)))
+    if not wanted:
+        raise ConfigError(["Please give an id: --id ID, see cli.py list"])
+    if len(comment) > MAX_COMMENT:
+        raise ConfigError([f"--comment: at most {MAX_COMMENT} characters, not {len(comment)}"])
+    if force and not comment.strip():
+        raise ConfigError(["--comment: required with --force, since the record shall tell why"])
+    filled = _filled(inputs)
+    store, connection = store_of(options)
+    who = reviewer_of(connection, reviewer)
+    failed = False
+    for given in wanted:
+        try:
+            claim = find_claim(store, given)
+            recorded = reviews.review(
+                store,
+                claim.id,
+                reviewer=who,
+                verdict=verdict,
+                comment=clean(comment),
+                represented_as=tuple(dict.fromkeys(rules)),
+                forced=force,
+                inputs=filled,
+            )
+        except ApprovalError as error:
+            failed = True
+            say_errors(error)
+            continue
+        after = recorded.claim
+        missing = decisions.missing(store, after)
+        if not recorded.changed:
+            click.echo(f"INFO: You had {done} the lock {after.id} before; nothing has changed{missing and f': {missing}'}")
+        elif after.state is State.PENDING:
+            click.echo(
+                f"INFO: Your verdict on the lock {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
+            )
+        elif after.state is not DECIDES[verdict]:
+            click.echo(f"INFO: Your verdict on the lock {after.id} is recorded; it has been {after.state.value}")
+        else:
+            click.echo(f"INFO: The lock {after.id} has been {done}")
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
+    """What was filled in, by name."""
+    found: dict[str, str] = {}
+    for given in inputs:
+        name, equals, value = given.partition("=")
+        if not equals or not name or name in found:
+            raise ConfigError([f"--input: {clean(given)[:80]} must be NAME=VALUE, each name once"])
+        found[name] = value
+    return found
+
+
+@click.command()
+@click.argument("claim_id", metavar="ID")
+@FORMAT
+@connected
+def unblock(claim_id: str, form: str, **options: str | None) -> None:
+    """Show who can open a gate: the smallest sets of people whose approval would, or why none can."""
+    from approval_resource.policy.unblock import told
+
+    store, _ = store_of(options)
+    claim = find_claim(store, claim_id)
+    claim.require_reviewable()
+    found = decisions.openers(store, claim)
+    if form == "json":
+        sets = [[{"count": count, "of": list(people)} for count, people in wanted] for wanted in found.sets]
+        document = {"id": claim.id, "sets": sets, "reasons": list(found.reasons), "complete": found.complete}
+        click.echo(json.dumps(document, indent=2))
+        return
+    missing = decisions.missing(store, claim)
+    click.echo(f"The lock {claim.id} is waiting: {missing or 'it needs one approval, by anyone'}")
+    for wanted in found.sets:
+        click.echo(f"would be opened by: {clean(told(wanted))}")
+    if not found.sets:
+        click.echo("nobody can open it:" if found.complete else "no set was found among those tried:")
+        for reason in found.reasons:
+            click.echo(f"  {clean(reason)}")
+
+
+@click.command()
+@click.argument("claim_id", metavar="ID")
+@click.option("--force", is_flag=True, help="A pending claim's too (it is withdrawn); needs --reason, and the log says forced.")
+@REASON
+@REVIEWER
+@connected
+def release(claim_id: str, force: bool, reason: str, reviewer: str | None, **options: str | None) -> None:
+    """Free the lock of a claim that is held or approved, whatever its build thinks."""
+    if force and not reason.strip():
+        raise ConfigError(["--reason: required with --force, since the record shall tell why"])
+    _end(State.RELEASED, claim_id, reason, reviewer, options, force=force)
+
+
+@click.command()
+@click.argument("claim_id", metavar="ID")
+@REASON
+@REVIEWER
+@connected
+def withdraw(claim_id: str, reason: str, reviewer: str | None, **options: str | None) -> None:
+    """Take back a claim that still waits for its decision."""
+    _end(State.WITHDRAWN, claim_id, reason, reviewer, options)
+
+
+def _end(
+    state: State, claim_id: str, reason: str, reviewer: str | None, options: Mapping[str, str | None], *, force: bool = False
+) -> None:
+    why = reason_of(reason)
+    store, connection = store_of(options)
+    claim = find_claim(store, claim_id)
+    if state is State.WITHDRAWN and claim.state is not State.PENDING:
+        raise StaleLockError(claim, "withdrawn", "release" if claim.claimed else "show")
+    if state is State.RELEASED and claim.state is State.PENDING and not force:
+        raise StaleLockError(claim, "released", "withdraw")
+    who = reviewer_of(connection, reviewer)
+    if force:
+        ended = claims.force_out(store, claim, actor=who, reason=why)
+    else:
+        ended = claims.end(store, claim, state, actor=who, reason=why)
+    click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")

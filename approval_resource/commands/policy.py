@@ -1,0 +1,274 @@
+"""policy: try, check and test policies, and set a pool's."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from approval_resource import decisions, pools
+from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, say_errors, store_of
+from approval_resource.errors import ConfigError
+from approval_resource.model import Claim, State
+from approval_resource.policy import cases
+from approval_resource.policy.lint import accepted, lint
+from approval_resource.policy.load import Loaded, load_text, parse, stored
+from approval_resource.policy.model import Answer
+from approval_resource.policy.trial import document_of, instant_of, trial, trial_on_input
+from approval_resource.store import LockStore
+from approval_resource.text import clean, counted, shortened
+
+A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=A_FILE)
+
+
+@click.group("policy", cls=Commands)
+def commands() -> None:
+    """Try, check and test policies; see and set a pool's."""
+
+
+# ---- what touches no claim -----------------------------------------------------
+
+
+@commands.command("eval")
+@FILES
+@click.option("--facts", type=A_FILE, help="What the pipeline would give; under `claim` what the claim would be. JSON or YAML.")
+@click.option("--reviews", type=A_FILE, help="A list of {author, verdict, groups, comment, at}.")
+@click.option("--now", help="The instant, such as 2026-11-20T09:00:00Z [default: this moment].")
+@click.option("--requester", default="", help="Who would have asked for the claim, as Concourse knows them.")
+@click.option("--input", "whole", type=A_FILE, help="For Rego alone: the whole input document instead.")
+@FORMAT
+def eval_(
+    files: tuple[Path, ...],
+    facts: Path | None,
+    reviews: Path | None,
+    now: str | None,
+    requester: str,
+    whole: Path | None,
+    form: str,
+) -> None:
+    """Show what policies together decide, and why. No FILE: what stands where nobody set a policy."""
+    if whole is not None and (facts or reviews or now or requester):
+        raise ConfigError(["--input: is the whole of what is asked; leave out --facts, --reviews, --now, --requester"])
+    try:
+        loaded = _loaded(files)
+        accepted(loaded)
+        if whole is not None:
+            decision = trial_on_input(loaded, _document(whole))
+        else:
+            given = _document(facts) if facts else {}
+            decision = trial(loaded, given, _document(reviews) if reviews else [], _instant(now), requester)
+    except ConfigError as broken:
+        if form == "json":
+            problems = [clean(problem) for problem in broken.problems]
+            click.echo(json.dumps({"decision": "error", "reasons": problems, "notes": [], "policies": []}, indent=2))
+        raise
+    if form == "json":
+        click.echo(json.dumps(document_of(decision), indent=2))
+        return
+    for line in decision.result.lines():
+        click.echo(clean(line))
+    for note in decision.notes:
+        click.echo(f"note: {note}")
+
+
+@commands.command("lint")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
+def lint_(files: tuple[Path, ...]) -> None:
+    """Find what is wrong with policies: file, line, column, and the way out. Exit code 1 on any error."""
+    failed = False
+    for file in files:
+        try:
+            loaded = _loaded((file,))
+        except ConfigError as broken:
+            failed = True
+            say_errors(broken)
+            continue
+        found = [finding for one in loaded for finding in lint(one)]
+        for finding in found:
+            click.echo(shortened(clean(str(finding))))
+        errors = sum(finding.error for finding in found)
+        failed = failed or errors > 0
+        click.echo(f"{clean(str(file))}: {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}")
+    if failed:
+        click.get_current_context().exit(1)
+
+
+@commands.command("test")
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+def test_(directory: Path) -> None:
+    """Run the cases in DIR: files that end in .test.yaml, each beside its policy. Exit code 1 where one fails."""
+    files = cases.files_in(directory) if directory.is_dir() else [directory]
+    if not files:
+        raise ConfigError([f"{directory}: has no cases: no file whose name ends in {', '.join(cases.SUFFIXES)}"])
+    passed = failed = 0
+    for file in files:
+        for outcome in cases.run(file):
+            passed, failed = passed + outcome.passed, failed + (not outcome.passed)
+            click.echo(f"{'ok  ' if outcome.passed else 'FAIL'} {clean(outcome.file)} {clean(outcome.case)}".rstrip())
+            for problem in outcome.problems:
+                click.echo(f"     {shortened(clean(problem))}")
+    click.echo(f"{passed} passed, {failed} failed")
+    if failed:
+        click.get_current_context().exit(1)
+
+
+# ---- what reads or changes a pool -------------------------------------------------
+
+
+@commands.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
+@click.option("--pool", required=True, help="The pool whose claims to ask about.")
+@FORMAT
+@connected
+def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | None) -> None:
+    """Show which of a pool's stored claims would have gone differently under these policies. Changes nothing."""
+    loaded = _loaded(files)
+    _warn(loaded)
+    store, _ = store_of(options)
+    ids = dict.fromkeys(event.claim_id for event in store.events(pool) if event.claim_id)
+    asked = [claim for claim in store.claims(list(ids)) if claim.need_approval and not _is_open(claim)]
+    policy = stored(loaded)
+    rows = [row for claim in asked if (row := _difference(store, claim, policy)) is not None]
+    if form == "json":
+        click.echo(json.dumps({"claims": len(asked), "different": rows}, indent=2))
+        return
+    for row in rows:
+        click.echo(
+            f"{row['id']} {clean(row['lock_name'])} {row['timestamp']}: was {row['was']}, would be {row['would_be']}: {row['why']}"
+        )
+    click.echo(f"{counted(len(asked), 'claim')} asked for an approval; {len(rows)} would have gone differently")
+
+
+def _is_open(claim: Claim) -> bool:
+    return claim.state is State.PENDING
+
+
+def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] | None:
+    """How the claim would have gone, if differently."""
+    ruling = claim.decided or claim.ended
+    if ruling is None:
+        return None
+    terms = decisions.Terms(policy, decisions.terms_of(store, claim).given)
+    decision = decisions.decide(claim, terms, "", claim.judged_at or ruling.at)
+    was = {State.APPROVED: Answer.APPROVE, State.REJECTED: Answer.REJECT}.get(ruling.state, Answer.UNDECIDED)
+    if decision.result.answer is was:
+        return None
+    return {
+        "id": claim.id,
+        "lock_name": claim.lock_name,
+        "timestamp": f"{claim.timestamp:%Y-%m-%d %H:%M:%S}",
+        "was": ruling.state.value,
+        "would_be": decision.result.answer.value,
+        "why": decisions.shortly(decision),
+    }
+
+
+@commands.command("set")
+@click.argument("pool", metavar="POOL")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
+@REVIEWER
+@connected
+def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: str | None) -> None:
+    """Let every claim in POOL satisfy these policies too, whatever its pipeline says; the log tells who did."""
+    loaded = _loaded(files)
+    _warn(loaded)
+    _put(pool, stored(loaded), reviewer, options)
+    click.echo(
+        f"INFO: pool {clean(pool)} has {counted(len(loaded), 'policy document')}; they hold for claims that wait now, too"
+    )
+
+
+@commands.command()
+@click.argument("pool", metavar="POOL")
+@REVIEWER
+@connected
+def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
+    """Take POOL's policy away; the log tells who did."""
+    _put(pool, "", reviewer, options)
+    click.echo(f"INFO: pool {clean(pool)} has no policy of its own")
+
+
+@commands.command()
+@click.argument("pool", metavar="POOL")
+@FORMAT
+@connected
+def show(pool: str, form: str, **options: str | None) -> None:
+    """Show POOL's policy, as YAML or JSON."""
+    _require_name(pool)
+    store, _ = store_of(options)
+    text = store.settings(pool).policy
+    documents: list[Any] = json.loads(text) if text else []
+    if form == "json":
+        click.echo(json.dumps(documents, indent=2))
+    elif not documents:
+        click.echo(f"pool {clean(pool)} has no policy of its own")
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(documents, sort_keys=False, allow_unicode=False), nl=False)
+
+
+def _put(pool: str, policy: str, reviewer: str | None, options: dict[str, str | None]) -> None:
+    _require_name(pool)
+    store, connection = store_of(options)
+    pools.set_policy(store, pool, policy, actor=reviewer_of(connection, reviewer))
+
+
+def _require_name(pool: str) -> None:
+    if not pool or pool != clean(pool).strip():
+        raise ConfigError(["POOL: must be a pool's name"])
+
+
+# ---- files -------------------------------------------------------------------------
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as wrong:
+        raise ConfigError([f"{file}: is no text in UTF-8"]) from wrong
+
+
+def _loaded(files: tuple[Path, ...]) -> list[Loaded]:
+    """The policies in all the files, with every problem of all of them.
+
+    Raises:
+        ConfigError: they can't be read.
+    """
+    found: list[Loaded] = []
+    problems: list[str] = []
+    for file in files:
+        try:
+            found += load_text(_text(file), str(file))
+        except ConfigError as broken:
+            problems += broken.problems
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _warn(loaded: list[Loaded]) -> None:
+    """Say what is odd about the policies.
+
+    Raises:
+        ConfigError: they are unfit to be relied on.
+    """
+    for finding in accepted(loaded):
+        click.echo(shortened(clean(str(finding))), err=True)
+
+
+def _document(file: Path) -> object:
+    return parse(_text(file), str(file))[0]
+
+
+def _instant(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)  # noqa: TID251 - a trial is nobody's decision
+    try:
+        return instant_of(text)
+    except ValueError as wrong:
+        raise ConfigError([f"--now: {wrong}"]) from wrong

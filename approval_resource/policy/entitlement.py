@@ -1,0 +1,92 @@
+"""Whether a person's review is taken at all, before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from approval_resource.model import Review, Verdict
+from approval_resource.policy import inputs
+from approval_resource.policy.document import Policy
+from approval_resource.policy.facts import Facts
+from approval_resource.policy.model import Answer
+from approval_resource.policy.people import Roster, Voice
+from approval_resource.policy.rules import fits
+from approval_resource.text import clean
+
+
+def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Review:
+    """What is to be kept of one person's review: the earlier one itself where the new one says the same.
+
+    The same verdict again changes nothing. It does where it forces what was not forced, fills in something else, or,
+    under `per_rule`, is for another rule too.
+    """
+    if before is None or before.verdict is not new.verdict:
+        return new
+    if (new.forced and not before.forced) or (new.inputs and dict(new.inputs) != dict(before.inputs)):
+        return new
+    more = tuple(name for name in new.represented_as if name not in before.represented_as)
+    if more and any(policy.per_rule for policy in policies):
+        return replace(before, represented_as=(*before.represented_as, *more))
+    return before
+
+
+def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
+    """Why no policy gives that person a say, or lets them force; None where one does."""
+    speaking = [
+        (policy, roster, voice)
+        for policy in policies
+        for roster in [Roster(policy, facts.requester)]
+        for voice in [_own(roster, others, review)]
+    ]
+    if review.forced:
+        if any(
+            policy.bypass is not None and roster.is_one_of(voice, policy.bypass.users, policy.bypass.groups)
+            for policy, roster, voice in speaking
+        ):
+            return None
+        return "no policy's bypass names you, so you can't force a decision"
+    if not policies or any(_has_a_say(policy, roster, voice) for policy, roster, voice in speaking):
+        return None
+    rules = ", ".join(dict.fromkeys(clean(rule.label) for policy in policies for rule in policy.approval_rules))
+    typed = "; a name that was only typed satisfies no rule" if speaking[0][2].typed else ""
+    return f"{clean(review.reviewer)} is named by none of the rules {rules}{typed}"
+
+
+def _own(roster: Roster, others: Sequence[Review], review: Review) -> Voice:
+    """What the person behind the review would be heard as, with it as their newest."""
+    person = roster.person(review.reviewer)
+    rest = [other for other in others if roster.person(other.reviewer) != person]
+    return next(voice for voice in roster.voices([*rest, review]) if voice.person == person)
+
+
+def _has_a_say(policy: Policy, roster: Roster, voice: Voice) -> bool:
+    if policy.required_approvals is not None or policy.rego or not policy.approval_rules:
+        return True
+    return any(fits(roster, voice, rule) for rule in policy.approval_rules)
+
+
+def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> list[str]:
+    """What is wrong with the rules that a review was given for and with what was filled in, one line each."""
+    labels = {rule.label: (policy, rule) for policy in policies for rule in policy.approval_rules}
+    found = []
+    for name in review.represented_as:
+        if name not in labels:
+            known = ", ".join(labels) or "there is none"
+            found.append(f"--as {clean(name)[:80]}: there is no approval rule of that name; use {clean(known)}")
+            continue
+        policy, rule = labels[name]
+        roster = Roster(policy, facts.requester)
+        if not fits(roster, _own(roster, others, review), rule):
+            found.append(f"--as {clean(name)}: that rule doesn't name you")
+    several = [policy for policy in policies if sum(rule.label in review.represented_as for rule in policy.approval_rules) > 1]
+    if any(not policy.per_rule for policy in several):
+        found.append("--as: one approval counts for one rule; a policy with per_rule: true would take several")
+    found += inputs.problems(policies, review.inputs)
+    if review.verdict is Verdict.APPROVE and not review.forced and not found:
+        rest = [other for other in others if other.reviewer != review.reviewer]
+        for policy in policies:
+            complete = inputs.complete(policy, Roster(policy, facts.requester).voices([*rest, review]))
+            if complete is not None and complete.answer is not Answer.APPROVE:
+                found.append(complete.sentence)
+    return list(dict.fromkeys(found))

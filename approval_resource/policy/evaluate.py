@@ -1,0 +1,229 @@
+"""Policies, facts, reviews and an instant, to a decision that explains itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from approval_resource.model import Review
+from approval_resource.policy import conditions, inputs, quorum, rego, rules, windows
+from approval_resource.policy.document import Policy, within
+from approval_resource.policy.facts import Facts
+from approval_resource.policy.model import (
+    Answer,
+    Approved,
+    Decision,
+    Judged,
+    Rejected,
+    Result,
+    Undecidable,
+    Waiting,
+    together,
+)
+from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
+from approval_resource.text import clean, counted
+
+ACTIONS = {Answer.APPROVE: "approve", Answer.REJECT: "deny"}
+"""What conditions do, in nullplatform's words."""
+DEFAULT = Policy(name="default", required_approvals=1)
+"""What stands where nobody set a policy, as in the original resource: one approval by anyone; one rejection ends it."""
+
+
+def evaluate(
+    policies: Sequence[Policy],
+    facts: Facts,
+    reviews: Sequence[Review],
+    now: datetime,
+    memberships: Memberships = NOBODY,
+) -> Decision:
+    """What all the policies say together of a claim, at that instant.
+
+    Every policy that applies must approve, and one rejection is enough; where none applies, one approval by
+    anyone is asked for. The same arguments always give the same decision, and none raises.
+    """
+    judged = [judge(policy, facts, reviews, now, memberships, number) for number, policy in enumerate(policies)]
+    if all(one.answer is Answer.ABSTAIN for one in judged):
+        judged.append(judge(DEFAULT, facts, reviews, now, memberships))
+    return decided(judged)
+
+
+def decided(judged: Sequence[Judged]) -> Decision:
+    """What those say together."""
+    applying = [one for one in judged if one.answer is not Answer.ABSTAIN]
+    sentence = "every policy approves" if len(applying) > 1 else "the policy approves"
+    result = together(sentence, [one.result for one in judged])
+    policies = tuple(judged)
+    match result.answer:
+        case Answer.REJECT:
+            return Rejected(result=_headed(result, "rejected"), policies=policies)
+        case Answer.APPROVE:
+            spans = [one.valid_for for one in applying if one.valid_for is not None]
+            return Approved(result=_headed(result, "approved"), policies=policies, valid_for=min(spans, default=None))
+        case Answer.UNDECIDED:
+            opens = [one.opens_at for one in applying if one.opens_at is not None]
+            at = max(opens, default=None) if all(one.ready for one in applying) else None
+            return Waiting(result=_headed(result, "waiting"), policies=policies, opens_at=at)
+        case Answer.ERROR | Answer.ABSTAIN:
+            return Undecidable(result=_headed(result, "undecidable"), policies=policies)
+
+
+def _headed(result: Result, word: str) -> Result:
+    return Result(
+        result.answer, f"{word}, by {counted(len(result.parts), 'policy')}".replace("policys", "policies"), result.parts
+    )
+
+
+def judge(
+    policy: Policy,
+    facts: Facts,
+    reviews: Sequence[Review],
+    now: datetime,
+    memberships: Memberships = NOBODY,
+    number: int = 0,
+) -> Judged:
+    """What one policy document says; what can't be worked out at all is an error."""
+    name = policy.name or f"policy {number + 1}"
+    try:
+        return _judged(policy, name, facts, reviews, now, memberships)
+    except (ArithmeticError, ValueError, LookupError, TypeError, RecursionError, MemoryError) as broken:
+        why = Result(Answer.ERROR, f"the policy can't be evaluated ({type(broken).__name__})")
+        return Judged(name=name, result=Result(Answer.ERROR, name, (why,)))
+
+
+def _judged(
+    policy: Policy, name: str, facts: Facts, reviews: Sequence[Review], now: datetime, memberships: Memberships
+) -> Judged:
+    roster = Roster(policy, facts.requester, memberships)
+    voices = roster.voices(reviews)
+    forced = _forced(policy, roster, voices)
+    if forced is not None:
+        voice, result = forced
+        return Judged(name=name, result=Result(result.answer, name, (result,)), ready=True, forced_by=voice.shown)
+    people, told = _people(policy, facts, roster, voices, now)
+    asked = together(name, people)
+    # A policy that was dropped holds nothing back either.
+    time = _time(policy, facts, now) if asked.answer is not Answer.ABSTAIN else []
+    opens = [at for result, at in time if result.answer is Answer.UNDECIDED]
+    return Judged(
+        name=name,
+        result=together(name, [*people, *(result for result, _ in time)]),
+        notes=told.notes,
+        flags=told.flags,
+        opens_at=None if None in opens else max((at for at in opens if at is not None), default=None),
+        ready=asked.answer is Answer.APPROVE and None not in opens,
+        valid_for=policy.valid_for,
+        details=told.details,
+    )
+
+
+class _Told:
+    """What the kinds of a policy tell beside their answers."""
+
+    def __init__(self) -> None:
+        self.notes: tuple[str, ...] = ()
+        self.flags: tuple[str, ...] = ()
+        self.details: dict[str, Any] = {}
+
+
+def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime) -> tuple[list[Result], _Told]:
+    """What every kind says but time."""
+    told = _Told()
+    parts: list[Result] = []
+    if policy.conditions is not None:
+        result, told.details["conditions"] = conditions.judge(policy, facts.settled(roster))
+        if told.details["conditions"]["selected"]:
+            told.details["action"] = ACTIONS.get(result.answer, "manual")
+        parts.append(result)
+    settled = any(part.answer in (Answer.APPROVE, Answer.REJECT, Answer.ERROR) for part in parts)
+    dropped = policy.conditions is not None and not told.details["conditions"]["selected"]
+    asks_people = bool(policy.approval_rules or policy.rego) or policy.required_approvals is not None
+    if dropped and not asks_people:
+        return parts, told
+    required = policy.required_approvals or (None if asks_people or settled else 1)
+    if (policy.approval_rules or required) and (unknown := quorum.requester_known(policy, roster.requester)):
+        parts.append(unknown)
+    if required is not None:
+        parts.append(quorum.quorum(policy, voices, required, roster.requester))
+    tallies: list[rules.Tally] = []
+    if policy.approval_rules:
+        result, tallies = rules.rules(policy, roster, voices)
+        parts.append(result)
+    against = _against(policy, roster, voices)
+    if (rejected := quorum.rejections(policy, against)) is not None:
+        parts.insert(0, rejected)
+    if policy.rego:
+        document = facts.document(roster, voices, now)
+        verdicts = [one for (one,) in rego.ask(policy.rego, [document])]
+        parts += [one.result for one in verdicts]
+        told.notes = tuple(note for one in verdicts for note in one.notes)
+        told.flags = tuple(flag for one in verdicts for flag in one.flags)
+    if (filled := inputs.complete(policy, voices)) is not None:
+        parts.append(filled)
+    if policy.approval_rules or policy.required_approvals is not None:
+        told.details["gitlab"] = _gitlab(policy, roster, voices, against, tallies, together("", parts).answer)
+    return parts, told
+
+
+def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
+    """The rejections that count: of anybody, unless rules say whose say it is, or a Rego policy judges them itself."""
+    if policy.required_approvals is None and policy.approval_rules:
+        return rules.named_rejections(policy, roster, voices)
+    if policy.required_approvals is None and policy.rego:
+        return []
+    return [voice for voice in voices if not voice.approves]
+
+
+def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Result, datetime | None]]:
+    """What time says, and when it will say otherwise."""
+    found: list[tuple[Result, datetime | None]] = []
+    begin = within(policy, facts.created_at)
+    if begin is not None:
+        open_ = begin <= now
+        sentence = f"not before {begin:%Y-%m-%d %H:%M:%S} UTC" if not open_ else "its waiting time is over"
+        found.append((Result(Answer.APPROVE if open_ else Answer.UNDECIDED, sentence), begin))
+    if policy.windows:
+        if windows.is_open(policy, now):
+            found.append((Result(Answer.APPROVE, "its window is open"), None))
+        else:
+            at = windows.next_opening(policy, now)
+            sentence = f"its window opens {windows.told(at, policy.windows)}" if at else "none of its windows ever opens"
+            found.append((Result(Answer.UNDECIDED, sentence), at))
+    # An approval that time gives alone is none: time only holds back.
+    return [
+        (Result(Answer.ABSTAIN, result.sentence), None) if result.answer is Answer.APPROVE else (result, at)
+        for result, at in found
+    ]
+
+
+def _forced(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Voice, Result] | None:
+    """The decision that somebody forced who may; a rejection before an approval."""
+    if policy.bypass is None:
+        return None
+    forcing = [voice for voice in voices if voice.forced and roster.is_one_of(voice, policy.bypass.users, policy.bypass.groups)]
+    for voice in sorted(forcing, key=lambda voice: voice.approves):
+        done = "approved" if voice.approves else "rejected"
+        sentence = f"{clean(voice.shown)} forced it to be {done}: {clean(voice.comment)}"
+        return voice, Result(Answer.APPROVE if voice.approves else Answer.REJECT, sentence)
+    return None
+
+
+def _gitlab(
+    policy: Policy,
+    roster: Roster,
+    voices: Sequence[Voice],
+    against: Sequence[Voice],
+    tallies: Sequence[rules.Tally],
+    answer: Answer,
+) -> dict[str, Any]:
+    """Quorum and rules as GitLab's API shows a deployment's approvals."""
+    counting, _ = quorum.counted_and_not(policy, voices, roster.requester)
+    taken = [voice for one in tallies for voice in one.approvals.values()] if tallies else counting
+    missing = rules.pending(tallies) if tallies else max(0, (policy.required_approvals or 0) - len(counting))
+    status = {Answer.REJECT: "rejected", Answer.APPROVE: "approved"}.get(answer, "pending_approval")
+    return {
+        "status": status,
+        "pending_approval_count": missing if status == "pending_approval" else 0,
+        "approvals": [quorum.approval_document(voice) for voice in (*taken, *against)],
+        "approval_summary": rules.summary(tallies, against, roster, status),
+    }

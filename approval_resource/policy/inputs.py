@@ -1,0 +1,100 @@
+"""What who approves has to fill in: checked, and put together from all who approve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from approval_resource.policy import sandbox
+from approval_resource.policy.document import Input, Policy
+from approval_resource.policy.model import Answer, Result
+from approval_resource.policy.people import Voice
+from approval_resource.text import clean
+
+MAX_VALUE = 200
+MAX_ALL = 1_000
+"""Characters of one value, and of all that one person fills in, names included."""
+
+
+def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
+    """What the policies ask for, by name; several may ask for the same, and then all must be content."""
+    found: dict[str, list[Input]] = {}
+    for policy in policies:
+        for asked in policy.inputs:
+            found.setdefault(asked.name, []).append(asked)
+    return found
+
+
+def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
+    """What is wrong with what somebody filled in, one line each."""
+    asked = asked_for(policies)
+    found = []
+    for name, value in given.items():
+        if name not in asked:
+            known = f"asked for is {', '.join(asked)}" if asked else "the policy asks for none"
+            found.append(f"input {clean(name)[:80]}: unknown; {known}")
+        elif len(value) > MAX_VALUE or value != clean(value):
+            found.append(f"input {name}: must have at most {MAX_VALUE} characters, none of them control characters")
+        else:
+            found += [f"input {name}: {why}" for one in asked[name] if (why := _unfit(one, value))]
+    if sum(len(name) + len(value) for name, value in given.items()) > MAX_ALL:
+        found.append(f"inputs: more than {MAX_ALL} characters in all")
+    return found
+
+
+def _unfit(asked: Input, value: str) -> str:
+    match asked.kind:
+        case "choice" if value not in asked.choices:
+            return f"must be one of {', '.join(asked.choices)}"
+        case "boolean" if value not in ("true", "false"):
+            return "must be true or false"
+        case "number":
+            try:
+                fits = math.isfinite(float(value)) and "_" not in value
+            except ValueError:
+                fits = False
+            return "" if fits else "must be a number"
+        case "string" if not value.strip():
+            return "must not be empty"
+        case "string" if asked.pattern:
+            return "" if _matches(asked.pattern, value) else f"must match {clean(asked.pattern)}"
+    return ""
+
+
+def _matches(pattern: str, value: str) -> bool:
+    # A pattern may run for ever on the right text, so it runs where it can be stopped.
+    try:
+        answer = sandbox.run({"task": "pattern", "pairs": [[pattern, value]]})
+    except sandbox.SandboxError:
+        return False
+    return answer.get("results") == [True]
+
+
+def filled_in(voices: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
+    """What those who approve filled in, and the names on which they disagree."""
+    values: dict[str, str] = {}
+    disputed = []
+    for voice in sorted(voices, key=lambda voice: (voice.at, voice.person)):
+        for name, value in voice.inputs.items() if voice.approves else ():
+            if values.setdefault(name, value) != value:
+                disputed.append(name)
+    return values, list(dict.fromkeys(disputed))
+
+
+def complete(policy: Policy, voices: Sequence[Voice]) -> Result | None:
+    """Whether all that the policy asks for is there and fits; None where it asks for nothing."""
+    if not policy.inputs:
+        return None
+    values, disputed = filled_in(voices)
+    own = {name: value for name, value in values.items() if name in asked_for([policy])}
+    if disputed := [name for name in disputed if name in own]:
+        return Result(
+            Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}; one of them must change their mind"
+        )
+    if wrong := problems([policy], own):
+        return Result(Answer.ERROR, "; ".join(wrong))
+    missing = [asked.name for asked in policy.inputs if asked.required and asked.name not in own]
+    if missing:
+        options = " ".join(f"--input {name}=…" for name in missing)
+        return Result(Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}")
+    return Result(Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in own.items()) or 'nothing'}")

@@ -1,0 +1,153 @@
+"""Who a reviewer is: the person behind an identity, their groups, whom they stand in for, and whether they asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from approval_resource.model import Review, Verdict
+from approval_resource.policy.document import Policy
+
+TYPED = "typed:"
+TYPED_NAMES = "typed names"
+"""Who all that merely typed a name are together: names that anyone may invent are no more than one person."""
+CONCOURSE = "concourse:"
+
+Memberships = Mapping[str, frozenset[str]]
+NOBODY: Memberships = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """What one person says of one claim, and in whose name they may say it."""
+
+    person: str
+    login: str
+    """What a policy is told they are called."""
+    shown: str
+    """What people are told."""
+    approves: bool
+    comment: str
+    at: datetime
+    typed: bool
+    asked: bool
+    """Whether they asked for the claim, as far as anybody can tell."""
+    groups: frozenset[str]
+    """Those they are in themselves, and those of whom they stand in for."""
+    stands_for: Mapping[str, frozenset[str]] = field(default_factory=lambda: NOBODY)
+    """The people who delegated to them, with those people's groups."""
+    own_groups: frozenset[str] = frozenset()
+    represented_as: tuple[str, ...] = ()
+    forced: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class Roster:
+    """The people, groups and delegations of one policy, and who asked for the claim."""
+
+    def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = NOBODY) -> None:
+        """`memberships`: groups that reviewers are in by other proof than the policy's own lists, by identity."""
+        self._policy = policy
+        self._person = {identity: person for person, identities in policy.people.items() for identity in identities}
+        self._groups: dict[str, set[str]] = {}
+        for group, members in policy.groups.items():
+            for member in members:
+                self._groups.setdefault(self.person(member), set()).add(group)
+        for identity, groups in memberships.items():
+            if not identity.startswith(TYPED):
+                self._groups.setdefault(self.person(identity), set()).update(groups)
+        self.requester = self._requester(requester)
+        """The person who asked, or an empty string where nobody knows."""
+
+    def person(self, identity: str) -> str:
+        """The person with that identity, who may be called by it where no list tells more."""
+        if identity.startswith(TYPED):
+            return TYPED_NAMES
+        return self._person.get(identity, identity)
+
+    def groups_of(self, person: str) -> frozenset[str]:
+        """The groups that person is in."""
+        return frozenset(self._groups.get(person, ()))
+
+    @property
+    def everybody(self) -> list[str]:
+        """Everyone whom the policy names, in any way."""
+        named = [*self._groups, *self._policy.people]
+        named += [self.person(rule.user) for rule in self._policy.approval_rules if rule.user]
+        named += [self.person(delegate.delegate) for delegate in self._policy.delegates]
+        named += [self.person(user) for user in (self._policy.bypass.users if self._policy.bypass else ())]
+        return list(dict.fromkeys(named))
+
+    def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
+        """Whether that person is named, or in one of the groups, themselves."""
+        if voice.typed:
+            return False
+        return voice.person in {self.person(user) for user in users} or bool(voice.own_groups & set(groups))
+
+    def asked(self, identity: str) -> bool:
+        """Whether that identity is who asked, or can't be told from them.
+
+        An identity in no list is compared by the last part of its ARN too: a name that was chosen may well be
+        another's, but here that only costs an approval.
+        """
+        if not self.requester or identity.startswith(TYPED):
+            return False
+        if self.person(identity) == self.requester:
+            return True
+        unlisted = identity not in self._person
+        return unlisted and identity.rsplit("/", 1)[-1].lower() == self.requester.lower()
+
+    def voices(self, reviews: Iterable[Review]) -> list[Voice]:
+        """What each person says: the newest they said, by whichever of their identities.
+
+        Of the typed names, which are one person, a rejection stands whatever another of them says.
+        """
+        by_person: dict[str, list[Review]] = {}
+        for review in reviews:
+            by_person.setdefault(self.person(review.reviewer), []).append(review)
+        speaking = frozenset(by_person)
+        return [self._voice(person, said, speaking) for person, said in sorted(by_person.items())]
+
+    def _voice(self, person: str, said: list[Review], speaking: frozenset[str]) -> Voice:
+        typed = person == TYPED_NAMES
+        # At one instant, and among typed names at any, who rejects is heard.
+        newest = max(said, key=lambda r: (typed and r.verdict is Verdict.REJECT, r.at, r.verdict is Verdict.REJECT, r.reviewer))
+        own = self.groups_of(person)
+        asked = self.asked(newest.reviewer)
+        stands_for = {} if typed else self._stands_for(person, newest.at, speaking)
+        return Voice(
+            person=person,
+            login=self.requester if asked else person,
+            shown=newest.reviewer if person in (TYPED_NAMES, newest.reviewer) else f"{person} ({newest.reviewer})",
+            approves=newest.verdict is Verdict.APPROVE,
+            comment=newest.comment,
+            at=newest.at,
+            typed=typed,
+            asked=asked,
+            groups=own.union(*stands_for.values()),
+            stands_for=stands_for,
+            own_groups=own,
+            represented_as=newest.represented_as,
+            forced=newest.forced and not typed,
+            inputs=newest.inputs,
+        )
+
+    def _stands_for(self, person: str, at: datetime, speaking: frozenset[str]) -> dict[str, frozenset[str]]:
+        """Whom that person stood in for then; not for who speaks for themselves, nor for who asked and may not approve."""
+        found = {}
+        for delegate in self._policy.delegates:
+            principal = self.person(delegate.person)
+            if self.person(delegate.delegate) != person or principal in speaking:
+                continue
+            if principal == self.requester and not self._policy.allow_self_approval:
+                continue
+            if delegate.from_ <= at.astimezone(delegate.tz).date() <= delegate.until:
+                found[principal] = self.groups_of(principal)
+        return found
+
+    def _requester(self, name: str) -> str:
+        if not name:
+            return ""
+        return self._person.get(f"{CONCOURSE}{name}", self._person.get(name, name))

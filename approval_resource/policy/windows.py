@@ -1,0 +1,54 @@
+"""Hours in which a gate may open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+
+from approval_resource.policy.document import DAYS, Policy, Window
+
+LOOK_AHEAD = 800
+"""Days that are looked through for the next window."""
+
+
+def is_open(policy: Policy, now: datetime) -> bool:
+    """Whether one of the policy's windows is open, or it has none."""
+    spans = (span for window in policy.windows for span in _spans(policy, window, now, days=1))
+    return not policy.windows or any(begin <= now < end for begin, end in spans)
+
+
+def next_opening(policy: Policy, now: datetime) -> datetime | None:
+    """When the next window opens, in UTC; None where none does for years."""
+    firsts = (
+        next((begin for begin, end in _spans(policy, window, now, LOOK_AHEAD) if now < begin < end), None)
+        for window in policy.windows
+    )
+    return min((begin for begin in firsts if begin is not None), default=None)
+
+
+def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
+    """The window's openings, in UTC, from the day before `now` to so many days after it."""
+    closed = {*window.holidays, *policy.holidays}
+    today = now.astimezone(window.tz).date()
+    for step in range(-1, days + 1):
+        day = today + timedelta(days=step)
+        if DAYS[day.weekday()] in window.days and day not in closed:
+            yield _span(window, day)
+
+
+def _span(window: Window, day: date) -> tuple[datetime, datetime]:
+    """One opening. Where clocks are set back, an hour that comes twice is inside from its first beginning to its last end."""
+    begin, end = window.hours
+    last = day + timedelta(days=1) if end is None or end <= begin else day
+    end_at = datetime.combine(last, end or begin.replace(hour=0, minute=0), window.tz)
+    return (
+        datetime.combine(day, begin, window.tz).astimezone(UTC),
+        end_at.replace(fold=1).astimezone(UTC),
+    )
+
+
+def told(at: datetime, zones: Iterable[Window]) -> str:
+    """An instant in the first window's zone, for people."""
+    zone = next(iter(zones)).tz
+    local = at.astimezone(zone)
+    return f"{local:%a %Y-%m-%d %H:%M} {zone.key}"
