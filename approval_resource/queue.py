@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims import Attempt, Request, Taken, leave, take
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
+from approval_resource.gates import settle
 from approval_resource.model import Build, Claim, Lock, State, Waiter
 from approval_resource.records import queue_document
 from approval_resource.store import LockStore
@@ -150,6 +151,8 @@ def _until_turn(
     holder = lookout.look(_holder, store, lock)
     while (place := lock.place_of(build_key)) >= 0:
         now = store.now()
+        if holder is not None and holder.due(now) and not holder.overdue(now):
+            holder = lookout.look(settle, store, holder)
         due = holder is not None and (holder.overdue(now) or holder.overstayed(now))
         free = not lock.holder or due
         overrides = request.override_approval and not due and holder is not None and holder.state is State.PENDING

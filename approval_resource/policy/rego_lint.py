@@ -41,6 +41,8 @@ INSTEAD = {
 }
 
 Problem = dict[str, Any]
+Told = tuple[dict[str, Any], str, bool]
+"""Where, what, and whether it is an error."""
 
 
 def lint(tree: dict[str, Any], text: str, schema: dict[str, Any]) -> list[Problem]:
@@ -103,7 +105,7 @@ def _nodes(node: Any, outer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 class _Lint:
     def __init__(self, tree: dict[str, Any], text: bytes, schema: dict[str, Any]) -> None:
-        self._tree, self._schema = tree, schema
+        self._tree, self._text, self._schema = tree, text, schema
         self._names = rule_names(tree)
         self._aliases: dict[str, list[str | None]] = {}
         for imported in tree["imports"]:
@@ -114,6 +116,13 @@ class _Lint:
                 self._aliases[name] = steps
 
     def problems(self) -> Iterator[Problem]:
+        """Every problem, at the place where what it is about begins: the engine's own columns are those of its last sign."""
+        for span, message, error in self._found():
+            before = self._text[: span["start"]]
+            column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+            yield {"line": before.count(b"\n") + 1, "column": column, "message": message, "error": error}
+
+    def _found(self) -> Iterator[Told]:
         package = ".".join(str(step) for step in _reference(self._tree["package"]["refr"])[0])
         if package != PACKAGE:
             yield _problem(self._tree["package"]["span"], f"package is {package}; it must be {PACKAGE}")
@@ -134,13 +143,13 @@ class _Lint:
         yield from self._references()
         yield from self._negations()
 
-    def _imports(self) -> Iterator[Problem]:
+    def _imports(self) -> Iterator[Told]:
         for imported in self._tree["imports"]:
             steps, span = _reference(imported["refr"])
             if steps[:1] not in (["rego"], ["future"], ["input"]):
                 yield _problem(span or imported["span"], "imports what isn't there: a policy is one text, with no other data")
 
-    def _calls(self) -> Iterator[Problem]:
+    def _calls(self) -> Iterator[Told]:
         functions = {
             ".".join(_static(next(iter(rule["Spec"]["head"].values()))["refr"]))
             for rule in self._tree["rules"]
@@ -156,7 +165,7 @@ class _Lint:
             for changed in body.get("with_mods") or ():
                 yield _problem(changed["span"], "changes its own input or data with `with`, which is for tests")
 
-    def _references(self) -> Iterator[Problem]:
+    def _references(self) -> Iterator[Told]:
         inner: set[int] = set()
         for kind, body in _nodes(self._tree["rules"]):
             if body.get("eidx") in inner or kind not in ("RefDot", "RefBrack", "Var"):
@@ -180,7 +189,7 @@ class _Lint:
         alias = self._aliases.get(str(steps[0])) if steps else None
         return [*alias[1:], *steps[1:]] if alias and steps[0] not in self._names else None
 
-    def _negations(self) -> Iterator[Problem]:
+    def _negations(self) -> Iterator[Told]:
         bodies: dict[str, list[Any]] = {}
         for name, _, rule in _heads(self._tree):
             bodies.setdefault(name, []).append(rule)
@@ -265,5 +274,5 @@ def _named(path: list[str | None], last: int) -> str:
     return ".".join("_" if part is None else part for part in path[: last + 1])
 
 
-def _problem(span: dict[str, Any], message: str, *, error: bool = True) -> Problem:
-    return {"line": span["line"], "column": span["col"], "message": message, "error": error}
+def _problem(span: dict[str, Any], message: str, *, error: bool = True) -> Told:
+    return span, message, error

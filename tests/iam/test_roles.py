@@ -168,10 +168,12 @@ def test_the_reviewer_policy_suffices_to_look_and_to_decide(pipeline: Caller, re
     assert "not today" in printed(reviewer.cli("history", "--pool", pool))
     assert first in printed(reviewer.cli("history", "--pool", pool, "--lock", "a"))
     assert "not today" in printed(reviewer.cli("history", "--id", second))
+    fourth = claim(pipeline, pool, "d", policy={"required_approvals": 2})["id"]
+    assert "1 other person" in printed(reviewer.cli("unblock", printed(reviewer.cli("approve", fourth)) and fourth))
 
 
 def test_the_operator_policy_suffices_to_make_the_table_and_free_locks(
-    account: Account, operator: Caller, pipeline: Caller, pool: str
+    account: Account, operator: Caller, pipeline: Caller, pool: str, tmp_path: Path
 ) -> None:
     """An operator can make the table with all that belongs to it, decide, free a stuck lock, and audit."""
     table = a_table_name()
@@ -191,6 +193,12 @@ def test_the_operator_policy_suffices_to_make_the_table_and_free_locks(
     printed(operator.cli("release", pending, "--force", "--reason", "nobody knows whose it is"))
     assert "400 days" in printed(operator.cli("pool", "show", pool))
     assert "30 days" in maker.cli("pool", "set", pool, "--retention-days", "30", table=table).stdout
+    rule = tmp_path / "rule.yaml"
+    rule.write_text("required_approvals: 2")
+    printed(operator.cli("policy", "set", pool, str(rule)))
+    assert "required_approvals: 2" in printed(operator.cli("policy", "show", pool))
+    assert "0 would have gone differently" in printed(operator.cli("policy", "backtest", str(rule), "--pool", pool))
+    printed(operator.cli("policy", "unset", pool))
     assert printed(operator.cli("list", "--waiting")) == "Nobody waits for a lock\n"
     printed(operator.cli("withdraw", waiting, "--reason", "asked for by mistake"))
     assert printed(operator.cli("list", "--pool", pool)) == "There is no waiting approval\n"
@@ -311,6 +319,7 @@ LOOKING: dict[str, Needs] = {
 }
 AUDITING: dict[str, Needs] = {"Scan": lambda who, scene: who.cli("audit", "verify")}
 DECIDING: dict[str, Needs] = {
+    "ConditionCheckItem": lambda who, scene: who.cli("approve", scene.id),
     "PutItem": lambda who, scene: who.cli("approve", scene.id),
     "UpdateItem": lambda who, scene: who.cli("reject", scene.spare()),
 }
