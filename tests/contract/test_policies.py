@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from approval_resource import audit, claims, decisions, gates, pools, queue, releases, reviews
-from approval_resource.decisions import POLICY_ACTOR
+from approval_resource.decisions import POLICY_ACTOR, Terms
 from approval_resource.errors import (
     ApprovalLapsedError,
     ConfigError,
@@ -182,8 +183,8 @@ def test_other_facts_are_another_request(shared: DynamoStore) -> None:
 def test_a_pool_s_policy_holds_whatever_the_pipeline_says(any_store: DynamoStore, need_approval: bool) -> None:
     """It takes the pool's two people, though the pipeline asks for one, or for none at all."""
     set_policy(any_store, {"required_approvals": 2})
-    terms = under(required_approvals=1) if need_approval else under()
-    claim = take(any_store, 1, need_approval=need_approval, **({"terms": terms} if need_approval else {}))
+    terms = under(required_approvals=1) if need_approval else Terms()
+    claim = take(any_store, 1, need_approval=need_approval, terms=terms)
     assert (claim.state, claim.need_approval) == (State.PENDING, True)
     said(any_store, claim, "aws:ann")
     approved = said(any_store, claim, "aws:bob")
@@ -243,7 +244,7 @@ def test_setting_a_policy_is_on_record(any_store: DynamoStore) -> None:
 
 # ---- time ----------------------------------------------------------------------------
 
-WINDOW = {"required_approvals": 1, "windows": [{"from": "14:00", "to": "16:00"}]}
+WINDOW: dict[str, Any] = {"required_approvals": 1, "windows": [{"from": "14:00", "to": "16:00"}]}
 
 
 def test_an_approval_outside_a_window_is_kept_until_it_opens(shared: DynamoStore, time: FrozenTime) -> None:
@@ -280,7 +281,7 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
                 )
         case "gate":
             gates.wait(shared, claim, lookout=lookout(time))
-        case "check":
+        case _:
             source = Source.model_validate({"pool": POOL, "states": ["approved"]})
             assert [version["id"] for version in check(source, None, shared)] == [claim.id]
     assert now(shared, claim).state is State.APPROVED
@@ -363,8 +364,8 @@ def forged(store: DynamoStore, claim: Claim, **changes: object) -> Claim:
 
 def test_an_approval_that_nobody_gave_opens_nothing(shared: DynamoStore, time: FrozenTime) -> None:
     """The log's chain holds, and still the gate works the decision out again and refuses."""
-    for number, policy in enumerate(({}, {"required_approvals": 1}, {"rego": NEVER})):
-        claim = take(shared, 1, lock_name=f"{number}", **({"terms": under(**policy)} if policy else {}))
+    for number, terms in enumerate((Terms(), under(required_approvals=1), under(rego=NEVER))):
+        claim = take(shared, 1, lock_name=f"{number}", terms=terms)
         approved = forged(shared, claim)
         assert approved.state is State.APPROVED
         with pytest.raises(UnsupportedDecisionError, match="don't support that"):
@@ -379,7 +380,7 @@ def test_an_approval_made_longer_than_its_policy_says_opens_nothing(shared: Dyna
     approved = said(shared, claim, "aws:ann")
     for changes in ({"valid_until": None}, {"judged_at": NOON - timedelta(days=1)}, {"decided": None}):
         with pytest.raises(UnsupportedDecisionError):
-            decisions.require_supported(shared, replace(approved, **changes))  # type: ignore[arg-type]
+            decisions.require_supported(shared, replace(approved, **changes))
 
 
 @pytest.mark.parametrize("part", [POLICY_PART, POOL_POLICY_PART])

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_policies_and_facts_come_from_files_of_the_build(concourse: Concourse, s
     )
     concourse.write("ci/people.rego", ONE_REGO)
     concourse.write("ci/facts.json", '{"plan": {"changes": 1}}')
-    options = {"policy_file": ["ci/policy.yaml", "ci/people.rego"], "facts_file": "ci/facts.json"}
+    options: dict[str, Any] = {"policy_file": ["ci/policy.yaml", "ci/people.rego"], "facts_file": "ci/facts.json"}
     version = concourse.claim(**options).version
     assert version["state"] == "pending"
     assert say(store, version, "aws:ann").state is State.APPROVED
