@@ -370,6 +370,8 @@ class Head:
     timestamp: datetime | None = None
     digest: str = ""
     newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+    settings: int = 0
+    """The revision of the pool's settings, so that whatever is conditional on the head is conditional on them."""
 
     def next_timestamp(self, now: datetime) -> datetime:
         """The place of an event that is added now."""

@@ -230,6 +230,7 @@ def head_document(head: Head) -> Document:
         "timestamp": optional(head.timestamp),
         "digest": head.digest,
         "newest": _newest_document(head.newest),
+        **_if_any(settings=head.settings),
     }
 
 
@@ -249,6 +250,7 @@ def _head(d: Mapping[str, Any]) -> Head:
         timestamp=instant_or_none(d["timestamp"]),
         digest=text(d, "digest"),
         newest=_newest(d["newest"]),
+        settings=number(d, "settings") if "settings" in d else 0,
     )
 
 

@@ -19,7 +19,7 @@ MAX_REVIEWS = 24
 """People whose undecided reviews one claim keeps, if MAX_CLAIM has room for all of them."""
 MAX_CLAIM = 96 * 1024
 """Bytes of a claim."""
-ROOM = 48_000
+ROOM = 43_000
 """Bytes of a claim that undecided reviews leave free: for the one that decides, its ruling, the claim's end, and who
 used it, each with names of builds and comments as long as they may be."""
 

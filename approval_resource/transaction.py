@@ -57,7 +57,10 @@ class Snapshot:
 
     @property
     def is_whole(self) -> bool:
-        """Whether lock and claims tell of one moment. Items are read one by one, so a commit between may tear them."""
+        """Whether lock, claims and settings tell of one moment. Items are read one by one, so a commit between may tear them."""
+        # Heads written before there were policies don't count their settings.
+        if self.settings.revision != self.head.settings and (self.head.settings or self.settings.policy):
+            return False
         if self.lock.holder and self.lock.holder not in self.claims:
             return False
         own = (claim for claim in self.claims.values() if (claim.pool, claim.lock_name) == (self.lock.pool, self.lock.name))
@@ -139,6 +142,7 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
     settings = replace(wanted.settings, revision=snapshot.settings.revision + 1) if wanted.settings else None
     if settings is not None:
         digest = settings_digest(settings)
+        log.head = replace(log.head, settings=settings.revision)
         log.add(kind=Kind.SETTINGS, claim_id="", state=None, actor=wanted.actor, reason=wanted.reason, claim=digest)
     return Plan(
         head=log.head,

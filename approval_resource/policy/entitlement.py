@@ -14,6 +14,9 @@ from approval_resource.policy.people import Roster, Voice
 from approval_resource.policy.rules import fits
 from approval_resource.text import clean
 
+MAX_REPRESENTED = 5
+"""Rules that one review may name."""
+
 
 def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Review:
     """What is to be kept of one person's review: the earlier one itself where the new one says the same.
@@ -79,6 +82,8 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
         roster = Roster(policy, facts.requester)
         if not fits(roster, _own(roster, others, review), rule):
             found.append(f"--as {clean(name)}: that rule doesn't name you")
+    if len(review.represented_as) > MAX_REPRESENTED:
+        found.append(f"--as: at most {MAX_REPRESENTED} rules")
     several = [policy for policy in policies if sum(rule.label in review.represented_as for rule in policy.approval_rules) > 1]
     if any(not policy.per_rule for policy in several):
         found.append("--as: one approval counts for one rule; a policy with per_rule: true would take several")

@@ -12,7 +12,7 @@ from approval_resource.policy.people import Voice
 from approval_resource.text import clean
 
 MAX_VALUE = 200
-MAX_ALL = 1_000
+MAX_ALL = 500
 """Characters of one value, and of all that one person fills in, names included."""
 
 

@@ -126,7 +126,7 @@ def _request(source: Source, params: ClaimParams, directory: Path, say: Callable
     problems: list[str] = []
     payload = read_object(directory, "payload", params.payload, params.payload_file, problems)
     terms = read_terms(directory, params, problems, say)
-    kept = len(payload) + len(terms.policy) + len(json.dumps(dict(terms.given)))
+    kept = len(payload) + len(terms.policy) + (len(json.dumps(dict(terms.given))) if terms.given else 0)
     attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems, kept)
     if problems:
         raise ConfigError(problems)

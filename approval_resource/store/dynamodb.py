@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approval_resource.clock import Clock, HostClock, StoreClock
-from approval_resource.model import BuildRecord, Claim, Event, Head, Kind, Lock
+from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
 from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from, queue_document
 from approval_resource.settings import Settings, settings_from
 from approval_resource.store import Committed, items
@@ -21,8 +21,6 @@ from approval_resource.transaction import Changes, Plan, Read, Snapshot, plan
 
 log = logging.getLogger(__name__)
 
-JUDGED = frozenset({Kind.HELD, Kind.PENDING, Kind.APPROVED, Kind.REJECTED})
-"""What may depend on the pool's policy."""
 COMMIT_SECONDS = 60.0
 """How long one change may take, contention and failures included."""
 
@@ -158,7 +156,7 @@ class DynamoStore(DynamoReads):
             snapshot = self._look(read, patience)
             if snapshot.is_whole:
                 return snapshot
-            torn = f'lock "{read.lock_name}" in pool "{read.pool}" and its claims contradict each other'
+            torn = f'lock "{read.lock_name}" in pool "{read.pool}", its claims and the pool\'s settings contradict each other'
             patience.after(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
 
     def _look(self, read: Read, patience: Patience) -> Snapshot:
@@ -202,9 +200,6 @@ class DynamoStore(DynamoReads):
         elif snapshot.build is not None:
             key = items.build_key(snapshot.build.key, snapshot.build.pool, snapshot.build.lock_name)
             writes.append(self._check(key, snapshot.build.revision))
-        if planned.settings is None and any(event.kind in JUDGED for event in planned.events):
-            # The pool's policy is still the one that this was decided under, or was asked for.
-            writes.append(self._check(items.settings_key(read.pool), snapshot.settings.revision))
         if planned.settings is not None:
             writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
         return writes

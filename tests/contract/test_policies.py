@@ -22,11 +22,12 @@ from approval_resource.errors import (
 )
 from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Claim, Kind, State, Verdict
 from approval_resource.policy.model import Approved
+from approval_resource.settings import Settings
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
 from approval_resource.store import items
 from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.transaction import Change
+from approval_resource.transaction import Change, Changes, Read
 from approval_resource.waiting import Lookout
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take, under
 from tests.contract.faults import Faults
@@ -218,6 +219,18 @@ def test_a_pool_s_policy_set_in_between_is_not_missed(connect: Callable[..., Dyn
     else:
         Faults.on(store, WRITE, setting)
         assert take(store, 2, lock_name="plain", need_approval=False).state is State.PENDING
+
+
+def test_a_policy_read_at_another_moment_than_the_log_is_read_again(shared: DynamoStore) -> None:
+    """Items are read one by one: settings older or newer than the pool's head are no moment that ever was."""
+    set_policy(shared, {"required_approvals": 2})
+    found = shared.commit(Read(pool=POOL), lambda snapshot: Changes(), "read").after
+    assert found.is_whole
+    before = Settings(pool=POOL)
+    assert not replace(found, settings=before).is_whole
+    assert not replace(found, head=replace(found.head, settings=0)).is_whole
+    assert not replace(found, settings=replace(found.settings, revision=2, policy="")).is_whole
+    assert replace(found, settings=before, head=replace(found.head, settings=0)).is_whole
 
 
 def test_what_was_decided_stays_explained(shared: DynamoStore) -> None:

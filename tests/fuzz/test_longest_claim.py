@@ -22,7 +22,7 @@ from tests.fuzz.world import Ran, World
 
 CLAIM = 96 * 1024
 """Bytes a claim's item may have at most, by docs/table.md."""
-FILE = (MAX_PARTS - MAX_PART) // MAX_FILES
+FILE = (MAX_PARTS - MAX_PART - 1_000) // MAX_FILES
 """Bytes of each file, so that with the payload they are what one transaction takes on every engine."""
 LONG = LOCK * 10_000
 VARIABLES = ("ATC_EXTERNAL_URL", "BUILD_TEAM_NAME", "BUILD_PIPELINE_NAME", "BUILD_PIPELINE_INSTANCE_VARS", "BUILD_JOB_NAME")
@@ -56,6 +56,8 @@ class Longest:
             "claim_key": LOCK * 500,
             "expires_after": "366d",
             "hold_timeout": "366d",
+            "policy": {"required_approvals": 1, "valid_for": "366d", "inputs": [{"name": name} for name in "ab"]},
+            "facts": {"a": LOCK},
         }
         self.id = self.put(1, **self.asked)["version"]["id"]
 
@@ -110,13 +112,14 @@ class Longest:
         pools.set_policy(self.world.store, self.world.pool, "", actor="op")
 
 
-UNDECIDED = json.dumps([{"name": "nobody", "required_approvals": 1, "approval_rules": [{"user": "aws:nobody"}]}])
+UNDECIDED = json.dumps([{"name": "nobody", "required_approvals": 1, "rejections_required": 20, "approval_rules": [{"user": "aws:nobody"}]}])
 """Nobody's word is enough."""
 
 
 def approved(longest: Longest) -> None:
     longest.decidable()
-    longest.told("approve", longest.id, "--comment", COMMENT, "--reviewer", LOCK * MAX_REVIEWER)
+    filled = [word for name in "ab" for word in ("--input", f"{name}={LOCK * 200}")]
+    longest.told("approve", longest.id, "--comment", COMMENT, "--reviewer", LOCK * MAX_REVIEWER, *filled)
 
 
 def rejected(longest: Longest) -> None:
@@ -245,7 +248,7 @@ def test_the_payload_counts_towards_the_most_that_is_allowed(world: World) -> No
     """One byte more is refused in a line that names the limit."""
     ran = claimed_with(world, MAX_PARTS - MAX_PART + 1)
     assert ran.code == 1
-    assert f"{MAX_PARTS} bytes in all, payload included" in ran.stderr
+    assert f"{MAX_PARTS} bytes in all, payload, policy and facts included" in ran.stderr
 
 
 def test_every_item_has_room_left(longest: Longest) -> None:
