@@ -56,7 +56,7 @@ class Longest:
             "claim_key": LOCK * 500,
             "expires_after": "366d",
             "hold_timeout": "366d",
-            "policy": {"required_approvals": 1, "valid_for": "366d", "inputs": [{"name": name} for name in "ab"]},
+            "policy": {"required_approvals": 1, "rejections_required": 2, "valid_for": "366d", "inputs": [{"name": name} for name in "ab"]},
             "facts": {"a": LOCK},
         }
         self.id = self.put(1, **self.asked)["version"]["id"]
@@ -124,6 +124,7 @@ def approved(longest: Longest) -> None:
 
 def rejected(longest: Longest) -> None:
     longest.decidable()
+    reviews.review(longest.world.store, longest.id, reviewer="aws:ann", verdict=Verdict.REJECT)
     longest.told("reject", longest.id, "--comment", COMMENT, "--reviewer", LOCK * MAX_REVIEWER)
 
 
