@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,6 +26,8 @@ from approval_resource.reviews import find
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 from approval_resource.waiting import Lookout
+
+log = logging.getLogger(__name__)
 
 FRESH = timedelta(minutes=1)
 FRESH_LOOKS = 5
@@ -81,6 +84,15 @@ def settle(store: LockStore, claim: Claim) -> Claim:
         return change
 
     return amend(store, claim, settled)
+
+
+def settle_for_others(store: LockStore, claim: Claim) -> Claim:
+    """The same, for whoever is concerned with more than this claim: one that can't be trusted stays as it is."""
+    try:
+        return settle(store, claim)
+    except CorruptRecordError as corrupt:
+        log.warning("%s", corrupt)
+        return claim
 
 
 def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:

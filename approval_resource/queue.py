@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims import Attempt, Request, Taken, leave, take
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
-from approval_resource.gates import settle
+from approval_resource.gates import settle_for_others
 from approval_resource.model import Build, Claim, Lock, State, Waiter
 from approval_resource.records import queue_document
 from approval_resource.store import LockStore
@@ -152,7 +152,7 @@ def _until_turn(
     while (place := lock.place_of(build_key)) >= 0:
         now = store.now()
         if holder is not None and holder.due(now) and not holder.overdue(now):
-            holder = lookout.look(settle, store, holder)
+            holder = lookout.look(settle_for_others, store, holder)
         due = holder is not None and (holder.overdue(now) or holder.overstayed(now))
         free = not lock.holder or due
         overrides = request.override_approval and not due and holder is not None and holder.state is State.PENDING

@@ -99,7 +99,13 @@ def _judged(
     forced = _forced(policy, roster, voices)
     if forced is not None:
         voice, result = forced
-        return Judged(name=name, result=Result(result.answer, name, (result,)), ready=True, forced_by=voice.shown)
+        return Judged(
+            name=name,
+            result=Result(result.answer, name, (result,)),
+            ready=True,
+            valid_for=policy.valid_for,
+            forced_by=voice.shown,
+        )
     people, told = _people(policy, facts, roster, voices, now)
     asked = together(name, people)
     # A policy that was dropped holds nothing back either.

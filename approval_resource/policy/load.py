@@ -295,7 +295,7 @@ def stored(loaded: Sequence[Loaded]) -> str:
     Raises:
         ConfigError: there are too many, or they are too long.
     """
-    documents = [{"name": one.name[-MAX_SHORT_NAME:].strip(), **one.source} for one in loaded]
+    documents = [{"name": clean(one.name)[-MAX_SHORT_NAME:].strip() or "policy", **one.source} for one in loaded]
     text = json.dumps(documents, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     if len(text) > MAX_STORED or len(documents) > MAX_DOCUMENTS:
         raise ConfigError(

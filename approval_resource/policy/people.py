@@ -97,7 +97,7 @@ class Roster:
         if self.person(identity) == self.requester:
             return True
         unlisted = identity not in self._person
-        return unlisted and identity.rsplit("/", 1)[-1].lower() == self.requester.lower()
+        return unlisted and _bare(identity.rsplit("/", 1)[-1]) == _bare(self.requester)
 
     def voices(self, reviews: Iterable[Review]) -> list[Voice]:
         """What each person says: the newest they said, by whichever of their identities.
@@ -151,3 +151,8 @@ class Roster:
         if not name:
             return ""
         return self._person.get(f"{CONCOURSE}{name}", self._person.get(name, name))
+
+
+def _bare(name: str) -> str:
+    """A name without case, and without the host of a mail address."""
+    return name.partition("@")[0].casefold()

@@ -12,7 +12,7 @@ from approval_resource.model import Claim, Review, State
 from approval_resource.receipts import claim_facts
 from approval_resource.steps.files import write_decision, write_json, write_parts
 from approval_resource.steps.protocol import GetParams, Version
-from approval_resource.steps.report import metadata, who_decides
+from approval_resource.steps.report import metadata, still_missing, who_decides
 from approval_resource.steps.step import Step
 from approval_resource.text import duration, quoted
 
@@ -97,7 +97,7 @@ def pass_gate(
         claim,
         lookout=lookout,
         give_up_at=claim.timestamp + timeout if timeout else None,
-        reviewed=lambda waiting, review: say(_review_line(review, decisions.missing(store, waiting))),
+        reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
         remind=lambda waiting, left: say(_waiting(waiting, left)),
     )
     # Not open before its decision is seen in the log, is worked out again, and the passage is written.

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from approval_resource import decisions
 from approval_resource.canonical import instant
+from approval_resource.errors import ApprovalError
 from approval_resource.model import Claim, Event, State, Waiter
 from approval_resource.queue import Standing
 from approval_resource.steps.step import Step
@@ -52,17 +53,31 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
     where = [part for name, value, usual in options if value != usual for part in (name, value)]
     command = shlex.join(["python3", "cli.py", *where])
     lines = [f"  {command} approve --id {claim.id}", f"  {command} reject --id {claim.id} --comment 'why'"]
-    missing = decisions.missing(step.store, claim)
+    missing = still_missing(step, claim)
     if not missing:
         return [f"One approval opens it, by anyone who may write table {source.table}; one rejection ends it:", *lines]
     return [f"It needs: {missing}", *_openers(step, claim), *lines]
+
+
+def still_missing(step: Step, claim: Claim) -> str:
+    """What the claim still needs, in one line; an empty string where no policy says more than that one approval does.
+
+    Telling of it must not end a step that does without.
+    """
+    try:
+        return step.lookout.look(decisions.missing, step.store, claim)
+    except ApprovalError as unknown:
+        return f"what can't be told now: {unknown}"
 
 
 def _openers(step: Step, claim: Claim) -> list[str]:
     """Who can open the gate, or a warning that nobody can."""
     from approval_resource.policy.unblock import told
 
-    found = decisions.openers(step.store, claim)
+    try:
+        found = step.lookout.look(decisions.openers, step.store, claim)
+    except ApprovalError:
+        return []
     if found.sets:
         return [f"Can be opened by: {told(wanted)}" for wanted in found.sets[:AHEAD]]
     if not found.complete:
