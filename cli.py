@@ -131,7 +131,9 @@ def show(claim_id: str, attachment: str | None, form: str, **options: str | None
     click.echo(claim_details(claim, store.now()))
     if claim.need_approval:
         click.echo("")
-        for line in decisions.explained(store, claim).result.lines():
+        decision = decisions.explained(store, claim)
+        notes = [f"note: {note}" for note in decision.notes] + [f"flag: {flag}" for flag in decision.flags]
+        for line in (*decision.result.lines(), *notes):
             click.echo(clean(line))
 
 

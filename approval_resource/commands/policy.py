@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connec
 from approval_resource.errors import ConfigError
 from approval_resource.model import Claim, State
 from approval_resource.policy import cases
+from approval_resource.policy.facts import not_suppliable
 from approval_resource.policy.lint import accepted, lint
 from approval_resource.policy.load import Loaded, load_text, parse, stored
 from approval_resource.policy.model import Answer
@@ -60,6 +62,11 @@ def eval_(
             decision = trial_on_input(loaded, _document(whole))
         else:
             given = _document(facts) if facts else {}
+            ignored = [name for name in not_suppliable(given) if name != "claim"] if isinstance(given, Mapping) else []
+            if ignored:
+                click.echo(
+                    f"warning: facts {clean(', '.join(ignored))} are not for a pipeline to say, and are left out", err=True
+                )
             decision = trial(loaded, given, _document(reviews) if reviews else [], _instant(now), requester)
     except ConfigError as broken:
         if form == "json":
@@ -71,8 +78,8 @@ def eval_(
         return
     for line in decision.result.lines():
         click.echo(clean(line))
-    for note in decision.notes:
-        click.echo(f"note: {note}")
+    for line in (*(f"note: {note}" for note in decision.notes), *(f"flag: {flag}" for flag in decision.flags)):
+        click.echo(clean(line))
 
 
 @commands.command("lint")

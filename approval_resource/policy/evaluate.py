@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from approval_resource.model import Review
-from approval_resource.policy import conditions, inputs, quorum, rego, rules, windows
+from approval_resource.policy import conditions, inputs, quorum, rego, rules, sandbox, windows
 from approval_resource.policy.document import Policy, within
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import (
@@ -42,7 +42,8 @@ def evaluate(
     Every policy that applies must approve, and one rejection is enough; where none applies, one approval by
     anyone is asked for. The same arguments always give the same decision, and none raises.
     """
-    judged = [judge(policy, facts, reviews, now, memberships, number) for number, policy in enumerate(policies)]
+    with sandbox.budget():
+        judged = [judge(policy, facts, reviews, now, memberships, number) for number, policy in enumerate(policies)]
     if all(one.answer is Answer.ABSTAIN for one in judged):
         judged.append(judge(DEFAULT, facts, reviews, now, memberships))
     return decided(judged)

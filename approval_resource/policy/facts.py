@@ -15,7 +15,7 @@ EPOCH_NS = timedelta(microseconds=1)
 REVIEW_STATE = "UNCONFIRMED"
 NONE: Mapping[str, Any] = MappingProxyType({})
 
-_SESSION: dict[str, Any] = {"login": {}, "name": {}, "teams": {"[]": {}}, "admin": {}, "machine": {}}
+_SESSION: dict[str, Any] = {"login": {}, "name": {}, "teams": {"[]": {}}, "admin": {}, "machine": {}, "creator_ip?": {}}
 _REVIEW: dict[str, Any] = {
     "author": {},
     "request": {"timestamp_ns": {}, "remote_ip?": {}},

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy import conditions, rego, windows
+from approval_resource.policy import conditions, rego, sandbox, windows
 from approval_resource.policy.document import Policy
 from approval_resource.policy.load import Finding, Loaded
 from approval_resource.policy.people import Roster
@@ -28,7 +28,8 @@ def accepted(loaded: Sequence[Loaded]) -> list[Finding]:
     Raises:
         ConfigError: every error, with file, line and column.
     """
-    found = [finding for one in loaded for finding in lint(one)]
+    with sandbox.budget():
+        found = [finding for one in loaded for finding in lint(one)]
     errors = [str(finding) for finding in found if finding.error]
     if errors:
         raise ConfigError(errors)

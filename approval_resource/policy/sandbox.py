@@ -5,15 +5,35 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 WALL_SECONDS = 2.5
+"""What one task may take."""
+BUDGET_SECONDS = 5.0
+"""What all tasks of one evaluation may take together, however many policies there are."""
 CHILD = Path(__file__).with_name("child.py")
 
 
 class SandboxError(Exception):
     """It gave no answer: it ran too long, took too much, or crashed. Never raised out of the policy package."""
+
+
+_until: ContextVar[float | None] = ContextVar("until", default=None)
+
+
+@contextmanager
+def budget(seconds: float = BUDGET_SECONDS) -> Iterator[None]:
+    """Let all that runs meanwhile share that much time."""
+    mark = _until.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _until.reset(mark)
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
@@ -22,18 +42,22 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SandboxError: there is none.
     """
+    until = _until.get()
+    seconds = WALL_SECONDS if until is None else min(WALL_SECONDS, until - time.monotonic())
+    if seconds <= 0:
+        raise SandboxError("the policies before it took all the time there is")
     try:
         text = json.dumps(task)
         done = subprocess.run(  # noqa: S603 - this interpreter, on a file of this package
             [sys.executable, "-I", "-B", str(CHILD)],
             input=text.encode(),
             capture_output=True,
-            timeout=WALL_SECONDS,
+            timeout=seconds,
             env={},
             check=False,
         )
     except subprocess.TimeoutExpired as slow:
-        raise SandboxError(f"it took more than {WALL_SECONDS} s and was stopped") from slow
+        raise SandboxError(f"it took more than {seconds:.1f} s and was stopped") from slow
     except (OSError, ValueError, RecursionError) as broken:
         raise SandboxError(f"it could not be run ({type(broken).__name__})") from broken
     if done.returncode:
