@@ -122,6 +122,14 @@ def test_the_put_on_the_page_is_taken() -> None:
     Source.model_validate(block("resource")["source"])
 
 
+def test_the_readme_s_policy_is_taken() -> None:
+    """The example that the README begins with is fit to copy, too."""
+    [text] = re.findall(
+        r"^## Policies\n.*?^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert [str(finding) for one in load.load_text(text, "README.yaml") for finding in lint(one)] == []
+
+
 def test_the_file_of_cases_on_the_page_passes(tmp_path: Path) -> None:
     """The example of a file for `policy test` passes beside the policy that it names."""
     (tmp_path / "two.yaml").write_text("required_approvals: 2\n", encoding="utf-8")
