@@ -15,7 +15,19 @@ import pytest
 from approval_resource import decisions, reviews
 from approval_resource.commands import shared
 from approval_resource.options import MAX_DURATION, MAX_NAME
-from approval_resource.policy import cases, child, conditions, document, inputs, load, sandbox, trial, unblock, windows
+from approval_resource.policy import (
+    cases,
+    child,
+    conditions,
+    document,
+    entitlement,
+    inputs,
+    load,
+    sandbox,
+    trial,
+    unblock,
+    windows,
+)
 from approval_resource.policy.facts import OURS, OURS_WITHIN, SCHEMA
 from approval_resource.policy.lint import lint
 from approval_resource.policy.rego_lint import ALLOWED, INSTEAD
@@ -272,6 +284,7 @@ def test_limits_are_those_of_the_code() -> None:
         "delegates of one document": "100",
         "inputs of one document": number(document.MAX_INPUTS),
         "characters of one value, and of all that one person fills in": f"{inputs.MAX_VALUE}, {number(inputs.MAX_ALL)}",
+        "rules that one review may name": number(entitlement.MAX_REPRESENTED),
         "characters of one Rego text": number(document.MAX_REGO),
         "characters of the name of a policy, rule, group or person": number(document.MAX_SHORT_NAME),
         "characters of an identity": number(MAX_NAME),
@@ -305,3 +318,44 @@ def test_the_time_of_a_case_is_told() -> None:
     assert isinstance(cases.BEGINNING, datetime)
     assert f"{cases.BEGINNING:%Y-%m-%dT%H:%M:%SZ}" in section("Testing policies")
     assert [suffix for suffix in cases.SUFFIXES if f"`{suffix}`" not in section("Testing policies")] == []
+
+
+# ---- where one comes from --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("title", "words"),
+    [
+        (
+            "Coming from Spacelift",
+            "approve_with_note reject_with_note undecided reviews.current reviews.older author session.login session.name "
+            "session.teams session.admin session.machine remote_ip request.timestamp_ns run.id run.state run.type run.created_at "
+            "run.creator_session run.command run.branch run.commit run.changes run.runtime_config run.user_provided_metadata "
+            "run.flags QUEUED UNCONFIRMED TRACKED PROPOSED TASK TESTING DESTROY stack.name stack.labels stack.branch "
+            "stack.administrative stack.worker_pool http.send opa.runtime rego.parse_module time.now_ns trace",
+        ),
+        (
+            "Coming from GitLab",
+            "user group access_level required_approvals count required_approval_count represented_as per_rule spill self_approval "
+            "255 pending_approval_count approval_summary approvals status deploy_access_levels group_inheritance_type blocked "
+            "protected triggered",
+        ),
+        (
+            "Coming from nullplatform",
+            "conditions selector on_policy_success on_policy_fail manual deny pending approved auto_approved denied auto_denied "
+            "cancelled expired time_to_reply allowed_time_to_execute approve_url deny_url token reviewer message details dry "
+            "NRN dimensions is_required can_execute execute criteria result met not_met passed selected nestedEvaluations "
+            "policy_context.action Slack checklists informational override $dynamicPattern $elemMatch",
+        ),
+        (
+            "Coming from GitHub environments and Azure DevOps",
+            "six self-review timer bypass gates minimum sequence hours latest Harness allowed older Buildkite Jenkins Octopus "
+            "responsibility CodePipeline token Tekton policy-bot tree simulation skipped",
+        ),
+    ],
+)
+def test_who_comes_from_elsewhere_finds_what_they_know(title: str, words: str) -> None:
+    """Every feature that those systems' users know has a row, be it one that says why it isn't here."""
+    text = section(title)
+    assert [word for word in words.split() if word not in text] == []
+    assert [row for row in rows(text) if not all(row)] == []
