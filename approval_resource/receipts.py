@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from approval_resource.canonical import instant
 from approval_resource.fields import optional
-from approval_resource.model import Claim, Event, Verdict
+from approval_resource.model import NOTHING, Claim, Event
 from approval_resource.records import BUILD_FIELDS, review_document, sealed_document
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
@@ -31,16 +32,13 @@ def claim_facts(claim: Claim) -> dict[str, Any]:
     }
 
 
-def filled_in(claim: Claim) -> dict[str, str]:
-    """What those who approved filled in. Where they differ, nothing was approved, so any order gives the same."""
-    approving = sorted((review for review in claim.reviews.values() if review.verdict is Verdict.APPROVE), key=lambda r: r.at)
-    return {name: value for review in reversed(approving) for name, value in review.inputs.items()}
-
-
-def receipt_of(claim: Claim, event: Event, policy: str = "", pool_policy: str = "") -> dict[str, Any]:
+def receipt_of(
+    claim: Claim, event: Event, policy: str = "", pool_policy: str = "", filled_in: Mapping[str, str] = NOTHING
+) -> dict[str, Any]:
     """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so.
 
-    `policy` and `pool_policy`: the policies it was decided under, as they are kept beside the claim.
+    `policy` and `pool_policy`: the policies it was decided under, as they are kept beside the claim; `filled_in`: what
+    they asked those who approve for.
     """
     decision = claim.decided
     return {
@@ -53,7 +51,7 @@ def receipt_of(claim: Claim, event: Event, policy: str = "", pool_policy: str = 
         "pool_policy": json.loads(pool_policy) if pool_policy else [],
         "forced": event.forced,
         "valid_until": optional(claim.valid_until),
-        "inputs": filled_in(claim) if claim.approved else {},
+        "inputs": dict(filled_in),
         "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
         "event": sealed_document(event),
     }

@@ -111,12 +111,14 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
     Raises:
         NotEntitledError, ConfigError: as `review`.
     """
-    from approval_resource.policy import entitlement
+    from approval_resource.policy import entitlement, rego
 
     try:
         policies = policies_of(terms, snapshot.settings.policy)
     except ConfigError as broken:
         raise NotEntitledError(claim, f"a policy can't be read ({broken.problems[0]})") from broken
+    if any(policy.rego for policy in policies) and not rego.installed():
+        raise ConfigError([f"the policy of claim {claim.id} {rego.MISSING_ENGINE}; nothing was recorded"])
     before = claim.reviews.get(new.reviewer)
     merged = entitlement.merged(policies, before, new)
     if merged is before:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from approval_resource.policy import sandbox
+from approval_resource.policy import rego_lint, sandbox
 from approval_resource.policy.document import Policy
+from approval_resource.policy.facts import SCHEMA
 from approval_resource.policy.model import Answer, Result
 from approval_resource.text import clean
 
@@ -20,6 +21,8 @@ OPERATORS = frozenset(
 PATTERNS = ('"$regex"', '"$dynamicPattern"')
 MAX_DEPTH = 20
 MAX_LIST = 500
+
+UNSEEN = ("reviews", "request")
 
 Path = tuple[str | int, ...]
 
@@ -124,6 +127,30 @@ def _dynamic(value: object, path: Path) -> Iterator[tuple[Path, str]]:
         for name in re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", value["template"]):
             if name not in fields:
                 yield (*path, "template"), f"names {{{clean(name)}}}, which fields doesn't have"
+
+
+def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
+    """What is well formed and can't be meant, as where, what, and whether nothing could ever come of it."""
+    if isinstance(query, list):
+        for number, item in enumerate(query):
+            yield from doubts(item, (*path, number))
+    if not isinstance(query, Mapping):
+        return
+    for key, value in query.items():
+        if key in LOGICAL:
+            yield from doubts(value, (*path, key))
+        elif not key.startswith("$"):
+            steps: list[str | None] = list(key.split("."))
+            if steps[0] in UNSEEN:
+                yield (*path, key), f"conditions are asked without reviews and time, so {clean(key)} is never there", True
+            elif (told := rego_lint.unknown(steps, SCHEMA)) is not None and told[1]:
+                yield (*path, key), told[0].removeprefix("input."), True
+            if value is None or (isinstance(value, Mapping) and any(one is None for one in value.values())):
+                yield (
+                    (*path, key),
+                    f"null is also what is missing; add {{{clean(key)}: {{$exists: true}}}} where it has to be there",
+                    False,
+                )
 
 
 def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Result, dict[str, Any]]:

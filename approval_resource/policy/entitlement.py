@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from approval_resource.model import Review, Verdict
 from approval_resource.policy import inputs
-from approval_resource.policy.document import Policy
+from approval_resource.policy.document import Policy, Rule
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import Answer
 from approval_resource.policy.people import Roster, Voice
-from approval_resource.policy.rules import fits
+from approval_resource.policy.rules import counting, fits
 from approval_resource.text import clean
 
 MAX_REPRESENTED = 5
@@ -71,16 +71,14 @@ def _has_a_say(policy: Policy, roster: Roster, voice: Voice) -> bool:
 
 def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> list[str]:
     """What is wrong with the rules that a review was given for and with what was filled in, one line each."""
-    labels = {rule.label: (policy, rule) for policy in policies for rule in policy.approval_rules}
+    known = [(policy, rule) for policy in policies for rule in policy.approval_rules]
     found = []
     for name in review.represented_as:
-        if name not in labels:
-            known = ", ".join(labels) or "there is none"
-            found.append(f"--as {clean(name)[:80]}: there is no approval rule of that name; use {clean(known)}")
-            continue
-        policy, rule = labels[name]
-        roster = Roster(policy, facts.requester)
-        if not fits(roster, _own(roster, others, review), rule):
+        meant = [(policy, rule) for policy, rule in known if rule.label == name]
+        if not meant:
+            labels = ", ".join(dict.fromkeys(rule.label for _, rule in known)) or "there is none"
+            found.append(f"--as {clean(name)[:80]}: there is no approval rule of that name; use {clean(labels)}")
+        elif not any(fits(roster, _own(roster, others, review), rule) for roster, rule in _with_roster(meant, facts)):
             found.append(f"--as {clean(name)}: that rule doesn't name you")
     if len(review.represented_as) > MAX_REPRESENTED:
         found.append(f"--as: at most {MAX_REPRESENTED} rules")
@@ -91,7 +89,16 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
     if review.verdict is Verdict.APPROVE and not review.forced and not found:
         rest = [other for other in others if other.reviewer != review.reviewer]
         for policy in policies:
-            complete = inputs.complete(policy, Roster(policy, facts.requester).voices([*rest, review]))
-            if complete is not None and complete.answer is not Answer.APPROVE:
+            roster = Roster(policy, facts.requester)
+            able = counting(policy, roster, roster.voices([*rest, review]))
+            if not policy.inputs or all(voice.person != roster.person(review.reviewer) for voice in able):
+                continue
+            complete = inputs.complete(policy, able)
+            if complete.answer is not Answer.APPROVE:
                 found.append(complete.sentence)
     return list(dict.fromkeys(found))
+
+
+def _with_roster(rules: Iterable[tuple[Policy, Rule]], facts: Facts) -> Iterator[tuple[Roster, Rule]]:
+    for policy, rule in rules:
+        yield Roster(policy, facts.requester), rule

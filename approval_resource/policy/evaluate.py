@@ -52,8 +52,12 @@ def evaluate(
 def decided(judged: Sequence[Judged]) -> Decision:
     """What those say together."""
     applying = [one for one in judged if one.answer is not Answer.ABSTAIN]
-    sentence = "every policy approves" if len(applying) > 1 else "the policy approves"
-    result = together(sentence, [one.result for one in judged])
+    values: dict[str, str] = {}
+    disputed = [name for one in judged for name, value in one.filled_in.items() if values.setdefault(name, value) != value]
+    parts = [one.result for one in judged]
+    if disputed:
+        parts.append(Result(Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}"))
+    result = together("", parts)
     policies = tuple(judged)
     match result.answer:
         case Answer.REJECT:
@@ -63,7 +67,7 @@ def decided(judged: Sequence[Judged]) -> Decision:
             return Approved(result=_headed(result, "approved"), policies=policies, valid_for=min(spans, default=None))
         case Answer.UNDECIDED:
             opens = [one.opens_at for one in applying if one.opens_at is not None]
-            at = max(opens, default=None) if all(one.ready for one in applying) else None
+            at = max(opens, default=None) if all(one.ready for one in applying) and not disputed else None
             return Waiting(result=_headed(result, "waiting"), policies=policies, opens_at=at)
         case Answer.ERROR | Answer.ABSTAIN:
             return Undecidable(result=_headed(result, "undecidable"), policies=policies)
@@ -97,7 +101,9 @@ def _judged(
 ) -> Judged:
     roster = Roster(policy, facts.requester, memberships)
     voices = roster.voices(reviews)
-    forced = _forced(policy, roster, voices)
+    people, told = _people(policy, facts, roster, voices, now)
+    asked = together(name, people)
+    forced = _forced(policy, roster, voices) if asked.answer is not Answer.ABSTAIN else None
     if forced is not None:
         voice, result = forced
         return Judged(
@@ -106,9 +112,8 @@ def _judged(
             ready=True,
             valid_for=policy.valid_for,
             forced_by=voice.shown,
+            filled_in=told.filled_in,
         )
-    people, told = _people(policy, facts, roster, voices, now)
-    asked = together(name, people)
     # A policy that was dropped holds nothing back either.
     time = _time(policy, facts, now) if asked.answer is not Answer.ABSTAIN else []
     opens = [at for result, at in time if result.answer is Answer.UNDECIDED]
@@ -120,6 +125,7 @@ def _judged(
         opens_at=None if None in opens else max((at for at in opens if at is not None), default=None),
         ready=asked.answer is Answer.APPROVE and None not in opens,
         valid_for=policy.valid_for,
+        filled_in=told.filled_in,
         details=told.details,
     )
 
@@ -130,6 +136,7 @@ class _Told:
     def __init__(self) -> None:
         self.notes: tuple[str, ...] = ()
         self.flags: tuple[str, ...] = ()
+        self.filled_in: dict[str, str] = {}
         self.details: dict[str, Any] = {}
 
 
@@ -160,16 +167,26 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     if (rejected := quorum.rejections(policy, against)) is not None:
         parts.insert(0, rejected)
     if policy.rego:
-        document = facts.document(roster, voices, now)
-        verdicts = [one for (one,) in rego.ask(policy.rego, [document])]
+        verdicts = [
+            one
+            for text in policy.rego
+            for ((one,),) in [rego.ask([text], [facts.document(roster, _shown_to(text, voices), now)])]
+        ]
         parts += [one.result for one in verdicts]
         told.notes = tuple(note for one in verdicts for note in one.notes)
         told.flags = tuple(flag for one in verdicts for flag in one.flags)
-    if (filled := inputs.complete(policy, voices)) is not None:
-        parts.append(filled)
+    if policy.inputs:
+        counting = rules.counting(policy, roster, voices)
+        parts.append(inputs.complete(policy, counting))
+        told.filled_in = inputs.filled_in(policy, counting)[0]
     if policy.approval_rules or policy.required_approvals is not None:
         told.details["gitlab"] = _gitlab(policy, roster, voices, against, tallies, together("", parts).answer)
     return parts, told
+
+
+def _shown_to(text: str, voices: Sequence[Voice]) -> list[Voice]:
+    """Who is heard by that Rego policy: where it asks who created the claim, no typed approval, since it may be theirs."""
+    return [voice for voice in voices if not (voice.typed and voice.approves and "creator_session" in text)]
 
 
 def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:

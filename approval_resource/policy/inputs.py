@@ -70,31 +70,29 @@ def _matches(pattern: str, value: str) -> bool:
     return answer.get("results") == [True]
 
 
-def filled_in(voices: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
-    """What those who approve filled in, and the names on which they disagree."""
+def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
+    """What those whose approval counts filled in, of what the policy asks for, and the names on which they disagree."""
+    asked = asked_for([policy])
     values: dict[str, str] = {}
     disputed = []
-    for voice in sorted(voices, key=lambda voice: (voice.at, voice.person)):
-        for name, value in voice.inputs.items() if voice.approves else ():
-            if values.setdefault(name, value) != value:
+    for voice in sorted(counting, key=lambda voice: (voice.at, voice.person)):
+        for name, value in voice.inputs.items():
+            if name in asked and values.setdefault(name, value) != value:
                 disputed.append(name)
     return values, list(dict.fromkeys(disputed))
 
 
-def complete(policy: Policy, voices: Sequence[Voice]) -> Result | None:
-    """Whether all that the policy asks for is there and fits; None where it asks for nothing."""
-    if not policy.inputs:
-        return None
-    values, disputed = filled_in(voices)
-    own = {name: value for name, value in values.items() if name in asked_for([policy])}
-    if disputed := [name for name in disputed if name in own]:
+def complete(policy: Policy, counting: Sequence[Voice]) -> Result:
+    """Whether all that the policy asks for is there and fits."""
+    values, disputed = filled_in(policy, counting)
+    if disputed:
         return Result(
             Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}; one of them must change their mind"
         )
-    if wrong := problems([policy], own):
+    if wrong := problems([policy], values):
         return Result(Answer.ERROR, "; ".join(wrong))
-    missing = [asked.name for asked in policy.inputs if asked.required and asked.name not in own]
+    missing = [asked.name for asked in policy.inputs if asked.required and asked.name not in values]
     if missing:
         options = " ".join(f"--input {name}=…" for name in missing)
         return Result(Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}")
-    return Result(Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in own.items()) or 'nothing'}")
+    return Result(Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in values.items()) or 'nothing'}")

@@ -43,6 +43,8 @@ def _conditions(loaded: Loaded) -> Iterator[Finding]:
             for path, message in conditions.problems(query):
                 name = ".".join(clean(str(step))[:80] for step in (option, *path))
                 yield Finding(loaded.where, loaded.at(option, *path), f"{name}: {message}")
+            for path, message, error in conditions.doubts(query):
+                yield Finding(loaded.where, loaded.at(option, *path), message, error=error)
 
 
 def _rego(loaded: Loaded) -> Iterator[Finding]:
@@ -72,6 +74,14 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
                 yield warn(f"group {rule.group} has {len(members)} members, fewer than the rule asks for", *where)
         elif rule.user is not None and not _can_be_somebody(policy, rule.user):
             yield warn(f"user {rule.user} is nobody here: list their identities under people", *where)
+    named: list[tuple[str, str | int, str]] = [("bypass", "users", user) for user in (policy.bypass.users if policy.bypass else ())]
+    for number, delegate in enumerate(policy.delegates):
+        named += [("delegates", number, delegate.person), ("delegates", number, delegate.delegate)]
+    for option, part, person in named:
+        if not _can_be_somebody(policy, person):
+            yield warn(f"{person} is nobody here: list their identities under people", option, part)
+    if "rejections_required" in policy.model_fields_set and policy.rego and policy.required_approvals is None:
+        yield warn("rejections_required is not for Rego, which has a reject rule of its own", "rejections_required")
     for group, listed in policy.groups.items():
         for member in listed:
             if not _can_be_somebody(policy, member):

@@ -61,7 +61,7 @@ class Loaded:
     @property
     def name(self) -> str:
         """What it is called: its own name, or where it was found."""
-        return self.policy.name or self.where
+        return self.policy.name or self.where.rpartition("/")[2]
 
     @property
     def digest(self) -> str:

@@ -76,6 +76,8 @@ class Judged:
     """Whether nothing but time is missing, if anything is."""
     valid_for: timedelta | None = None
     forced_by: str = ""
+    filled_in: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """What those whose approval counts filled in, of what the document asks for."""
     details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """The same in the form that the system has whose kind of policy it is."""
 
@@ -106,6 +108,11 @@ class Decided:
     def flags(self) -> tuple[str, ...]:
         """What policies want the claim to be marked with."""
         return tuple(dict.fromkeys(flag for judged in self.policies for flag in judged.flags))
+
+    @property
+    def filled_in(self) -> dict[str, str]:
+        """What was asked for and filled in."""
+        return {name: value for judged in self.policies for name, value in judged.filled_in.items()}
 
     @property
     def forced(self) -> bool:

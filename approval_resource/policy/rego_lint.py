@@ -178,7 +178,7 @@ class _Lint:
                 elif len(steps) < 3:
                     yield _problem(body["span"], f"takes all of data.{PACKAGE}; name one rule")
             path = self._input_path(steps)
-            if path is not None and (told := _unknown(path, self._schema)):
+            if path is not None and (told := unknown(path, self._schema)):
                 message, error = told
                 yield _problem(body["span"], message, error=error)
 
@@ -230,7 +230,7 @@ def _cover(body: dict[str, Any], covered: set[int]) -> None:
         inner = value.get("refr")
 
 
-def _unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] | None:
+def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] | None:
     """What to say of a path that the input document has no place for, and whether nothing could ever stand there."""
     known = schema
     for number, step in enumerate(path):

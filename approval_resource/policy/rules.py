@@ -71,6 +71,14 @@ def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Resu
     return together("every rule has its approvals", parts), tallies
 
 
+def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
+    """The approvals that count for anything in the policy."""
+    able, _ = counted_and_not(policy, voices, roster.requester)
+    if policy.required_approvals is not None or policy.rego or not policy.approval_rules:
+        return able
+    return [voice for voice in able if any(fits(roster, voice, rule) for rule in policy.approval_rules)]
+
+
 def named_rejections(policy: Policy, roster: Roster, voices: Iterable[Voice]) -> list[Voice]:
     """The rejections of people whom a rule names."""
     return [

@@ -14,7 +14,7 @@ from approval_resource import decisions
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model import PAYLOAD_PART, Attachment, Claim, Event
 from approval_resource.parts import attachment, part
-from approval_resource.receipts import filled_in, receipt_of
+from approval_resource.receipts import receipt_of
 from approval_resource.steps.reading import exact, no_constant
 from approval_resource.store import LockStore
 from approval_resource.text import clean, quoted
@@ -198,16 +198,17 @@ def write_json(path: Path, document: object) -> None:
 
 
 def write_decision(store: LockStore, claim: Claim, event: Event, directory: Path) -> None:
-    """The receipt, and what was filled in by those who approved: as one JSON document and as a file each."""
-    policy, pool_policy = decisions.texts(store, claim)
-    write_json(directory / "receipt.json", receipt_of(claim, event, policy, pool_policy))
-    if claim.approved and (filled := filled_in(claim)):
+    """The receipt, and what was filled in by those whose approval counted: as one JSON document and as a file each."""
+    asked = claim.approved and any(review.inputs for review in claim.reviews.values())
+    filled = decisions.explained(store, claim).filled_in if asked else {}
+    write_json(directory / "receipt.json", receipt_of(claim, event, *decisions.texts(store, claim), filled))
+    if filled:
         write_json(directory / "inputs.json", filled)
         (directory / "inputs").mkdir(exist_ok=True)
-        for name, value in filled.items():
-            if not _fit_for_a_file(name):
-                raise CorruptRecordError(f"claim {claim.id}", "an input's name is no file name")
-            (directory / "inputs" / name).write_text(value, encoding="utf-8")
+    for name, value in filled.items():
+        if not _fit_for_a_file(name):
+            raise CorruptRecordError(f"claim {claim.id}", "an input's name is no file name")
+        (directory / "inputs" / name).write_text(value, encoding="utf-8")
 
 
 def write_parts(store: LockStore, claim: Claim, directory: Path) -> None:

@@ -112,11 +112,12 @@ def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: cl
     else:
         say(f"This build asked for that before: claim {claim.id}, {claim.state.value}")
     gates.require_open(claim)
-    if params.wait:
+    if not params.need_approval and claim.need_approval:
+        # Whose pipeline doesn't wait by itself would go on without the approval that the pool asks for.
+        say(f"The policy of pool {claim.pool} asks for an approval, though params.need_approval doesn't: waiting for it here")
+    if params.wait or claim.need_approval != params.need_approval:
         return pass_gate(step, claim)
     if claim.state is State.PENDING:
-        if not params.need_approval:
-            say(f"The policy of pool {claim.pool} asks for an approval, though params.need_approval doesn't")
         for line in who_decides(step, claim):
             say(line)
     return claim
