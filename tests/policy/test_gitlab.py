@@ -24,7 +24,9 @@ MEMBERS = {
     "both": ["qa", "security"],
 }
 """GitLab's access levels are groups here like any other."""
-LISTED = {group: [f"aws:{user}" for user, groups in MEMBERS.items() if group in groups] for group in ("Maintainers", "qa", "security")}
+LISTED = {
+    group: [f"aws:{user}" for user, groups in MEMBERS.items() if group in groups] for group in ("Maintainers", "qa", "security")
+}
 
 MAINTAINER = {"name": "Maintainers", "group": "Maintainers", "required_approvals": 1}
 TWO_QA = {"name": "qa-group", "group": "qa", "required_approvals": 2}
@@ -217,7 +219,9 @@ def test_an_unknown_rule_in_represented_as_is_refused() -> None:
 def test_a_rule_that_doesnt_name_somebody_is_refused_to_them() -> None:
     """Nobody approves for a group that they are not in."""
     document = {"approval_rules": [QA, SECURITY], "groups": LISTED}
-    assert wrong(document, approval("aws:g1", represented_as=("security-group",))) == ["--as security-group: that rule doesn't name you"]
+    assert wrong(document, approval("aws:g1", represented_as=("security-group",))) == [
+        "--as security-group: that rule doesn't name you"
+    ]
 
 
 def test_several_rules_at_once_need_per_rule() -> None:
@@ -242,7 +246,9 @@ def test_gitlabs_numbers_are_told_apart_from_names(theirs: str) -> None:
         load({"approval_rules": [{theirs: 40, "required_approvals": 1}]}, "policy")
 
 
-@pytest.mark.parametrize("rule", [{}, {"user": "a", "group": "b"}, {"user": "a", "count": 2}, {"group": "a", "count": 1, "required_approvals": 1}])
+@pytest.mark.parametrize(
+    "rule", [{}, {"user": "a", "group": "b"}, {"user": "a", "count": 2}, {"group": "a", "count": 1, "required_approvals": 1}]
+)
 def test_a_rule_names_exactly_one_subject_and_one_count(rule: Document) -> None:
     """Anything else is a configuration error."""
     with pytest.raises(ConfigError):

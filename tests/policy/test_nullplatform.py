@@ -173,14 +173,18 @@ DOUBLE: list[Document] = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="the added $exists stands inside the outer negation, which turns it round; $all isn't looked into")
+@pytest.mark.xfail(
+    strict=True, reason="the added $exists stands inside the outer negation, which turns it round; $all isn't looked into"
+)
 @pytest.mark.parametrize("query", DOUBLE, ids=json.dumps)
 def test_a_negation_within_a_negation_over_a_missing_path_is_not_met(query: Document) -> None:
     """MongoDB itself says so of the first three: each item lacks the path, hence none of them has the wanted value."""
     assert not met(query)
 
 
-@pytest.mark.xfail(strict=True, reason="$exists holds where one item has the path, and what the others lack passes for another value")
+@pytest.mark.xfail(
+    strict=True, reason="$exists holds where one item has the path, and what the others lack passes for another value"
+)
 def test_a_negation_over_a_path_that_some_items_lack_is_not_met() -> None:
     """One scanned image doesn't speak for the one that wasn't."""
     assert not met({"images.verdict": {"$ne": "bad"}}, {"images": [{"verdict": "good"}, {}]})

@@ -61,7 +61,14 @@ def test_a_name_alone_is_nobodys_identity() -> None:
         {"ana": ["typed:ana"]},
         {" ana": [ANA]},
     ],
-    ids=["one identity for two", "a person within a person", "an identity as a person", "a typed person", "typed identity", "space"],
+    ids=[
+        "one identity for two",
+        "a person within a person",
+        "an identity as a person",
+        "a typed person",
+        "typed identity",
+        "space",
+    ],
 )
 def test_people_who_cant_be_told_apart_are_a_configuration_error(people: Document) -> None:
     """Whose word it is must be clear."""
@@ -116,7 +123,9 @@ def test_no_policy_can_name_a_typed_name(document: Document) -> None:
         load(document, "p")
 
 
-@pytest.mark.xfail(strict=True, reason='a group may list "typed names", which is who all typed names are within, and Rego is shown its teams')
+@pytest.mark.xfail(
+    strict=True, reason='a group may list "typed names", which is who all typed names are within, and Rego is shown its teams'
+)
 def test_the_word_for_all_typed_names_is_in_no_group() -> None:
     """Nobody who only typed a name is in a team, whatever a group's list says."""
     text = 'package spacelift\napprove { input.reviews.current.approvals[_].session.teams[_] == "admins" }'
@@ -138,7 +147,15 @@ def own(**options: Any) -> Any:
 @pytest.mark.parametrize(
     ("requester", "identity"),
     [("bobby", BOB), ("bob", BOB), ("carol", CAROL), ("ana", ANA), ("ana", LAPTOP), ("dan", DAN), ("DAN", DAN)],
-    ids=["listed for Concourse", "a person's name", "both", "another identity", "yet another", "last part of an ARN", "its case"],
+    ids=[
+        "listed for Concourse",
+        "a person's name",
+        "both",
+        "another identity",
+        "yet another",
+        "last part of an ARN",
+        "its case",
+    ],
 )
 def test_who_asked_is_known_by_any_of_their_identities(requester: str, identity: str) -> None:
     """Listed for Concourse, by the person's name, or by the last part of an ARN that no list tells more of."""
@@ -167,7 +184,9 @@ def test_an_unknown_requester_doesnt_keep_anybody_from_rejecting() -> None:
     assert answer(own(people=PEOPLE), rejection(ANA)) == "reject"
 
 
-@pytest.mark.xfail(strict=True, reason="a listed identity is compared by its person alone, whose name is compared letter by letter")
+@pytest.mark.xfail(
+    strict=True, reason="a listed identity is compared by its person alone, whose name is compared letter by letter"
+)
 @pytest.mark.parametrize("person", ["Ana", "Ana Lopez"])
 def test_who_asked_is_known_though_their_person_is_called_otherwise(person: str) -> None:
     """Concourse knows ana, AWS knows user/ana: that a list calls her Ana must not let her approve her own claim."""
@@ -252,7 +271,9 @@ def test_nobody_stands_in_for_who_asked() -> None:
     assert answer(with_delegates(("ana", BOB)), approval(BOB), requester="ana") == "approve"
 
 
-@pytest.mark.xfail(strict=True, reason="a principal is compared with who asked by name alone, not by the last part of their ARN")
+@pytest.mark.xfail(
+    strict=True, reason="a principal is compared with who asked by name alone, not by the last part of their ARN"
+)
 def test_nobody_stands_in_for_who_asked_where_no_list_names_them_either() -> None:
     """Her own approval wouldn't count; her delegate's must not."""
     listed = [{"person": ANA, "delegate": BOB, **YEAR}]

@@ -84,7 +84,9 @@ class Vector:
     flags: tuple[str, ...] = ()
 
 
-def vector(name: str, decision: str, *policies: str, notes: tuple[str, ...] = (), marks: tuple[str, ...] = (), **given: Any) -> Vector:
+def vector(
+    name: str, decision: str, *policies: str, notes: tuple[str, ...] = (), marks: tuple[str, ...] = (), **given: Any
+) -> Vector:
     """The vector of that name on a run with those reviews."""
     return Vector(name, policies, run_input(**given), decision, notes, marks)
 
@@ -100,7 +102,9 @@ VECTORS = [
     vector("something guarded changes", "undecided", GUARDED, changes=ROLE),
     vector("another team doesn't do", "undecided", GUARDED, approvals=[review("dev", "Development")], changes=ROLE),
     vector("the right team does", "approve", GUARDED, approvals=[review("sec", "Security")], changes=ROLE),
-    vector("its approval and a rejection", "reject", GUARDED, approvals=[review("sec", "Security")], rejections=[ANN], changes=ROLE),
+    vector(
+        "its approval and a rejection", "reject", GUARDED, approvals=[review("sec", "Security")], rejections=[ANN], changes=ROLE
+    ),
     vector("approved with a note", "approve", NOTED, notes=("read-only command ls",), command="ls", **TASK),
     vector("rejected with a note", "reject", NOTED, notes=("destructive command rm -rf /",), command="rm -rf /", **TASK),
     vector("no note, no answer", "undecided", NOTED, command="make", **TASK),
@@ -146,7 +150,7 @@ def test_policy_eval_takes_a_whole_input_document(name: str, tmp_path: Path) -> 
 
 def test_both_kinds_of_notes_are_told_and_the_rejection_wins() -> None:
     """Whoever reads the decision learns what spoke for it too."""
-    text = "package spacelift\napprove_with_note[n] { n := \"fine\" }\nreject_with_note[n] { n := \"not fine\" }\n"
+    text = 'package spacelift\napprove_with_note[n] { n := "fine" }\nreject_with_note[n] { n := "not fine" }\n'
     said = verdict(text)
     assert said.result.answer.value == "reject"
     assert said.notes == ("not fine", "fine")

@@ -14,7 +14,23 @@ import pytest
 from approval_resource.errors import ConfigError
 from approval_resource.policy import conditions, inputs, rego, sandbox
 from approval_resource.policy.load import load
-from tests.policy.asking import ANA, answer, approval, asked, errors, findings, policy, ran, rejection, run_input, says, verdict, warnings, why, written
+from tests.policy.asking import (
+    ANA,
+    answer,
+    approval,
+    asked,
+    errors,
+    findings,
+    policy,
+    ran,
+    rejection,
+    run_input,
+    says,
+    verdict,
+    warnings,
+    why,
+    written,
+)
 
 HEAD = "package spacelift\n"
 V1 = "package spacelift\nimport rego.v1\n"
@@ -80,7 +96,9 @@ def test_if_without_its_import_is_read_as_v1_and_its_condition_counts() -> None:
     assert says(HEAD + "approve if { 1 == 1 }") == "approve"
 
 
-@pytest.mark.xfail(strict=True, reason="with stands beside an expression in the syntax tree, where the lint doesn't look for it")
+@pytest.mark.xfail(
+    strict=True, reason="with stands beside an expression in the syntax tree, where the lint doesn't look for it"
+)
 @pytest.mark.parametrize("changed", ['input.run.type as "TASK"', 'input as {"run": {"type": "TASK"}}'])
 def test_an_input_changed_with_with_is_an_error(changed: str) -> None:
     """A policy that asks itself about another input than the one there is answers for nothing."""
@@ -113,7 +131,7 @@ def test_what_is_seldom_meant_is_warned_of(name: str) -> None:
     "text",
     [
         HEAD + "approve { not input.reviews.current.rejections[_] }",
-        HEAD + "approve { not bad }\nbad { input.reviews.current.rejections[_].session.teams[_] == \"x\" }",
+        HEAD + 'approve { not bad }\nbad { input.reviews.current.rejections[_].session.teams[_] == "x" }',
         HEAD + 'approve { not "x" == input.run.flags[_] }',
     ],
 )
@@ -145,7 +163,7 @@ def test_an_approval_without_a_condition_is_warned_of(text: str) -> None:
             "approve { r := input.reviews.current; not r.rejection }",
             "approve { current := input.reviews.current; count({x | x := current.rejection[_]}) == 0 }",
             "approve { given := input; not given.freeze.on }",
-            "approve { not input[\"reviews\"][part][_] }\npart := \"rejection\"",
+            'approve { not input["reviews"][part][_] }\npart := "rejection"',
         )
     ],
 )
@@ -156,7 +174,9 @@ def test_a_misspelt_path_behind_a_local_name_is_told(text: str) -> None:
 
 def test_false_stays_false() -> None:
     """A fact that is false is neither 0 nor true."""
-    text = HEAD + "approve { input.claim_is_safe == false; is_boolean(input.claim_is_safe) }\nreject { input.claim_is_safe == 0 }"
+    text = (
+        HEAD + "approve { input.claim_is_safe == false; is_boolean(input.claim_is_safe) }\nreject { input.claim_is_safe == 0 }"
+    )
     assert says(text, run_input() | {"claim_is_safe": False}) == "approve"
     assert says(text, run_input() | {"claim_is_safe": 0}) == "reject"
     assert says(text, run_input() | {"claim_is_safe": True}) == "undecided"
@@ -165,7 +185,7 @@ def test_false_stays_false() -> None:
 def test_a_text_that_looks_like_the_engines_undefined_is_a_text() -> None:
     """It gives no approval, and in a note it is told as it is."""
     assert says(HEAD + 'approve = "<undefined>" { true }') != "approve"
-    said = verdict(HEAD + 'approve_with_note[n] { n := input.run.flags[_] }', run_input(flags=["<undefined>"]))
+    said = verdict(HEAD + "approve_with_note[n] { n := input.run.flags[_] }", run_input(flags=["<undefined>"]))
     assert said.notes == ("<undefined>",)
 
 
@@ -208,7 +228,9 @@ def test_a_problem_in_an_expression_is_told_where_the_expression_begins(body: st
     assert [finding.place for finding in found] == [(2, 11)]
 
 
-@pytest.mark.xfail(strict=True, reason="lines within a JSON string are added to the line it stands on, and lead past the file's end")
+@pytest.mark.xfail(
+    strict=True, reason="lines within a JSON string are added to the line it stands on, and lead past the file's end"
+)
 def test_a_problem_in_rego_within_json_is_told_with_a_line_of_the_file() -> None:
     """A JSON string is on one line, so that is where the problem is."""
     text = json.dumps({"name": "x", "rego": REGO}, indent=1)
@@ -253,7 +275,12 @@ HOSTILE = {
     "recursion through two functions": HEAD + "f(x) = y { y := g(x) }\ng(x) = y { y := f(x) }\napprove { f(0) }",
     "recursion through rules": HEAD + "approve { ok }\nok { approve }",
     "a wide CIDR": HEAD + 'approve { count(net.cidr_expand("0.0.0.0/0")) > 0 }',
-    "a pattern that backs up": HEAD + 'approve { not regex.match("^(a+)+$", "' + "a" * 200 + '!"); regex.match("(a*)*(a*)*b", "' + "a" * 2000 + '") }',
+    "a pattern that backs up": HEAD
+    + 'approve { not regex.match("^(a+)+$", "'
+    + "a" * 200
+    + '!"); regex.match("(a*)*(a*)*b", "'
+    + "a" * 2000
+    + '") }',
 }
 
 

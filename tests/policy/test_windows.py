@@ -138,7 +138,9 @@ def test_a_window_that_ends_in_the_hour_that_isnt_there_ends_as_it_begins() -> N
     assert not is_open(one, "2026-03-29 01:00")
 
 
-@pytest.mark.xfail(strict=True, reason="a beginning in the hour that isn't there is read by the winter's offset, and comes late")
+@pytest.mark.xfail(
+    strict=True, reason="a beginning in the hour that isn't there is read by the winter's offset, and comes late"
+)
 def test_a_window_that_begins_in_the_hour_that_isnt_there_begins_as_it_ends() -> None:
     """At three: half past two is over then."""
     one = opening({"days": ["sun"], "from": "02:30", "to": "05:00", "tz": PARIS})
@@ -250,7 +252,9 @@ def test_a_waiting_time_is_counted_from_the_claim() -> None:
     assert answer(one, now=utc("2026-11-21 13:00")) == "undecided"
 
 
-@pytest.mark.parametrize("instant", ["2026-11-22T09:00:00Z", "2026-11-22T10:00:00+01:00", "2026-11-22 09:00Z", "2026-11-22t09:00:00.000z"])
+@pytest.mark.parametrize(
+    "instant", ["2026-11-22T09:00:00Z", "2026-11-22T10:00:00+01:00", "2026-11-22 09:00Z", "2026-11-22t09:00:00.000z"]
+)
 def test_a_waiting_time_may_be_an_instant(instant: str) -> None:
     """With its zone."""
     one = policy(required_approvals=1, not_before=instant)
