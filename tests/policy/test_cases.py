@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from approval_resource.policy import cases
-from tests.policy.asking import ran, written
+from tests.policy.asking import Document, ran, written
 
 POLICY = "required_approvals: 2\nwindows: [{days: mon-fri, from: 09:00, to: 17:00}]\n"
 GOOD = """\
@@ -79,7 +79,7 @@ def test_cases_may_name_their_policies_and_requester(tmp_path: Path) -> None:
     """Several together, from beside the file."""
     written(tmp_path, "one.yaml", "required_approvals: 1\nallow_self_approval: false\npeople: {ana: ['aws:ana']}\n")
     written(tmp_path, "two.yaml", "conditions: {env: prod}\non_policy_fail: deny\n")
-    listed = [
+    listed: list[Document] = [
         {"name": "own", "requester": "ana", "facts": {"env": "prod"}, "reviews": [{"author": "aws:ana", "verdict": "approve"}]},
         {
             "name": "other",

@@ -68,8 +68,8 @@ SATURDAY_12 = 1_692_446_400_000_000_000
 SATURDAY_20 = 1_692_477_510_000_000_000
 ROLE = [change("aws_iam_role")]
 ANN, BOB = review("ann"), review("bob")
-TASK = {"state": "QUEUED", "type": "TASK"}
-FLAG = {"state": "QUEUED", "flags": ["review:network"]}
+TASK: dict[str, Any] = {"state": "QUEUED", "type": "TASK"}
+FLAG: dict[str, Any] = {"state": "QUEUED", "flags": ["review:network"]}
 
 
 @dataclass(frozen=True)
