@@ -39,6 +39,13 @@ def test_what_is_filled_in_must_be_of_its_kind(asked_for: Document, fitting: lis
         assert answer(one, approval(ANA, inputs={"it": value})) == "error"
 
 
+@pytest.mark.xfail(strict=True, reason="float() takes spaces and the digits of every script")
+@pytest.mark.parametrize("value", [" 1 ", "\uff11\uff12", "\u0661"])
+def test_a_number_is_written_in_plain_digits(value: str) -> None:
+    """What reads it next may be no Python."""
+    assert inputs.problems([asking({"name": "n", "kind": "number"})], {"n": value})
+
+
 def test_what_is_required_is_waited_for() -> None:
     """Who approves without it is told the option; a rejection needs none of it."""
     one = asking({"name": "ticket", "required": True}, {"name": "why"})

@@ -366,6 +366,22 @@ def test_a_selector_over_a_missing_fact_doesnt_match() -> None:
     assert shown(one)["decision"] == "undecided"
 
 
+@pytest.mark.xfail(
+    strict=True, reason="in a selector a negation over a missing path drops the policy, which asks for less, not more"
+)
+def test_a_fact_that_is_left_out_is_no_way_past_a_policy_for_all_but_one() -> None:
+    """A policy for everything but dev holds also for a claim whose pipeline doesn't say where it goes."""
+    one = policy(selector={"env": {"$ne": "dev"}}, conditions={"tested": True}, on_policy_fail="deny")
+    assert answer(one, approval(ANA), given={"env": "prod", "tested": False}) == "reject"
+    assert answer(one, approval(ANA), given={"tested": False}) != "approve"
+
+
+@pytest.mark.xfail(strict=True, reason="a value is taken for an operator where its JSON begins with a dollar sign")
+def test_a_price_in_a_list_is_a_value() -> None:
+    """Only keys are operators."""
+    assert errors('{"conditions": {"price": ["$5"]}, "on_policy_success": "approve"}', "p.json") == []
+
+
 def test_no_policy_is_manual() -> None:
     """Nothing approves by itself that nobody said anything about."""
     decision = asked([], given=FACTS)

@@ -352,6 +352,13 @@ def test_a_forced_rejection_is_stronger_than_a_forced_approval() -> None:
     assert answer(forcing(), approval(ANA, early, forced=True), rejection(CAROL, late, forced=True)) == "reject"
 
 
+@pytest.mark.xfail(strict=True, reason="who may force is asked before the selector is")
+def test_a_policy_that_was_dropped_lets_nobody_force() -> None:
+    """What doesn't apply approves nothing, and overrules no rejection."""
+    one = policy(selector={"env": "prod"}, conditions={"ok": True}, bypass={"users": [ANA]})
+    assert answer(one, approval(ANA, forced=True), rejection(BOB), given={"env": "dev"}) == "reject"
+
+
 def test_force_is_for_the_document_that_gives_it() -> None:
     """A pool's policy without a bypass is not overruled by a claim's with one."""
     pool = policy(required_approvals=2, name="pool")

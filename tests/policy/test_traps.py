@@ -172,6 +172,38 @@ def test_a_misspelt_path_behind_a_local_name_is_told(text: str) -> None:
     assert findings(HEAD + text, "p.rego")
 
 
+@pytest.mark.xfail(strict=True, reason="data.spacelift.NAME isn't looked up among the rules that there are")
+@pytest.mark.parametrize(
+    "text", ["approve { not data.spacelift.frozen }", "approve { not data.spacelift.frozn }\nfrozen { true }"]
+)
+def test_a_rule_that_nothing_defines_is_an_error_by_its_full_name_too(text: str) -> None:
+    """Under `not` it would approve everything."""
+    assert errors(HEAD + text)
+
+
+@pytest.mark.xfail(strict=True, reason="an import of the whole input is no alias to the lint")
+@pytest.mark.parametrize("text", ["approve { not i.reviews.current.rejection }", "approve { not i.freeze }"])
+def test_a_path_below_an_import_of_the_whole_input_is_checked(text: str) -> None:
+    """Under whatever name."""
+    assert findings(f"{HEAD}import input as i\n{text}", "p.rego")
+
+
+@pytest.mark.xfail(strict=True, reason="after a computed name nothing of a path is checked, nor that it may be missing")
+def test_a_computed_name_below_input_is_warned_of_under_not() -> None:
+    """Nobody can tell that it is there."""
+    assert findings(HEAD + 'approve { x := "reviews"; not input[x].current.rejection }', "p.rego")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="lint asks with an empty input, on which rules may be in conflict that never are on a real one"
+)
+def test_what_only_goes_wrong_on_an_empty_input_is_no_error() -> None:
+    """No policy is ever asked about nothing: run.type and stack.name are always there."""
+    text = HEAD + 'n = 1 { not input.run.type == "TASK" }\nn = 2 { not input.run.type == "TRACKED" }\napprove { n == 1 }\n'
+    assert says(text) == "approve"
+    assert errors(text) == []
+
+
 def test_false_stays_false() -> None:
     """A fact that is false is neither 0 nor true."""
     text = (
