@@ -352,6 +352,19 @@ def test_a_forced_rejection_is_stronger_than_a_forced_approval() -> None:
     assert answer(forcing(), approval(ANA, early, forced=True), rejection(CAROL, late, forced=True)) == "reject"
 
 
+SESSION = "aws:arn:aws:sts::123456789012:assumed-role/Admin/"
+
+
+@pytest.mark.xfail(
+    strict=True, reason="each session of a role is taken for a person, though whoever may assume the role chooses its name"
+)
+def test_two_sessions_of_one_role_are_not_two_people_where_nobody_lists_them() -> None:
+    """A name that one chooses oneself proves no more than one that is typed."""
+    assert answer(policy(required_approvals=2), approval(f"{SESSION}a"), approval(f"{SESSION}b")) == "undecided"
+    strict = policy(required_approvals=1, allow_self_approval=False)
+    assert answer(strict, approval(f"{SESSION}somebody"), requester="ana") == "undecided"
+
+
 @pytest.mark.xfail(strict=True, reason="who may force is asked before the selector is")
 def test_a_policy_that_was_dropped_lets_nobody_force() -> None:
     """What doesn't apply approves nothing, and overrules no rejection."""
