@@ -1,0 +1,161 @@
+"""What lint says of policies: errors that make them unfit, warnings of what is seldom meant, each with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from approval_resource.errors import ConfigError
+from approval_resource.policy.lint import accepted
+from approval_resource.policy.load import load_text
+from tests.policy.asking import findings, ran, warnings, written
+
+QUIET = """\
+approval_rules:
+  - {group: qa, required_approvals: 1}
+  - {user: ana}
+groups: {qa: [ana, "aws:bob"]}
+people: {ana: ["aws:ana", "concourse:ana"]}
+allow_self_approval: false
+windows: [{days: mon-fri, from: 09:00, to: 17:00, tz: Europe/Paris}]
+"""
+
+LIKELY = [
+    ("approval_rules: [{group: qa}]\n", "1:18", "group qa has no members here"),
+    ("approval_rules:\n  - group: leds\ngroups: {leads: ['aws:a']}\n", "2:5", "did you mean leads?"),
+    ("approval_rules:\n  - {group: qa, count: 2}\ngroups: {qa: ['aws:a']}\n", "2:5", "has 1 members, fewer than"),
+    ("approval_rules: [{user: ana}]\n", "1:18", "user ana is nobody here"),
+    ("required_approvals: 1\ngroups:\n  qa: [ana]\n", "3:3", "ana of group qa is nobody here"),
+    ("required_approvals: 1\nbypass: {groups: [ops]}\n", "2:1", "group ops has no members here"),
+    ("required_approvals: 1\non_policy_fail: deny\n", "2:1", "there are none"),
+    ("required_approvals: 1\nconditions: {a: 1}\n", "2:1", "the conditions change nothing"),
+    ("required_approvals: 1\nper_rule: true\n", "2:1", "per_rule is about approval_rules"),
+    ("required_approvals: 1\nunknown_requester: allow\n", "2:1", "matters only with allow_self_approval"),
+    ("required_approvals: 1\nallow_self_approval: false\n", "2:1", "list people"),
+]
+
+
+@pytest.mark.parametrize(("text", "place", "words"), LIKELY, ids=[words for _, _, words in LIKELY])
+def test_what_is_seldom_meant_is_a_warning_with_its_place(text: str, place: str, words: str) -> None:
+    """It doesn't make the policy unfit."""
+    (told,) = warnings(text, "p.yaml")
+    assert f"p.yaml:{place}: warning: " in told
+    assert words in told
+    assert accepted(load_text(text, "p.yaml"))
+
+
+def test_a_policy_with_nothing_odd_is_not_commented_on() -> None:
+    """Rules, groups, people and hours."""
+    assert findings(QUIET) == []
+
+
+def test_one_person_with_two_identities_is_one_member() -> None:
+    """Two of a group with one person in it can't be had."""
+    text = "approval_rules: [{group: g, count: 2}]\ngroups: {g: ['aws:a', 'oidc:a']}\npeople: {a: ['aws:a', 'oidc:a']}\n"
+    assert "has 1 members" in warnings(text, "p.yaml")[0]
+
+
+def test_self_approval_is_for_rego_itself_to_refuse() -> None:
+    """The option doesn't reach into it, which is told."""
+    text = "allow_self_approval: false\npeople: {a: ['aws:a']}\nrego: |\n  package spacelift\n  approve { input.run.id == 1 }\n"
+    assert "is not for Rego" in warnings(text, "p.yaml")[0]
+
+
+def test_conditions_are_told_with_their_place() -> None:
+    """Each broken one, in conditions and in a selector."""
+    text = "conditions:\n  a: {$foo: 1}\n  b:\n    $in: []\nselector:\n  $where: x\non_policy_success: approve\n"
+    found = findings(text)
+    assert [finding.place for finding in found] == [(2, 7), (4, 5), (6, 3)]
+    assert all(finding.error for finding in found)
+
+
+def test_errors_come_before_warnings() -> None:
+    """What makes a policy unfit is read first."""
+    text = "approval_rules: [{group: qa}]\nconditions:\n  a: {$foo: 1}\n"
+    assert [finding.error for finding in findings(text)] == [True, False, False]
+
+
+def test_every_error_is_told_and_no_warning_among_them() -> None:
+    """A policy that is unfit is refused with all that makes it so."""
+    with pytest.raises(ConfigError) as caught:
+        accepted(load_text("approval_rules: [{group: qa}]\nconditions: {a: {$foo: 1}, b: {$bar: 1}}\n", "p.yaml"))
+    assert len(caught.value.problems) == 2
+
+
+# ---- the command -------------------------------------------------------------------------
+
+
+def test_lint_ends_in_0_where_there_are_only_warnings(tmp_path: Path) -> None:
+    """And counts them, file by file."""
+    quiet, odd = written(tmp_path, "quiet.yaml", QUIET), written(tmp_path, "odd.yaml", LIKELY[0][0])
+    result = ran("lint", quiet, odd)
+    assert result.exit_code == 0
+    assert f"{quiet}: 0 errors, 0 warnings" in result.output
+    assert f"{odd}: 0 errors, 1 warning\n" in result.output
+
+
+def test_lint_ends_in_1_on_any_error_and_reads_on(tmp_path: Path) -> None:
+    """In whichever file it is, one that can't be read included."""
+    broken = written(tmp_path, "broken.yaml", "required_approvals: [\n")
+    unfit = written(tmp_path, "unfit.yaml", "conditions: {a: {$foo: 1}}\n")
+    result = ran("lint", broken, unfit, written(tmp_path, "quiet.yaml", QUIET))
+    assert result.exit_code == 1
+    assert "broken.yaml:" in result.output
+    assert "unfit.yaml:1:" in result.output
+    assert "quiet.yaml: 0 errors" in result.output
+
+
+def test_lint_of_bare_rego_tells_line_and_column(tmp_path: Path) -> None:
+    """The file's own."""
+    result = ran("lint", written(tmp_path, "p.rego", "package spacelift\n\napprove { true }\n  in { true }\n"))
+    assert result.exit_code == 1
+    assert "p.rego:4:3: a rule is called in" in result.output
+
+
+def test_eval_of_an_unfit_policy_ends_in_1_and_says_so_to_programs_too(tmp_path: Path) -> None:
+    """It is an error, and never an approval."""
+    result = ran(
+        "eval", written(tmp_path, "p.yaml", "conditions: {a: {$foo: 1}}\non_policy_success: approve\n"), "--format", "json"
+    )
+    assert result.exit_code == 1
+    assert '"decision": "error"' in result.stdout
+
+
+def test_eval_without_a_file_shows_what_stands_where_nobody_set_a_policy(tmp_path: Path) -> None:
+    """One approval by anyone; one rejection ends it."""
+    reviews = written(tmp_path, "r.json", [{"author": "typed:x", "verdict": "approve"}])
+    assert "undecided: waiting" in ran("eval").output
+    assert "approve: approved" in ran("eval", "--reviews", reviews).output
+    assert (
+        "reject: rejected"
+        in ran("eval", "--reviews", written(tmp_path, "n.json", [{"author": "x", "verdict": "reject"}])).output
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "words"),
+    [
+        ("--reviews", "{}", "must be a list"),
+        ("--reviews", '[{"author": "a"}]', "reviews.0.verdict: required"),
+        ("--reviews", '[{"author": "a", "verdict": "maybe"}, {"verdict": "approve"}]', "reviews.1.author: required"),
+        ("--reviews", '[{"author": "a", "verdict": "approve", "at": "noon"}]', "must be an instant"),
+        ("--facts", "[]", "must be a map"),
+        ("--facts", '{"claim": {"requestor": "ana"}}', "did you mean"),
+        ("--input", "[]", "must be a map"),
+    ],
+)
+def test_what_is_asked_about_is_checked_as_strictly(option: str, content: str, words: str, tmp_path: Path) -> None:
+    """A misspelt fact would make the trial another one."""
+    policy = written(tmp_path, "p.rego", "package spacelift\napprove { input.run.id == 1 }\n")
+    result = ran("eval", policy, option, written(tmp_path, "given.json", content))
+    assert result.exit_code == 1
+    assert words in result.output
+
+
+def test_a_whole_input_is_for_rego_alone(tmp_path: Path) -> None:
+    """Other kinds ask for facts and reviews, and both together ask for two things at once."""
+    whole = written(tmp_path, "i.json", "{}")
+    assert "is for Rego policies alone" in ran("eval", written(tmp_path, "p.yaml", QUIET), "--input", whole).output
+    rego = written(tmp_path, "p.rego", "package spacelift\napprove { input.run.id == 1 }\n")
+    assert "leave out --facts" in ran("eval", rego, "--input", whole, "--facts", whole).output
