@@ -9,7 +9,7 @@ from typing import Any
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model import Claim, Event, Head, Kind, Lock
 from approval_resource.receipts import receipt_of
-from approval_resource.records import claim_digest, event_digest, event_from, sealed_document
+from approval_resource.records import claim_digest, event_digest, event_from, made_under, sealed_document
 from approval_resource.settings import settings_digest
 from approval_resource.store import LockStore
 from approval_resource.text import counted
@@ -82,6 +82,9 @@ def _verify_claims(store: LockStore, walk: Walk) -> None:
                 last = newest.kind.state is not None and not newest.kind.state.is_open
                 if not pinned and (last or not walk.removed_since(newest)):
                     report.findings.append(f"claim {claim_id} was altered: it is not as its newest event left it")
+                first = walk.oldest_of_claim[claim_id]
+                if first.timestamp == claim.timestamp and not made_under(claim, first):
+                    report.findings.append(f"claim {claim_id} was altered: it is not what its pipeline asked for")
                 if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
                     report.findings.extend(_parts_findings(store, claim))
 

@@ -79,6 +79,8 @@ def settle(store: LockStore, claim: Claim) -> Claim:
         change = following(current, terms, snapshot, Change(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR))
         if change.claim.decided is None:
             opens = change.claim.opens_at
+            if opens == current.opens_at:
+                return None
             told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone approves it no more"
             return replace(change, reason=told)
         return change

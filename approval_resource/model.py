@@ -128,6 +128,8 @@ class Attachment:
     stored: bool
 
 
+MAX_REVIEWS = 24
+"""People whose undecided reviews one claim keeps, if it has room for all of them."""
 PAYLOAD_PART = "payload"
 POLICY_PART = "policy"
 FACTS_PART = "facts"
@@ -420,4 +422,6 @@ class Event:
     previous: str
     """The digest of the event before, or an empty string for a pool's first."""
     previous_timestamp: datetime | None
+    terms: str = ""
+    """Of a claim's first event what it was made under, of settings their policy: a digest, or an empty string for none."""
     digest: str = ""

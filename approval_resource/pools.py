@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from approval_resource.errors import ConfigError
-from approval_resource.settings import DEFAULT_RETENTION_DAYS, Retention, Settings
+from approval_resource.settings import DEFAULT_RETENTION_DAYS, Retention, Settings, policy_digest
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Changes, Read, Snapshot
 
@@ -48,7 +47,7 @@ def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Setti
     def decide(snapshot: Snapshot) -> Changes:
         if snapshot.settings.policy == policy:
             return Changes()
-        reason = f"policy sha256 {hashlib.sha256(policy.encode()).hexdigest()}" if policy else "policy taken away"
+        reason = f"policy sha256 {policy_digest(policy)}" if policy else "policy taken away"
         return Changes(settings=replace(snapshot.settings, policy=policy), actor=actor, reason=reason)
 
     return store.commit(Read(pool=pool), decide, new_id()).after.settings

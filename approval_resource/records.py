@@ -171,6 +171,7 @@ def event_document(event: Event) -> Document:
         "claim": event.claim,
         "previous": event.previous,
         "previous_timestamp": optional(event.previous_timestamp),
+        **_if_any(terms=event.terms),
     }
 
 
@@ -208,6 +209,7 @@ def _event(d: Mapping[str, Any]) -> Event:
         claim=text(d, "claim"),
         previous=text(d, "previous"),
         previous_timestamp=instant_or_none(d["previous_timestamp"]),
+        terms=text(d, "terms", ""),
         digest=text(d, "digest"),
     )
 
@@ -220,6 +222,31 @@ def event_digest(event: Event) -> str:
 def claim_digest(claim: Claim) -> str:
     """The digest by which an event pins the claim as it left it."""
     return digest(claim_document(claim))
+
+
+def terms_digest(claim: Claim) -> str:
+    """The digest by which a claim's first event pins what it asked for, and under which terms; nothing where it asked for nothing."""
+    if not claim.need_approval:
+        return ""
+    return digest(
+        {
+            "id": claim.id,
+            "pool": claim.pool,
+            "lockname": claim.lock_name,
+            "requester": claim.build.created_by,
+            "description": claim.description,
+            "payload": claim.payload,
+            "attachments": {name: file.digest for name, file in claim.attachments.items()},
+            "policy": claim.policy,
+            "facts": claim.facts,
+        }
+    )
+
+
+def made_under(claim: Claim, first: Event) -> bool:
+    """Whether the claim still says what it said when it was made, by its first event. Older events told of no terms."""
+    untold = not first.terms and not claim.policy and not claim.facts
+    return first.claim_id == claim.id and (untold or first.terms == terms_digest(claim))
 
 
 def head_document(head: Head) -> Document:

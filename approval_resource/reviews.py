@@ -10,13 +10,11 @@ from approval_resource.canonical import instant
 from approval_resource.claims import expired
 from approval_resource.decisions import Terms, facts_of, following, policies_of, terms_of
 from approval_resource.errors import ConfigError, LockNotFoundError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
-from approval_resource.model import NOTHING, Claim, Kind, Review, State, Verdict
+from approval_resource.model import MAX_REVIEWS, NOTHING, Claim, Kind, Review, State, Verdict
 from approval_resource.records import claim_document
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 
-MAX_REVIEWS = 24
-"""People whose undecided reviews one claim keeps, if MAX_CLAIM has room for all of them."""
 MAX_CLAIM = 96 * 1024
 """Bytes of a claim."""
 ROOM = 43_000
@@ -112,6 +110,7 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
         NotEntitledError, ConfigError: as `review`.
     """
     from approval_resource.policy import entitlement, rego
+    from approval_resource.policy.evaluate import dropped
 
     try:
         policies = policies_of(terms, snapshot.settings.policy)
@@ -126,7 +125,8 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
     refused = entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], merged)
     if refused is not None:
         raise NotEntitledError(claim, refused)
-    problems = entitlement.problems(policies, facts_of(claim, terms), [*claim.reviews.values()], merged)
+    applying = [policy for policy in policies if not dropped(policy, facts_of(claim, terms))]
+    problems = entitlement.problems(applying, facts_of(claim, terms), [*claim.reviews.values()], merged)
     if problems:
         raise ConfigError(problems)
     return claim.reviewed(merged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -113,3 +114,8 @@ def _settings(d: Mapping[str, Any]) -> Settings:
 def settings_digest(settings: Settings) -> str:
     """The digest by which an event pins the settings as it left them."""
     return digest(settings_document(settings))
+
+
+def policy_digest(policy: str) -> str:
+    """The SHA-256, in hex, of a pool's policy as it is kept, or an empty string for none."""
+    return hashlib.sha256(policy.encode()).hexdigest() if policy else ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Kind, Lock, Place, Ruling, State
-from approval_resource.records import claim_digest, event_digest
-from approval_resource.settings import Settings, settings_digest
+from approval_resource.records import claim_digest, event_digest, terms_digest
+from approval_resource.settings import Settings, policy_digest, settings_digest
 
 A_SECOND = timedelta(seconds=1)
 """What two readings of the store's time may differ by without being different times."""
@@ -137,13 +137,22 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
             verdict=change.verdict,
             forced=change.forced,
             claim=claim_digest(claim),
+            terms="" if claim.id in snapshot.claims else terms_digest(claim),
         )
         claims[claim.id] = claim
     settings = replace(wanted.settings, revision=snapshot.settings.revision + 1) if wanted.settings else None
     if settings is not None:
         digest = settings_digest(settings)
         log.head = replace(log.head, settings=settings.revision)
-        log.add(kind=Kind.SETTINGS, claim_id="", state=None, actor=wanted.actor, reason=wanted.reason, claim=digest)
+        log.add(
+            kind=Kind.SETTINGS,
+            claim_id="",
+            state=None,
+            actor=wanted.actor,
+            reason=wanted.reason,
+            claim=digest,
+            terms=policy_digest(settings.policy),
+        )
     return Plan(
         head=log.head,
         lock=replace(log.lock, revision=log.lock.revision + 1),
@@ -192,6 +201,7 @@ class _Log:
         reason: str = "",
         verdict: str = "",
         forced: bool = False,
+        terms: str = "",
     ) -> None:
         """Chain another event to the newest."""
         head, lock = self.head, self.lock
@@ -215,6 +225,7 @@ class _Log:
             claim=claim,
             previous=head.digest,
             previous_timestamp=head.timestamp,
+            terms=terms,
         )
         event = replace(event, digest=event_digest(event))
         place = {kind.state: Place(timestamp, claim_id, lock.name)} if kind.state else {}

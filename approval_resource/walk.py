@@ -70,6 +70,7 @@ class Walk:
         self._at = report.head.timestamp
         """When the event that is expected next happened."""
         self.newest_of_claim: dict[str, Event] = {}
+        self.oldest_of_claim: dict[str, Event] = {}
         self.newest_of_lock: dict[str, Event] = {}
         self.locks: dict[str, Lock] = {}
         """The locks as they are stored, as far as they could be read."""
@@ -127,6 +128,7 @@ class Walk:
             self.settings = self.settings or event
         else:
             self.newest_of_claim.setdefault(event.claim_id, event)
+            self.oldest_of_claim[event.claim_id] = event
         self.newest_of_lock.setdefault(event.lock_name, event)
         if event.kind.state is not None:
             place = Place(event.timestamp, event.claim_id, event.lock_name)

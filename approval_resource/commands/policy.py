@@ -12,7 +12,7 @@ import click
 
 from approval_resource import decisions, pools
 from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, say_errors, store_of
-from approval_resource.errors import ConfigError
+from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model import Claim, State
 from approval_resource.policy import cases
 from approval_resource.policy.facts import not_suppliable
@@ -159,19 +159,21 @@ def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] |
     ruling = claim.decided or claim.ended
     if ruling is None:
         return None
-    terms = decisions.Terms(policy, decisions.terms_of(store, claim).given)
-    decision = decisions.decide(claim, terms, "", claim.judged_at or ruling.at)
-    was = {State.APPROVED: Answer.APPROVE, State.REJECTED: Answer.REJECT}.get(ruling.state, Answer.UNDECIDED)
-    if decision.result.answer is was:
-        return None
-    return {
+    row = {
         "id": claim.id,
         "lock_name": claim.lock_name,
         "timestamp": f"{claim.timestamp:%Y-%m-%d %H:%M:%S}",
         "was": ruling.state.value,
-        "would_be": decision.result.answer.value,
-        "why": decisions.shortly(decision),
     }
+    try:
+        terms = decisions.Terms(policy, decisions.terms_of(store, claim).given)
+    except CorruptRecordError as gone:
+        return row | {"would_be": Answer.ERROR.value, "why": str(gone)}
+    decision = decisions.decide(claim, terms, "", claim.judged_at or ruling.at)
+    was = {State.APPROVED: Answer.APPROVE, State.REJECTED: Answer.REJECT}.get(ruling.state, Answer.UNDECIDED)
+    if decision.result.answer is was:
+        return None
+    return row | {"would_be": decision.result.answer.value, "why": decisions.shortly(decision)}
 
 
 @commands.command("set")
@@ -208,7 +210,10 @@ def show(pool: str, form: str, **options: str | None) -> None:
     _require_name(pool)
     store, _ = store_of(options)
     text = store.settings(pool).policy
-    documents: list[Any] = json.loads(text) if text else []
+    try:
+        documents: list[Any] = json.loads(text) if text else []
+    except ValueError as broken:
+        raise CorruptRecordError(f"the policy of pool {clean(pool)}", "it is no JSON") from broken
     if form == "json":
         click.echo(json.dumps(documents, indent=2))
     elif not documents:

@@ -86,7 +86,7 @@ def run(path: Path) -> Iterator[Outcome]:
     except ConfigError as broken:
         yield Outcome(name, "", broken.problems)
         return
-    except (OSError, UnicodeDecodeError) as broken:
+    except (OSError, ValueError) as broken:
         yield Outcome(name, "", (f"can't be read ({type(broken).__name__})",))
         return
     for number, one in enumerate(cases.cases):

@@ -118,7 +118,7 @@ def _rego(task: dict[str, Any]) -> dict[str, Any]:
         results = [] if broken else [_asked(engine, names, given) for given in task["inputs"]]
         if not broken and not task["inputs"]:
             # What the engine only sees when it is asked: a variable that nothing defines, a function that isn't there.
-            problems += [_located(told) for told in [_asked(engine, names, {}).get("error", "")] if told]
+            problems += [_located(told) for told in [_asked(engine, names, task["sample"]).get("error", "")] if told]
         found.append({"problems": problems, "results": results})
     return {"policies": found}
 
@@ -132,11 +132,13 @@ def _asked(engine: Any, names: set[str], given: Any) -> dict[str, Any]:
             if rule not in names:
                 continue
             try:
-                value = json.loads(engine.eval_rule_as_json(f"data.spacelift.{rule}"))
+                # Not the rule alone: its answer for undefined is a text that a rule could have too.
+                found = json.loads(engine.eval_query_as_json(f"data.spacelift.{rule}")).get("result")
             except (RuntimeError, ValueError) as wrong:
                 return {"error": str(wrong)}
-            if value == "<undefined>":
+            if not found:
                 continue
+            value = found[0]["expressions"][0]["value"]
             if rule in ("approve", "reject"):
                 if not isinstance(value, bool):
                     return {"error": f"{rule} is neither true nor false"}
@@ -153,7 +155,7 @@ def _asked(engine: Any, names: set[str], given: Any) -> dict[str, Any]:
 
 def _conditions(task: dict[str, Any]) -> dict[str, Any]:
     module = _beside("matching")
-    return {"results": [module.matches(query, task["facts"]) for query in task["queries"]]}
+    return {"results": [module.matches(query, task["facts"], closed=closed) for query, closed in task["queries"]]}
 
 
 def _pattern(task: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,9 @@ OPERATORS = frozenset(
 PATTERNS = ('"$regex"', '"$dynamicPattern"')
 MAX_DEPTH = 20
 MAX_LIST = 500
+SMALL_QUERIES = 4_000
+SMALL_FACTS = 50_000
+"""Characters of JSON up to which asking takes no time worth a limit."""
 
 UNSEEN = ("reviews", "request")
 
@@ -67,8 +70,14 @@ def _condition(value: object, path: Path) -> Iterator[tuple[Path, str]]:
                 yield (*path, key), f"unknown operator {clean(key)}; use {', '.join(sorted(OPERATORS - set(LOGICAL)))}"
             else:
                 yield from _operand(key, operand, (*path, key))
-    elif isinstance(value, (Mapping, list)) and '"$' in json.dumps(value):
+    elif _holds_operator(value):
         yield path, "holds an operator inside a value, where it would be taken as text"
+
+
+def _holds_operator(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(key.startswith("$") or _holds_operator(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(_holds_operator(item) for item in value)
 
 
 def _operand(operator: str, value: object, path: Path) -> Iterator[tuple[Path, str]]:
@@ -76,6 +85,12 @@ def _operand(operator: str, value: object, path: Path) -> Iterator[tuple[Path, s
         case "$in" | "$nin" | "$all":
             if not isinstance(value, list) or not 0 < len(value) <= MAX_LIST:
                 yield path, f"needs a list of 1 to {MAX_LIST} values"
+            else:
+                for number, one in enumerate(value):
+                    if operator == "$all" and isinstance(one, Mapping) and one.keys() == {"$elemMatch"}:
+                        yield from _operand("$elemMatch", one["$elemMatch"], (*path, number, "$elemMatch"))
+                    elif _holds_operator(one):
+                        yield (*path, number), "holds an operator inside a value, where it would be taken as text"
         case "$exists":
             if not isinstance(value, bool):
                 yield path, "must be true or false"
@@ -97,7 +112,7 @@ def _operand(operator: str, value: object, path: Path) -> Iterator[tuple[Path, s
         case "$dynamicPattern":
             yield from _dynamic(value, path)
         case _:
-            if isinstance(value, (Mapping, list)) and '"$' in json.dumps(value):
+            if _holds_operator(value):
                 yield path, "compares with an operator, which would be taken as text"
 
 
@@ -161,7 +176,9 @@ def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Result, dict[str, A
         return Result(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), shape
     conditions = policy.conditions or {}
     criteria = [{key: value} for key, value in conditions.items()]
-    queries = ([policy.selector] if policy.selector is not None else []) + criteria
+    # A selector errs by applying: what is missing meets its negations, so that no pipeline gets rid of a policy by silence.
+    queries = [(policy.selector, False)] if policy.selector is not None else []
+    queries += [(one, True) for one in criteria]
     try:
         results = _matched(queries, facts)
     except (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError) as broken:
@@ -188,13 +205,14 @@ def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Result, dict[str, A
             return Result(Answer.ABSTAIN, "not all conditions are met, which leaves the say to people", told), shape
 
 
-def _matched(queries: list[dict[str, Any]], facts: Mapping[str, Any]) -> list[bool]:
-    if any(pattern in json.dumps(queries) for pattern in PATTERNS):
+def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any]) -> list[bool]:
+    asked = json.dumps(queries)
+    if any(pattern in asked for pattern in PATTERNS) or len(asked) > SMALL_QUERIES or len(json.dumps(facts)) > SMALL_FACTS:
         answer = sandbox.run({"task": "conditions", "queries": queries, "facts": facts})
         return [result is True for result in answer["results"]]
     from approval_resource.policy import matching
 
-    return [matching.matches(query, facts) for query in queries]
+    return [matching.matches(query, facts, closed=closed) for query, closed in queries]
 
 
 def _evaluation(criteria: dict[str, Any], met: bool, facts: Mapping[str, Any]) -> dict[str, Any]:

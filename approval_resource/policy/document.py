@@ -51,8 +51,8 @@ def _days(value: object) -> object:
         raise PydanticCustomError("days", "must be a list of days, such as [mon, tue]")
     found: list[str] = []
     for day in value:
-        first, _, last = day.lower().partition("-")
-        ends = [DAYS.index(part[:3]) for part in (first, last or first) if part[:3] in DAYS and _is_day(part)]
+        first, dash, last = day.lower().partition("-")
+        ends = [DAYS.index(part[:3]) for part in (first, last if dash else first) if part[:3] in DAYS and _is_day(part)]
         if len(ends) != 2:
             raise PydanticCustomError("days", "unknown day; use mon, tue, wed, thu, fri, sat, sun, or mon-fri")
         count = (ends[1] - ends[0]) % 7 + 1

@@ -10,7 +10,7 @@ from approval_resource.policy import inputs
 from approval_resource.policy.document import Policy, Rule
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import Answer
-from approval_resource.policy.people import Roster, Voice
+from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
 from approval_resource.policy.rules import counting, fits
 from approval_resource.text import clean
 
@@ -27,7 +27,12 @@ def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Re
     if before is None or before.verdict is not new.verdict:
         return new
     if (new.forced and not before.forced) or (new.inputs and dict(new.inputs) != dict(before.inputs)):
-        return new
+        return replace(
+            new,
+            represented_as=new.represented_as or before.represented_as,
+            forced=new.forced or before.forced,
+            inputs={**before.inputs, **new.inputs},
+        )
     more = tuple(name for name in new.represented_as if name not in before.represented_as)
     if more and any(policy.per_rule for policy in policies):
         return replace(before, represented_as=(*before.represented_as, *more))
@@ -43,10 +48,7 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
         for voice in [_own(roster, others, review)]
     ]
     if review.forced:
-        if any(
-            policy.bypass is not None and roster.is_one_of(voice, policy.bypass.users, policy.bypass.groups)
-            for policy, roster, voice in speaking
-        ):
+        if may_force(policies, facts, review):
             return None
         return "no policy's bypass names you, so you can't force a decision"
     if not policies or any(_has_a_say(policy, roster, voice) for policy, roster, voice in speaking):
@@ -54,6 +56,15 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
     rules = ", ".join(dict.fromkeys(clean(rule.label) for policy in policies for rule in policy.approval_rules))
     typed = "; a name that was only typed satisfies no rule" if speaking[0][2].typed else ""
     return f"{clean(review.reviewer)} is named by none of the rules {rules}{typed}"
+
+
+def may_force(policies: Sequence[Policy], facts: Facts, review: Review, memberships: Memberships = NOBODY) -> bool:
+    """Whether a policy's bypass names who gave that review."""
+    rosters = [(policy, Roster(policy, facts.requester, memberships)) for policy in policies]
+    return any(
+        policy.bypass is not None and roster.is_one_of(_own(roster, [], review), policy.bypass.users, policy.bypass.groups)
+        for policy, roster in rosters
+    )
 
 
 def _own(roster: Roster, others: Sequence[Review], review: Review) -> Voice:

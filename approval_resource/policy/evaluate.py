@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from approval_resource.model import Review
@@ -24,6 +24,8 @@ from approval_resource.policy.model import (
 from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
 from approval_resource.text import clean, counted
 
+REQUESTER_NAMES = ("creator_session", "requester", "created_by")
+"""By which of its names a Rego policy may ask who asked for the claim."""
 ACTIONS = {Answer.APPROVE: "approve", Answer.REJECT: "deny"}
 """What conditions do, in nullplatform's words."""
 DEFAULT = Policy(name="default", required_approvals=1)
@@ -112,7 +114,8 @@ def _judged(
             ready=True,
             valid_for=policy.valid_for,
             forced_by=voice.shown,
-            filled_in=told.filled_in,
+            filled_in=told.filled_in
+            | {name: value for name, value in voice.inputs.items() if name in inputs.asked_for([policy])},
         )
     # A policy that was dropped holds nothing back either.
     time = _time(policy, facts, now) if asked.answer is not Answer.ABSTAIN else []
@@ -128,6 +131,19 @@ def _judged(
         filled_in=told.filled_in,
         details=told.details,
     )
+
+
+def dropped(policy: Policy, facts: Facts) -> bool:
+    """Whether the policy's selector leaves nothing of it for a claim of those facts."""
+    if policy.selector is None or asks_people(policy):
+        return False
+    _, shape = conditions.judge(policy, facts.settled(Roster(policy, facts.requester)))
+    return not shape["selected"]
+
+
+def asks_people(policy: Policy) -> bool:
+    """Whether the policy has rules of its own for who approves."""
+    return bool(policy.approval_rules or policy.rego) or policy.required_approvals is not None
 
 
 class _Told:
@@ -150,12 +166,10 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
             told.details["action"] = ACTIONS.get(result.answer, "manual")
         parts.append(result)
     settled = any(part.answer in (Answer.APPROVE, Answer.REJECT, Answer.ERROR) for part in parts)
-    dropped = policy.conditions is not None and not told.details["conditions"]["selected"]
-    asks_people = bool(policy.approval_rules or policy.rego) or policy.required_approvals is not None
-    if dropped and not asks_people:
+    if policy.conditions is not None and not told.details["conditions"]["selected"] and not asks_people(policy):
         return parts, told
-    required = policy.required_approvals or (None if asks_people or settled else 1)
-    if (policy.approval_rules or required) and (unknown := quorum.requester_known(policy, roster.requester)):
+    required = policy.required_approvals or (None if asks_people(policy) or settled else 1)
+    if (policy.approval_rules or policy.rego or required) and (unknown := quorum.requester_known(policy, roster.requester)):
         parts.append(unknown)
     if required is not None:
         parts.append(quorum.quorum(policy, voices, required, roster.requester))
@@ -170,7 +184,7 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
         verdicts = [
             one
             for text in policy.rego
-            for ((one,),) in [rego.ask([text], [facts.document(roster, _shown_to(text, voices), now)])]
+            for ((one,),) in [rego.ask([text], [facts.document(roster, _shown_to(text, policy, roster, voices), now)])]
         ]
         parts += [one.result for one in verdicts]
         told.notes = tuple(note for one in verdicts for note in one.notes)
@@ -184,9 +198,17 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     return parts, told
 
 
-def _shown_to(text: str, voices: Sequence[Voice]) -> list[Voice]:
-    """Who is heard by that Rego policy: where it asks who created the claim, no typed approval, since it may be theirs."""
-    return [voice for voice in voices if not (voice.typed and voice.approves and "creator_session" in text)]
+def _shown_to(text: str, policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
+    """Whom that Rego policy hears: no approval that may be the requester's own and doesn't count.
+
+    Where the text itself asks who that is, no typed approval either, since it may be theirs.
+    """
+    asks = any(name in text for name in REQUESTER_NAMES)
+    return [
+        voice
+        for voice in voices
+        if not voice.approves or not (quorum.self_approval(policy, voice, roster.requester) or (asks and voice.typed))
+    ]
 
 
 def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
@@ -204,7 +226,7 @@ def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Result, dat
     begin = within(policy, facts.created_at)
     if begin is not None:
         open_ = begin <= now
-        sentence = f"not before {begin:%Y-%m-%d %H:%M:%S} UTC" if not open_ else "its waiting time is over"
+        sentence = f"not before {begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if not open_ else "its waiting time is over"
         found.append((Result(Answer.APPROVE if open_ else Answer.UNDECIDED, sentence), begin))
     if policy.windows:
         if windows.is_open(policy, now):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 from approval_resource.canonical import instant
+from approval_resource.policy.document import Policy
 from approval_resource.policy.people import Roster, Voice
 
 EPOCH_NS = timedelta(microseconds=1)
@@ -212,3 +213,9 @@ def _review(voice: Voice) -> dict[str, Any]:
 
 def _session(login: str, groups: frozenset[str]) -> dict[str, Any]:
     return {"login": login, "name": login, "teams": sorted(groups), "admin": False, "machine": False}
+
+
+SAMPLE = Facts(created_at=datetime(2026, 1, 1, tzinfo=UTC), requester="somebody").document(
+    Roster(Policy(required_approvals=1), "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC)
+)
+"""An input document in which all that is always there is there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from approval_resource.policy import sandbox
@@ -11,6 +11,7 @@ from approval_resource.policy.model import Answer, Result
 from approval_resource.policy.people import Voice
 from approval_resource.text import clean
 
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 MAX_VALUE = 200
 MAX_ALL = 500
 """Characters of one value, and of all that one person fills in, names included."""
@@ -49,11 +50,7 @@ def _unfit(asked: Input, value: str) -> str:
         case "boolean" if value not in ("true", "false"):
             return "must be true or false"
         case "number":
-            try:
-                fits = math.isfinite(float(value)) and "_" not in value
-            except ValueError:
-                fits = False
-            return "" if fits else "must be a number"
+            return "" if NUMBER.fullmatch(value) else "must be a number"
         case "string" if not value.strip():
             return "must not be empty"
         case "string" if asked.pattern:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from approval_resource.errors import ConfigError
+from approval_resource.model import MAX_REVIEWS
 from approval_resource.policy import conditions, rego, sandbox, windows
 from approval_resource.policy.document import Policy
 from approval_resource.policy.load import Finding, Loaded
@@ -50,10 +51,13 @@ def _conditions(loaded: Loaded) -> Iterator[Finding]:
 def _rego(loaded: Loaded) -> Iterator[Finding]:
     texts = loaded.policy.rego
     for number, problems in enumerate(rego.lint(texts) if texts else ()):
-        line, column = loaded.rego_at.get(number, (1, 1))
+        line, column, own_lines = loaded.rego_at.get(number, (1, 1, False))
         for problem in problems:
+            message = clean(problem["message"])
             place = (line + problem["line"] - 1, column + problem["column"] - 1)
-            yield Finding(loaded.where, place, clean(problem["message"]), error=problem["error"])
+            if not own_lines:
+                place, message = (line, column), f"line {problem['line']}, column {problem['column']} of the Rego: {message}"
+            yield Finding(loaded.where, place, message, error=problem["error"])
 
 
 def _likely(loaded: Loaded) -> Iterator[Finding]:
@@ -74,7 +78,9 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
                 yield warn(f"group {rule.group} has {len(members)} members, fewer than the rule asks for", *where)
         elif rule.user is not None and not _can_be_somebody(policy, rule.user):
             yield warn(f"user {rule.user} is nobody here: list their identities under people", *where)
-    named: list[tuple[str, str | int, str]] = [("bypass", "users", user) for user in (policy.bypass.users if policy.bypass else ())]
+    named: list[tuple[str, str | int, str]] = [
+        ("bypass", "users", user) for user in (policy.bypass.users if policy.bypass else ())
+    ]
     for number, delegate in enumerate(policy.delegates):
         named += [("delegates", number, delegate.person), ("delegates", number, delegate.delegate)]
     for option, part, person in named:
@@ -104,10 +110,10 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
             "without people, who asked is told from reviewers by the last part of their ARN alone; list people",
             "allow_self_approval",
         )
-    if not policy.allow_self_approval and policy.rego and not (policy.approval_rules or policy.required_approvals):
-        yield warn(
-            "allow_self_approval is not for Rego: compare author with input.run.creator_session.login", "allow_self_approval"
-        )
+    most = max(policy.required_approvals or 0, sum(rule.required_approvals for rule in policy.approval_rules))
+    if most > MAX_REVIEWS:
+        message = f"asks for {most} approvals, but a claim keeps {MAX_REVIEWS} people's reviews"
+        yield Finding(loaded.where, loaded.at("approval_rules"), message)
     if policy.windows and not windows.is_open(policy, SOME_DAY) and windows.next_opening(policy, SOME_DAY) is None:
         yield warn("none of the windows ever opens", "windows")
 

@@ -55,8 +55,8 @@ class Loaded:
     source: Mapping[str, Any]
     """The document itself: plain JSON values, which is what is stored and digested."""
     places: Mapping[Path, Place] = field(default_factory=dict)
-    rego_at: Mapping[int, Place] = field(default_factory=dict)
-    """Where each Rego text begins in its file."""
+    rego_at: Mapping[int, tuple[int, int, bool]] = field(default_factory=dict)
+    """Where each Rego text begins in its file, and whether its lines are the file's."""
 
     @property
     def name(self) -> str:
@@ -120,7 +120,7 @@ def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
         except (_Wrong, yaml.YAMLError, RecursionError, ValueError):
             place = (wrong.lineno, wrong.colno)
             raise ConfigError([str(Finding(where, place, f"not JSON, nor YAML: {wrong.msg}"))]) from wrong
-    except (yaml.YAMLError, RecursionError, ValueError) as wrong:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError) as wrong:
         raise ConfigError([str(Finding(where, None, "not YAML or JSON that could be read"))]) from wrong
 
 
@@ -132,6 +132,7 @@ def _json(text: str) -> object:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
+            _parsed(text)  # which knows where
             raise _Wrong(f"says {clean(next(key for key in keys if keys.count(key) > 1))[:80]} twice", None)
         return found
 
@@ -215,7 +216,7 @@ def load_text(text: str, where: str) -> list[Loaded]:
     if len(text) > MAX_TEXT:
         raise ConfigError([f"{where}: has more than {MAX_TEXT} characters"])
     if where.endswith(".rego"):
-        return load({"rego": text}, where, rego_at={0: (1, 1)})
+        return load({"rego": text}, where, rego_at={0: (1, 1, True)})
     document, places = parse(text, where)
     if isinstance(document, Mapping) and document.keys() == {"policy"}:
         document, places = document["policy"], {path[1:]: place for path, place in places.items() if path}
@@ -228,7 +229,7 @@ def load(
     places: Mapping[Path, Place] | None = None,
     text: str = "",
     *,
-    rego_at: Mapping[int, Place] | None = None,
+    rego_at: Mapping[int, tuple[int, int, bool]] | None = None,
 ) -> list[Loaded]:
     """The policies that a map, or a list of maps, describes.
 
@@ -271,21 +272,21 @@ def _told(path: Iterable[str | int], message: str) -> str:
     return f"{name}: {message}" if name else message
 
 
-def _rego_places(rego: object, places: Mapping[Path, Place], text: str) -> dict[int, Place]:
-    """Where each Rego text begins: on the line after its key where it is a block, else where its value stands."""
+def _rego_places(rego: object, places: Mapping[Path, Place], text: str) -> dict[int, tuple[int, int, bool]]:
+    """Where each Rego text begins, and whether its lines are the file's: after its key in a block, else where its value stands."""
     paths: list[Path] = [("rego",)] if isinstance(rego, str) else [("rego", i) for i in range(len(rego or ()))]  # type: ignore[arg-type]
     lines = text.splitlines()
-    found: dict[int, Place] = {}
+    found: dict[int, tuple[int, int, bool]] = {}
     for number, path in enumerate(paths):
         place = places.get(path)
         if place is None:
             continue
         line = lines[place[0] - 1] if place[0] <= len(lines) else ""
         if re.search(r"[|>][-+0-9]*\s*(#.*)?$", line):
-            body = lines[place[0]] if place[0] < len(lines) else ""
-            found[number] = (place[0] + 1, len(body) - len(body.lstrip()) + 1)
+            body = next((line for line in lines[place[0] :] if line.strip()), "")
+            found[number] = (place[0] + 1, len(body) - len(body.lstrip()) + 1, True)
         else:
-            found[number] = place
+            found[number] = (*place, False)
     return found
 
 

@@ -8,19 +8,26 @@ from typing import Any
 
 import mgqpy
 
+LOGICAL = ("$and", "$or", "$nor")
 NEGATIONS = ("$ne", "$nin", "$not")
 ABSENT = object()
+NEVER: dict[str, Any] = {"x": {"$in": []}}
+ALWAYS: dict[str, Any] = {"$nor": [NEVER]}
 FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def matches(query: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool = True) -> bool:
     """Whether the facts meet the query.
+
+    Closed, a negation doesn't hold of what is missing, at whatever depth; else it does, as in MongoDB.
 
     Raises:
         ValueError: it is no query.
     """
     resolved = _resolved(query, facts)
-    return False if resolved is None else bool(mgqpy.Query(_closed(resolved)).test(facts))
+    if resolved is None:
+        return not closed
+    return bool(mgqpy.Query(_closed(resolved, facts) if closed else resolved).test(facts))
 
 
 def expected(condition: object, facts: Mapping[str, Any]) -> str | None:
@@ -73,33 +80,83 @@ def _resolved(query: Any, facts: Mapping[str, Any]) -> Any:
     return query
 
 
-def _closed(query: Mapping[str, Any]) -> dict[str, Any]:
-    """The query in which a negation holds only of paths that are there: MongoDB's hold of what is missing."""
+def _closed(query: Mapping[str, Any], facts: Any, *, negated: bool = False, inside: bool = False) -> dict[str, Any]:
+    """The query in which nothing that rests on a missing path makes a negation hold.
+
+    `negated`: it stands under so many negations that its being met makes the whole not met. `inside`: it is asked of
+    the items of a list, which aren't at hand, so that what is missing has to be asked for in the query itself.
+    """
     parts: list[dict[str, Any]] = []
     for key, value in query.items():
-        if key in ("$and", "$or", "$nor"):
-            inner = [_closed(part) for part in value]
-            there = [{path: {"$exists": True}} for part in value for path in _paths(part)] if key == "$nor" else []
-            parts += [*there, {key: inner}]
-        elif isinstance(value, Mapping) and any(name.startswith("$") for name in value):
-            if any(name in NEGATIONS for name in value):
-                parts.append({key: {"$exists": True}})
-            parts.append({key: _closed_operators(value)})
+        if key == "$nor":
+            parts.append({key: [_closed(part, facts, negated=not negated, inside=inside) for part in value]})
+        elif key in LOGICAL:
+            parts.append({key: [_closed(part, facts, negated=negated, inside=inside) for part in value]})
         else:
-            parts.append({key: value})
+            parts.append(_atom(key, value, facts, negated=negated, inside=inside))
+        if key == "$nor" and not negated:
+            # Of a negation every path has to be there, or it doesn't hold.
+            parts += [_there(path, facts, inside=inside) for part in value for path in _paths(part)]
     return parts[0] if len(parts) == 1 else {"$and": parts}
 
 
-def _closed_operators(operators: Mapping[str, Any]) -> dict[str, Any]:
+def _atom(path: str, value: Any, facts: Any, *, negated: bool, inside: bool) -> dict[str, Any]:
+    operators = value if isinstance(value, Mapping) and any(name.startswith("$") for name in value) else None
+    condition = {path: value if operators is None else _inner(operators, negated=negated)}
+    negative = operators is not None and any(name in NEGATIONS for name in operators)
+    if negated:
+        absent = {path: {"$exists": False}} if inside else (ALWAYS if not everywhere(facts, path) else NEVER)
+        return {"$or": [absent, condition]}
+    return {"$and": [_there(path, facts, inside=inside), condition]} if negative else condition
+
+
+def _there(path: str, facts: Any, *, inside: bool) -> dict[str, Any]:
+    if inside:
+        return {path: {"$exists": True}}
+    return ALWAYS if everywhere(facts, path) else NEVER
+
+
+def _inner(operators: Mapping[str, Any], *, negated: bool) -> dict[str, Any]:
+    """The operators, with what is asked of a list's items closed too."""
     found: dict[str, Any] = {}
     for name, value in operators.items():
-        if name == "$elemMatch" and not all(key.startswith("$") and key not in ("$and", "$or", "$nor") for key in value):
-            found[name] = _closed(value)
-        elif name in ("$elemMatch", "$not"):
-            found[name] = _closed_operators(value)
+        if name == "$elemMatch":
+            found[name] = _of_items(value, negated=negated)
+        elif name == "$not":
+            found[name] = _inner(value, negated=not negated)
+        elif name == "$all":
+            found[name] = [
+                {"$elemMatch": _of_items(one["$elemMatch"], negated=negated)}
+                if isinstance(one, Mapping) and "$elemMatch" in one
+                else one
+                for one in value
+            ]
         else:
             found[name] = value
     return found
+
+
+def _of_items(value: Mapping[str, Any], *, negated: bool) -> dict[str, Any]:
+    if all(key.startswith("$") and key not in LOGICAL for key in value):
+        return _inner(value, negated=negated)  # of the items themselves, which are there
+    return _closed(value, None, negated=negated, inside=True)
+
+
+def everywhere(facts: object, path: str) -> bool:
+    """Whether the path is there, in every item where it leads through a list."""
+    return _leads(facts, path.split("."))
+
+
+def _leads(facts: object, steps: list[str]) -> bool:
+    if not steps:
+        return True
+    if isinstance(facts, Mapping):
+        return steps[0] in facts and _leads(facts[steps[0]], steps[1:])
+    if isinstance(facts, list):
+        if steps[0].isdigit():
+            return int(steps[0]) < len(facts) and _leads(facts[int(steps[0])], steps[1:])
+        return bool(facts) and all(_leads(item, steps) for item in facts)
+    return False
 
 
 def _paths(query: Mapping[str, Any]) -> Iterator[str]:

@@ -11,8 +11,9 @@ from approval_resource.model import Review, Verdict
 from approval_resource.policy.document import Policy
 
 TYPED = "typed:"
-TYPED_NAMES = "typed names"
-"""Who all that merely typed a name are together: names that anyone may invent are no more than one person."""
+TYPED_NAMES = "typed: all of them"
+"""Who all that merely typed a name are together: names that anyone may invent are no more than one person, and in no list."""
+TYPED_LOGIN = "typed names"
 CONCOURSE = "concourse:"
 
 Memberships = Mapping[str, frozenset[str]]
@@ -58,6 +59,7 @@ class Roster:
         for identity, groups in memberships.items():
             if not identity.startswith(TYPED):
                 self._groups.setdefault(self.person(identity), set()).update(groups)
+        self._asker = requester
         self.requester = self._requester(requester)
         """The person who asked, or an empty string where nobody knows."""
 
@@ -80,6 +82,10 @@ class Roster:
         named += [self.person(user) for user in (self._policy.bypass.users if self._policy.bypass else ())]
         return list(dict.fromkeys(named))
 
+    def can_be(self, person: str) -> bool:
+        """Whether a reviewer can turn out to be that person: by an identity, which has a colon, or by one that is listed."""
+        return ":" in person or bool(self._policy.people.get(person))
+
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
         """Whether that person is named, or in one of the groups, themselves."""
         if voice.typed:
@@ -89,15 +95,17 @@ class Roster:
     def asked(self, identity: str) -> bool:
         """Whether that identity is who asked, or can't be told from them.
 
-        An identity in no list is compared by the last part of its ARN too: a name that was chosen may well be
-        another's, but here that only costs an approval.
+        Unless lists tell both apart, names are compared, without case, and the last part of the ARN too: a name that was
+        chosen may well be another's, but here that only costs an approval.
         """
         if not self.requester or identity.startswith(TYPED):
             return False
-        if self.person(identity) == self.requester:
+        person = self.person(identity)
+        if person == self.requester:
             return True
-        unlisted = identity not in self._person
-        return unlisted and _bare(identity.rsplit("/", 1)[-1]) == _bare(self.requester)
+        if identity in self._person and self.requester in self._policy.people:
+            return False
+        return _bare(self._asker) in (_bare(person), _bare(identity.rsplit("/", 1)[-1]))
 
     def voices(self, reviews: Iterable[Review]) -> list[Voice]:
         """What each person says: the newest they said, by whichever of their identities.
@@ -107,19 +115,18 @@ class Roster:
         by_person: dict[str, list[Review]] = {}
         for review in reviews:
             by_person.setdefault(self.person(review.reviewer), []).append(review)
-        speaking = frozenset(by_person)
-        return [self._voice(person, said, speaking) for person, said in sorted(by_person.items())]
+        heard = {person: _newest(said) for person, said in by_person.items()}
+        against = frozenset(person for person, review in heard.items() if review.verdict is Verdict.REJECT)
+        return [self._voice(person, review, against) for person, review in sorted(heard.items())]
 
-    def _voice(self, person: str, said: list[Review], speaking: frozenset[str]) -> Voice:
+    def _voice(self, person: str, newest: Review, against: frozenset[str]) -> Voice:
         typed = person == TYPED_NAMES
-        # At one instant, and among typed names at any, who rejects is heard.
-        newest = max(said, key=lambda r: (typed and r.verdict is Verdict.REJECT, r.at, r.verdict is Verdict.REJECT, r.reviewer))
         own = self.groups_of(person)
         asked = self.asked(newest.reviewer)
-        stands_for = {} if typed else self._stands_for(person, newest.at, speaking)
+        stands_for = {} if typed else self._stands_for(person, newest.at, against)
         return Voice(
             person=person,
-            login=self.requester if asked else person,
+            login=self.requester if asked else TYPED_LOGIN if typed else person,
             shown=newest.reviewer if person in (TYPED_NAMES, newest.reviewer) else f"{person} ({newest.reviewer})",
             approves=newest.verdict is Verdict.APPROVE,
             comment=newest.comment,
@@ -134,14 +141,14 @@ class Roster:
             inputs=newest.inputs,
         )
 
-    def _stands_for(self, person: str, at: datetime, speaking: frozenset[str]) -> dict[str, frozenset[str]]:
-        """Whom that person stood in for then; not for who speaks for themselves, nor for who asked and may not approve."""
+    def _stands_for(self, person: str, at: datetime, against: frozenset[str]) -> dict[str, frozenset[str]]:
+        """Whom that person stood in for then; not for who rejects it themselves, nor for who asked and may not approve."""
         found = {}
         for delegate in self._policy.delegates:
             principal = self.person(delegate.person)
-            if self.person(delegate.delegate) != person or principal in speaking:
+            if self.person(delegate.delegate) != person or principal in against:
                 continue
-            if principal == self.requester and not self._policy.allow_self_approval:
+            if not self._policy.allow_self_approval and (principal == self.requester or self.asked(delegate.person)):
                 continue
             if delegate.from_ <= at.astimezone(delegate.tz).date() <= delegate.until:
                 found[principal] = self.groups_of(principal)
@@ -150,7 +157,19 @@ class Roster:
     def _requester(self, name: str) -> str:
         if not name:
             return ""
-        return self._person.get(f"{CONCOURSE}{name}", self._person.get(name, name))
+        listed = self._person.get(f"{CONCOURSE}{name}") or self._person.get(name)
+        named = (person for person in self._policy.people if _bare(person) == _bare(name))
+        return listed or next(named, name)
+
+
+def _newest(said: list[Review]) -> Review:
+    """What one person says last. At one instant, and among typed names at any, who rejects is heard."""
+
+    def order(review: Review) -> tuple[bool, datetime, bool, str]:
+        rejects = review.verdict is Verdict.REJECT
+        return rejects and review.reviewer.startswith(TYPED), review.at, rejects, review.reviewer
+
+    return max(said, key=order)
 
 
 def _bare(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from approval_resource.policy import sandbox
-from approval_resource.policy.facts import SCHEMA
+from approval_resource.policy.facts import SAMPLE, SCHEMA
 from approval_resource.policy.model import Answer, Result
 from approval_resource.text import clean
 
@@ -39,7 +39,7 @@ def lint(texts: Sequence[str]) -> list[list[dict[str, Any]]]:
     found = []
     for text in texts:
         try:
-            answer = sandbox.run({"task": "rego", "policies": [text], "inputs": [], "schema": SCHEMA})
+            answer = sandbox.run({"task": "rego", "policies": [text], "inputs": [], "schema": SCHEMA, "sample": SAMPLE})
             found.append(list(answer["policies"][0]["problems"]))
         except (sandbox.SandboxError, LookupError, TypeError) as broken:
             found.append([_fault(f"can't be read: {broken}")])

@@ -13,6 +13,7 @@ from typing import Any
 PACKAGE = "spacelift"
 KEYWORDS = ("if", "contains", "in", "every")
 APPROVING = ("approve", "approve_with_note")
+ANSWERS = frozenset({*APPROVING, "reject", "reject_with_note", "flag"})
 SIMPLE = """
     abs all any ceil concat contains count endswith floor format_int indexof indexof_n intersection is_array is_boolean
     is_null is_number is_object is_set is_string lower max min print product re_match replace round set_diff sort split sprintf
@@ -21,7 +22,7 @@ SIMPLE = """
 """
 DOTTED = """
     array.concat array.reverse array.slice array.flatten base64.decode base64.encode base64.is_valid base64url.decode
-    base64url.encode base64url.encode_no_pad bits.and bits.lsh bits.negate bits.or bits.rsh bits.xor crypto.hmac.equal
+    base64url.encode base64url.encode_no_pad crypto.hmac.equal
     crypto.md5 crypto.sha1 crypto.sha256 glob.match glob.quote_meta graph.reachable graph.reachable_paths hex.decode hex.encode
     json.filter json.is_valid json.marshal json.patch json.remove json.unmarshal net.cidr_contains net.cidr_contains_matches
     net.cidr_expand net.cidr_intersects net.cidr_is_valid net.cidr_merge numbers.range numbers.range_step object.filter
@@ -108,9 +109,10 @@ class _Lint:
         self._tree, self._text, self._schema = tree, text, schema
         self._names = rule_names(tree)
         self._aliases: dict[str, list[str | None]] = {}
+        """What names stand for parts of the input: those imported, and in the rule at hand those assigned."""
         for imported in tree["imports"]:
             steps, _ = _reference(imported["refr"])
-            if steps[:1] == ["input"] and len(steps) > 1:
+            if steps[:1] == ["input"]:
                 alias = imported.get("as")
                 name = text[alias["start"] : alias["end"]].decode() if alias else str(steps[-1])
                 self._aliases[name] = steps
@@ -133,7 +135,7 @@ class _Lint:
                     span,
                     f"a rule is called {name}, a keyword of Rego v1: without `import rego.v1` the one before it is always true",
                 )
-            if name in APPROVING and "Spec" in rule and not _conditional(rule["Spec"]):
+            if name in APPROVING and not _conditional(rule):
                 yield _problem(span, f"{name} has no condition, so it approves everything", error=False)
         if not self._names & set(APPROVING):
             yield _problem(
@@ -155,6 +157,9 @@ class _Lint:
             for rule in self._tree["rules"]
             if "Spec" in rule and "Func" in rule["Spec"]["head"]
         }
+        for name, span, rule in _heads(self._tree):
+            if "Spec" in rule and "Func" in rule["Spec"]["head"] and name in ALLOWED | ANSWERS:
+                yield _problem(span, f"a function is called {name}, which is something else already")
         for kind, body in _nodes(self._tree["rules"]):
             if kind == "Call":
                 name = ".".join(str(step) for step in _reference(body["fcn"])[0])
@@ -162,12 +167,29 @@ class _Lint:
                     near = get_close_matches(name, ALLOWED | functions, n=1)
                     way = INSTEAD.get(name) or (f"did you mean {near[0]}?" if near else "it isn't available to policies")
                     yield _problem(body["span"], f"calls {name}: {way}")
-            for changed in body.get("with_mods") or ():
-                yield _problem(changed["span"], "changes its own input or data with `with`, which is for tests")
+        for changed in _with(self._tree["rules"]):
+            yield _problem(changed["span"], "changes its own input or data with `with`, which is for tests")
+
+    def _by_rule(self) -> Iterator[Any]:
+        """Each rule, while the names that it gives to parts of the input are known."""
+        imported = self._aliases
+        for rule in self._tree["rules"]:
+            self._aliases = dict(imported)
+            for kind, body in _nodes(rule):
+                if kind == "AssignExpr" and "Var" in body["lhs"]:
+                    path = self._input_path(_reference(body["rhs"])[0])
+                    if path is not None:
+                        self._aliases[body["lhs"]["Var"]["value"]] = ["input", *path]
+            yield rule
+        self._aliases = imported
 
     def _references(self) -> Iterator[Told]:
+        for rule in self._by_rule():
+            yield from self._references_in(rule)
+
+    def _references_in(self, rule: Any) -> Iterator[Told]:
         inner: set[int] = set()
-        for kind, body in _nodes(self._tree["rules"]):
+        for kind, body in _nodes(rule):
             if body.get("eidx") in inner or kind not in ("RefDot", "RefBrack", "Var"):
                 continue
             steps, _ = _reference({kind: body})
@@ -177,6 +199,8 @@ class _Lint:
                     yield _problem(body["span"], f"looks into data by name: name the rule itself, as data.{PACKAGE}.RULE")
                 elif len(steps) < 3:
                     yield _problem(body["span"], f"takes all of data.{PACKAGE}; name one rule")
+                elif steps[2] not in self._names:
+                    yield _problem(body["span"], f"data.{PACKAGE}.{steps[2]} is no rule of this policy")
             path = self._input_path(steps)
             if path is not None and (told := unknown(path, self._schema)):
                 message, error = told
@@ -193,7 +217,8 @@ class _Lint:
         bodies: dict[str, list[Any]] = {}
         for name, _, rule in _heads(self._tree):
             bodies.setdefault(name, []).append(rule)
-        for kind, body in _nodes(self._tree["rules"]):
+        nots = ((kind, body) for rule in self._by_rule() for kind, body in _nodes(rule))
+        for kind, body in nots:
             if kind == "NotExpr" and (path := self._may_be_missing(body["expr"], bodies, set())):
                 yield _problem(
                     body["span"], f"holds also where input.{path} is missing; ask for it in a line before this one", error=False
@@ -216,7 +241,22 @@ class _Lint:
 
 
 def _conditional(rule: dict[str, Any]) -> bool:
-    return bool(rule["bodies"]) or any(head.get("assign") for head in rule["head"].values())
+    """Whether the rule depends on anything."""
+    if "Default" in rule:
+        return next(iter(rule["Default"]["value"].items()))[1].get("value") is not True
+    spec = rule["Spec"]
+    if spec["bodies"]:
+        return True
+    values = [head["assign"]["value"] for head in spec["head"].values() if head.get("assign")]
+    return bool(values) and all("Bool" not in value for value in values)
+
+
+def _with(node: Any) -> Iterator[dict[str, Any]]:
+    """Every `with` of the tree."""
+    if isinstance(node, dict):
+        yield from node.get("with_mods") or ()
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _with(inner)
 
 
 def _cover(body: dict[str, Any], covered: set[int]) -> None:
@@ -261,7 +301,7 @@ def _optional(path: list[str | None], schema: dict[str, Any]) -> str | None:
     for number, step in enumerate(path):
         if step is None or (step.isdigit() and "[]" in known):
             if "[]" not in known:
-                return None
+                return _named(path, number)
             known = known["[]"]
         elif step in known:
             known = known[step]

@@ -28,12 +28,19 @@ _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 @contextmanager
 def budget(seconds: float = BUDGET_SECONDS) -> Iterator[None]:
-    """Let all that runs meanwhile share that much time."""
-    mark = _until.set(time.monotonic() + seconds)
+    """Let all that runs meanwhile share that much time, and no more than is left of what it shares already."""
+    outer, until = _until.get(), time.monotonic() + seconds
+    mark = _until.set(until if outer is None else min(outer, until))
     try:
         yield
     finally:
         _until.reset(mark)
+
+
+def spent() -> bool:
+    """Whether the time that is shared is over."""
+    until = _until.get()
+    return until is not None and time.monotonic() >= until
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class ClaimFacts(Document):
     created_at: Annotated[datetime | None, BeforeValidator(an_instant)] = None
     payload_digest: str = ""
     attached: list[dict[str, Any]] = Field(default_factory=list)
+    build: dict[str, str] = Field(default_factory=dict)
 
 
 def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
@@ -100,6 +101,7 @@ def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
         created_at=claim.created_at or now,
         payload_digest=claim.payload_digest,
         attached=claim.attached,
+        build=claim.build,
         given=given,
     )
 
@@ -144,7 +146,10 @@ def trial(loaded: Sequence[Loaded], facts: object, reviews: object, now: datetim
     """
     policies = [one.policy if one.policy.name else one.policy.model_copy(update={"name": one.name}) for one in loaded]
     said, groups = reviews_of(reviews, policies, now)
-    return evaluate(policies, facts_of(facts, now, requester), said, now, groups)
+    known = facts_of(facts, now, requester)
+    # Who may not force is refused, and leaves nothing.
+    kept = [one for one in said if not one.forced or entitlement.may_force(policies, known, one, groups)]
+    return evaluate(policies, known, kept, now, groups)
 
 
 def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
@@ -198,11 +203,14 @@ def _gitlab(decision: Decision) -> dict[str, Any]:
     if not shapes:
         return {}
     word = {Answer.APPROVE: "approved", Answer.REJECT: "rejected"}.get(decision.result.answer, "pending_approval")
-    approvals = [approval for shape in shapes for approval in shape["approvals"]]
+    approvals: list[dict[str, Any]] = []
+    for shape in shapes:
+        known = list(approvals)  # who approves under several policies is shown once
+        approvals += [approval for approval in shape["approvals"] if approval not in known]
     return {
         "status": word,
         "pending_approval_count": sum(shape["pending_approval_count"] for shape in shapes) if word == "pending_approval" else 0,
-        "approvals": [one for number, one in enumerate(approvals) if one not in approvals[:number]],
+        "approvals": approvals,
         "approval_summary": {
             "status": word,
             "rules": [rule for shape in shapes for rule in shape["approval_summary"]["rules"]],

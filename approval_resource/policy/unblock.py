@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from approval_resource.model import Review, Verdict
+from approval_resource.policy import sandbox
 from approval_resource.policy.document import Policy
+from approval_resource.policy.entitlement import MAX_REPRESENTED
 from approval_resource.policy.evaluate import DEFAULT, evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import Approved, Rejected
@@ -16,7 +19,12 @@ from approval_resource.policy.rules import fits
 
 MAX_EVALUATIONS = 2_000
 MAX_REGO_EVALUATIONS = 40
+SECONDS = 5.0
+"""What looking for all of them may take."""
 MAX_SETS = 20
+MAX_WAYS = 32
+MAX_STRANGERS = 4
+"""People whom no policy names that are tried on Rego."""
 ANYONE = "aws:anyone"
 """Stands for people whom no policy names."""
 
@@ -38,6 +46,11 @@ class Openers:
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
     """The smallest sets of people whose approval, added to the reviews there are, would open the gate once its hours come."""
+    with sandbox.budget(SECONDS):
+        return _openers(policies, facts, reviews, now)
+
+
+def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
     # Time and what has to be filled in don't depend on who approves.
     asked = [policy.model_copy(update={"windows": [], "not_before": None, "inputs": []}) for policy in policies or [DEFAULT]]
     budget = MAX_REGO_EVALUATIONS if any(policy.rego for policy in asked) else MAX_EVALUATIONS
@@ -46,14 +59,22 @@ def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review],
     tried = 0
 
     def approved_by(people: Sequence[str]) -> bool:
-        given = [*reviews, *(_approval(person, now) for person in people)]
-        return isinstance(evaluate(asked, facts, given, now), Approved)
+        # Who fits several rules says which they approve for.
+        ways = itertools.product(*(_ways(asked, facts, person, now) for person in people))
+        return any(
+            isinstance(evaluate(asked, facts, [*reviews, *given], now), Approved)
+            for given in itertools.islice(ways, MAX_WAYS)
+            if not sandbox.spent()
+        )
 
     most = sum(policy.required_approvals or 0 for policy in asked)
     most = max(most + sum(rule.required_approvals for policy in asked for rule in policy.approval_rules), 2)
+    # What a Rego policy counts nobody can read from it, so some are tried; that none is enough proves nothing then.
+    certain = not any(policy.rego for policy in asked)
+    most = most if certain else max(most, MAX_STRANGERS)
     for size in range(min(most, sum(map(len, classes))) + 1):
         for counts in _counts(classes, size):
-            if tried >= budget:
+            if tried >= budget or sandbox.spent():
                 return Openers(tuple(found), () if found else _why_none(asked, facts, reviews, classes, now), complete=False)
             tried += 1
             chosen = [person for count, people in zip(counts, classes, strict=True) for person in people[:count]]
@@ -61,7 +82,7 @@ def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review],
                 found.append(tuple((count, tuple(people)) for count, people in zip(counts, classes, strict=True) if count))
         if found:
             return Openers(tuple(found[:MAX_SETS]), (), complete=len(found) <= MAX_SETS)
-    return Openers((), _why_none(asked, facts, reviews, classes, now))
+    return Openers((), _why_none(asked, facts, reviews, classes, now), complete=certain)
 
 
 def told(wanted: Wanted) -> str:
@@ -87,6 +108,20 @@ def _why_none(
     return tuple(f"though everybody known approves: {reason}" for reason in decision.reasons)
 
 
+def _ways(asked: Sequence[Policy], facts: Facts, person: str, now: datetime) -> list[Review]:
+    """The approvals that person may give: for the first rule that fits, for another by name, or for several at once."""
+    plain = _approval(person, now)
+    ways = [plain]
+    for policy in asked:
+        roster = Roster(policy, facts.requester)
+        voice = roster.voices([plain])[0]
+        labels = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
+        ways += [replace(plain, represented_as=(label,)) for label in labels[1:]]
+        if policy.per_rule and len(labels) > 1:
+            ways.append(replace(plain, represented_as=labels[:MAX_REPRESENTED]))
+    return ways
+
+
 def _approval(person: str, now: datetime) -> Review:
     return Review(reviewer=person, verdict=Verdict.APPROVE, at=now)
 
@@ -97,8 +132,8 @@ def _classes(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review], n
     spoken = [{voice.person for voice in roster.voices(reviews) if voice.approves} for _, roster in rosters]
     named: dict[str, None] = {}
     for _, roster in rosters:
-        named |= dict.fromkeys(roster.everybody)
-    strangers = max([policy.required_approvals or 1 for policy in asked])
+        named |= dict.fromkeys(person for person in roster.everybody if roster.can_be(person))
+    strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}
     for person in [*named, *(f"{ANYONE}-{number + 1}" for number in range(strangers))]:
         if any(roster.person(person) in said for (_, roster), said in zip(rosters, spoken, strict=True)):
@@ -108,13 +143,14 @@ def _classes(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review], n
 
 
 def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
-    """All by which the policies may tell that person from another; a Rego policy may by their name alone."""
+    """All by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
     looks: list[object] = [person.startswith(ANYONE)]
     for policy, roster in rosters:
         voice = roster.voices([_approval(person, now)])[0]
         fitting = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
-        by_name = person if policy.rego and not voice.groups and not person.startswith(ANYONE) else ""
-        looks.append((voice.groups, tuple(voice.stands_for), voice.asked, fitting, by_name))
+        names = (person, *policy.people.get(person, ()))
+        by_name = person if any(name in text for text in policy.rego for name in names) else ""
+        looks.append((voice.groups, tuple(voice.stands_for), voice.asked and not policy.allow_self_approval, fitting, by_name))
     return tuple(looks)
 
 

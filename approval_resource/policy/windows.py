@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from approval_resource.policy.document import DAYS, Policy, Window
 
+A_SECOND = timedelta(seconds=1)
 LOOK_AHEAD = 800
 """Days that are looked through for the next window."""
 
@@ -41,10 +42,20 @@ def _span(window: Window, day: date) -> tuple[datetime, datetime]:
     begin, end = window.hours
     last = day + timedelta(days=1) if end is None or end <= begin else day
     end_at = datetime.combine(last, end or begin.replace(hour=0, minute=0), window.tz)
-    return (
-        datetime.combine(day, begin, window.tz).astimezone(UTC),
-        end_at.replace(fold=1).astimezone(UTC),
-    )
+    return _instant(datetime.combine(day, begin, window.tz)), _instant(end_at.replace(fold=1))
+
+
+def _instant(at: datetime) -> datetime:
+    """That time of day in UTC; one that clocks skip is when they skip it."""
+    found = at.astimezone(UTC)
+    if found.astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None):
+        return found
+    before, after = sorted(at.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    offset = before.astimezone(at.tzinfo).utcoffset()
+    while after - before > A_SECOND:
+        middle = before + (after - before) / 2
+        before, after = (middle, after) if middle.astimezone(at.tzinfo).utcoffset() == offset else (before, middle)
+    return after.replace(microsecond=0)
 
 
 def told(at: datetime, zones: Iterable[Window]) -> str:

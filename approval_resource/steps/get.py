@@ -50,7 +50,7 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
     elif claim.decided is not None and claim.decided.timestamp <= version.timestamp:
         decision = gates.deciding_event(store, claim, lookout)
         if claim.approved:
-            decisions.require_supported(store, claim)
+            decisions.require_supported(store, claim, decision)
     if version.state.is_open and not claim.claimed:
         step.say(f"The claim {claim.id} has ended since: it is {told(claim)}")
     told_to_concourse = metadata(claim, state.value, event)
@@ -101,8 +101,7 @@ def pass_gate(
         remind=lambda waiting, left: say(_waiting(waiting, left)),
     )
     # Not open before its decision is seen in the log, is worked out again, and the passage is written.
-    gates.deciding_event(store, claim, lookout)
-    lookout.look(decisions.require_supported, store, claim)
+    lookout.look(decisions.require_supported, store, claim, gates.deciding_event(store, claim, lookout))
     verify()
     claim = lookout.look(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
     if claim.decided:

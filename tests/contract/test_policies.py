@@ -20,8 +20,8 @@ from approval_resource.errors import (
     NotEntitledError,
     UnsupportedDecisionError,
 )
-from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Claim, Kind, State, Verdict
-from approval_resource.policy.model import Approved
+from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Kind, State, Verdict
+from approval_resource.policy.model import Approved, Decision
 from approval_resource.settings import Settings
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
@@ -45,6 +45,12 @@ def said(store: DynamoStore, claim: Claim, who: str, verdict: Verdict = Verdict.
 def now(store: DynamoStore, claim: Claim) -> Claim:
     """The claim as it is stored now."""
     return reviews.find(store, claim.id)
+
+
+def supported(store: DynamoStore, claim: Claim) -> Decision:
+    """The decision worked out again, as a gate does before it opens."""
+    (event,) = [event for event in store.events(POOL) if event.claim_id == claim.id and event.kind.state is State.APPROVED]
+    return decisions.require_supported(store, claim, event)
 
 
 def kinds(store: DynamoStore, claim: Claim) -> list[Kind]:
@@ -78,7 +84,7 @@ def test_two_people_it_takes(any_store: DynamoStore) -> None:
     assert (approved.state, approved.decided and approved.decided.actor) == (State.APPROVED, "aws:bob")
     assert kinds(any_store, claim) == [Kind.PENDING, Kind.REVIEWED, Kind.APPROVED]
     assert json.loads(decisions.texts(any_store, approved)[0]) == json.loads(under(required_approvals=2).policy)
-    assert isinstance(decisions.require_supported(any_store, approved), Approved)
+    assert isinstance(supported(any_store, approved), Approved)
 
 
 def test_typed_names_are_one_person_and_no_rule_s(shared: DynamoStore) -> None:
@@ -154,7 +160,7 @@ def test_conditions_that_are_met_approve_at_the_claim(any_store: DynamoStore) ->
     claim = take(any_store, 1, terms=terms)
     assert (claim.state, claim.decided and claim.decided.actor) == (State.APPROVED, POLICY_ACTOR)
     assert kinds(any_store, claim) == [Kind.APPROVED]
-    assert isinstance(decisions.require_supported(any_store, claim), Approved)
+    assert isinstance(supported(any_store, claim), Approved)
     assert audit.verify(any_store, POOL).findings == []
 
 
@@ -240,7 +246,7 @@ def test_what_was_decided_stays_explained(shared: DynamoStore) -> None:
     approved = said(shared, claim, "aws:ann")
     set_policy(shared, {"required_approvals": 5})
     assert "then" in decisions.texts(shared, approved)[1]
-    assert isinstance(decisions.require_supported(shared, approved), Approved)
+    assert isinstance(supported(shared, approved), Approved)
 
 
 def test_setting_a_policy_is_on_record(any_store: DynamoStore) -> None:
@@ -267,7 +273,7 @@ def test_an_approval_outside_a_window_is_kept_until_it_opens(shared: DynamoStore
     passed = gates.wait(shared, claim, lookout=lookout(time))
     assert time.at >= NOON + timedelta(hours=2)
     assert (passed.state, passed.decided and passed.decided.actor) == (State.APPROVED, POLICY_ACTOR)
-    assert isinstance(decisions.require_supported(shared, passed), Approved)
+    assert isinstance(supported(shared, passed), Approved)
     assert kinds(shared, claim) == [Kind.PENDING, Kind.REVIEWED, Kind.APPROVED]
 
 
@@ -352,7 +358,7 @@ def test_a_forced_decision_needs_the_right_and_is_told_as_forced(shared: DynamoS
     assert approved.state is State.APPROVED
     events = [event for event in shared.events(POOL) if event.claim_id == claim.id]
     assert [(event.kind, event.forced, event.reason) for event in events][-1] == (Kind.APPROVED, True, "fire")
-    assert isinstance(decisions.require_supported(shared, approved), Approved)
+    assert isinstance(supported(shared, approved), Approved)
 
 
 def test_a_claim_s_bypass_forces_nothing_of_its_pool(shared: DynamoStore) -> None:
@@ -382,7 +388,7 @@ def test_an_approval_that_nobody_gave_opens_nothing(shared: DynamoStore, time: F
         approved = forged(shared, claim)
         assert approved.state is State.APPROVED
         with pytest.raises(UnsupportedDecisionError, match="don't support that"):
-            decisions.require_supported(shared, approved)
+            supported(shared, approved)
     assert audit.verify(shared, POOL).findings == []
 
 
@@ -393,7 +399,45 @@ def test_an_approval_made_longer_than_its_policy_says_opens_nothing(shared: Dyna
     approved = said(shared, claim, "aws:ann")
     for changes in ({"valid_until": None}, {"judged_at": NOON - timedelta(days=1)}, {"decided": None}):
         with pytest.raises(UnsupportedDecisionError):
-            decisions.require_supported(shared, replace(approved, **changes))
+            supported(shared, replace(approved, **changes))
+
+
+def altered(store: DynamoStore, claim: Claim, **changes: object) -> Claim:
+    """The claim as somebody who can write the table has changed it, with nothing else touched."""
+    after = replace(now(store, claim), **changes)  # type: ignore[arg-type]
+    store._client.put_item(TableName=store._table, Item=items.claim_item(after))
+    return after
+
+
+@pytest.mark.parametrize("what", ["policy", "facts", "requester", "attachments"])
+def test_a_claim_keeps_to_what_its_pipeline_asked_for(shared: DynamoStore, what: str) -> None:
+    """Its first event pins that: who takes its policy away while it waits gets an approval that opens nothing, and is found."""
+    terms = under(required_approvals=2, allow_self_approval=False, given={"a": 1})
+    claim = take(shared, a_build(1, created_by="dana"), terms=terms)
+    changes: dict[str, object] = {
+        "policy": {"policy": ""},
+        "facts": {"facts": ""},
+        "requester": {"build": replace(claim.build, created_by="eve")},
+        "attachments": {"attachments": {"plan": Attachment("0" * 64, 1, stored=False)}},
+    }[what]  # type: ignore[assignment]
+    altered(shared, claim, **changes)
+    said(shared, claim, "aws:ann")
+    approved = now(shared, claim) if what == "policy" else said(shared, claim, "aws:bob")
+    assert approved.state is State.APPROVED
+    with pytest.raises(UnsupportedDecisionError, match="it is not what its pipeline asked for"):
+        supported(shared, approved)
+    assert f"claim {claim.id} was altered: it is not what its pipeline asked for" in audit.verify(shared, POOL).findings
+
+
+def test_an_approval_past_its_pool_s_policy_opens_nothing(shared: DynamoStore) -> None:
+    """The log tells which policy the pool had then: an approval that was decided without it, or under another, is none."""
+    set_policy(shared, {"required_approvals": 1})
+    claim = said(shared, take(shared, 1), "aws:ann")
+    pools.set_retention(shared, POOL, 30, actor="op")
+    assert isinstance(supported(shared, claim), Approved)
+    for policy in ("", "0" * 64):
+        with pytest.raises((UnsupportedDecisionError, CorruptRecordError)):
+            supported(shared, replace(claim, pool_policy=policy))
 
 
 @pytest.mark.parametrize("part", [POLICY_PART, POOL_POLICY_PART])
@@ -404,7 +448,7 @@ def test_terms_that_were_altered_are_not_asked(shared: DynamoStore, part: str) -
     weak = of_pool({"required_approvals": 1, "description": "weak"}).encode()
     shared._client.put_item(TableName=shared._table, Item=items.part_item(claim.id, part, weak))
     with pytest.raises(CorruptRecordError, match="is not what it was claimed with"):
-        decisions.require_supported(shared, claim)
+        supported(shared, claim)
 
 
 def test_a_pool_s_policy_that_can_t_be_read_opens_nothing(shared: DynamoStore) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from approval_resource import decisions, reviews
+from approval_resource import decisions
 from approval_resource.commands import shared
+from approval_resource.model import MAX_REVIEWS
 from approval_resource.options import MAX_DURATION, MAX_NAME
 from approval_resource.policy import (
     cases,
@@ -295,7 +296,7 @@ def test_limits_are_those_of_the_code() -> None:
         "characters of its answer": number(child.MAX_ANSWER),
         "days that are looked through for the next window": number(windows.LOOK_AHEAD),
         "days of a duration": number(MAX_DURATION.days),
-        "people whose reviews a claim keeps while it waits": number(reviews.MAX_REVIEWS),
+        "people whose reviews a claim keeps while it waits": number(MAX_REVIEWS),
         "bytes of facts": number(files.MAX_PART),
         "characters of a decision's reasons on record": number(decisions.MAX_REASON),
         "reviews in one case": number(trial.MAX_REVIEWS),

@@ -125,7 +125,6 @@ def test_json_is_told_with_line_and_column_too(text: str, place: str) -> None:
         assert refused(text, "p.json")[0].startswith(f"p.json:{place}: ")
 
 
-@pytest.mark.xfail(strict=True, reason="what JSON says twice is told without its place")
 def test_what_json_says_twice_is_told_with_its_place() -> None:
     """As in YAML."""
     assert refused('{"required_approvals": 1,\n "required_approvals": 2}', "p.json")[0].startswith("p.json:2:")
@@ -189,9 +188,6 @@ def test_a_file_that_is_no_policy_is_refused(text: str) -> None:
     assert refused(text)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=KeyError, reason="PyYAML's construct_yaml_bool raises KeyError, which parse doesn't expect"
-)
 def test_a_tag_that_doesnt_fit_its_value_is_refused() -> None:
     """A word that is called true or false, and isn't."""
     assert refused("required_approvals: !!bool maybe")

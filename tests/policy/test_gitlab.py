@@ -143,7 +143,6 @@ def test_the_summary_lists_each_rule_with_its_approvals() -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="document_of leaves out approvals that look alike, though each was for another rule")
 def test_an_approval_for_each_of_two_rules_is_shown_twice() -> None:
     """Under per_rule GitLab keeps, and shows, an approval for each rule."""
     document = {"approval_rules": [QA, SECURITY], "per_rule": True}
@@ -224,7 +223,6 @@ def test_a_rule_that_doesnt_name_somebody_is_refused_to_them() -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="of rules with one name in two documents only the last document's is looked at")
 def test_a_rules_name_may_stand_in_two_documents() -> None:
     """A claim's and its pool's policy may both call a rule qa; whoever either names may approve for it."""
     both = [policy(approval_rules=[{"name": "qa", "user": f"aws:{user}"}]) for user in ("g1", "g2")]

@@ -39,7 +39,6 @@ def test_what_is_filled_in_must_be_of_its_kind(asked_for: Document, fitting: lis
         assert answer(one, approval(ANA, inputs={"it": value})) == "error"
 
 
-@pytest.mark.xfail(strict=True, reason="float() takes spaces and the digits of every script")
 @pytest.mark.parametrize("value", [" 1 ", "\uff11\uff12", "\u0661"])
 def test_a_number_is_written_in_plain_digits(value: str) -> None:
     """What reads it next may be no Python."""
@@ -81,11 +80,10 @@ def test_a_change_of_mind_changes_what_is_filled_in() -> None:
     one = asking({"name": "a", "required": True})
     before = approval(ANA, utc("2026-11-21 09:00"), inputs={"a": "1"})
     after = approval(ANA, utc("2026-11-21 10:00"), inputs={"a": "2"})
-    assert entitlement.merged([one], before, after) is after
+    assert entitlement.merged([one], before, after) == after
     assert entitlement.merged([one], before, approval(ANA)) is before
 
 
-@pytest.mark.xfail(strict=True, reason="what is filled in is taken from everybody who approves, whether or not it counts")
 @pytest.mark.parametrize("stranger", ["the requester", "somebody no rule names"])
 def test_who_doesnt_count_fills_in_nothing(stranger: str) -> None:
     """Neither a value that opens the gate nor one that disputes another's."""
@@ -122,7 +120,7 @@ def test_all_that_is_filled_in_has_a_limit() -> None:
     """Names included."""
     names = [f"input{number}" for number in range(6)]
     one = asking(*({"name": name} for name in names))
-    assert "inputs: more than 1000 characters in all" in inputs.problems([one], dict.fromkeys(names, "x" * 200))
+    assert "inputs: more than 500 characters in all" in inputs.problems([one], dict.fromkeys(names, "x" * 200))
 
 
 @pytest.mark.parametrize(

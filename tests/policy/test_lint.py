@@ -56,12 +56,6 @@ def test_one_person_with_two_identities_is_one_member() -> None:
     assert "has 1 members" in warnings(text, "p.yaml")[0]
 
 
-def test_self_approval_is_for_rego_itself_to_refuse() -> None:
-    """The option doesn't reach into it, which is told."""
-    text = "allow_self_approval: false\npeople: {a: ['aws:a']}\nrego: |\n  package spacelift\n  approve { input.run.id == 1 }\n"
-    assert "is not for Rego" in warnings(text, "p.yaml")[0]
-
-
 def test_conditions_are_told_with_their_place() -> None:
     """Each broken one, in conditions and in a selector."""
     text = "conditions:\n  a: {$foo: 1}\n  b:\n    $in: []\nselector:\n  $where: x\non_policy_success: approve\n"

@@ -96,9 +96,6 @@ def test_if_without_its_import_is_read_as_v1_and_its_condition_counts() -> None:
     assert says(HEAD + "approve if { 1 == 1 }") == "approve"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="with stands beside an expression in the syntax tree, where the lint doesn't look for it"
-)
 @pytest.mark.parametrize("changed", ['input.run.type as "TASK"', 'input as {"run": {"type": "TASK"}}'])
 def test_an_input_changed_with_with_is_an_error(changed: str) -> None:
     """A policy that asks itself about another input than the one there is answers for nothing."""
@@ -145,10 +142,7 @@ NO_WARNING = "the lint sees no unconditional approval in {}"
 
 @pytest.mark.parametrize(
     "text",
-    [
-        pytest.param(text, marks=pytest.mark.xfail(strict=True, reason=NO_WARNING.format(text)))
-        for text in ("default approve = true", "default approve := true", "approve := true", "approve = true")
-    ],
+    [pytest.param(text) for text in ("default approve = true", "default approve := true", "approve := true", "approve = true")],
 )
 def test_an_approval_without_a_condition_is_warned_of(text: str) -> None:
     """However it is written."""
@@ -158,7 +152,7 @@ def test_an_approval_without_a_condition_is_warned_of(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(text, marks=pytest.mark.xfail(strict=True, reason="a local name for a part of the input hides its path"))
+        pytest.param(text)
         for text in (
             "approve { r := input.reviews.current; not r.rejection }",
             "approve { current := input.reviews.current; count({x | x := current.rejection[_]}) == 0 }",
@@ -172,7 +166,6 @@ def test_a_misspelt_path_behind_a_local_name_is_told(text: str) -> None:
     assert findings(HEAD + text, "p.rego")
 
 
-@pytest.mark.xfail(strict=True, reason="data.spacelift.NAME isn't looked up among the rules that there are")
 @pytest.mark.parametrize(
     "text", ["approve { not data.spacelift.frozen }", "approve { not data.spacelift.frozn }\nfrozen { true }"]
 )
@@ -181,22 +174,17 @@ def test_a_rule_that_nothing_defines_is_an_error_by_its_full_name_too(text: str)
     assert errors(HEAD + text)
 
 
-@pytest.mark.xfail(strict=True, reason="an import of the whole input is no alias to the lint")
 @pytest.mark.parametrize("text", ["approve { not i.reviews.current.rejection }", "approve { not i.freeze }"])
 def test_a_path_below_an_import_of_the_whole_input_is_checked(text: str) -> None:
     """Under whatever name."""
     assert findings(f"{HEAD}import input as i\n{text}", "p.rego")
 
 
-@pytest.mark.xfail(strict=True, reason="after a computed name nothing of a path is checked, nor that it may be missing")
 def test_a_computed_name_below_input_is_warned_of_under_not() -> None:
     """Nobody can tell that it is there."""
     assert findings(HEAD + 'approve { x := "reviews"; not input[x].current.rejection }', "p.rego")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="lint asks with an empty input, on which rules may be in conflict that never are on a real one"
-)
 def test_what_only_goes_wrong_on_an_empty_input_is_no_error() -> None:
     """No policy is ever asked about nothing: run.type and stack.name are always there."""
     text = HEAD + 'n = 1 { not input.run.type == "TASK" }\nn = 2 { not input.run.type == "TRACKED" }\napprove { n == 1 }\n'
@@ -252,7 +240,6 @@ def test_a_problem_in_rego_is_told_with_its_place_in_the_file(name: str, text: s
     assert found.place == place
 
 
-@pytest.mark.xfail(strict=True, reason="the engine's span of a call or a dotted path begins at its last bracket or dot")
 @pytest.mark.parametrize("body", ["http.send({}).x", "http.send({})", "data.other.x", "input.reviews.current.aprovals[_]"])
 def test_a_problem_in_an_expression_is_told_where_the_expression_begins(body: str) -> None:
     """Whoever jumps there finds its first letter."""
@@ -260,9 +247,6 @@ def test_a_problem_in_an_expression_is_told_where_the_expression_begins(body: st
     assert [finding.place for finding in found] == [(2, 11)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="lines within a JSON string are added to the line it stands on, and lead past the file's end"
-)
 def test_a_problem_in_rego_within_json_is_told_with_a_line_of_the_file() -> None:
     """A JSON string is on one line, so that is where the problem is."""
     text = json.dumps({"name": "x", "rego": REGO}, indent=1)
@@ -271,7 +255,6 @@ def test_a_problem_in_rego_within_json_is_told_with_a_line_of_the_file() -> None
     assert found.place[0] == 3
 
 
-@pytest.mark.xfail(strict=True, reason="a block that begins with an empty line is taken for one that isn't indented")
 def test_a_block_that_begins_with_an_empty_line_keeps_its_columns() -> None:
     """The column is counted from where the block's text begins."""
     (found,) = [finding for finding in findings(f"rego: |\n\n{INDENTED}", "p.yaml") if finding.error]
