@@ -146,7 +146,10 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
     missing = decisions.missing(store, claim)
     click.echo(f"The lock {claim.id} is waiting: {missing or 'it needs one approval, by anyone'}")
     for wanted in found.sets:
-        click.echo(f"would be opened by: {clean(told(wanted))}")
+        if not wanted and claim.opens_at is None:
+            click.echo("its reviews are enough by now: whoever approved may say so again, and it is decided")
+        else:
+            click.echo(f"would be opened by: {clean(told(wanted))}")
     if not found.sets:
         click.echo("nobody can open it:" if found.complete else "no set was found among those tried:")
         for reason in found.reasons:
