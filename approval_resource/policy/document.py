@@ -207,8 +207,8 @@ class Input(Part):
 
     @model_validator(mode="after")
     def _fitting(self) -> Input:
-        if (self.kind == "choice") != bool(self.choices):
-            raise PydanticCustomError("choices", "choices belong to kind: choice, which needs them")
+        if self.kind == "choice" and not self.choices:
+            raise PydanticCustomError("choices", "kind: choice needs choices")
         if self.pattern:
             if self.kind != "string":
                 raise PydanticCustomError("pattern", "a pattern is for kind: string")

@@ -44,9 +44,9 @@ def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
 
 
 def _unfit(asked: Input, value: str) -> str:
+    if asked.choices and value not in asked.choices:
+        return f"must be one of {', '.join(asked.choices)}"
     match asked.kind:
-        case "choice" if value not in asked.choices:
-            return f"must be one of {', '.join(asked.choices)}"
         case "boolean" if value not in ("true", "false"):
             return "must be true or false"
         case "number":

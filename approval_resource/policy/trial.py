@@ -55,7 +55,7 @@ class Said(Document):
 
     author: Name
     verdict: Literal["approve", "approved", "reject", "rejected"]
-    groups: list[Name] = Field(default_factory=list)
+    groups: list[Name] | None = None
     comment: str | None = ""
     at: Annotated[datetime | None, BeforeValidator(an_instant)] = None
     represented_as: Annotated[list[Name] | None, BeforeValidator(a_list)] = Field(
@@ -132,7 +132,7 @@ def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tupl
             inputs=said.inputs,
         )
         kept[said.author] = entitlement.merged(policies, kept.get(said.author), review)
-        groups[said.author] = groups.get(said.author, frozenset()) | frozenset(said.groups)
+        groups[said.author] = groups.get(said.author, frozenset()) | frozenset(said.groups or ())
     if problems:
         raise ConfigError(problems)
     return list(kept.values()), groups
