@@ -454,7 +454,7 @@ def test_any_order_of_steps_ends_as_the_model_says(connection: Connection, effor
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=effort.of(12, 150),
+            max_examples=effort.of(8, 150),
             stateful_step_count=effort.of(30, 50),
             deadline=None,
             print_blob=True,

@@ -70,7 +70,7 @@ def set_policy(store: DynamoStore, *policies: dict[str, object]) -> None:
 
 def lookout(time: FrozenTime) -> Lookout:
     """A wait on a clock that only waiting moves."""
-    return Lookout(ManualClock(time), 1.0, lambda line: None)
+    return Lookout(ManualClock(time), 60.0, lambda line: None)
 
 
 # ---- a claim's own -----------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
                     attempt,
                     lookout=lookout(time),
                     standing=lambda standing: None,
-                    wait_timeout=timedelta(seconds=3),
+                    wait_timeout=timedelta(minutes=3),
                 )
         case "gate":
             gates.wait(shared, claim, lookout=lookout(time))

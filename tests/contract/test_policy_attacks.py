@@ -128,6 +128,7 @@ def test_pool_selector_is_not_escaped_by_saying_less(shared: DynamoStore) -> Non
     assert claim.state is State.REJECTED or said(shared, claim, "typed:anybody").state is not State.APPROVED
 
 
+@pytest.mark.long
 def test_one_pipeline_s_slow_policy_does_not_hold_up_everybody_s_check(shared: DynamoStore, time: FrozenTime) -> None:
     """Fast until its time comes, then 2 s for each of its texts; up to 400 fit. Any check with `states` in the pool pays."""
     late = (NOON.timestamp() + 1800) * 1e9

@@ -137,6 +137,7 @@ def test_the_log_tells_who_changed_the_settings(shared: DynamoStore) -> None:
     assert findings(shared) == []
 
 
+@pytest.mark.long
 def test_settings_of_the_past_are_forgotten_once_nothing_of_their_time_is_left(shared: DynamoStore, time: FrozenTime) -> None:
     """However often they are changed, what is stored stays small."""
     for days in range(1, 300):

@@ -106,6 +106,7 @@ def test_the_demo_plays_three_stories(scratch: Path) -> None:
     assert headings == ["1. A gate opens", "2. A gate stays shut", "3. A plan that changes after its approval"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM"])
 def test_the_demo_can_be_stopped_at_a_waiting_gate(scratch: Path, way: str) -> None:
     """From the keyboard, which signals everything it started too, or by whoever started it."""
@@ -145,6 +146,7 @@ def test_a_missing_engine_is_told_with_the_way_to_get_it(scratch: Path, module: 
     assert target in errors
 
 
+@pytest.mark.long
 def test_the_playground_s_lines_work_by_hand(scratch: Path) -> None:
     """Copied into a shell they claim, approve, pass the gate, release and verify; Ctrl-C leaves nothing behind."""
     with started(scratch, "-m", "demo.playground") as playground:

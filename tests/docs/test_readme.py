@@ -107,6 +107,7 @@ def test_plan_approve_apply(play: Any, concourse: Concourse, store: DynamoStore)
     assert held_by(store, LOCK) == ""
 
 
+@pytest.mark.long
 def test_another_plan_than_the_approved_one_is_not_applied(play: Any, concourse: Concourse, store: DynamoStore) -> None:
     """A plan that changed since fails the gate, says which, and the lock is free again."""
     player = play("plan-apply")
@@ -145,6 +146,7 @@ def test_a_job_starts_when_an_approval_lands(play: Any, concourse: Concourse, st
     assert approved.versions(version) == [version]
 
 
+@pytest.mark.long
 def test_a_lock_is_kept_after_a_failure_and_freed_after_an_abort(play: Any, concourse: Concourse, store: DynamoStore) -> None:
     """on_abort alone: a failed deployment keeps the lock until somebody frees it by hand."""
     player = play("on-abort")

@@ -172,6 +172,7 @@ def test_the_reviewer_policy_suffices_to_look_and_to_decide(pipeline: Caller, re
     assert "1 other person" in printed(reviewer.cli("unblock", printed(reviewer.cli("approve", fourth)) and fourth))
 
 
+@pytest.mark.long
 def test_the_operator_policy_suffices_to_make_the_table_and_free_locks(
     account: Account, operator: Caller, pipeline: Caller, pool: str, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_the_operator_policy_suffices_to_make_the_table_and_free_locks(
     assert "asked for by mistake" in printed(operator.cli("audit", "export", "--pool", pool))
 
 
+@pytest.mark.long
 def test_the_auditor_policy_suffices_to_read_everything(
     pipeline: Caller, reviewer: Caller, auditor: Caller, pool: str, tmp_path: Path
 ) -> None:
@@ -409,6 +411,7 @@ def denied(call: Callable[..., object], **parameters: object) -> None:
     assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", [*ROLES, "create-table"])
 def test_nobody_may_delete_or_alter_the_table_or_remove_items(account: Account, role: str) -> None:
     """No role can delete the table, lift its protection, or remove items."""
@@ -423,6 +426,7 @@ def test_nobody_may_delete_or_alter_the_table_or_remove_items(account: Account, 
     assert account.root.client("dynamodb").describe_table(**table)["Table"]["TableStatus"] == "ACTIVE"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["pipeline", "reviewer", "auditor"])
 def test_only_an_operator_may_create_the_table(account: Account, role: str) -> None:
     """`init` on a missing table is refused to everyone else, and nothing comes of it."""
@@ -469,6 +473,7 @@ ELSEWHERE: dict[str, Callable[[Caller, str], Result]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ROLES)
 def test_another_table_is_out_of_reach(account: Account, other_table: str, role: str) -> None:
     """On a table its policy doesn't name, each role's commands are refused in one line, and so is a plain read or write."""
@@ -481,6 +486,7 @@ def test_another_table_is_out_of_reach(account: Account, other_table: str, role:
     denied(client.delete_table, TableName=other_table)
 
 
+@pytest.mark.long
 def test_an_auditor_changes_nothing(pipeline: Caller, auditor: Caller, scene: Scene) -> None:
     """An auditor is refused every command that writes, and the claims stay as they were."""
     held = claim(pipeline, scene.pool, "held", need_approval=False)["id"]

@@ -29,7 +29,7 @@ IDENTITIES = (ANA, BOB, CAROL, DAN, LAPTOP, "aws:eve", "typed:ana", "typed:bob")
 PEOPLE = {"ana": [ANA, LAPTOP], "bob": [BOB, "concourse:bobby"]}
 NAMED = ("ana", "bob", CAROL, DAN, "aws:eve")
 LABELS = ("one", "two", "three")
-CHECKED = settings(deadline=None, database=None, derandomize=True, max_examples=250, suppress_health_check=list(HealthCheck))
+CHECKED = settings(deadline=None, database=None, derandomize=True, max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

@@ -14,7 +14,7 @@ from tests.scripts.conftest import LOCK, POOL, Concourse, until
 @pytest.mark.timeout(400)
 def test_all_builds_get_the_lock_in_order(concourse: Concourse, store: LockStore, effort: tally.Effort) -> None:
     """Fifty-four in a soak, as a user's pipeline had: each claims once, the fences count up, the log is whole."""
-    builds = effort.of(6, 54)
+    builds = effort.of(4, 54)
     first = concourse.put("claim", build=1, lock_name=LOCK)
     waiting = []
     for number in range(2, builds + 1):

@@ -31,7 +31,7 @@ Rounds = dict[int, list[Note]]
 @pytest.fixture
 def rounds(effort: tally.Effort) -> int:
     """How often each race is run."""
-    return effort.of(10, 100)
+    return effort.of(6, 100)
 
 
 def race(name: str, rounds: int, connection: Connection) -> Rounds:

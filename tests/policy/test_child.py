@@ -1,0 +1,62 @@
+"""The program in the child: what it says there it says here, where its lines can be seen to be run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from approval_resource.policy import child, rego, sandbox
+from approval_resource.policy.facts import SAMPLE, SCHEMA
+
+HEAD = "package spacelift\n"
+TEXTS = {
+    "v0": HEAD + "approve { count(input.reviews.current.approvals) > 0 }\n",
+    "v1": HEAD + "import rego.v1\n\napprove if count(input.reviews.current.approvals) > 0\n\nreject if input.run.branch\n",
+    "notes and flags": HEAD + 'approve_with_note["a"] { true }\nreject_with_note["b"] { false }\nflag["c"] { true }\n',
+    "neither version": HEAD + "approve {{\n",
+    "a warning": HEAD + "approve if { true }\nreject { true }\n",
+    "wrong answers": HEAD + 'approve = "yes" { true }\n',
+    "wrong notes": HEAD + "approve_with_note[1] { true }\n",
+    "undefined": HEAD + "approve { not frozn }\n",
+    "built-ins": HEAD + "approve { http.send({}) }\nreject { time.now_ns() > 0 }\nflag[x] { x := nosuch(1) }\n",
+    "data": HEAD
+    + "approve { data.other; data[input.run.id]; data.spacelift; data.spacelift.reject; not data.spacelift.frozn }\n"
+    "reject { false }\n",
+    "paths": HEAD + "import input.run as r\nimport input as i\nimport data.x\n"
+    "approve { not r.nope; not i.stack.labels[0]; not input.reviews.current.rejection; x := input.build; not x.commit.id;"
+    ' input["run"].id; not input.run.changes[_].entity.type; blocked }\nblocked { not input.freeze }\n',
+    "names": "package other\nif { true }\ncount(x) = 1 { x }\ndefault approve = true\napprove = true\nreject { approve with input.run.id as 1 }\n",
+    "else": HEAD + "approve = false { false } else = true { f(1) == 2 }\nf(x) = y { y := x + 1 }\np[x] { x := 1 }\n",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("inputs", [[], [SAMPLE]], ids=["lint", "ask"])
+def test_rego_is_the_same_in_the_child_and_here(name: str, inputs: list[Any]) -> None:
+    """Its problems with their places, and its answers."""
+    task = {"task": "rego", "policies": [TEXTS[name]], "inputs": inputs, "schema": SCHEMA, "sample": SAMPLE}
+    there, here = sandbox.run(task), child.TASKS["rego"](task)
+    for found in (there, here):
+        for policy in found["policies"]:
+            policy["results"] = [
+                {k: v if k != "error" else rego._short(v) for k, v in one.items()} for one in policy["results"]
+            ]
+    assert here == there
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"task": "pattern", "pairs": [["a+", "aaa"], ["a+", "b"]]},
+        {
+            "task": "conditions",
+            "queries": [[{"a.b": {"$regex": "^x"}}, True], [{"a.c": {"$ne": 1}}, False]],
+            "facts": {"a": {"b": "xy"}},
+        },
+    ],
+    ids=["pattern", "conditions"],
+)
+def test_the_rest_is_the_same_too(task: dict[str, Any]) -> None:
+    """Patterns and conditions."""
+    assert child.TASKS[task["task"]](task) == sandbox.run(task)
