@@ -37,16 +37,16 @@ playground: .venv/runtime .venv-engine/ministack ## start the same engine and pr
 	$(BIN)/python -m demo.playground
 
 test: .venv/dev .venv-engine/moto ## every test but the long ones
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 tests
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist worksteal tests
 
 coverage: .venv/dev .venv-engine/moto ## the tests, the long ones too but not the soak's, with branch coverage of all processes
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz tests
 
 soak: .venv/dev .venv-engine/moto ## kills, faults, races and hostile input, as much as twenty minutes hold; prints what was tried
-	$(BIN)/python -m pytest --soak --numprocesses 2 --timeout 1200 tests/soak tests/fuzz
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/soak tests/fuzz
 
 fuzz: .venv/dev .venv-engine/moto ## 20,000 hostile inputs
-	$(BIN)/python -m pytest --soak --numprocesses 2 --timeout 1200 tests/fuzz
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/fuzz
 
 test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever DYNAMODB_ENDPOINT names
 	$(BIN)/python -m pytest tests/contract

@@ -292,6 +292,7 @@ COMMANDS: list[tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.long
 def test_control_characters_never_reach_the_terminal(store: DynamoStore, wire: Any, table: str, run: Run) -> None:
     """Whatever others wrote into descriptions, names and comments, and whoever typed this line, moves no cursor."""
     claim_of(

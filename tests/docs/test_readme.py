@@ -94,6 +94,7 @@ def test_an_aborted_job_leaves_nothing(play: Any, concourse: Concourse, store: D
     assert job.results[-1].code == 0
 
 
+@pytest.mark.long
 def test_plan_approve_apply(play: Any, concourse: Concourse, store: DynamoStore) -> None:
     """The apply job runs on the plan that was approved, once."""
     player = play("plan-apply")
@@ -131,6 +132,7 @@ def test_an_approved_plan_is_applied_once(play: Any, concourse: Concourse) -> No
     assert (again.outcome, again.ran) == ("failed", [])
 
 
+@pytest.mark.long
 def test_a_job_starts_when_an_approval_lands(play: Any, concourse: Concourse, store: DynamoStore) -> None:
     """No version until somebody approves; then one, on which the job runs, once."""
     player = play("on-approval")

@@ -173,6 +173,7 @@ def test_lint_says_something(rules: str) -> None:
     assert rego.lint([HEAD + rules])[0]
 
 
+@pytest.mark.long
 def test_many_slow_policies_end_soon() -> None:
     """Each within 3 s; all of one document, or of twenty, as long as they like: 400 of these fit into what is kept."""
     slow = "approve := true if { input.run.id; count([1 | numbers.range(1,100000)[_] == numbers.range(1,100000)[_]]) > 0 }\n"

@@ -220,6 +220,7 @@ HUGE: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HUGE)
 def test_a_huge_file_is_refused_soon(name: str) -> None:
     """Before it takes time or memory that nobody has."""

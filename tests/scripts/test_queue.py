@@ -6,6 +6,8 @@ import json
 import re
 from datetime import timedelta
 
+import pytest
+
 from approval_resource import audit
 from approval_resource.model import Kind, State
 from approval_resource.store import LockStore
@@ -53,6 +55,7 @@ def test_an_aborted_waiter_leaves_at_once(concourse: Concourse, store: LockStore
     assert [event.claim_id for event in store.events(POOL)] == [held_by(store)]
 
 
+@pytest.mark.long
 def test_a_killed_waiter_holds_nobody_up(concourse: Concourse, store: LockStore) -> None:
     """Its place is dropped when its turn has come and it doesn't take it."""
     held = concourse.claim(build=1).version
@@ -106,6 +109,7 @@ def test_a_lock_nobody_released_is_taken_over(concourse: Concourse, store: LockS
     assert audit.verify(store, POOL).findings == []
 
 
+@pytest.mark.long
 def test_a_renewed_hold_is_not_taken_over(concourse: Concourse, store: LockStore) -> None:
     """`renew` answers with the claim's version, and the lock stays where it is; once it has ended, renewing fails."""
     old = concourse.put("claim", build=1, lock_name=LOCK, hold_timeout="1s")

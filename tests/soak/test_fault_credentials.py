@@ -232,6 +232,7 @@ def test_sessions_that_have_ended_when_they_are_given_are_sat_out(
     assert "ASIA0" not in ledger.seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_in_the_place_of_sts_is_sat_out(
     page: bytes, gate: Callable[..., Running], store: DynamoStore, sts: Sts, ledger: Ledger

@@ -92,6 +92,7 @@ def require_told_once(step: Running) -> None:
     assert "Traceback" not in step.stderr
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_waiting_steps_survive_an_outage_and_say_so_once(
     concourse: Concourse, store: DynamoStore, engine: Engine, effort: tally.Effort

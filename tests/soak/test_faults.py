@@ -90,6 +90,7 @@ def random() -> Random:
     return random
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_promises_hold_whatever_goes_wrong_on_the_line(play: Play, random: Random, effort: tally.Effort) -> None:
     """Claims, decisions, gates, releases and checks where up to 60 % of the requests meet a fault.

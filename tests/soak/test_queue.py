@@ -11,6 +11,7 @@ from tests import tally
 from tests.scripts.conftest import LOCK, POOL, Concourse, until
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_all_builds_get_the_lock_in_order(concourse: Concourse, store: LockStore, effort: tally.Effort) -> None:
     """Fifty-four in a soak, as a user's pipeline had: each claims once, the fences count up, the log is whole."""
