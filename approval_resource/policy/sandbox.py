@@ -55,25 +55,36 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         raise SandboxError("the policies before it took all the time there is")
     try:
         text = json.dumps(task)
-        done = subprocess.run(  # noqa: S603 - this interpreter, on a file of this package
-            [sys.executable, "-I", "-B", str(CHILD)],
-            input=text.encode(),
-            capture_output=True,
-            timeout=seconds,
-            env={},
-            check=False,
-        )
+        code, out, err = _ended(text.encode(), seconds)
     except subprocess.TimeoutExpired as slow:
         raise SandboxError(f"it took more than {seconds:.1f} s and was stopped") from slow
     except (OSError, ValueError, RecursionError) as broken:
         raise SandboxError(f"it could not be run ({type(broken).__name__})") from broken
-    if done.returncode:
-        why = "an engine that is missing" if b"No module named" in done.stderr else "too much time or memory, or a crash"
+    if code:
+        why = "an engine that is missing" if b"No module named" in err else "too much time or memory, or a crash"
         raise SandboxError(f"its evaluation ended in {why}")
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(out)
     except ValueError as garbled:
         raise SandboxError("its evaluation gave no answer") from garbled
     if not isinstance(answer, dict):
         raise SandboxError("its evaluation gave no answer")
     return answer
+
+
+def _ended(text: bytes, seconds: float) -> tuple[int, bytes, bytes]:
+    """The child's exit code and what it wrote. It is gone when this returns or raises, on Ctrl-C too.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer.
+    """
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-I", "-B", str(CHILD)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env={}) as process:  # noqa: S603 - a file of this package
+        try:
+            out, err = process.communicate(text, timeout=seconds)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    return process.returncode, out, err
