@@ -396,7 +396,7 @@ def test_an_evaluation_that_gives_no_answer_is_an_error(answered: str, tmp_path:
 
 def test_the_child_finds_nothing_of_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret in the environment isn't there, should a built-in ever be let through that reads it."""
-    real = subprocess.run
+    real = subprocess.Popen
     seen: list[object] = []
 
     def watched(*arguments: object, **options: object) -> object:
@@ -404,7 +404,7 @@ def test_the_child_finds_nothing_of_its_surroundings(monkeypatch: pytest.MonkeyP
         return real(*arguments, **options)  # type: ignore[call-overload]
 
     monkeypatch.setenv("SECRET", "canary")
-    monkeypatch.setattr(subprocess, "run", watched)
+    monkeypatch.setattr(subprocess, "Popen", watched)
     assert says(HEAD + "approve { true }") == "approve"
     assert seen == [{}]
 
