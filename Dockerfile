@@ -1,21 +1,47 @@
-# The resource type's image: /opt/resource/check, in and out, and cli.py for people.
+# The resource type's image: /opt/resource/check, in and out for Concourse, and cli for people.
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY requirements/runtime.txt /tmp/runtime.txt
-RUN python3 -m venv /opt/approval \
- && /opt/approval/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/runtime.txt \
- && /opt/approval/bin/python -m pip uninstall --yes pip
-COPY approval_resource /opt/approval/app/approval_resource
-COPY cli.py /opt/approval/app/
-COPY assets /opt/resource
-RUN echo /opt/approval/app > "$(/opt/approval/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/app.pth" \
- && /opt/approval/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/approval \
+# pip installs from outside, so that no pip is ever in the environment. Of boto3 its core, botocore, is all that is used, and of
+# that core's data on some 400 services the table's and those that credentials come from.
+RUN python3 -m venv --without-pip /opt/approval \
+ && python3 -m pip --python /opt/approval/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+      --only-binary :all: --require-hashes --requirement /tmp/runtime.txt \
+ && rm -r /opt/approval/bin/*.py /opt/approval/lib/python3*/site-packages/boto3 /opt/approval/lib/python3*/site-packages/s3transfer \
+      /opt/approval/lib/python3*/site-packages/dateutil/zoneinfo/*.tar.gz /opt/approval/lib/python3*/site-packages/pydantic/v1 \
+      /opt/approval/lib/python3*/site-packages/yaml/_yaml*.so \
+ && find /opt/approval/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+      ! -name dynamodb ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
+COPY assets cli.py /opt/resource/
+COPY approval_resource /opt/resource/approval_resource
+COPY image/precompile.py /opt/approval/
+# Whoever runs it, with or without capabilities, may read all of it and change none.
+RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py \
+ && ln -s /opt/resource/cli.py /opt/approval/bin/cli \
+ && /opt/approval/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/approval/lib /opt/resource \
  && chmod -R a+rX,go-w /opt/approval /opt/resource \
- && chmod a+x /opt/approval/app/cli.py /opt/resource/check /opt/resource/in /opt/resource/out
+ && chmod a+x /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py
 
 FROM ${BASE_IMAGE}
+# Nothing is installed here any more, so what installs goes.
+RUN useradd --no-log-init --uid 10001 --create-home --shell /usr/sbin/nologin approval \
+ && rm -rf "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')/ensurepip" /usr/share/python-wheels \
+ && find /usr -xdev \( -path '*-packages/pip' -o -path '*-packages/pip-*' -o -path '*-packages/setuptools*' \
+      -o -path '*-packages/wheel*' -o -path '*/bin/pip*' \) -prune -exec rm -rf {} +
 COPY --from=build /opt/approval /opt/approval
 COPY --from=build /opt/resource /opt/resource
-ENV PATH=/opt/approval/bin:/usr/local/bin:/usr/bin:/bin
-RUN ln -s /opt/approval/app/cli.py /opt/approval/bin/cli
+# The official base has no .pyc of the standard library: each fresh container would compile what it imports.
+RUN PYTHONPATH=/opt/resource /opt/approval/bin/python -B /opt/approval/precompile.py
+ENV PATH=/opt/approval/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001
+ARG VERSION=unreleased
+ARG REVISION=unknown
+ARG SOURCE=https://github.com/approval-resource/approval-resource
+LABEL org.opencontainers.image.title="approval-resource" \
+      org.opencontainers.image.description="A Concourse resource type that puts people between two steps of a pipeline." \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"

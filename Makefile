@@ -3,8 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check --quiet install
+ENGINE ?= $(shell for engine in docker podman buildah; do $$engine info >/dev/null 2>&1 && echo $$engine && break; done)
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+TAG ?= approval-resource:$(VERSION)
+BUILD_ARGS = VERSION=$(VERSION) REVISION=$(shell git rev-parse HEAD) $(if $(SOURCE),SOURCE=$(SOURCE)) $(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: help cli demo playground test coverage soak fuzz test-contract lint format lock clean
+.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -28,6 +32,11 @@ help: ## say what there is
 	.venv-engine/bin/python $(PIP) --require-hashes -r requirements/moto.txt
 	touch $@
 
+.venv-sbom/cyclonedx: requirements/sbom.txt
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/python $(PIP) --require-hashes -r requirements/sbom.txt
+	touch $@
+
 cli: .venv/runtime ## install what cli.py needs, for .venv/bin/python cli.py
 
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
@@ -37,10 +46,10 @@ playground: .venv/runtime .venv-engine/ministack ## start the same engine and pr
 	$(BIN)/python -m demo.playground
 
 test: .venv/dev .venv-engine/moto ## every test but the long ones
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist worksteal tests
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist worksteal --ignore tests/image tests
 
 coverage: .venv/dev .venv-engine/moto ## the tests, the long ones too but not the soak's, with branch coverage of all processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz --ignore tests/image tests
 
 soak: .venv/dev .venv-engine/moto ## kills, faults, races and hostile input, as much as twenty minutes hold; prints what was tried
 	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/soak tests/fuzz
@@ -51,10 +60,24 @@ fuzz: .venv/dev .venv-engine/moto ## 20,000 hostile inputs
 test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever DYNAMODB_ENDPOINT names
 	$(BIN)/python -m pytest tests/contract
 
-lint: .venv/dev ## ruff, its format, mypy
+image: ## build the image with docker, podman or buildah, whichever works here; TAG=, VERSION=, BASE_IMAGE= say what else
+	@test -n "$(ENGINE)" || { echo "no docker, podman or buildah works here; install one of them" >&2; exit 1; }
+	$(ENGINE) build $(addprefix --build-arg ,$(BUILD_ARGS)) --tag $(TAG) .
+
+test-image: .venv/dev .venv-engine/ministack ## build the image without registry or engine, look at it and run the scripts' tests inside (root, Debian)
+	$(BIN)/python -m pytest -s --timeout 1800 --numprocesses 2 --dist loadfile tests/image
+
+sbom: .venv-sbom/cyclonedx ## write build/sbom.cdx.json, the bill of materials
+	rm -rf build/bill && $(PYTHON) -m venv --without-pip build/bill
+	.venv-sbom/bin/python -m pip --python build/bill/bin/python --disable-pip-version-check --quiet install --require-hashes -r requirements/runtime.txt
+	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json build/bill/bin/python
+
+lint: .venv/dev ## ruff, its format, mypy, hadolint, zizmor
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/zizmor --offline --quiet .github
 
 format: .venv/dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
@@ -63,8 +86,9 @@ format: .venv/dev ## let ruff rewrite what it can
 lock: .venv/dev ## take newer versions of everything, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --extra rego pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header -c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header requirements/sbom.in -o requirements/sbom.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header requirements/engine.in -o requirements/engine.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header -c requirements/engine.txt requirements/moto.in -o requirements/moto.txt
 
 clean: ## remove what make made
-	rm -rf .venv .venv-engine build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-engine .venv-sbom build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-absent = [name for name in ("boto3", "click", "pydantic", "tabulate") if importlib.util.find_spec(name) is None]
+absent = [name for name in ("botocore", "click", "pydantic", "tabulate") if importlib.util.find_spec(name) is None]
 if absent:
     sys.exit(f"ERROR: this Python lacks {', '.join(absent)}; run `make cli`, then .venv/bin/python cli.py")
 

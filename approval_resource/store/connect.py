@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 from botocore.parsers import ResponseParserError
+from botocore.session import Session
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
 from approval_resource.text import without_user
-
-if TYPE_CHECKING:
-    from botocore.session import Session
 
 DEFAULT_TABLE = "concourse-approvals"
 CONNECT_SECONDS = 5
@@ -44,36 +41,38 @@ class Connection:
         return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={without_user(self.endpoint_url)!r})"
 
 
-def session_of(connection: Connection) -> boto3.session.Session:
+def session_of(connection: Connection) -> Session:
     """A session with the connection's credentials: its keys, else its profile, else what AWS's SDKs look for; then its role.
+
+    It is botocore's, the core of boto3: what boto3 puts around that costs each process as much again, and isn't used here.
 
     Raises:
         ConfigError: the profile or the region is missing.
     """
+    session = Session(profile=connection.profile or None)
+    if connection.access_key_id:
+        session.set_credentials(connection.access_key_id, connection.secret_access_key, connection.session_token or None)
+    region = connection.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     try:
-        session = boto3.session.Session(
-            aws_access_key_id=connection.access_key_id or None,
-            aws_secret_access_key=connection.secret_access_key or None,
-            aws_session_token=connection.session_token or None,
-            region_name=connection.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or None,
-            profile_name=connection.profile or None,
-        )
+        session.get_scoped_config()
+        if region:
+            session.set_config_variable("region", region)
+        named = session.get_config_variable("region")
     except ProfileNotFound as missing:
         raise ConfigError(
             [f'the AWS profile "{missing.kwargs.get("profile", "")}" does not exist; see ~/.aws/config']
         ) from missing
     except BotoCoreError as wrong:
         raise ConfigError([f"AWS's settings can't be used: {wrong}"]) from wrong
-    if not session.region_name:
+    if not named:
         raise ConfigError(["no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"])
     if connection.role_arn:
         _assume(session, connection.role_arn)
     return session
 
 
-def _assume(session: boto3.session.Session, role_arn: str) -> None:
+def _assume(session: Session, role_arn: str) -> None:
     """Let the session act as that role, renewed by botocore whenever it is about to run out."""
-    core: Session = session._session
     try:
         source = session.get_credentials()
     except CREDENTIAL_ERRORS as error:
@@ -84,7 +83,7 @@ def _assume(session: boto3.session.Session, role_arn: str) -> None:
     if source is None:
         raise StoreUnavailableError(f"no AWS credentials were found with which to assume {role_arn}; give keys or a role")
     fetcher = AssumeRoleCredentialFetcher(
-        client_creator=core.create_client,
+        client_creator=session.create_client,
         source_credentials=source,
         role_arn=role_arn,
         extra_args={"RoleSessionName": "approval-resource"},
@@ -97,10 +96,10 @@ def _assume(session: boto3.session.Session, role_arn: str) -> None:
             # The client of STS is made only now, and its address may be none.
             raise ConfigError([f"AWS's settings can't be used: {_told(wrong)}"]) from wrong
 
-    core._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetch)
+    session._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetch)
 
 
-def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
+def dynamodb(session: Session, connection: Connection) -> Any:
     """A client that makes each request once: when to try again is the store's business, which knows what is safe.
 
     Raises:
@@ -114,7 +113,7 @@ def dynamodb(session: boto3.session.Session, connection: Connection) -> Any:
         tcp_keepalive=True,
     )
     try:
-        client = session.client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
+        client = session.create_client("dynamodb", endpoint_url=connection.endpoint_url or None, config=config)
     except (ValueError, BotoCoreError) as wrong:
         raise ConfigError([f"endpoint_url, region or AWS's settings are wrong: {_told(wrong)}"]) from wrong
     _require_address(client.meta.endpoint_url)
@@ -153,6 +152,6 @@ def caller_arn(connection: Connection) -> str:
         return ""
     config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
     try:
-        return str(session_of(connection).client("sts", config=config).get_caller_identity()["Arn"])
+        return str(session_of(connection).create_client("sts", config=config).get_caller_identity()["Arn"])
     except CREDENTIAL_ERRORS as error:
         raise StoreUnavailableError(f"AWS could not be asked who you are ({type(error).__name__})") from error

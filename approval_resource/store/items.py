@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote
-
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError
@@ -32,8 +30,7 @@ EVENT_PREFIX = "event#"
 POOL_PREFIX = "pool#"
 LOCK_PREFIX = "lock#"
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+INTEGER = re.compile("-?[0-9]+")
 
 
 def key(pk: str, sk: str) -> Item:
@@ -156,27 +153,50 @@ def part_item(claim_id: str, part: str, content: bytes) -> Item:
 
 def values(document: Mapping[str, object]) -> Item:
     """The document's values as DynamoDB types them."""
-    return {name: _serialize(value) for name, value in document.items()}
+    return {name: _typed(value) for name, value in document.items()}
 
 
 def document(item: Mapping[str, Any]) -> dict[str, Any]:
     """The document that an item holds, its keys and index attributes aside, numbers as int."""
     return {
-        attribute: _plain(_deserialize(value))
+        attribute: _plain(value)
         for attribute, value in item.items()
         if attribute not in ("pk", "sk", "open_pool", "lock_event", "ttl")
     }
 
 
-def _plain(value: object) -> object:
+def _typed(value: object) -> Item:
     match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else math.nan
-        case Binary():
-            return bytes(value)
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case str():
+            return {"S": value}
+        case bytes():
+            return {"B": value}
+        case list() | tuple():
+            return {"L": [_typed(inner) for inner in value]}
+        case Mapping():
+            return {"M": {name: _typed(inner) for name, inner in value.items()}}
         case _:
+            raise TypeError(f"nothing that is stored is a {type(value).__name__}")
+
+
+def _plain(typed: Mapping[str, Any]) -> object:
+    """The value; where it is of a type that nothing here is stored as, one that equals nothing that was."""
+    match next(iter(typed.items())):
+        case "NULL", _:
+            return None
+        case "N", text:
+            return int(text) if INTEGER.fullmatch(text) else math.nan
+        case "M", inner:
+            return {name: _plain(value) for name, value in inner.items()}
+        case "L", inner:
+            return [_plain(value) for value in inner]
+        case (("S" | "B" | "BOOL"), value):
             return value
+        case _:
+            return math.nan

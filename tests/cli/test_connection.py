@@ -187,5 +187,5 @@ def test_a_python_without_the_packages_is_told_how_to_get_them() -> None:
     assert ran.returncode == 1
     assert (
         ran.stderr
-        == "ERROR: this Python lacks boto3, click, pydantic, tabulate; run `make cli`, then .venv/bin/python cli.py\n"
+        == "ERROR: this Python lacks botocore, click, pydantic, tabulate; run `make cli`, then .venv/bin/python cli.py\n"
     )

@@ -80,7 +80,7 @@ def frames(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
 
 CRASHES = {
     "while it asks": ("approval_resource.store.requests.Requests.ask", {"Source", "DynamoStore"}),
-    "while it connects": ("boto3.session.Session.client", {"Source", "Connection"}),
+    "while it connects": ("botocore.session.Session.create_client", {"Source", "Connection"}),
 }
 
 
