@@ -1,17 +1,18 @@
-"""Options that people write, read strictly: every problem in words that say what to change."""
+"""Options that people write in a pipeline, read strictly: every problem in words that say what to change.
+
+Each process of the three scripts reads some, so this takes no more time than it must: pydantic, which reads the policies,
+would take half of what `check` has. `policy.strict` has it read single values by the same functions.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, dataclass, field, fields
 from datetime import timedelta
 from decimal import Decimal
-from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from typing import Any, ClassVar, TypeVar
 
 from approval_resource.errors import ConfigError
 from approval_resource.text import clean
@@ -22,55 +23,144 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
+MISSING = "required"
+NO_TEXT = "must be text; put it in quotes"
+UNTRUE = "must be true or false"
+NO_NUMBER = "must be a whole number, without quotes"
+NO_MAP = "must be a map"
+NO_DURATION = "must be a duration such as 90m, 24h or, in minutes, 90"
 
-def _duration(value: object) -> object:
-    """`90m`, `24h`, `1h30m`; a bare number is minutes, as in the original resource."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90")
-    text = str(value).strip()
-    try:
-        if DURATION.fullmatch(text):
-            seconds = sum(Decimal(number) * UNITS[unit] for number, unit in DURATION_PART.findall(text))
-        else:
-            seconds = Decimal(text) * 60
-        if not 1 <= seconds <= Decimal(MAX_DURATION.total_seconds()):
-            raise PydanticCustomError("duration", "must be at least a second and at most 366 days")
-        return timedelta(seconds=float(seconds))
-    except ArithmeticError:
-        raise PydanticCustomError("duration", "must be a duration such as 90m, 24h or, in minutes, 90") from None
+Path = tuple[str | int, ...]
+Reader = Callable[[object], Any]
 
 
-def _name(value: object) -> object:
-    if isinstance(value, str) and (not value.strip() or value != value.strip() or value != clean(value)):
-        raise PydanticCustomError("name", "must be a name: not empty, no control characters, no space around it")
+class WrongError(ValueError):
+    """A value can't be what it stands for. Its text says what it must be; `path` leads to the part that is meant."""
+
+    def __init__(self, told: str, *path: str) -> None:
+        self.path = path
+        super().__init__(told)
+
+
+# ---- values: each takes what JSON can hold, and returns what is meant or raises WrongError ----
+
+
+def text(value: object, most: int | None = None) -> str:
+    """Text, of at most so many characters."""
+    if not isinstance(value, str):
+        raise WrongError(NO_TEXT)
+    if most is not None and len(value) > most:
+        raise WrongError(too_long(most))
     return value
 
 
-def _flag(value: object) -> object:
+def name(value: object) -> str:
+    """What a pool, a lock or a person is called."""
+    if isinstance(value, str) and (not value.strip() or value != value.strip() or value != clean(value)):
+        raise WrongError("must be a name: not empty, no control characters, no space around it")
+    return text(value, MAX_NAME)
+
+
+def matching(pattern: str, told: str) -> Reader:
+    """Text of that form."""
+    form = re.compile(pattern)
+
+    def read(value: object) -> str:
+        if not form.fullmatch(text(value)):
+            raise WrongError(told)
+        return text(value)
+
+    return read
+
+
+def flag(value: object) -> bool:
     """true and false, and what people write for them in quotes."""
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise WrongError(UNTRUE)
     return value
 
 
-Name = Annotated[str, Field(max_length=MAX_NAME), BeforeValidator(_name)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+def whole(value: object, *, within: int) -> int:
+    """A whole number, at most that far from 0."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise WrongError(NO_NUMBER)
+    if abs(value) > within:
+        raise WrongError(f"must be from {-within} to {within}")
+    return value
 
 
-class Document(BaseModel):
-    """A part of Concourse's request."""
+def seconds(value: object) -> float:
+    """A pause, fractions allowed."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise WrongError("must be a number, such as 1 or 0.5, without quotes")
+    if not 0 < value <= 3600:
+        raise WrongError("must be more than 0 and at most 3600 seconds")
+    return float(value)
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, populate_by_name=False, regex_engine="python-re"
-    )
+
+def duration(value: object) -> timedelta:
+    """`90m`, `24h`, `1h30m`; a bare number is minutes, as in the original resource."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise WrongError(NO_DURATION)
+    written = str(value).strip()
+    try:
+        if DURATION.fullmatch(written):
+            told = sum(Decimal(number) * UNITS[unit] for number, unit in DURATION_PART.findall(written))
+        else:
+            told = Decimal(written) * 60
+        if not 1 <= told <= Decimal(MAX_DURATION.total_seconds()):
+            raise WrongError("must be at least a second and at most 366 days")
+        return timedelta(seconds=float(told))
+    except ArithmeticError:
+        raise WrongError(NO_DURATION) from None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Any map."""
+    if not isinstance(value, dict):
+        raise WrongError(NO_MAP)
+    return value
+
+
+def texts(value: object) -> dict[str, str]:
+    """A map of texts."""
+    for key, inner in mapping(value).items():
+        if not isinstance(inner, str):
+            raise WrongError(NO_TEXT, key)
+    return mapping(value)
+
+
+# ---- documents ----
+
+O = TypeVar("O", bound="Options")  # noqa: E741 - one letter, as type variables have
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A part of Concourse's request: a dataclass, each of whose fields is an `option`."""
+
     WHERE: ClassVar[str] = "params"
 
+    def contradictions(self) -> Iterable[str]:
+        """What is wrong with options that are right one by one, one line each."""
+        return ()
 
-D = TypeVar("D", bound=Document)
+
+def option(read: Reader, default: Any = NO_DEFAULT, *, called: str = "", **more: Any) -> Any:
+    """A field that `read` reads; without a default it is required, and only with the default None it may be null."""
+    return field(default=default, metadata={"read": read, "called": called}, **more)
 
 
-def read_part(model: type[D], document: object) -> D:
+def named_options(model: type[Options]) -> dict[str, Field[Any]]:
+    """The options of a document, by the names that people write."""
+    return {one.metadata["called"] or one.name: one for one in fields(model)}
+
+
+def read_part(model: type[O], document: object) -> O:
     """That part of the request.
 
     Raises:
@@ -82,75 +172,45 @@ def read_part(model: type[D], document: object) -> D:
     return part
 
 
-def try_part(model: type[D], document: object) -> tuple[D | None, list[str]]:
+def try_part(model: type[O], document: object) -> tuple[O | None, list[str]]:
     """That part of the request, or every problem of it, one line each."""
-    part, problems = problems_of(model, document)
-    return part, [f"{'.'.join([model.WHERE, *(clean(str(step))[:80] for step in path)])}: {told}" for path, told in problems]
-
-
-def problems_of(model: type[D], document: object) -> tuple[D | None, list[tuple[tuple[str | int, ...], str]]]:
-    """The same, each problem as where it is and what it is."""
     if not isinstance(document, Mapping):
-        return None, [((), "must be a map of options")]
-    try:
-        return model.model_validate(dict(document)), []
-    except ValidationError as error:
-        found = [_problem(model, dict(problem)) for problem in error.errors(include_input=False, include_url=False)]
-        return None, list(dict.fromkeys(found))
+        return None, [placed(model.WHERE, (), "must be a map of options")]
+    known = named_options(model)
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for called, one in known.items():
+        if called not in document:
+            if one.default is one.default_factory is NO_DEFAULT:
+                problems.append(placed(model.WHERE, (called,), MISSING))
+        elif document[called] is not None or one.default is not None:
+            try:
+                values[one.name] = one.metadata["read"](document[called])
+            except WrongError as wrong:
+                problems.append(placed(model.WHERE, (called, *wrong.path), str(wrong)))
+    problems += [placed(model.WHERE, (called,), nearest(called, known)) for called in document if called not in known]
+    if problems:
+        return None, problems
+    part = model(**values)
+    problems = [placed(model.WHERE, (), told) for told in part.contradictions()]
+    return (None, problems) if problems else (part, [])
 
 
-PATTERNS = {
-    "name": "must begin with a letter and have at most 50 letters, digits, _ or -",
-    "table": "must be 3 to 255 letters, digits or _.-",
-    "role_arn": "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
-}
-WORDS = {
-    "missing": "required",
-    "string_type": "must be text; put it in quotes",
-    "bool_type": "must be true or false",
-    "float_type": "must be a number, such as 1 or 0.5, without quotes",
-    "int_type": "must be a whole number, without quotes",
-    "dict_type": "must be a map",
-    "list_type": "must be a list",
-    "model_type": "must be a map",
-    "timedelta_type": "must be a duration such as 90m, 24h or, in minutes, 90",
-}
+def placed(where: str, path: Path, told: str) -> str:
+    """A problem with its place before it."""
+    return f"{'.'.join([where, *(clean(str(step))[:80] for step in path)])}: {told}"
 
 
-def _problem(model: type[Document], problem: Mapping[str, Any]) -> tuple[tuple[str | int, ...], str]:
-    path: tuple[str | int, ...] = problem["loc"]
-    if problem["type"] == "extra_forbidden":
-        fields = _fields_at(model, path[:-1])
-        names = [field.alias or name for name, field in fields.items()]
-        return path, f"unknown option{_nearest(path[-1], names) or '; use ' + ', '.join(names)}"
-    if problem["type"] == "string_pattern_mismatch":
-        return path, PATTERNS[str(path[-1])]
-    if problem["type"] == "string_too_long":
-        return path, f"must have at most {problem['ctx']['max_length']} characters"
-    return path, WORDS.get(problem["type"], _lower(problem["msg"]))
+def too_long(most: int) -> str:
+    """What a text is told that has more than so many characters."""
+    return f"must have at most {most} characters"
 
 
-def _fields_at(model: type[Document], path: tuple[str | int, ...]) -> Mapping[str, FieldInfo]:
-    """The options of the part of a document that `path` leads to."""
-    for step in path:
-        if isinstance(step, str):
-            field = next((field for name, field in model.model_fields.items() if step in (name, field.alias)), None)
-            inner = _document_in(field.annotation) if field else None
-            model = inner or model
-    return model.model_fields
+def nearest(word: object, known: Iterable[str]) -> str:
+    """What an unknown option is told: the name that was probably meant, or all there are."""
+    from difflib import get_close_matches
 
-
-def _document_in(annotation: object) -> type[Document] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Document):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _document_in(inner))), None)
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _nearest(word: object, known: Iterable[str]) -> str:
-    by_lower = {name.lower(): name for name in known}
+    names = list(known)
+    by_lower = {name.lower(): name for name in names}
     found = get_close_matches(str(word).lower(), list(by_lower), n=1)
-    return f'; did you mean "{by_lower[found[0]]}"?' if found else ""
+    return f'unknown option; did you mean "{by_lower[found[0]]}"?' if found else f"unknown option; use {', '.join(names)}"

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from approval_resource.clock import StoreClock
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import REGION, Engine, EngineMissingError, ministack
 from tests import tally

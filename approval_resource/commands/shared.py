@@ -14,8 +14,8 @@ from click.exceptions import NoArgsIsHelpError
 from approval_resource import reviews
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model import Claim
-from approval_resource.store import LockStore
-from approval_resource.store.connect import DEFAULT_TABLE, Connection, caller_arn
+from approval_resource.store import DEFAULT_TABLE, Connection, LockStore
+from approval_resource.store.connect import caller_arn
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.text import clean, few, shortened
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from approval_resource.errors import ConfigError
-from approval_resource.options import Document, Name, problems_of, read_part
 from approval_resource.policy.lint import accepted
 from approval_resource.policy.load import Loaded, load_text, parse
+from approval_resource.policy.strict import Document, Name, problems_of, read_document
 from approval_resource.policy.trial import a_list, an_instant, trial, trial_on_input
 from approval_resource.text import clean
 
@@ -25,8 +25,6 @@ BEGINNING = datetime(2026, 1, 1, 12, tzinfo=UTC)
 class Expected(Document):
     """What a case expects, in full."""
 
-    WHERE: ClassVar[str] = "expect"
-
     decision: Literal["approve", "reject", "undecided", "error"]
     reasons: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
     """Texts that must each be in one of the reasons."""
@@ -35,8 +33,6 @@ class Expected(Document):
 
 class Case(Document):
     """One case."""
-
-    WHERE: ClassVar[str] = "cases"
 
     name: Name
     facts: dict[str, Any] = Field(default_factory=dict)
@@ -50,8 +46,6 @@ class Case(Document):
 
 class CaseFile(Document):
     """A file of cases."""
-
-    WHERE: ClassVar[str] = "tests"
 
     policy: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
     cases: list[dict[str, Any]] = Field(min_length=1)
@@ -81,7 +75,7 @@ def run(path: Path) -> Iterator[Outcome]:
     name = str(path)
     try:
         document, _ = parse(path.read_text(encoding="utf-8"), name)
-        cases = read_part(CaseFile, document)
+        cases = read_document(CaseFile, document, "tests")
         loaded = _policies(path, cases)
     except ConfigError as broken:
         yield Outcome(name, "", broken.problems)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from approval_resource.options import Document, Duration, Flag, Name
+from approval_resource.policy.strict import Document, Duration, Flag, Name
 
 MAX_RULES = 20
 MAX_PEOPLE = 20
@@ -104,8 +104,6 @@ Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]
 
 class Part(Document):
     """Any part of a policy."""
-
-    WHERE: ClassVar[str] = "policy"
 
 
 class Rule(Part):

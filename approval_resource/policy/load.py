@@ -12,8 +12,8 @@ import yaml
 
 from approval_resource.canonical import digest
 from approval_resource.errors import ConfigError
-from approval_resource.options import problems_of
 from approval_resource.policy.document import MAX_SHORT_NAME, Policy
+from approval_resource.policy.strict import problems_of
 from approval_resource.text import clean
 
 MAX_TEXT = 131_072

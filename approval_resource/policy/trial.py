@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from approval_resource.errors import ConfigError
 from approval_resource.model import Review, Verdict
-from approval_resource.options import Document, Flag, Name, problems_of
 from approval_resource.policy import entitlement, rego
 from approval_resource.policy.document import Policy
 from approval_resource.policy.evaluate import decided, evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.load import Loaded
 from approval_resource.policy.model import Answer, Decision, Judged, Result
+from approval_resource.policy.strict import Document, Flag, Name, problems_of
 from approval_resource.text import clean
 
 MAX_REVIEWS = 500
@@ -51,8 +51,6 @@ def a_list(value: object) -> object:
 class Said(Document):
     """One review in a file."""
 
-    WHERE: ClassVar[str] = "reviews"
-
     author: Name
     verdict: Literal["approve", "approved", "reject", "rejected"]
     groups: list[Name] | None = None
@@ -67,8 +65,6 @@ class Said(Document):
 
 class ClaimFacts(Document):
     """What may be said of the claim that a trial is about."""
-
-    WHERE: ClassVar[str] = "facts.claim"
 
     id: str = "00000000-0000-0000-0000-000000000000"
     pool: str = ""

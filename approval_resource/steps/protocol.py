@@ -3,58 +3,83 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_core import PydanticCustomError
-
+from approval_resource import options
 from approval_resource.canonical import digest, instant, parse_instant
 from approval_resource.errors import ConfigError
 from approval_resource.model import STATES, Build, Claim, State
-from approval_resource.options import MAX_NAME, Document, Duration, Flag, Name, read_part, try_part
-from approval_resource.store import new_id
-from approval_resource.store.connect import DEFAULT_TABLE, Connection
+from approval_resource.options import MAX_NAME, Options, WrongError, duration, flag, mapping, option, read_part, text, try_part
+from approval_resource.store import DEFAULT_TABLE, Connection, new_id
 from approval_resource.text import clean, quoted
 
 DEFAULT_WAIT_LOCK = 1.0
 MIN_SECRET = 6
 MAX_DESCRIPTION = 2_000
 MAX_PRIORITY = 1_000_000
-Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
-class Source(Document):
-    """The resource's `source`."""
+def _states(value: object) -> tuple[State, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(state, str) for state in value):
+        raise WrongError("must be a list of states, such as [approved]")
+    wrong = [state for state in value if state not in STATES]
+    if wrong:
+        raise WrongError(f"unknown state {quoted(wrong[0])}; use {', '.join(State)}")
+    return tuple(State(state) for state in value)
+
+
+def _policies(value: object) -> dict[str, Any] | list[Any]:
+    if not isinstance(value, (dict, list)):
+        raise WrongError("must be a policy, which is a map, or a list of them")
+    return value
+
+
+def _files(value: object) -> str | list[str]:
+    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
+        return value
+    raise WrongError("must be a path, or a list of paths")
+
+
+_role = options.matching(
+    r"(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?",
+    "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
+)
+_table = options.matching(r"[a-zA-Z0-9_.-]{3,255}", "must be 3 to 255 letters, digits or _.-")
+_short = partial(text, most=MAX_NAME)
+_description = partial(text, most=MAX_DESCRIPTION)
+_priority = partial(options.whole, within=MAX_PRIORITY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source(Options):
+    """The resource's `source`. Its repr shows no secret, nor an address, which may hold a password until it is refused for that."""
 
     WHERE: ClassVar[str] = "source"
 
-    pool: Name
-    aws_access_key_id: SecretStr = Field(SecretStr(""), alias="AWS_ACCESS_KEY_ID")
-    aws_secret_access_key: SecretStr = Field(SecretStr(""), alias="AWS_SECRET_ACCESS_KEY")
-    aws_session_token: SecretStr = Field(SecretStr(""), alias="AWS_SESSION_TOKEN")
-    aws_default_region: str = Field("", alias="AWS_DEFAULT_REGION")
-    role_arn: str = Field("", pattern=r"^(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?$")
-    endpoint_url: str = Field("", repr=False)
-    """It may hold a password, until it is refused for that."""
-    table: str = Field(DEFAULT_TABLE, pattern=r"^[a-zA-Z0-9_.-]{3,255}$")
-    wait_lock: Seconds = DEFAULT_WAIT_LOCK
-    debug: Flag = False
-    lock_name: Name | None = None
-    states: Annotated[tuple[State, ...], BeforeValidator(lambda value: _states(value))] = ()
+    pool: str = option(options.name)
+    aws_access_key_id: str = option(text, "", called="AWS_ACCESS_KEY_ID", repr=False)
+    aws_secret_access_key: str = option(text, "", called="AWS_SECRET_ACCESS_KEY", repr=False)
+    aws_session_token: str = option(text, "", called="AWS_SESSION_TOKEN", repr=False)
+    aws_default_region: str = option(text, "", called="AWS_DEFAULT_REGION")
+    role_arn: str = option(_role, "")
+    endpoint_url: str = option(text, "", repr=False)
+    table: str = option(_table, DEFAULT_TABLE)
+    wait_lock: float = option(options.seconds, DEFAULT_WAIT_LOCK)
+    debug: bool = option(flag, False)
+    lock_name: str | None = option(options.name, None)
+    states: tuple[State, ...] = option(_states, ())
 
-    @model_validator(mode="after")
-    def _whole_keys(self) -> Source:
-        keys = (self.aws_access_key_id.get_secret_value(), self.aws_secret_access_key.get_secret_value())
-        if any(keys) != all(keys) or (self.aws_session_token.get_secret_value() and not all(keys)):
-            raise PydanticCustomError(
-                "keys",
+    def contradictions(self) -> Iterable[str]:
+        keys = (self.aws_access_key_id, self.aws_secret_access_key)
+        if any(keys) != all(keys) or (self.aws_session_token and not all(keys)):
+            yield (
                 "needs both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with or without AWS_SESSION_TOKEN, "
-                "or none of them, to use the worker's role",
+                "or none of them, to use the worker's role"
             )
-        return self
 
     @property
     def connection(self) -> Connection:
@@ -64,91 +89,86 @@ class Source(Document):
             region=self.aws_default_region,
             endpoint_url=self.endpoint_url,
             role_arn=self.role_arn,
-            access_key_id=self.aws_access_key_id.get_secret_value(),
-            secret_access_key=self.aws_secret_access_key.get_secret_value(),
-            session_token=self.aws_session_token.get_secret_value(),
+            access_key_id=self.aws_access_key_id,
+            secret_access_key=self.aws_secret_access_key,
+            session_token=self.aws_session_token,
         )
 
     def secrets(self) -> list[str]:
         """What must never be shown. Anything shorter is no credential of AWS, and would blot out ordinary words."""
         kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
-        return [secret.get_secret_value() for secret in kept if len(secret.get_secret_value()) >= MIN_SECRET]
+        return [secret for secret in kept if len(secret) >= MIN_SECRET]
 
 
-def _states(value: object) -> object:
-    if not isinstance(value, list) or not value or not all(isinstance(state, str) for state in value):
-        raise PydanticCustomError("states", "must be a list of states, such as [approved]")
-    wrong = [state for state in value if state not in STATES]
-    if wrong:
-        known = ", ".join(State)
-        raise PydanticCustomError("states", "unknown state {wrong}; use {known}", {"wrong": quoted(wrong[0]), "known": known})
-    return tuple(State(state) for state in value)
-
-
-class GetParams(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetParams(Options):
     """`params` of a get step."""
 
-    lock_name: Name | None = None
-    need_approval: Flag = False
-    timeout: Duration | None = None
+    lock_name: str | None = option(options.name, None)
+    need_approval: bool = option(flag, False)
+    timeout: timedelta | None = option(duration, None)
 
 
-class ClaimParams(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimParams(Options):
     """`params` of a put step that claims."""
 
-    action: Literal["claim"]
-    lock_name: Name
-    need_approval: Flag = False
-    description: str = Field("", max_length=MAX_DESCRIPTION)
-    payload: dict[str, Any] | None = None
-    payload_file: str | None = None
-    override_approval: Flag = False
-    attach: dict[str, str] = Field(default_factory=dict)
-    attach_digest: dict[str, str] = Field(default_factory=dict)
-    wait: Flag = False
-    expires_after: Duration | None = None
-    hold_timeout: Duration | None = None
-    wait_timeout: Duration | None = None
-    priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
-    policy: dict[str, Any] | list[Any] | None = None
-    policy_file: str | list[str] | None = None
-    facts: dict[str, Any] | None = None
-    facts_file: str | None = None
-    claim_key: str = Field("", max_length=MAX_NAME)
+    action: str = option(text)
+    lock_name: str = option(options.name)
+    need_approval: bool = option(flag, False)
+    description: str = option(_description, "")
+    payload: dict[str, Any] | None = option(mapping, None)
+    payload_file: str | None = option(text, None)
+    override_approval: bool = option(flag, False)
+    attach: Mapping[str, str] = option(options.texts, default_factory=dict)
+    attach_digest: Mapping[str, str] = option(options.texts, default_factory=dict)
+    wait: bool = option(flag, False)
+    expires_after: timedelta | None = option(duration, None)
+    hold_timeout: timedelta | None = option(duration, None)
+    wait_timeout: timedelta | None = option(duration, None)
+    priority: int = option(_priority, 0)
+    policy: dict[str, Any] | list[Any] | None = option(_policies, None)
+    policy_file: str | list[str] | None = option(_files, None)
+    facts: dict[str, Any] | None = option(mapping, None)
+    facts_file: str | None = option(text, None)
+    claim_key: str = option(_short, "")
 
 
-class ReleaseParams(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseParams(Options):
     """`params` of a put step that releases. The original's other params of a put are taken and mean nothing here."""
 
-    action: Literal["release"]
-    lock_name: Name | None = None
-    from_: str | None = Field(None, alias="from")
-    claim_key: str = Field("", max_length=MAX_NAME)
-    need_approval: Flag = False
-    override_approval: Flag = False
-    description: str = Field("", max_length=MAX_DESCRIPTION)
+    action: str = option(text)
+    lock_name: str | None = option(options.name, None)
+    from_: str | None = option(text, None, called="from")
+    claim_key: str = option(_short, "")
+    need_approval: bool = option(flag, False)
+    override_approval: bool = option(flag, False)
+    description: str = option(_description, "")
 
 
-class AwaitParams(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitParams(Options):
     """`params` of a put step that waits for a decision."""
 
-    action: Literal["await"]
-    lock_name: Name | None = None
-    from_: str | None = Field(None, alias="from")
-    verify: dict[str, str] = Field(default_factory=dict)
-    reuse: Flag = False
-    timeout: Duration | None = None
-    claim_key: str = Field("", max_length=MAX_NAME)
+    action: str = option(text)
+    lock_name: str | None = option(options.name, None)
+    from_: str | None = option(text, None, called="from")
+    verify: Mapping[str, str] = option(options.texts, default_factory=dict)
+    reuse: bool = option(flag, False)
+    timeout: timedelta | None = option(duration, None)
+    claim_key: str = option(_short, "")
 
 
-class RenewParams(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewParams(Options):
     """`params` of a put step that may hold its lock for longer."""
 
-    action: Literal["renew"]
-    lock_name: Name | None = None
-    from_: str | None = Field(None, alias="from")
-    hold_timeout: Duration | None = None
-    claim_key: str = Field("", max_length=MAX_NAME)
+    action: str = option(text)
+    lock_name: str | None = option(options.name, None)
+    from_: str | None = option(text, None, called="from")
+    hold_timeout: timedelta | None = option(duration, None)
+    claim_key: str = option(_short, "")
 
 
 PutParams = ClaimParams | ReleaseParams | AwaitParams | RenewParams
@@ -160,15 +180,16 @@ ACTIONS: Mapping[str, type[PutParams]] = {
 }
 
 
-class RequestedVersion(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedVersion(Options):
     """A version as Concourse hands it back; the original resource's had only a timestamp."""
 
     WHERE: ClassVar[str] = "version"
 
-    id: str = Field("", max_length=MAX_NAME)
-    lock_name: str = ""
-    state: str = ""
-    timestamp: str
+    id: str = option(_short, "")
+    lock_name: str = option(text, "")
+    state: str = option(text, "")
+    timestamp: str = option(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from approval_resource.errors import ApprovalError
 from approval_resource.model import Claim, Event, State, Waiter
 from approval_resource.queue import Standing
 from approval_resource.steps.step import Step
-from approval_resource.store.connect import DEFAULT_TABLE
+from approval_resource.store import DEFAULT_TABLE
 from approval_resource.text import clean, duration, without_mail
 
 Metadata = list[dict[str, str]]

@@ -10,7 +10,10 @@ from uuid import uuid4
 
 from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
 from approval_resource.settings import Settings
+from approval_resource.text import without_user
 from approval_resource.transaction import Changes, Read, Snapshot
+
+DEFAULT_TABLE = "concourse-approvals"
 
 
 def new_id() -> str:
@@ -32,6 +35,23 @@ class Record:
 
     document: dict[str, Any]
     in_place: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How to reach the table. Empty strings leave the choice to AWS's usual sources; secrets never appear in its repr."""
+
+    table: str = DEFAULT_TABLE
+    region: str = ""
+    endpoint_url: str = ""
+    profile: str = ""
+    role_arn: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={without_user(self.endpoint_url)!r})"
 
 
 class LockStore(Protocol):

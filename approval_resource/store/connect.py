@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,31 +13,13 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
-from approval_resource.text import without_user
+from approval_resource.store import Connection
 
-DEFAULT_TABLE = "concourse-approvals"
 CONNECT_SECONDS = 5
 READ_SECONDS = 10
 CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
 """What botocore raises where credentials, or who has them, can't be told."""
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """How to reach the table. Empty strings leave the choice to AWS's usual sources; secrets never appear in its repr."""
-
-    table: str = DEFAULT_TABLE
-    region: str = ""
-    endpoint_url: str = ""
-    profile: str = ""
-    role_arn: str = ""
-    access_key_id: str = ""
-    secret_access_key: str = ""
-    session_token: str = ""
-
-    def __repr__(self) -> str:
-        return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={without_user(self.endpoint_url)!r})"
 
 
 def session_of(connection: Connection) -> Session:

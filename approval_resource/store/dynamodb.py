@@ -12,8 +12,8 @@ from approval_resource.clock import Clock, HostClock, StoreClock
 from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
 from approval_resource.records import build_from, claim_from, event_from, head_from, lock_from, queue_document
 from approval_resource.settings import Settings, settings_from
-from approval_resource.store import Committed, items
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Committed, Connection, items
+from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.outcomes import Failure, Outcome
 from approval_resource.store.reads import DynamoReads, maybe, own
 from approval_resource.store.requests import Patience, RequestFailed, Requests

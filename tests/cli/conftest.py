@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 from approval_resource import claims
 from approval_resource.model import Claim
-from approval_resource.store import LockStore
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Connection, LockStore
+from approval_resource.store.connect import dynamodb, session_of
 from cli import cli
 from tests.builders import a_build, a_request
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from approval_resource.model import State
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import free_port
 from tests.cli.conftest import ROOT, SECONDS, Environment, Process, Run, claim_of, refused

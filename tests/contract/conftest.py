@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Connection
+from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import PROGRAM, REGION, Engine, EngineMissingError, free_port, running
 from tests.builders import FrozenTime

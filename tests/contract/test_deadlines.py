@@ -17,6 +17,7 @@ from approval_resource.errors import (
     StaleLockError,
 )
 from approval_resource.model import Claim, Kind, State, Verdict
+from approval_resource.options import read_part
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb import DynamoStore
@@ -58,7 +59,7 @@ def test_an_approval_before_the_deadline_stands(shared: DynamoStore, time: Froze
     assert gates.settle(shared, claim).state is State.APPROVED
     with pytest.raises(LockHeldError):
         take(shared, 2)
-    check(Source.model_validate({"pool": "payments", "states": ["expired"]}), None, shared)
+    check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
     lookout = Lookout(ManualClock(time), 1.0, lambda line: None)
     assert gates.wait(shared, now(shared, claim), lookout=lookout).approved
 
@@ -76,7 +77,7 @@ def test_whoever_looks_next_applies_a_deadline(shared: DynamoStore, time: Frozen
             with pytest.raises(ReviewTimeoutError):
                 gates.wait(shared, claim, lookout=lookout)
         case "check":
-            found = check(Source.model_validate({"pool": "payments", "states": ["expired"]}), None, shared)
+            found = check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
             assert [version["state"] for version in found] == ["expired"]
         case _:
             with pytest.raises(ReviewTimeoutError):
@@ -91,7 +92,7 @@ def test_a_check_without_states_applies_nothing(shared: DynamoStore, time: Froze
     """It only reads."""
     claim = take(shared, 1, expires_after=HOUR)
     time.tick(hours=2)
-    check(Source.model_validate({"pool": "payments"}), None, shared)
+    check(read_part(Source, {"pool": "payments"}), None, shared)
     assert now(shared, claim).state is State.PENDING
 
 
@@ -143,7 +144,7 @@ def test_nobody_but_a_claimer_ends_a_hold(shared: DynamoStore, time: FrozenTime)
     """A lock that nobody else wants stays held, and its approval can still be passed on."""
     claim = approve(shared, take(shared, 1, hold_timeout=HOUR))
     time.tick(hours=5)
-    check(Source.model_validate({"pool": "payments", "states": ["expired"]}), None, shared)
+    check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
     assert gates.settle(shared, claim).state is State.APPROVED
     assert gates.pass_through(shared, claim, a_build(1), spend=True).spent
 

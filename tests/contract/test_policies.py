@@ -21,6 +21,7 @@ from approval_resource.errors import (
     UnsupportedDecisionError,
 )
 from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Kind, State, Verdict
+from approval_resource.options import read_part
 from approval_resource.policy.model import Approved, Decision
 from approval_resource.settings import Settings
 from approval_resource.steps.check import check
@@ -301,7 +302,7 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
         case "gate":
             gates.wait(shared, claim, lookout=lookout(time))
         case _:
-            source = Source.model_validate({"pool": POOL, "states": ["approved"]})
+            source = read_part(Source, {"pool": POOL, "states": ["approved"]})
             assert [version["id"] for version in check(source, None, shared)] == [claim.id]
     assert now(shared, claim).state is State.APPROVED
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from approval_resource import audit
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Connection
+from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import ROOT
 

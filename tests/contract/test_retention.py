@@ -13,8 +13,8 @@ from approval_resource import audit, claims, gates, pools, reviews
 from approval_resource.model import Claim, Kind, State, Verdict
 from approval_resource.records import sealed_document
 from approval_resource.settings import Settings
-from approval_resource.store import items
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Connection, items
+from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from tests import tally
 from tests.builders import NOON, FrozenTime, a_build, take

@@ -15,7 +15,7 @@ import hcl2
 import pytest
 import yaml
 
-from approval_resource.store.connect import DEFAULT_TABLE
+from approval_resource.store import DEFAULT_TABLE
 from approval_resource.store.table import definition
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

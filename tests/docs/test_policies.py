@@ -15,7 +15,7 @@ import pytest
 from approval_resource import decisions
 from approval_resource.commands import shared
 from approval_resource.model import MAX_REVIEWS
-from approval_resource.options import MAX_DURATION, MAX_NAME
+from approval_resource.options import MAX_DURATION, MAX_NAME, read_part
 from approval_resource.policy import (
     cases,
     child,
@@ -128,11 +128,11 @@ def block(kind: str) -> Any:
 
 def test_the_put_on_the_page_is_taken() -> None:
     """The params shown are those of a put that claims, and their policy can be read."""
-    params = ClaimParams.model_validate(block("params"))
+    params = read_part(ClaimParams, block("params"))
     assert params.need_approval
     assert params.policy is not None
     assert load.load(params.policy, "params.policy")
-    Source.model_validate(block("resource")["source"])
+    read_part(Source, block("resource")["source"])
 
 
 def test_the_readme_s_policy_is_taken() -> None:

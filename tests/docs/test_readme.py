@@ -12,6 +12,7 @@ import yaml
 
 from approval_resource import audit
 from approval_resource.model import State
+from approval_resource.options import named_options
 from approval_resource.steps.protocol import AwaitParams, ClaimParams, GetParams, ReleaseParams, RenewParams, Source
 from approval_resource.store.dynamodb import DynamoStore
 from cli import cli
@@ -188,7 +189,7 @@ def first_column(text: str) -> set[str]:
 
 def options(model: Any) -> set[str]:
     """What the model calls its options."""
-    return {field.alias or name for name, field in model.model_fields.items()}
+    return set(named_options(model))
 
 
 def test_every_option_of_source_has_its_row() -> None:

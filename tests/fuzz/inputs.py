@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from functools import cache, partial, reduce
+from functools import partial, reduce
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
-from pydantic import BaseModel, SecretStr
 
+from approval_resource.options import Options, named_options
 from approval_resource.steps.protocol import ACTIONS, GetParams, RequestedVersion, Source
 from tests.fuzz import hostile
 from tests.fuzz.hostile import Values, mostly
@@ -57,19 +57,17 @@ class Input:
 
 def sensible(annotation: Any, name: str) -> Values:
     """Values that an option of that type is meant for, and those that just are not."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         return st.one_of(*(sensible(each, name) for each in arguments if each is not type(None)))
-    if origin is Literal:
-        return st.sampled_from(arguments)
-    if origin is dict and arguments == (str, str):
+    if origin in (dict, Mapping) and arguments == (str, str):
         return st.dictionaries(hostile.file_name, hostile.path, max_size=3)
     if origin is dict:
         return hostile.payload
     if origin in (tuple, list):
         return st.lists(sensible(arguments[0], name), min_size=1, max_size=3)
+    if name == "action":
+        return st.sampled_from(sorted(ACTIONS))
     if name in NEAR_MISSES:
         return st.sampled_from(NEAR_MISSES[name])
     if name in PATHS or name.endswith("_file"):
@@ -82,12 +80,9 @@ def _plain(annotation: Any, name: str) -> Values:
         return hostile.junk
     if issubclass(annotation, Enum):
         return st.sampled_from([member.value for member in annotation])
-    if issubclass(annotation, BaseModel):
-        return some(annotation)
     known: tuple[tuple[type, Values], ...] = (
         (bool, hostile.flag),
         (timedelta, hostile.span),
-        (SecretStr, hostile.text),
         (str, hostile.name if name.endswith("name") else hostile.text),
         (int, hostile.priority),
         (float, hostile.pace),
@@ -95,15 +90,14 @@ def _plain(annotation: Any, name: str) -> Values:
     return next((values for kind, values in known if issubclass(annotation, kind)), hostile.junk)
 
 
-@cache
-def options_of(model: type[BaseModel], without: tuple[str, ...] = ()) -> dict[str, Values]:
+def options_of(model: type[Options], without: tuple[str, ...] = ()) -> dict[str, Values]:
     """Values for each option of that part of a request, by the name people write."""
-    named = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    hints = get_type_hints(model)
+    named = {name: hints[field.name] for name, field in named_options(model).items()}
     return {name: sensible(annotation, name) for name, annotation in named.items() if name not in without}
 
 
-@cache
-def some(model: type[BaseModel], without: tuple[str, ...] = ()) -> Values:
+def some(model: type[Options], without: tuple[str, ...] = ()) -> Values:
     """A map of a few options of that part of a request, now and then with values, or names, that make no sense."""
     options = options_of(model, without)
     name = st.sampled_from(sorted(options))
@@ -149,7 +143,6 @@ def inputs() -> Values:
     return st.sampled_from((*SCRIPTS, "out", "out", "out")).flatmap(_input)
 
 
-@cache
 def _input(script: str) -> Values:
     return st.builds(
         Input,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from approval_resource import reviews
 from approval_resource.model import Verdict
+from approval_resource.options import Options, named_options
 from approval_resource.steps.protocol import ACTIONS, GetParams, RequestedVersion, Source
 from tests import tally
 from tests.builders import take
@@ -45,7 +45,7 @@ BUILD = {
     "BUILD_PIPELINE_NAME": "app",
     "BUILD_JOB_NAME": "deploy",
 }
-PARTS: dict[str, tuple[str, str, type[BaseModel]]] = {
+PARTS: dict[str, tuple[str, str, type[Options]]] = {
     "source": ("check", "source", Source),
     "version of check": ("check", "version", RequestedVersion),
     "version of in": ("in", "version", RequestedVersion),
@@ -68,10 +68,9 @@ def requests(world: World) -> dict[str, dict[str, Any]]:
     return {part: given | {"params": params.get(part.removeprefix("params of "), {})} for part in PARTS}
 
 
-def cases(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+def cases(model: type[Options]) -> Iterator[tuple[str, Any]]:
     """Each option with each value."""
-    for name, field in model.model_fields.items():
-        option = field.alias or name
+    for option in named_options(model):
         if option not in REACHING:
             yield from ((option, value) for value in VALUES)
 

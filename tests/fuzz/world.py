@@ -26,7 +26,8 @@ from approval_resource.errors import ApprovalError
 from approval_resource.model import Claim, State, Verdict
 from approval_resource.steps import main as steps
 from approval_resource.steps.aborts import Aborted
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Connection
+from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from cli import cli
 from demo.engine import REGION, Engine

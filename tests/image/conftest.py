@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection
 from tests.image.workshop import ROOT, ToolMissingError, Workshop, workshop
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -21,10 +21,10 @@ def missing(error: ToolMissingError) -> None:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+def shop() -> Iterator[Workshop]:
     """Where images are built and run."""
     try:
-        with workshop(tmp_path_factory.mktemp("workshop")) as opened:
+        with workshop() as opened:
             yield opened
     except ToolMissingError as error:
         missing(error)

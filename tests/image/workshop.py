@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,8 +177,8 @@ class Workshop:
 
 
 @contextmanager
-def workshop(path: Path) -> Iterator[Workshop]:
-    """A workshop in that folder. What it ran is ended, and what it mounted unmounted, whatever happens.
+def workshop() -> Iterator[Workshop]:
+    """A workshop in a new folder. What it ran is ended, and what it mounted unmounted, whatever happens.
 
     Raises:
         ToolMissingError: a tool is missing, or nobody but root may do this.
@@ -187,6 +188,7 @@ def workshop(path: Path) -> Iterator[Workshop]:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         raise ToolMissingError(f"{', '.join(missing)}: not installed; {INSTALL}")
+    path = Path(tempfile.mkdtemp(prefix="image-"))  # podman takes no path of more than 50 characters, as pytest's are
     (path / "containers.conf").write_text(CONFIGURATION, encoding="utf-8")
     shop = Workshop(path)
     try:

@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from approval_resource.model import Build, Claim
-from approval_resource.store import LockStore
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection, LockStore
 from demo.engine import Engine
 from tests.builders import a_build
 

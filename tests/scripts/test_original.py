@@ -11,7 +11,8 @@ import pytest
 
 from approval_resource import claims, releases, reviews
 from approval_resource.model import State, Verdict
-from approval_resource.store.connect import Connection, dynamodb, session_of
+from approval_resource.store import Connection
+from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, Concourse, Wire, held_by, kept, until

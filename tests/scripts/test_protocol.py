@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from approval_resource import reviews
 from approval_resource.model import Claim, State, Verdict
 from approval_resource.steps import main as steps
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import free_port
 from tests.builders import a_build, take

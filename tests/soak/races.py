@@ -29,7 +29,7 @@ from approval_resource.errors import (
     StaleLockError,
 )
 from approval_resource.model import Build, Claim, State, Verdict
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, a_request
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from approval_resource.model import Kind
-from approval_resource.store.connect import Connection
+from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import ROOT
 from tests import tally

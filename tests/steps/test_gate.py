@@ -254,7 +254,7 @@ def test_a_resource_of_one_lock_takes_no_other(gate: Gate) -> None:
     claim = take(gate.store, 1, lock_name="staging")
     gate.review(claim, Verdict.APPROVE)()
     version = Version.of(reviews.find(gate.store, claim.id))
-    production = replace(gate.step, source=SOURCE.model_copy(update={"lock_name": "production"}))
+    production = replace(gate.step, source=replace(SOURCE, lock_name="production"))
     with pytest.raises(ConfigError, match=r'"staging", but source\.lock_name is "production"'):
         get(production, GetParams(need_approval=True), version)
     with pytest.raises(LockNotFoundError, match='of lock "production"'):
