@@ -3,19 +3,18 @@ ARG BASE_IMAGE=docker.io/library/python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
 COPY requirements/runtime.txt /tmp/runtime.txt
-# pip installs from outside, so that no pip is ever in the environment. Of boto3 its core, botocore, is all that is used, and of
-# that core's data on some 400 services the table's and those that credentials come from.
+# pip installs from outside, so that no pip is ever in the environment. Of boto3 its core, botocore, is all that is used, of
+# that the data on a few services, and some packages carry what nobody asks for here.
 RUN python3 -m venv --without-pip /opt/approval \
  && python3 -m pip --python /opt/approval/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
       --only-binary :all: --require-hashes --requirement /tmp/runtime.txt \
  && rm -r /opt/approval/bin/*.py /opt/approval/lib/python3*/site-packages/boto3 /opt/approval/lib/python3*/site-packages/s3transfer \
       /opt/approval/lib/python3*/site-packages/dateutil/zoneinfo/*.tar.gz /opt/approval/lib/python3*/site-packages/pydantic/v1 \
-      /opt/approval/lib/python3*/site-packages/yaml/_yaml*.so \
- && find /opt/approval/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
-      ! -name dynamodb ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
+      /opt/approval/lib/python3*/site-packages/yaml/_yaml*.so
+COPY image/trim.py image/precompile.py /opt/approval/
+RUN /opt/approval/bin/python -B /opt/approval/trim.py
 COPY assets cli.py /opt/resource/
 COPY approval_resource /opt/resource/approval_resource
-COPY image/precompile.py /opt/approval/
 # Whoever runs it, with or without capabilities, may read all of it and change none.
 RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py \
  && ln -s /opt/resource/cli.py /opt/approval/bin/cli \

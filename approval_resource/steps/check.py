@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from approval_resource.gates import settle_for_others
 from approval_resource.model import Event, Place, State
 from approval_resource.steps.protocol import Source, Version, version_timestamp
 from approval_resource.store import LockStore
@@ -23,6 +22,8 @@ def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -
     has ended that way.
     """
     if source.states:
+        from approval_resource.gates import settle_for_others
+
         for claim in store.open_claims(source.pool):
             if (claim.overdue(store.now()) or claim.due(store.now())) and source.lock_name in (None, claim.lock_name):
                 settle_for_others(store, claim)

@@ -11,7 +11,8 @@ from approval_resource.errors import ConfigError, LockNotFoundError, told
 from approval_resource.model import Claim, Review, State
 from approval_resource.receipts import claim_facts
 from approval_resource.steps.files import write_decision, write_json, write_parts
-from approval_resource.steps.protocol import GetParams, Version
+from approval_resource.steps.params import GetParams
+from approval_resource.steps.protocol import Version
 from approval_resource.steps.report import metadata, still_missing, who_decides
 from approval_resource.steps.step import Step
 from approval_resource.text import duration, quoted

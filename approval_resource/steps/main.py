@@ -6,42 +6,25 @@ import json
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.logs import log_to
 from approval_resource.options import try_part
 from approval_resource.steps.aborts import ABORTED, Aborted, aborts
-from approval_resource.steps.protocol import GetParams, Source, Version, build_of, read_put_params, version_timestamp
+from approval_resource.steps.log import Log
+from approval_resource.steps.protocol import Source, Version, build_of, version_timestamp
 from approval_resource.steps.reading import read_request
 from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.text import clean, few, shortened
+from approval_resource.text import few
 
 FAILED = 1
-
-
-class Log:
-    """The build log: whole lines on stderr, with nothing in them that would move a cursor or tell a secret."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.secrets: list[str] = []
-
-    def say(self, line: str) -> None:
-        """One line, cut where it is too long to be read."""
-        for secret in self.secrets:
-            line = line.replace(secret, "((redacted))")
-        text = shortened(clean(line)).encode(self._stream.encoding or "utf-8", "backslashreplace")
-        self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
-        self._stream.flush()
 
 
 class _Handler(logging.Handler):
@@ -53,20 +36,6 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._log.say(record.getMessage())
-
-
-def run(step: str) -> NoReturn:
-    """Run a script and end the process, at once and with its exit code: what was answered can't be taken back."""
-    log = Log(sys.stderr)
-    # What a crash says may be anything, so Python's own hook, which redacts nothing, must not tell it.
-    sys.excepthook = partial(_crashed, log)
-    os._exit(main(step, leave=os._exit, log=log))
-
-
-def _crashed(log: Log, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Tell of what nobody expected as Python does, in lines as any other, without the source's secrets."""
-    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
-        log.say(line)
 
 
 def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log | None = None) -> int:
@@ -157,6 +126,7 @@ def _check(call: Call) -> Ready | None:
 
 def _get(call: Call) -> Ready | None:
     from approval_resource.steps.get import get
+    from approval_resource.steps.params import GetParams
 
     params, problems = try_part(GetParams, call.request.get("params") or {})
     call.problems.extend(problems)
@@ -172,6 +142,7 @@ def _get(call: Call) -> Ready | None:
 
 
 def _put(call: Call) -> Ready | None:
+    from approval_resource.steps.params import read_put_params
     from approval_resource.steps.put import check_put, put
 
     params, problems = read_put_params(call.request.get("params") or {})

@@ -1,11 +1,11 @@
-"""What Concourse sends and takes: source, params, versions, metadata and the build, checked at the door."""
+"""What Concourse sends and takes at every step: source, versions and the build, checked at the door."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,14 +13,12 @@ from approval_resource import options
 from approval_resource.canonical import digest, instant, parse_instant
 from approval_resource.errors import ConfigError
 from approval_resource.model import STATES, Build, Claim, State
-from approval_resource.options import MAX_NAME, Options, WrongError, duration, flag, mapping, option, read_part, text, try_part
+from approval_resource.options import MAX_NAME, Options, WrongError, flag, option, read_part, text
 from approval_resource.store import DEFAULT_TABLE, Connection, new_id
 from approval_resource.text import clean, quoted
 
 DEFAULT_WAIT_LOCK = 1.0
 MIN_SECRET = 6
-MAX_DESCRIPTION = 2_000
-MAX_PRIORITY = 1_000_000
 
 
 def _states(value: object) -> tuple[State, ...]:
@@ -32,26 +30,12 @@ def _states(value: object) -> tuple[State, ...]:
     return tuple(State(state) for state in value)
 
 
-def _policies(value: object) -> dict[str, Any] | list[Any]:
-    if not isinstance(value, (dict, list)):
-        raise WrongError("must be a policy, which is a map, or a list of them")
-    return value
-
-
-def _files(value: object) -> str | list[str]:
-    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
-        return value
-    raise WrongError("must be a path, or a list of paths")
-
-
 _role = options.matching(
     r"(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?",
     "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
 )
 _table = options.matching(r"[a-zA-Z0-9_.-]{3,255}", "must be 3 to 255 letters, digits or _.-")
 _short = partial(text, most=MAX_NAME)
-_description = partial(text, most=MAX_DESCRIPTION)
-_priority = partial(options.whole, within=MAX_PRIORITY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,86 +82,6 @@ class Source(Options):
         """What must never be shown. Anything shorter is no credential of AWS, and would blot out ordinary words."""
         kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
         return [secret for secret in kept if len(secret) >= MIN_SECRET]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetParams(Options):
-    """`params` of a get step."""
-
-    lock_name: str | None = option(options.name, None)
-    need_approval: bool = option(flag, False)
-    timeout: timedelta | None = option(duration, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimParams(Options):
-    """`params` of a put step that claims."""
-
-    action: str = option(text)
-    lock_name: str = option(options.name)
-    need_approval: bool = option(flag, False)
-    description: str = option(_description, "")
-    payload: dict[str, Any] | None = option(mapping, None)
-    payload_file: str | None = option(text, None)
-    override_approval: bool = option(flag, False)
-    attach: Mapping[str, str] = option(options.texts, default_factory=dict)
-    attach_digest: Mapping[str, str] = option(options.texts, default_factory=dict)
-    wait: bool = option(flag, False)
-    expires_after: timedelta | None = option(duration, None)
-    hold_timeout: timedelta | None = option(duration, None)
-    wait_timeout: timedelta | None = option(duration, None)
-    priority: int = option(_priority, 0)
-    policy: dict[str, Any] | list[Any] | None = option(_policies, None)
-    policy_file: str | list[str] | None = option(_files, None)
-    facts: dict[str, Any] | None = option(mapping, None)
-    facts_file: str | None = option(text, None)
-    claim_key: str = option(_short, "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseParams(Options):
-    """`params` of a put step that releases. The original's other params of a put are taken and mean nothing here."""
-
-    action: str = option(text)
-    lock_name: str | None = option(options.name, None)
-    from_: str | None = option(text, None, called="from")
-    claim_key: str = option(_short, "")
-    need_approval: bool = option(flag, False)
-    override_approval: bool = option(flag, False)
-    description: str = option(_description, "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwaitParams(Options):
-    """`params` of a put step that waits for a decision."""
-
-    action: str = option(text)
-    lock_name: str | None = option(options.name, None)
-    from_: str | None = option(text, None, called="from")
-    verify: Mapping[str, str] = option(options.texts, default_factory=dict)
-    reuse: bool = option(flag, False)
-    timeout: timedelta | None = option(duration, None)
-    claim_key: str = option(_short, "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenewParams(Options):
-    """`params` of a put step that may hold its lock for longer."""
-
-    action: str = option(text)
-    lock_name: str | None = option(options.name, None)
-    from_: str | None = option(text, None, called="from")
-    hold_timeout: timedelta | None = option(duration, None)
-    claim_key: str = option(_short, "")
-
-
-PutParams = ClaimParams | ReleaseParams | AwaitParams | RenewParams
-ACTIONS: Mapping[str, type[PutParams]] = {
-    "claim": ClaimParams,
-    "release": ReleaseParams,
-    "await": AwaitParams,
-    "renew": RenewParams,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,16 +170,3 @@ def build_of(environ: Mapping[str, str]) -> Build:
         name=told("BUILD_NAME"),
         created_by=told("BUILD_CREATED_BY"),
     )
-
-
-def read_put_params(document: object) -> tuple[PutParams | None, list[str]]:
-    """A put step's params by its action, or every problem of them."""
-    if not isinstance(document, Mapping):
-        return None, ["params: must be a map of options"]
-    action = document.get("action")
-    known = "claim, release, await or renew"
-    if action is None:
-        return None, [f"params.action: required; use {known}"]
-    if not isinstance(action, str) or action not in ACTIONS:
-        return None, [f"params.action: unknown action {quoted(action)}; use {known}"]
-    return try_part(ACTIONS[action], document)

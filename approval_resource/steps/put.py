@@ -14,7 +14,8 @@ from approval_resource.model import Claim, Event, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_object
 from approval_resource.steps.get import pass_gate
-from approval_resource.steps.protocol import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams, Source, Version
+from approval_resource.steps.params import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams
+from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.report import Waiting, metadata, who_decides
 from approval_resource.steps.step import Step
 from approval_resource.steps.terms import read_terms

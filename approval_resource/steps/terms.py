@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from approval_resource.decisions import Terms
 from approval_resource.errors import ConfigError
 from approval_resource.steps.files import inside, read_object, regular
-from approval_resource.steps.protocol import ClaimParams
+from approval_resource.steps.params import ClaimParams
 from approval_resource.text import few, quoted
 
 if TYPE_CHECKING:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
-from approval_resource.settings import Settings
 from approval_resource.text import without_user
-from approval_resource.transaction import Changes, Read, Snapshot
+
+if TYPE_CHECKING:
+    from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+    from approval_resource.settings import Settings
+    from approval_resource.transaction import Changes, Read, Snapshot
 
 DEFAULT_TABLE = "concourse-approvals"
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -19,7 +20,16 @@ CONNECT_SECONDS = 5
 READ_SECONDS = 10
 CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
 """What botocore raises where credentials, or who has them, can't be told."""
+SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
+"""What is asked: the table, and those that credentials come from."""
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+
+
+class _Loader(Loader):  # type: ignore[misc]
+    """botocore's own, which knows what there is: it would go through the folders of all 400 services to find one."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        return list(SERVICES)
 
 
 def session_of(connection: Connection) -> Session:
@@ -45,6 +55,7 @@ def session_of(connection: Connection) -> Session:
         ) from missing
     except BotoCoreError as wrong:
         raise ConfigError([f"AWS's settings can't be used: {wrong}"]) from wrong
+    session.register_component("data_loader", _Loader())
     if not named:
         raise ConfigError(["no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"])
     if connection.role_arn:

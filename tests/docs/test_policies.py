@@ -33,7 +33,8 @@ from approval_resource.policy.facts import OURS, OURS_WITHIN, SCHEMA
 from approval_resource.policy.lint import lint
 from approval_resource.policy.rego_lint import ALLOWED, INSTEAD
 from approval_resource.steps import files
-from approval_resource.steps.protocol import ClaimParams, Source
+from approval_resource.steps.params import ClaimParams
+from approval_resource.steps.protocol import Source
 from demo.engine import ROOT
 
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")

@@ -28,7 +28,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 PROGRAM = """
 import sys
 from unittest import mock
-from approval_resource.steps.main import run
+from approval_resource.steps.run import run
 from approval_resource.store.requests import Requests
 with mock.patch.object(Requests, "ask", side_effect=RuntimeError({message!r})):
     run({script!r})

@@ -10,7 +10,7 @@ import pytest
 
 from approval_resource.options import MAX_NAME
 from approval_resource.steps.files import MAX_FILE_NAME, MAX_FILES, MAX_PART, MAX_PARTS
-from approval_resource.steps.protocol import MAX_DESCRIPTION
+from approval_resource.steps.params import MAX_DESCRIPTION
 from tests.fuzz.oracle import require_log
 from tests.fuzz.world import Ran, World
 

@@ -11,7 +11,8 @@ import pytest
 from approval_resource import reviews
 from approval_resource.model import Verdict
 from approval_resource.options import Options, named_options
-from approval_resource.steps.protocol import ACTIONS, GetParams, RequestedVersion, Source
+from approval_resource.steps.params import ACTIONS, GetParams
+from approval_resource.steps.protocol import RequestedVersion, Source
 from tests import tally
 from tests.builders import take
 from tests.fuzz.hostile import FILE_NAMES, FILES, HALF, NO_FILES, NO_SPANS, NUMBERS, SPANS, TEXTS

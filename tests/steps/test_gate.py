@@ -27,7 +27,8 @@ from approval_resource.errors import (
 from approval_resource.model import Build, Claim, State, Verdict
 from approval_resource.options import read_part
 from approval_resource.steps.get import get, pass_gate
-from approval_resource.steps.protocol import GetParams, Source, Version, read_put_params
+from approval_resource.steps.params import GetParams, read_put_params
+from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.put import put as put_step
 from approval_resource.steps.step import Step
 from approval_resource.store import items

@@ -82,7 +82,7 @@ def test_the_scripts_are_thin(name: str) -> None:
     path = ROOT / "assets" / name
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
     assert lines[0] == "#!/usr/bin/env python3"
-    assert lines[2:] == ["from approval_resource.steps.main import run", f'run("{name}")']
+    assert lines[2:] == ["from approval_resource.steps.run import run", f'run("{name}")']
     assert path.stat().st_mode & stat.S_IXUSR
 
 

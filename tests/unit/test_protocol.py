@@ -13,18 +13,8 @@ from hypothesis import strategies as st
 from approval_resource.errors import ConfigError
 from approval_resource.model import State
 from approval_resource.options import read_part, try_part
-from approval_resource.steps.protocol import (
-    AwaitParams,
-    ClaimParams,
-    GetParams,
-    ReleaseParams,
-    RequestedVersion,
-    Source,
-    Version,
-    build_of,
-    read_put_params,
-    version_timestamp,
-)
+from approval_resource.steps.params import AwaitParams, ClaimParams, GetParams, ReleaseParams, read_put_params
+from approval_resource.steps.protocol import RequestedVersion, Source, Version, build_of, version_timestamp
 from approval_resource.steps.reading import read_request
 
 POOL = {"pool": "payments"}
