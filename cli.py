@@ -31,9 +31,9 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ConfigError
+from approval_resource.events import sealed_document
 from approval_resource.logs import log_to
 from approval_resource.model import Claim
-from approval_resource.records import sealed_document
 from approval_resource.store import Connection, LockStore
 from approval_resource.tables import (
     claim_details,

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model import Claim, Event, Head, Kind, Lock
+from approval_resource.events import Event, Head, Kind, event_digest, event_from, sealed_document
+from approval_resource.locks import Lock
+from approval_resource.model import Claim
 from approval_resource.receipts import receipt_of
-from approval_resource.records import claim_digest, event_digest, event_from, made_under, sealed_document
+from approval_resource.records import claim_digest, made_under
 from approval_resource.settings import settings_digest
 from approval_resource.store import LockStore
 from approval_resource.text import counted

@@ -12,19 +12,9 @@ from datetime import datetime, timedelta
 from approval_resource.canonical import digest
 from approval_resource.decisions import POLICY_ACTOR, Terms, following
 from approval_resource.errors import ConfigError, LockHeldError, NotYourTurnError, RequestChangedError, StaleLockError
-from approval_resource.model import (
-    FACTS_PART,
-    NOTHING,
-    PAYLOAD_PART,
-    POLICY_PART,
-    Attachment,
-    Build,
-    Claim,
-    Kind,
-    Lock,
-    State,
-    attachment_part,
-)
+from approval_resource.events import NOTHING, Kind, State
+from approval_resource.locks import Lock
+from approval_resource.model import FACTS_PART, PAYLOAD_PART, POLICY_PART, Attachment, Build, Claim, attachment_part
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot
 

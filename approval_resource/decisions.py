@@ -10,18 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.errors import ConfigError, CorruptRecordError, UnsupportedDecisionError
-from approval_resource.model import (
-    FACTS_PART,
-    NOTHING,
-    POLICY_PART,
-    POOL_POLICY_PART,
-    Claim,
-    Event,
-    Kind,
-    State,
-)
+from approval_resource.events import NOTHING, Event, Kind, State, event_digest
+from approval_resource.model import FACTS_PART, POLICY_PART, POOL_POLICY_PART, Claim
 from approval_resource.parts import part
-from approval_resource.records import event_digest, made_under
+from approval_resource.records import made_under
 from approval_resource.settings import Settings, policy_digest
 from approval_resource.store import LockStore
 from approval_resource.text import clean

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
-    from approval_resource.model import Claim, Lock
+    from approval_resource.locks import Lock
+    from approval_resource.model import Claim
 
 
 class ApprovalError(Exception):

@@ -79,3 +79,8 @@ def instant_or_none(text: str) -> datetime | None:
         ValueError: it is no instant.
     """
     return parse_instant(text) if text else None
+
+
+def if_any(**fields: Any) -> dict[str, Any]:
+    """Those that say anything: a claim without policies is stored as it always was."""
+    return {name: value for name, value in fields.items() if value}

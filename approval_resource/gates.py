@@ -20,8 +20,8 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Build, Claim, Event, Kind, Review, State
-from approval_resource.records import event_digest
+from approval_resource.events import Event, Kind, State, event_digest
+from approval_resource.model import Build, Claim, Review
 from approval_resource.reviews import find
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot

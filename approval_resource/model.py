@@ -1,40 +1,15 @@
-"""The nouns: claims, reviews, locks and events, frozen, with their pure transitions."""
+"""The nouns: builds, claims and reviews, frozen, with their pure transitions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
 
 from approval_resource.canonical import digest
 from approval_resource.errors import AlreadyReviewedError, NoApprovalNeededError, StaleLockError
-
-
-class State(StrEnum):
-    """Where a claim stands. These eight are the only kinds of version."""
-
-    HELD = "held"
-    PENDING = "pending"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-    WITHDRAWN = "withdrawn"
-    RELEASED = "released"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a claim in this state holds its lock."""
-        return self in OPEN_STATES
-
-
-TICK = timedelta(microseconds=1)
-"""The least distance of two events of a pool."""
-STATES: Mapping[str, State] = {state.value: state for state in State}
-OPEN_STATES = frozenset({State.HELD, State.PENDING, State.APPROVED})
+from approval_resource.events import NOTHING, State
 
 
 class Verdict(StrEnum):
@@ -42,34 +17,6 @@ class Verdict(StrEnum):
 
     APPROVE = "approve"
     REJECT = "reject"
-
-
-class Kind(StrEnum):
-    """What an event records: one of the eight states a claim came into, or something else worth knowing."""
-
-    HELD = "held"
-    PENDING = "pending"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    SUPERSEDED = "superseded"
-    WITHDRAWN = "withdrawn"
-    RELEASED = "released"
-    REVIEWED = "reviewed"
-    PASSED = "passed"
-    SPENT = "spent"
-    DEADLINE = "deadline"
-    POSTPONED = "postponed"
-    RENEWED = "renewed"
-    SETTINGS = "settings"
-
-    @property
-    def state(self) -> State | None:
-        """The state this kind of event brings a claim into, or None when it changes no state."""
-        return STATES.get(self.value)
-
-
-NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,130 +245,3 @@ NEXT_STATES: Mapping[State, frozenset[State]] = {
     State.WITHDRAWN: frozenset(),
     State.RELEASED: frozenset(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A state change's place in the log and whose it was: all that a version needs, and its event can be found by it."""
-
-    timestamp: datetime
-    claim_id: str
-    lock_name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiter:
-    """A build that stands in the queue for a lock."""
-
-    key: str
-    """The build's key, by which it knows itself."""
-    ticket: int
-    priority: int = 0
-    build: str = ""
-    link: str = ""
-    since: datetime
-    pace: int = 1
-    """Whole seconds between two of its looks, at least 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
-    """A name in a pool; at most one claim holds it. Its counters outlive every claim."""
-
-    pool: str
-    name: str
-    holder: str = ""
-    """The id of the claim that holds it, or an empty string."""
-    fence: int = 0
-    events: int = 0
-    jobs: tuple[str, ...] = ()
-    """The keys of the jobs that claimed it, the latest last, as many as are kept."""
-    newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
-    queue: tuple[Waiter, ...] = ()
-    """Who waits for it: the higher priority first, then the lower ticket."""
-    tickets: int = 0
-    """How many were given out."""
-    revision: int = 0
-
-    @property
-    def front(self) -> Waiter | None:
-        """Whose turn it is once the lock can be had."""
-        return self.queue[0] if self.queue else None
-
-    def place_of(self, key: str) -> int:
-        """How many stand before the build with that key, or -1 when it isn't in the queue."""
-        return next((place for place, waiter in enumerate(self.queue) if waiter.key == key), -1)
-
-    def joined(self, waiter: Waiter) -> Lock:
-        """This lock with the waiter at its place in the queue; one that comes without a ticket (0) is given the next."""
-        ticket = waiter.ticket or self.tickets + 1
-        queue = sorted((*self.queue, replace(waiter, ticket=ticket)), key=lambda waiter: (-waiter.priority, waiter.ticket))
-        return replace(self, queue=tuple(queue), tickets=max(self.tickets, ticket))
-
-    def left(self, key: str) -> Lock:
-        """This lock without that build in its queue."""
-        return replace(self, queue=tuple(waiter for waiter in self.queue if waiter.key != key))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The newest end of a pool's log. A pool nothing was written to has revision 0."""
-
-    pool: str
-    revision: int = 0
-    timestamp: datetime | None = None
-    digest: str = ""
-    newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
-    settings: int = 0
-    """The revision of the pool's settings, so that whatever is conditional on the head is conditional on them."""
-
-    def next_timestamp(self, now: datetime) -> datetime:
-        """The place of an event that is added now."""
-        return now if self.timestamp is None else max(now, self.timestamp + TICK)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRecord:
-    """Which claim a build made, and which gate's claim it passed, on one lock."""
-
-    key: str
-    pool: str
-    lock_name: str
-    made: str = ""
-    passed: str = ""
-    revision: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One entry of a pool's log, chained to the entry before it: what happened to one claim, or to the pool's settings.
-
-    The latter names no claim, no lock and no state.
-    """
-
-    pool: str
-    timestamp: datetime
-    """Its place: orders the log, strictly increasing. People are shown `at`."""
-    revision: int
-    kind: Kind
-    claim_id: str
-    lock_name: str
-    lock_event_number: int
-    state: State | None
-    """The claim's state after the event."""
-    actor: str
-    build: str = ""
-    reason: str = ""
-    verdict: str = ""
-    forced: bool = False
-    """Whether somebody overruled those whose say it was."""
-    at: datetime
-    operation: str
-    claim: str
-    """The digest of the claim, or of the settings, as the event left them."""
-    previous: str
-    """The digest of the event before, or an empty string for a pool's first."""
-    previous_timestamp: datetime | None
-    terms: str = ""
-    """Of a claim's first event what it was made under, of settings their policy: a digest, or an empty string for none."""
-    digest: str = ""

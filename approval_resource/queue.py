@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims import Attempt, Request, Taken, leave, take
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
+from approval_resource.events import State
 from approval_resource.gates import settle_for_others
-from approval_resource.model import Build, Claim, Lock, State, Waiter
-from approval_resource.records import queue_document
+from approval_resource.locks import Lock, Waiter, queue_document
+from approval_resource.model import Build, Claim
 from approval_resource.store import LockStore
 from approval_resource.text import duration
 from approval_resource.waiting import Lookout

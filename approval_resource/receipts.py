@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from approval_resource.canonical import instant
+from approval_resource.events import NOTHING, Event, sealed_document
 from approval_resource.fields import optional
-from approval_resource.model import NOTHING, Claim, Event
-from approval_resource.records import BUILD_FIELDS, review_document, sealed_document
+from approval_resource.model import Claim
+from approval_resource.records import BUILD_FIELDS, review_document
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 

@@ -6,29 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from approval_resource.canonical import digest, instant, parse_instant
-from approval_resource.fields import flag, instant_or_none, number, optional, read_back, text
-from approval_resource.model import (
-    Attachment,
-    Build,
-    BuildRecord,
-    Claim,
-    Event,
-    Head,
-    Kind,
-    Lock,
-    Place,
-    Review,
-    Ruling,
-    State,
-    Verdict,
-    Waiter,
-)
+from approval_resource.events import Event, State
+from approval_resource.fields import flag, if_any, instant_or_none, number, optional, read_back, text
+from approval_resource.model import Attachment, Build, Claim, Review, Ruling, Verdict
 
 Document = dict[str, Any]
 
 BUILD_FIELDS = ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "created_by")
 MAX_HOLD_SECONDS = 366 * 86_400
-WAITER_FIELDS = ("key", "ticket", "priority", "build", "link", "pace")
 
 
 def claim_document(claim: Claim) -> Document:
@@ -63,7 +48,7 @@ def claim_document(claim: Claim) -> Document:
         "spent": claim.spent,
         "spent_by": claim.spent_by,
         "spent_job": claim.spent_job,
-        **_if_any(
+        **if_any(
             policy=claim.policy,
             facts=claim.facts,
             pool_policy=claim.pool_policy,
@@ -73,11 +58,6 @@ def claim_document(claim: Claim) -> Document:
         ),
         "revision": claim.revision,
     }
-
-
-def _if_any(**fields: Any) -> Document:
-    """Those that say anything: a claim without policies is stored as it always was."""
-    return {name: value for name, value in fields.items() if value}
 
 
 def claim_from(document: Mapping[str, Any]) -> Claim:
@@ -146,77 +126,8 @@ def review_document(review: Review) -> Document:
         "verdict": review.verdict.value,
         "comment": review.comment,
         "at": instant(review.at),
-        **_if_any(represented_as=list(review.represented_as), forced=review.forced, inputs=dict(review.inputs)),
+        **if_any(represented_as=list(review.represented_as), forced=review.forced, inputs=dict(review.inputs)),
     }
-
-
-def event_document(event: Event) -> Document:
-    """The event as digested: all of it but the digest itself."""
-    return {
-        "pool": event.pool,
-        "timestamp": instant(event.timestamp),
-        "revision": event.revision,
-        "kind": event.kind.value,
-        "id": event.claim_id,
-        "lock_name": event.lock_name,
-        "lock_event_number": event.lock_event_number,
-        "state": event.state.value if event.state else "",
-        "actor": event.actor,
-        "build": event.build,
-        "reason": event.reason,
-        "verdict": event.verdict,
-        "forced": event.forced,
-        "at": instant(event.at),
-        "operation": event.operation,
-        "claim": event.claim,
-        "previous": event.previous,
-        "previous_timestamp": optional(event.previous_timestamp),
-        **_if_any(terms=event.terms),
-    }
-
-
-def sealed_document(event: Event) -> Document:
-    """The event as stored, exported and put into receipts: with its digest."""
-    return event_document(event) | {"digest": event.digest}
-
-
-def event_from(document: Mapping[str, Any]) -> Event:
-    """The event that `sealed_document` described.
-
-    Raises:
-        CorruptRecordError: the document is not of that form.
-    """
-    return read_back(f"event {document.get('timestamp', '')}".strip(), document, _event, sealed_document)
-
-
-def _event(d: Mapping[str, Any]) -> Event:
-    return Event(
-        pool=text(d, "pool"),
-        timestamp=parse_instant(d["timestamp"]),
-        revision=number(d, "revision"),
-        kind=Kind(d["kind"]),
-        claim_id=text(d, "id"),
-        lock_name=text(d, "lock_name"),
-        lock_event_number=number(d, "lock_event_number"),
-        state=State(d["state"]) if d["state"] else None,
-        actor=text(d, "actor"),
-        build=text(d, "build"),
-        reason=text(d, "reason"),
-        verdict=text(d, "verdict"),
-        forced=flag(d, "forced"),
-        at=parse_instant(d["at"]),
-        operation=text(d, "operation"),
-        claim=text(d, "claim"),
-        previous=text(d, "previous"),
-        previous_timestamp=instant_or_none(d["previous_timestamp"]),
-        terms=text(d, "terms", ""),
-        digest=text(d, "digest"),
-    )
-
-
-def event_digest(event: Event) -> str:
-    """What the event's digest must be, computed from everything else it holds."""
-    return digest(event_document(event))
 
 
 def claim_digest(claim: Claim) -> str:
@@ -249,127 +160,6 @@ def made_under(claim: Claim, first: Event) -> bool:
     return first.claim_id == claim.id and (untold or first.terms == terms_digest(claim))
 
 
-def head_document(head: Head) -> Document:
-    """A pool's head as stored."""
-    return {
-        "pool": head.pool,
-        "revision": head.revision,
-        "timestamp": optional(head.timestamp),
-        "digest": head.digest,
-        "newest": _newest_document(head.newest),
-        **_if_any(settings=head.settings),
-    }
-
-
-def head_from(document: Mapping[str, Any]) -> Head:
-    """The head that `head_document` described.
-
-    Raises:
-        CorruptRecordError: the document is not of that form.
-    """
-    return read_back(f"the head of pool {document.get('pool', '')}".strip(), document, _head, head_document)
-
-
-def _head(d: Mapping[str, Any]) -> Head:
-    return Head(
-        pool=text(d, "pool"),
-        revision=number(d, "revision"),
-        timestamp=instant_or_none(d["timestamp"]),
-        digest=text(d, "digest"),
-        newest=_newest(d["newest"]),
-        settings=number(d, "settings") if "settings" in d else 0,
-    )
-
-
-def lock_document(lock: Lock) -> Document:
-    """A lock as stored."""
-    return {
-        "pool": lock.pool,
-        "lockname": lock.name,
-        "holder": lock.holder,
-        "fence": lock.fence,
-        "events": lock.events,
-        "jobs": list(lock.jobs),
-        "newest": _newest_document(lock.newest),
-        "queue": queue_document(lock),
-        "tickets": lock.tickets,
-        "revision": lock.revision,
-    }
-
-
-def lock_from(document: Mapping[str, Any]) -> Lock:
-    """The lock that `lock_document` described.
-
-    Raises:
-        CorruptRecordError: the document is not of that form.
-    """
-    return read_back(f"lock {document.get('lockname', '')}".strip(), document, _lock, lock_document)
-
-
-def _lock(d: Mapping[str, Any]) -> Lock:
-    return Lock(
-        pool=text(d, "pool"),
-        name=text(d, "lockname"),
-        holder=text(d, "holder"),
-        fence=number(d, "fence"),
-        events=number(d, "events"),
-        jobs=tuple(d["jobs"]),
-        newest=_newest(d["newest"]),
-        queue=tuple(_waiter(waiter) for waiter in d["queue"]),
-        tickets=number(d, "tickets"),
-        revision=number(d, "revision"),
-    )
-
-
-def queue_document(lock: Lock) -> list[Document]:
-    """A lock's queue as stored, the front first."""
-    return [{name: getattr(waiter, name) for name in WAITER_FIELDS} | {"since": instant(waiter.since)} for waiter in lock.queue]
-
-
-def _waiter(d: Mapping[str, Any]) -> Waiter:
-    return Waiter(
-        key=text(d, "key"),
-        ticket=number(d, "ticket"),
-        priority=number(d, "priority"),
-        build=text(d, "build"),
-        link=text(d, "link"),
-        since=parse_instant(d["since"]),
-        pace=number(d, "pace"),
-    )
-
-
-def build_document(record: BuildRecord) -> Document:
-    """What is stored of one build and one lock."""
-    return {
-        "key": record.key,
-        "pool": record.pool,
-        "lockname": record.lock_name,
-        "made": record.made,
-        "passed": record.passed,
-        "revision": record.revision,
-    }
-
-
-def build_from(document: Mapping[str, Any]) -> BuildRecord:
-    """The record that `build_document` described.
-
-    Raises:
-        CorruptRecordError: the document is not of that form.
-    """
-    return read_back("a build's record", document, _build, build_document)
-
-
-def _build(d: Mapping[str, Any]) -> BuildRecord:
-    return BuildRecord(
-        key=text(d, "key"),
-        pool=text(d, "pool"),
-        lock_name=text(d, "lockname"),
-        made=text(d, "made"),
-        passed=text(d, "passed"),
-        revision=number(d, "revision"),
-    )
-
-
 def _ruling_document(ruling: Ruling | None) -> Document | None:
     if ruling is None:
         return None
@@ -392,19 +182,3 @@ def _ruling(document: Mapping[str, Any] | None) -> Ruling | None:
         at=parse_instant(document["at"]),
         timestamp=parse_instant(document["timestamp"]),
     )
-
-
-def _newest_document(newest: Mapping[State, Place]) -> Document:
-    return {
-        state.value: {"timestamp": instant(place.timestamp), "id": place.claim_id, "lockname": place.lock_name}
-        for state, place in newest.items()
-    }
-
-
-def _newest(document: Mapping[str, Any]) -> dict[State, Place]:
-    return {
-        State(state): Place(
-            timestamp=parse_instant(place["timestamp"]), claim_id=text(place, "id"), lock_name=text(place, "lockname")
-        )
-        for state, place in document.items()
-    }

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from approval_resource.claims import giving_up
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
-from approval_resource.model import Build, Claim, Lock, State
+from approval_resource.events import State
+from approval_resource.locks import Lock
+from approval_resource.model import Build, Claim
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Changes, Read, Snapshot
 

@@ -10,7 +10,8 @@ from approval_resource.canonical import instant
 from approval_resource.claims import expired
 from approval_resource.decisions import Terms, facts_of, following, policies_of, terms_of
 from approval_resource.errors import ConfigError, LockNotFoundError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
-from approval_resource.model import MAX_REVIEWS, NOTHING, Claim, Kind, Review, State, Verdict
+from approval_resource.events import NOTHING, Kind, State
+from approval_resource.model import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.records import claim_document
 from approval_resource.store import LockStore, new_id
 from approval_resource.transaction import Change, Changes, Read, Snapshot

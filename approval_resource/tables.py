@@ -8,8 +8,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from approval_resource.model import Claim, Event, Kind, Lock
-from approval_resource.records import claim_document, queue_document
+from approval_resource.events import Event, Kind
+from approval_resource.locks import Lock, queue_document
+from approval_resource.model import Claim
+from approval_resource.records import claim_document
 from approval_resource.text import clean, duration
 
 CLAIM_COLUMNS = (

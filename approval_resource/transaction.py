@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from approval_resource.model import NOTHING, BuildRecord, Claim, Event, Head, Kind, Lock, Place, Ruling, State
-from approval_resource.records import claim_digest, event_digest, terms_digest
+from approval_resource.events import NOTHING, Event, Head, Kind, Place, State, event_digest
+from approval_resource.locks import BuildRecord, Lock
+from approval_resource.model import Claim, Ruling
+from approval_resource.records import claim_digest, terms_digest
 from approval_resource.settings import Settings, policy_digest, settings_digest
 
 A_SECOND = timedelta(seconds=1)

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from approval_resource.canonical import instant
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import Event, Head, Kind, Lock, Place, State
-from approval_resource.records import event_digest, event_from
+from approval_resource.events import Event, Head, Kind, Place, State, event_digest, event_from
+from approval_resource.locks import Lock
 from approval_resource.settings import Settings
 from approval_resource.store import LockStore, Record
 

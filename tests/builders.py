@@ -9,7 +9,8 @@ from typing import Any
 from approval_resource import claims
 from approval_resource.clock import HostClock, StoreClock
 from approval_resource.decisions import Terms
-from approval_resource.model import Build, Claim, State
+from approval_resource.events import State
+from approval_resource.model import Build, Claim
 from approval_resource.store import LockStore
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -22,7 +22,8 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
-from approval_resource.model import State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Verdict
 from approval_resource.text import clean
 
 DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}

@@ -13,7 +13,8 @@ import click
 from approval_resource import decisions, pools
 from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, say_errors, store_of
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model import Claim, State
+from approval_resource.events import State
+from approval_resource.model import Claim
 from approval_resource.policy import cases
 from approval_resource.policy.facts import not_suppliable
 from approval_resource.policy.lint import accepted, lint

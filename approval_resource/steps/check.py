@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from approval_resource.model import Event, Place, State
+from approval_resource.events import Event, Place, State
 from approval_resource.steps.protocol import Source, Version, version_timestamp
 from approval_resource.store import LockStore
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from approval_resource import decisions
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import PAYLOAD_PART, Attachment, Claim, Event
+from approval_resource.events import Event
+from approval_resource.model import PAYLOAD_PART, Attachment, Claim
 from approval_resource.parts import attachment, part
 from approval_resource.receipts import receipt_of
 from approval_resource.steps.reading import exact, no_constant

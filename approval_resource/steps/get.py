@@ -8,7 +8,8 @@ from typing import Any
 
 from approval_resource import decisions, gates
 from approval_resource.errors import ConfigError, LockNotFoundError, told
-from approval_resource.model import Claim, Review, State
+from approval_resource.events import State
+from approval_resource.model import Claim, Review
 from approval_resource.receipts import claim_facts
 from approval_resource.steps.files import write_decision, write_json, write_parts
 from approval_resource.steps.params import GetParams

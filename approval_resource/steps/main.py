@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError
@@ -18,11 +18,13 @@ from approval_resource.logs import log_to
 from approval_resource.options import try_part
 from approval_resource.steps.aborts import ABORTED, Aborted, aborts
 from approval_resource.steps.log import Log
-from approval_resource.steps.protocol import Source, Version, build_of, version_timestamp
+from approval_resource.steps.protocol import Source, Version, version_timestamp
 from approval_resource.steps.reading import read_request
-from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.text import few
+
+if TYPE_CHECKING:
+    from approval_resource.steps.step import Step
 
 FAILED = 1
 
@@ -94,7 +96,9 @@ class Call:
 
     def step(self, source: Source, store: DynamoStore, directory: Path) -> Step:
         """The step that this run is."""
-        return Step(source, directory, build_of(self.environ), store, HostClock(), self.say)
+        from approval_resource.steps import step
+
+        return step.Step(source, directory, step.build_of(self.environ), store, HostClock(), self.say)
 
 
 Answer = Callable[[object], None]

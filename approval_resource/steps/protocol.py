@@ -1,4 +1,4 @@
-"""What Concourse sends and takes at every step: source, versions and the build, checked at the door."""
+"""What Concourse sends and takes at every step: source and versions, checked at the door."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from approval_resource import options
-from approval_resource.canonical import digest, instant, parse_instant
+from approval_resource.canonical import instant, parse_instant
 from approval_resource.errors import ConfigError
-from approval_resource.model import STATES, Build, Claim, State
+from approval_resource.events import STATES, State
 from approval_resource.options import MAX_NAME, Options, WrongError, flag, option, read_part, text
-from approval_resource.store import DEFAULT_TABLE, Connection, new_id
-from approval_resource.text import clean, quoted
+from approval_resource.store import DEFAULT_TABLE, Connection
+from approval_resource.text import quoted
+
+if TYPE_CHECKING:
+    from approval_resource.model import Claim
 
 DEFAULT_WAIT_LOCK = 1.0
 MIN_SECRET = 6
@@ -147,26 +150,3 @@ def version_timestamp(document: Mapping[str, Any]) -> datetime:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError) as wrong:
         raise ConfigError(["version.timestamp: must be an instant such as 2026-11-21T09:30:00.000000Z"]) from wrong
-
-
-def build_of(environ: Mapping[str, str]) -> Build:
-    """The build whose step this is, as Concourse's environment variables tell.
-
-    A run that no BUILD_ID names is nobody's second try, so it gets an id of its own.
-    """
-
-    def told(name: str) -> str:
-        text = clean(environ.get(name, "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
-        return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
-
-    return Build(
-        url=told("ATC_EXTERNAL_URL"),
-        team=told("BUILD_TEAM_NAME"),
-        pipeline=told("BUILD_PIPELINE_NAME"),
-        instance_vars=told("BUILD_PIPELINE_INSTANCE_VARS"),
-        job=told("BUILD_JOB_NAME"),
-        id=told("BUILD_ID") or f"unknown-{new_id()}",
-        name=told("BUILD_NAME"),
-        created_by=told("BUILD_CREATED_BY"),
-    )

@@ -10,7 +10,8 @@ from typing import Any
 
 from approval_resource import claims, gates, queue, releases
 from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
-from approval_resource.model import Claim, Event, State
+from approval_resource.events import Event, State
+from approval_resource.model import Claim
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_object
 from approval_resource.steps.get import pass_gate

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from approval_resource import decisions
 from approval_resource.canonical import instant
 from approval_resource.errors import ApprovalError
-from approval_resource.model import Claim, Event, State, Waiter
+from approval_resource.events import Event, State
+from approval_resource.locks import Waiter
+from approval_resource.model import Claim
 from approval_resource.queue import Standing
 from approval_resource.steps.step import Step
 from approval_resource.store import DEFAULT_TABLE

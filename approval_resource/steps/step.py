@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from approval_resource.canonical import digest
 from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
 from approval_resource.model import Build
+from approval_resource.options import MAX_NAME
 from approval_resource.steps.protocol import Source
-from approval_resource.store import LockStore
-from approval_resource.text import quoted
+from approval_resource.store import LockStore, new_id
+from approval_resource.text import clean, quoted
 from approval_resource.waiting import Lookout
 
 
@@ -42,3 +44,26 @@ class Step:
             raise ConfigError(
                 [f"{where}: is of lock {quoted(lock_name)}, but source.lock_name is {quoted(self.source.lock_name)}"]
             )
+
+
+def build_of(environ: Mapping[str, str]) -> Build:
+    """The build whose step this is, as Concourse's environment variables tell.
+
+    A run that no BUILD_ID names is nobody's second try, so it gets an id of its own.
+    """
+
+    def told(name: str) -> str:
+        text = clean(environ.get(name, "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
+        return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
+
+    return Build(
+        url=told("ATC_EXTERNAL_URL"),
+        team=told("BUILD_TEAM_NAME"),
+        pipeline=told("BUILD_PIPELINE_NAME"),
+        instance_vars=told("BUILD_PIPELINE_INSTANCE_VARS"),
+        job=told("BUILD_JOB_NAME"),
+        id=told("BUILD_ID") or f"unknown-{new_id()}",
+        name=told("BUILD_NAME"),
+        created_by=told("BUILD_CREATED_BY"),
+    )

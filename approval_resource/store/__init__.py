@@ -11,7 +11,9 @@ from uuid import uuid4
 from approval_resource.text import without_user
 
 if TYPE_CHECKING:
-    from approval_resource.model import BuildRecord, Claim, Event, Head, Lock
+    from approval_resource.events import Event, Head
+    from approval_resource.locks import BuildRecord, Lock
+    from approval_resource.model import Claim
     from approval_resource.settings import Settings
     from approval_resource.transaction import Changes, Read, Snapshot
 

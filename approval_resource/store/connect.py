@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.handlers import BUILTIN_HANDLERS
 from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
@@ -32,6 +33,15 @@ class _Loader(Loader):  # type: ignore[misc]
         return list(SERVICES)
 
 
+def _concerns_us(handler: tuple[Any, ...]) -> bool:
+    """Whether one of botocore's handlers may have to do with the services that are asked.
+
+    It is registered for an event such as `before-call` or `before-call.s3`; of the 127, a dozen name no other service.
+    """
+    event, *service = handler[0].split(".")
+    return event != "docs" and (not service or service[0] in SERVICES)
+
+
 def session_of(connection: Connection) -> Session:
     """A session with the connection's credentials: its keys, else its profile, else what AWS's SDKs look for; then its role.
 
@@ -40,7 +50,9 @@ def session_of(connection: Connection) -> Session:
     Raises:
         ConfigError: the profile or the region is missing.
     """
-    session = Session(profile=connection.profile or None)
+    session = Session(profile=connection.profile or None, include_builtin_handlers=False)
+    for event, handler, *_ in filter(_concerns_us, BUILTIN_HANDLERS):
+        session.register(event, handler)
     if connection.access_key_id:
         session.set_credentials(connection.access_key_id, connection.secret_access_key, connection.session_token or None)
     region = connection.region or os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")

@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError
 
 from approval_resource.clock import Clock, StoreClock
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.store import items, table
+from approval_resource.store import keys, table
 from approval_resource.store.outcomes import Failure, NotDynamoDBError, Outcome, classify
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Requests:
         self._answered = True
         self._time.observe(http_response.headers.get("date"))
 
-    def pages(self, method: str, request: dict[str, Any], patience: Patience | None = None) -> Iterator[items.Item]:
+    def pages(self, method: str, request: dict[str, Any], patience: Patience | None = None) -> Iterator[keys.Item]:
         page = dict(request)
         while True:
             answer = self.ask(method, patience or self.patience(), TableName=self._table, **page)
@@ -141,10 +141,10 @@ class Requests:
             page = {name: value for name, value in page.items() if name != "Limit"}
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def get(self, keys: list[items.Item], patience: Patience | None = None) -> list[dict[str, Any] | None]:
+    def get(self, wanted: list[keys.Item], patience: Patience | None = None) -> list[dict[str, Any] | None]:
         """The documents at those keys, None for each that isn't there, read consistently."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        waiting = list(keys)
+        waiting = list(wanted)
         patience = patience or self.patience()
         while waiting:
             batch, waiting = waiting[:BATCH], waiting[BATCH:]
@@ -152,16 +152,16 @@ class Requests:
                 answer = self.ask("get_item", patience, TableName=self._table, Key=batch[0], ConsistentRead=True)
                 got, left = ([answer["Item"]] if "Item" in answer else []), []
             else:
-                wanted = {self._table: {"Keys": batch, "ConsistentRead": True}}
-                answer = self.ask("batch_get_item", patience, RequestItems=wanted)
+                batched = {self._table: {"Keys": batch, "ConsistentRead": True}}
+                answer = self.ask("batch_get_item", patience, RequestItems=batched)
                 got = answer["Responses"].get(self._table, [])
                 left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             for item in got:
-                found[item["pk"]["S"], item["sk"]["S"]] = items.document(item)
+                found[item["pk"]["S"], item["sk"]["S"]] = keys.document(item)
             if left:
                 waiting += left
                 patience.after(Failure(Outcome.BUSY, f"DynamoDB is throttling table {self._table}; try again"), answered=True)
-        return [found.get((key["pk"]["S"], key["sk"]["S"])) for key in keys]
+        return [found.get((key["pk"]["S"], key["sk"]["S"])) for key in wanted]
 
     def create_table(self) -> bool:
         """Make the table if it is missing, and protect it if it isn't yet; whether this call made it.

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from approval_resource.clock import Clock
 from approval_resource.errors import TableMissingError
-from approval_resource.store.items import LOCK_INDEX, OPEN_INDEX
+from approval_resource.store.keys import LOCK_INDEX, OPEN_INDEX
 from approval_resource.store.outcomes import DENIED, Outcome, classify
 
 log = logging.getLogger(__name__)

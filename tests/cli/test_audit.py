@@ -15,10 +15,11 @@ import pytest
 from approval_resource import gates, reviews
 from approval_resource.canonical import digest, instant
 from approval_resource.clock import HostClock
-from approval_resource.model import Attachment, Claim, Event, Verdict, attachment_part
+from approval_resource.events import Event, event_digest, event_document
+from approval_resource.model import Attachment, Claim, Verdict, attachment_part
 from approval_resource.receipts import receipt_of
-from approval_resource.records import claim_digest, event_digest, event_document
-from approval_resource.store import items
+from approval_resource.records import claim_digest
+from approval_resource.store import items, keys
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.waiting import Lookout
 from tests.builders import a_build
@@ -40,22 +41,22 @@ class Kept:
     def events(self) -> list[Event]:
         return list(self.store.events(POOL))
 
-    def item(self, key: items.Item) -> items.Item:
-        found: items.Item = self.wire.get_item(TableName=self.table, Key=key)["Item"]
+    def item(self, key: keys.Item) -> keys.Item:
+        found: keys.Item = self.wire.get_item(TableName=self.table, Key=key)["Item"]
         return found
 
-    def put(self, item: items.Item) -> None:
+    def put(self, item: keys.Item) -> None:
         self.wire.put_item(TableName=self.table, Item=item)
 
-    def alter(self, key: items.Item, **attributes: Mapping[str, object]) -> None:
+    def alter(self, key: keys.Item, **attributes: Mapping[str, object]) -> None:
         """Write those attributes into the item, behind everybody's back."""
         self.put(self.item(key) | attributes)
 
-    def delete(self, key: items.Item) -> None:
+    def delete(self, key: keys.Item) -> None:
         self.wire.delete_item(TableName=self.table, Key=key)
 
-    def event_key(self, number: int) -> items.Item:
-        return items.event_key(POOL, self.events[number].timestamp)
+    def event_key(self, number: int) -> keys.Item:
+        return keys.event_key(POOL, self.events[number].timestamp)
 
     def receipt(self, path: Path) -> str:
         """Someone's own copy of what was decided on the claim that is approved."""
@@ -71,7 +72,7 @@ def table() -> str:
 
 
 @pytest.fixture(scope="module")
-def whole() -> list[items.Item]:
+def whole() -> list[keys.Item]:
     """The items of the pool that `kept` begins with, once they were made."""
     return []
 
@@ -84,7 +85,7 @@ def _empty(store: DynamoStore, wire: Any, table: str) -> None:
 
 
 @pytest.fixture
-def kept(store: DynamoStore, wire: Any, table: str, whole: list[items.Item]) -> Kept:
+def kept(store: DynamoStore, wire: Any, table: str, whole: list[keys.Item]) -> Kept:
     """That pool: pending, rejected, pending, approved, passed."""
     if not whole:
         fill(store)
@@ -129,7 +130,7 @@ def test_a_whole_record_is_told_in_one_line(kept: Kept, run: Run, narrow: tuple[
 def test_verify_by_a_process(kept: Kept, process: Process) -> None:
     """The program as people start it says the same, by its exit code too."""
     assert process("audit", "verify").returncode == 0
-    kept.alter(items.claim_key(A), description={"S": "release 1.5"})
+    kept.alter(keys.claim_key(A), description={"S": "release 1.5"})
     ran = process("audit", "verify")
     assert (ran.returncode, ran.stderr) == (1, "")
 
@@ -229,65 +230,65 @@ def make_an_event_s_names_no_text(kept: Kept) -> str:
 
 
 def alter_one_byte_of_a_claim(kept: Kept) -> str:
-    kept.alter(items.claim_key(A), description={"S": "release 1.5"})
+    kept.alter(keys.claim_key(A), description={"S": "release 1.5"})
     return f"claim {A} was altered"
 
 
 def make_a_claim_unreadable(kept: Kept) -> str:
-    kept.alter(items.claim_key(A), state={"S": "rejectee"})
+    kept.alter(keys.claim_key(A), state={"S": "rejectee"})
     return f"claim {A} was altered"
 
 
 def drop_a_claim(kept: Kept) -> str:
-    kept.delete(items.claim_key(A))
+    kept.delete(keys.claim_key(A))
     return f"claim {A} is missing"
 
 
 def alter_one_byte_of_an_attachment(kept: Kept) -> str:
-    kept.alter(items.part_key(B, attachment_part("plan")), content={"B": PLAN.replace(b"1", b"2")})
+    kept.alter(keys.part_key(B, attachment_part("plan")), content={"B": PLAN.replace(b"1", b"2")})
     return f"the attached#plan of claim {B} was altered"
 
 
 def drop_an_attachment(kept: Kept) -> str:
-    kept.delete(items.part_key(B, attachment_part("plan")))
+    kept.delete(keys.part_key(B, attachment_part("plan")))
     return f"the attached#plan of claim {B} was altered"
 
 
 def alter_one_byte_of_a_payload(kept: Kept) -> str:
-    kept.alter(items.part_key(B, "payload"), content={"B": b'{"memory": 8}'})
+    kept.alter(keys.part_key(B, "payload"), content={"B": b'{"memory": 8}'})
     return f"the payload of claim {B} was altered"
 
 
 def make_a_payload_no_bytes(kept: Kept) -> str:
-    kept.alter(items.part_key(B, "payload"), content={"S": "x"})
+    kept.alter(keys.part_key(B, "payload"), content={"S": "x"})
     return f"the payload of claim {B} was altered"
 
 
 def empty_an_attachment(kept: Kept) -> str:
-    item = kept.item(items.part_key(B, attachment_part("plan")))
+    item = kept.item(keys.part_key(B, attachment_part("plan")))
     del item["content"]
     kept.put(item)
     return f"the attached#plan of claim {B} was altered"
 
 
 def rewind_the_lock_s_holder(kept: Kept) -> str:
-    kept.alter(items.lock_key(POOL, "deploy"), holder={"S": A})
+    kept.alter(keys.lock_key(POOL, "deploy"), holder={"S": A})
     return f"lock deploy was altered: it is held by {A}, by the log {B}"
 
 
 def rewind_the_lock_s_holder_as_if_more_had_come(kept: Kept) -> str:
-    kept.alter(items.lock_key(POOL, "deploy"), holder={"S": A}, events={"N": "99"})
+    kept.alter(keys.lock_key(POOL, "deploy"), holder={"S": A}, events={"N": "99"})
     return "lock deploy was altered"
 
 
 def lower_the_fence(kept: Kept) -> str:
     """The next claim would get a fence that was given before."""
-    kept.alter(items.lock_key(POOL, "deploy"), fence={"N": "1"})
+    kept.alter(keys.lock_key(POOL, "deploy"), fence={"N": "1"})
     return "lock deploy was altered"
 
 
 def free_the_lock(kept: Kept) -> str:
-    kept.alter(items.lock_key(POOL, "deploy"), holder={"S": ""})
+    kept.alter(keys.lock_key(POOL, "deploy"), holder={"S": ""})
     return f"lock deploy was altered: it is held by nobody, by the log {B}"
 
 
@@ -300,7 +301,7 @@ def rewind_the_lock(kept: Kept) -> str:
 
 
 def drop_the_lock(kept: Kept) -> str:
-    kept.delete(items.lock_key(POOL, "deploy"))
+    kept.delete(keys.lock_key(POOL, "deploy"))
     return "lock deploy is missing"
 
 
@@ -356,7 +357,7 @@ def test_whatever_was_altered_is_named(kept: Kept, run: Run, tamper: Callable[[K
 
 def test_a_dropped_pool_head_is_found(kept: Kept, run: Run) -> None:
     """A pool whose head is gone is still asked for by name."""
-    kept.delete(items.head_key(POOL))
+    kept.delete(keys.head_key(POOL))
     assert run("audit", "verify", "--pool", POOL).exit_code == 1
 
 

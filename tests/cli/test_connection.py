@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from approval_resource.model import State
+from approval_resource.events import State
 from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import free_port

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from approval_resource import gates
-from approval_resource.model import State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import Engine
 from tests.builders import FrozenTime, a_build, under

@@ -17,9 +17,10 @@ import pytest
 
 import cli
 from approval_resource import claims, gates, reviews
-from approval_resource.model import Attachment, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Attachment, Verdict
 from approval_resource.records import claim_document
-from approval_resource.store import items
+from approval_resource.store import items, keys
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, a_build
 from tests.cli.conftest import POOL, ROOT, SECONDS, Environment, Process, Run, claim_of, refused
@@ -304,7 +305,7 @@ def test_control_characters_never_reach_the_terminal(store: DynamoStore, wire: A
         build={"job": HOSTILE, "team": HOSTILE, "pipeline": HOSTILE, "url": HOSTILE, "created_by": HOSTILE},
     )
     reviews.review(store, A, reviewer=f"typed:{HOSTILE}", verdict=Verdict.REJECT, comment=HOSTILE)
-    wire.delete_item(TableName=table, Key=items.lock_key(f"pool {HOSTILE}", f"lock {HOSTILE}"))
+    wire.delete_item(TableName=table, Key=keys.lock_key(f"pool {HOSTILE}", f"lock {HOSTILE}"))
     for command in COMMANDS:
         shown = run(*command).output
         assert {c for c in shown if c != "\n" and unicodedata.category(c)[0] in "CZ" and c != " "} == set(), command

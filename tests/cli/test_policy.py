@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from approval_resource import reviews
-from approval_resource.model import Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import under
 from tests.cli.conftest import POOL, Run, claim_of, refused, revision

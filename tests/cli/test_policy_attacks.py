@@ -10,12 +10,13 @@ import pytest
 
 from approval_resource import decisions, pools, reviews
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.model import FACTS_PART, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import FACTS_PART, Verdict
 from approval_resource.policy.load import load, stored
 from approval_resource.steps.get import pass_gate
 from approval_resource.steps.protocol import Source
 from approval_resource.steps.step import Step
-from approval_resource.store import items
+from approval_resource.store import keys
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import ManualClock, a_build, under
 from tests.cli.conftest import claim_of
@@ -45,7 +46,7 @@ def test_backtest_goes_on_where_one_claim_s_facts_are_gone(store: DynamoStore, r
     for number in (1, 2):
         claim = claim_of(store, number=number, lock_name=f"{number}", terms=under(required_approvals=1, given={"a": number}))
         reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE)
-    store._client.delete_item(TableName=store._table, Key=items.part_key(claim.id, FACTS_PART))
+    store._client.delete_item(TableName=store._table, Key=keys.part_key(claim.id, FACTS_PART))
     path = tmp_path / "two.yaml"
     path.write_text("required_approvals: 2\n")
     ran = run("policy", "backtest", str(path), "--pool", POOL)

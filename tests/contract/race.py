@@ -13,7 +13,7 @@ from typing import Any
 
 from approval_resource import claims
 from approval_resource.errors import ApprovalError, LockHeldError
-from approval_resource.model import State
+from approval_resource.events import State
 from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import a_build, a_request

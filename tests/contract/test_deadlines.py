@@ -16,7 +16,8 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Claim, Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import Claim, Verdict
 from approval_resource.options import read_part
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source

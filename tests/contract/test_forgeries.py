@@ -11,9 +11,10 @@ import pytest
 
 from approval_resource import audit, claims, gates, pools, reviews
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model import Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import Verdict
 from approval_resource.settings import Retention, Settings
-from approval_resource.store import items
+from approval_resource.store import items, keys
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.store.outcomes import Failure, Outcome
 from approval_resource.store.requests import RequestFailed
@@ -75,7 +76,7 @@ def test_forged_settings_excuse_no_cut(shared: DynamoStore, time: FrozenTime, ta
     table.put(items.settings_item(FORGED))
     spent = [event for event in shared.events(POOL) if event.kind is Kind.SPENT][-1]
     rows = [item for item in table.items() if item["sk"]["S"].startswith("event#")]
-    table.delete(next(item for item in rows if item["sk"] == items.event_key(POOL, spent.timestamp)["sk"]))
+    table.delete(next(item for item in rows if item["sk"] == keys.event_key(POOL, spent.timestamp)["sk"]))
     assert any("settings were altered" in finding for finding in findings(shared))
     for item in rows:
         table.delete(item)
@@ -98,7 +99,7 @@ def test_names_that_no_key_can_hold_stop_no_audit(shared: DynamoStore, table: Ta
     row = next(item for item in table.items() if item["pk"]["S"] == f"claim#{claim.id}")
     table.put(row | items.values({"attachments": {"x" * 1100: {"digest": "0", "size": 1, "stored": True}}}))
     event = next(event for event in shared.events(POOL) if event.claim_id == other.id)
-    (stored,) = (item for item in table.items() if item["sk"] == items.event_key(POOL, event.timestamp)["sk"])
+    (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, event.timestamp)["sk"])
     table.put(stored | items.values({"id": "x" * 2100}))
     found = findings(shared)
     assert any(finding.startswith(f"claim {claim.id} was altered") for finding in found)

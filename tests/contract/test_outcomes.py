@@ -16,9 +16,11 @@ from botocore.awsrequest import AWSResponse
 
 from approval_resource import audit, claims, gates, releases, reviews
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
-from approval_resource.model import Claim, Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import Claim, Verdict
 from approval_resource.steps.aborts import Aborted
-from approval_resource.store.dynamodb import COMMIT_SECONDS, DynamoStore
+from approval_resource.store.commits import COMMIT_SECONDS
+from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import ManualClock, a_build, a_request, take, under
 from tests.contract.faults import (
     Body,

@@ -20,7 +20,8 @@ from approval_resource.errors import (
     NotEntitledError,
     UnsupportedDecisionError,
 )
-from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Verdict
 from approval_resource.options import read_part
 from approval_resource.policy.model import Approved, Decision
 from approval_resource.settings import Settings

@@ -9,7 +9,8 @@ from time import monotonic
 import pytest
 
 from approval_resource import audit, decisions, gates
-from approval_resource.model import Claim, State
+from approval_resource.events import State
+from approval_resource.model import Claim
 from approval_resource.options import read_part
 from approval_resource.policy import sandbox
 from approval_resource.steps.check import check

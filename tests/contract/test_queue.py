@@ -12,9 +12,10 @@ import pytest
 
 from approval_resource import audit, claims, queue
 from approval_resource.errors import LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
-from approval_resource.model import Build, Claim, Lock, State, Waiter
+from approval_resource.events import State
+from approval_resource.locks import Lock, Waiter, queue_document
+from approval_resource.model import Build, Claim
 from approval_resource.queue import Standing
-from approval_resource.records import queue_document
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.waiting import Lookout
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from approval_resource import audit, claims, gates, pools, reviews
-from approval_resource.model import Claim, Kind, State, Verdict
-from approval_resource.records import sealed_document
+from approval_resource.events import Kind, State, sealed_document
+from approval_resource.model import Claim, Verdict
 from approval_resource.settings import Settings
-from approval_resource.store import Connection, items
+from approval_resource.store import Connection, items, keys
 from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore
 from tests import tally
@@ -23,7 +23,7 @@ POOL = "payments"
 DAY = timedelta(days=1)
 
 
-Item = items.Item
+Item = keys.Item
 
 
 class Table:
@@ -265,7 +265,7 @@ def test_a_receipt_whose_event_is_gone_by_age_is_told_as_that(shared: DynamoStor
     a_story(shared, time, 2)
     decided = next(event for event in shared.events(POOL) if event.kind is Kind.APPROVED)
     receipt = {"event": sealed_document(decided)}
-    (stored,) = (item for item in table.items() if item["sk"] == items.event_key(POOL, decided.timestamp)["sk"])
+    (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, decided.timestamp)["sk"])
     table.delete(stored)
     assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, receipt).findings)
     time.tick(days=500)

@@ -9,7 +9,8 @@ import pytest
 
 from approval_resource import audit, claims, gates, releases, reviews
 from approval_resource.errors import LockHeldError, LockNotFoundError, StaleLockError
-from approval_resource.model import Attachment, Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import Attachment, Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import a_build, a_request, take
 from tests.contract.faults import Faults, answers

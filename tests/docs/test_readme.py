@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from approval_resource import audit
-from approval_resource.model import State
+from approval_resource.events import State
 from approval_resource.options import named_options
 from approval_resource.steps.params import AwaitParams, ClaimParams, GetParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source

@@ -10,7 +10,8 @@ import pytest
 
 from approval_resource import audit, pools, reviews
 from approval_resource.errors import ReviewsFullError
-from approval_resource.model import MAX_REVIEWS, Claim, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import MAX_REVIEWS, Claim, Verdict
 from approval_resource.steps.files import MAX_FILES, MAX_PART, MAX_PARTS
 from approval_resource.steps.params import MAX_DESCRIPTION
 from approval_resource.store.items import claim_item

@@ -23,7 +23,8 @@ from click.testing import CliRunner
 
 from approval_resource import claims, reviews
 from approval_resource.errors import ApprovalError
-from approval_resource.model import Claim, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Claim, Verdict
 from approval_resource.steps import main as steps
 from approval_resource.steps.aborts import Aborted
 from approval_resource.store import Connection

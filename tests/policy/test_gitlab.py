@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from approval_resource.errors import AlreadyReviewedError, ConfigError, NoApprovalNeededError
-from approval_resource.model import Review, State
+from approval_resource.events import State
+from approval_resource.model import Review
 from approval_resource.policy import entitlement
 from approval_resource.policy.load import load
 from approval_resource.policy.trial import document_of

@@ -10,7 +10,8 @@ import pytest
 from concoursetools.testing import FileTestResourceWrapper
 
 from approval_resource import reviews
-from approval_resource.model import State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Verdict
 from approval_resource.store.dynamodb import DynamoStore
 from tests.scripts.conftest import COMMAND, LOCK, POOL, SCRIPTS, Concourse, kept
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from approval_resource import claims, gates, releases, reviews
-from approval_resource.model import PAYLOAD_PART, Claim, Kind, State, Verdict, attachment_part
+from approval_resource.events import Kind, State
+from approval_resource.model import PAYLOAD_PART, Claim, Verdict, attachment_part
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, Wire, held_by, kept, until

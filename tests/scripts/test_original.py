@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from approval_resource import claims, releases, reviews
-from approval_resource.model import State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Verdict
 from approval_resource.store import Connection
 from approval_resource.store.connect import dynamodb, session_of
 from approval_resource.store.dynamodb import DynamoStore

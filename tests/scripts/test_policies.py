@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from approval_resource import pools, reviews
-from approval_resource.model import Claim, Review, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Claim, Review, Verdict
 from approval_resource.records import review_document
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.store.items import values

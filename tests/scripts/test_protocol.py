@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approval_resource import reviews
-from approval_resource.model import Claim, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Claim, Verdict
 from approval_resource.steps import main as steps
 from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore

@@ -28,7 +28,8 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Build, Claim, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Build, Claim, Verdict
 from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, a_request

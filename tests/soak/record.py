@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from approval_resource import audit
-from approval_resource.model import NEXT_STATES, Event, Kind, State
+from approval_resource.events import Event, Kind, State
+from approval_resource.model import NEXT_STATES
 from approval_resource.store import LockStore
 
 BEGINNINGS = frozenset({State.HELD, State.PENDING})

@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 from approval_resource import audit
-from approval_resource.model import Claim, Event, Kind, State
+from approval_resource.events import Event, Kind, State
+from approval_resource.model import Claim
 from approval_resource.steps.protocol import Version
 from approval_resource.store.dynamodb import DynamoStore
 from tests import tally

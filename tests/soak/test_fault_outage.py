@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from approval_resource import audit, releases, reviews
-from approval_resource.model import Kind, State, Verdict
+from approval_resource.events import Kind, State
+from approval_resource.model import Verdict
 from approval_resource.steps.protocol import Version
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import Engine

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from approval_resource import releases
-from approval_resource.model import Claim, Kind
+from approval_resource.events import Kind
+from approval_resource.model import Claim
 from approval_resource.store.dynamodb import DynamoStore
 from tests import tally
 from tests.builders import take

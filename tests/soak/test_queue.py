@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from approval_resource import audit
-from approval_resource.model import Kind
+from approval_resource.events import Kind
 from approval_resource.store import LockStore
 from tests import tally
 from tests.scripts.conftest import LOCK, POOL, Concourse, until

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from approval_resource.model import Kind
+from approval_resource.events import Kind
 from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from demo.engine import ROOT

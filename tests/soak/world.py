@@ -16,7 +16,8 @@ from approval_resource import releases, reviews
 from approval_resource.claims import Attempt
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
-from approval_resource.model import Build, Claim, Event, Kind, State, Verdict
+from approval_resource.events import Event, Kind, State
+from approval_resource.model import Build, Claim, Verdict
 from approval_resource.queue import take_when_free
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.waiting import Lookout

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from approval_resource import claims, gates, reviews
-from approval_resource.model import Claim, Event, Kind, State, Verdict
+from approval_resource.events import Event, Kind, State
+from approval_resource.model import Claim, Verdict
 from approval_resource.options import read_part
 from approval_resource.steps.check import check, gapless
 from approval_resource.steps.protocol import Source, Version

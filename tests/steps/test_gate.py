@@ -24,14 +24,15 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model import Build, Claim, State, Verdict
+from approval_resource.events import State
+from approval_resource.model import Build, Claim, Verdict
 from approval_resource.options import read_part
 from approval_resource.steps.get import get, pass_gate
 from approval_resource.steps.params import GetParams, read_put_params
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.put import put as put_step
 from approval_resource.steps.step import Step
-from approval_resource.store import items
+from approval_resource.store import items, keys
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import FrozenTime, ManualClock, a_build, take, under
 
@@ -188,7 +189,7 @@ def test_a_claim_that_ends_between_decision_and_passage_opens_nothing(gate: Gate
         gates.pass_through(gate.store, approved, a_build(7), spend=True)
 
 
-def put(store: DynamoStore, item: items.Item) -> None:
+def put(store: DynamoStore, item: keys.Item) -> None:
     """Write behind the store's back, as somebody with write access could."""
     store._client.put_item(TableName=store._table, Item=item)
 

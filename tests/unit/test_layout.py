@@ -15,7 +15,7 @@ PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("canonical", "errors", "text", "clock", "logs", "options"),
-    ("fields", "model", "settings", "records", "transaction", "policy"),
+    ("fields", "events", "locks", "model", "settings", "records", "transaction", "policy"),
     ("store",),
     (
         "waiting",
