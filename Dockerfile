@@ -15,10 +15,11 @@ COPY image/trim.py image/precompile.py /opt/approval/
 RUN /opt/approval/bin/python -B /opt/approval/trim.py
 COPY assets cli.py /opt/resource/
 COPY approval_resource /opt/resource/approval_resource
-# Whoever runs it, with or without capabilities, may read all of it and change none.
+# Whoever runs it, with or without capabilities, may read all of it and change none. Without the columns of each instruction,
+# which only underline parts of a traceback's lines, what is compiled is a third smaller and read sooner.
 RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py \
  && ln -s /opt/resource/cli.py /opt/approval/bin/cli \
- && /opt/approval/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/approval/lib /opt/resource \
+ && /opt/approval/bin/python -X no_debug_ranges -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/approval/lib /opt/resource \
  && chmod -R a+rX,go-w /opt/approval /opt/resource \
  && chmod a+x /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py
 
@@ -31,7 +32,7 @@ RUN useradd --no-log-init --uid 10001 --create-home --shell /usr/sbin/nologin ap
 COPY --from=build /opt/approval /opt/approval
 COPY --from=build /opt/resource /opt/resource
 # The official base has no .pyc of the standard library: each fresh container would compile what it imports.
-RUN PYTHONPATH=/opt/resource /opt/approval/bin/python -B /opt/approval/precompile.py
+RUN PYTHONPATH=/opt/resource /opt/approval/bin/python -B -X no_debug_ranges /opt/approval/precompile.py
 ENV PATH=/opt/approval/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, field, fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
@@ -139,11 +139,12 @@ def texts(value: object) -> dict[str, str]:
 O = TypeVar("O", bound="Options")  # noqa: E741 - one letter, as type variables have
 
 
-@dataclass(frozen=True, slots=True)
 class Options:
-    """A part of Concourse's request: a dataclass, each of whose fields is an `option`."""
+    """A part of Concourse's request: the base of dataclasses, each of whose fields is an `option`."""
 
+    __slots__ = ()
     WHERE: ClassVar[str] = "params"
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def contradictions(self) -> Iterable[str]:
         """What is wrong with options that are right one by one, one line each."""

@@ -11,13 +11,15 @@ from typing import NoReturn
 
 def run(step: str) -> NoReturn:
     """Run a script and end the process, at once and with its exit code: what was answered can't be taken back."""
-    # Nothing that is imported becomes garbage, and looking for some meanwhile takes a tenth of a short run.
+    # Nothing that is imported becomes garbage, and a check is over before there is enough of it to matter. Looking for some takes
+    # a tenth of a short run.
     gc.disable()
     from approval_resource.steps.log import Log
     from approval_resource.steps.main import main
 
     gc.freeze()
-    gc.enable()  # a step may wait for days
+    if step != "check":
+        gc.enable()  # a step may wait for days
     log = Log(sys.stderr)
 
     def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
