@@ -34,7 +34,7 @@ def shop() -> Iterator[Workshop]:
 def base(shop: Workshop) -> str:
     """What the image is built on here."""
     try:
-        return shop.base("amd64" if os.uname().machine == "x86_64" else "arm64")
+        return shop.base(shop.architecture())
     except ToolMissingError as error:
         missing(error)
         raise

@@ -14,7 +14,7 @@ SCRIPTS = ("check", "in", "out")
 INSTALLERS = ("pip", "setuptools", "wheel", "ensurepip", "uv")
 OURS = ("opt",)
 """What the image adds to its base, but for users."""
-RUN_BY_NAME = ("cli.py", "precompile.py")
+RUN_BY_NAME = ("cli.py", "precompile.py", "trim.py")
 """What Python runs as a program, of which it keeps no .pyc."""
 
 

@@ -9,7 +9,7 @@ from tests.image.faults import faults
 from tests.image.workshop import Workshop
 
 PIP_GOES = " \\\n && find /usr -xdev"
-ROOT = "\nUSER root\nRUN "
+ROOT = "\nUSER 0\nRUN "
 MUTATIONS = {
     "a world-writable file": (
         DOCKERFILE + ROOT + "chmod o+w /opt/resource/approval_resource/gates.py\n",

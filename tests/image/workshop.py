@@ -90,6 +90,11 @@ class Workshop:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
         return kept | {"CONTAINERS_CONF": str(self.path / "containers.conf")}
 
+    @staticmethod
+    def architecture() -> str:
+        """This machine's, as Debian names it."""
+        return "amd64" if os.uname().machine == "x86_64" else "arm64"
+
     def command(self, tool: str, *arguments: str) -> list[str]:
         """That tool on this store."""
         store = ["--root", str(self.path / "graph"), "--runroot", str(self.path / "run"), "--storage-driver", "overlay"]
@@ -196,8 +201,9 @@ def workshop() -> Iterator[Workshop]:
     finally:
         shop.call("podman", "rm", "--all", "--force", "--time=0")
         shop.call("podman", "image", "unmount", "--all", "--force")
-        for mounted in (path / "graph" / "overlay", path / "graph"):
-            subprocess.run(["umount", str(mounted)], check=False, capture_output=True)
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+        for mounted in sorted((mount for mount in mounts if mount.startswith(f"{path}/")), reverse=True):
+            subprocess.run(["umount", "--lazy", mounted], check=False, capture_output=True)
         shutil.rmtree(path, ignore_errors=True)
 
 

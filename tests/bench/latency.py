@@ -1,0 +1,82 @@
+"""Group 3: how long after an approval a gate opens, and what its waiting costs."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from statistics import median
+
+from approval_resource import claims
+from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK, Version
+from approval_resource.store import Connection
+from approval_resource.store.dynamodb import DynamoStore
+from tests.bench import running
+from tests.bench.meter import metered
+from tests.bench.results import Budget, Group, ms
+from tests.builders import a_build, a_request
+
+GATES = 12
+ORIGINAL_GATES = 2
+BOUND = 0.7
+DAY = 86_400
+PRICE = 0.125
+"""US dollars for a million read units on demand, in us-east-1, November 2026."""
+LOOKING_SECONDS = 8.0
+
+
+def measure(connection: Connection, store: DynamoStore) -> Group:
+    """Both."""
+    waits = [
+        _gate(connection, store, f"gate-{number}", running.script("in", "/tmp/approval-bench-gate")) for number in range(GATES)
+    ]
+    old = [_gate(connection, store, f"old-{number}", None) for number in range(ORIGINAL_GATES)]
+    a_look, looks = _cost(connection, store)
+    units = a_look * looks * DAY
+    group = Group(
+        "3. Gate latency", heads=["", "from approve's end to the gate's, ms", "read units a day of waiting", "$ a day"]
+    )
+    group.rows = [
+        [f"in, wait_lock {DEFAULT_WAIT_LOCK:g}", ms(waits), f"{units:,.0f}", f"{units * PRICE / 1e6:.4f}"],
+        ["the original's ten seconds", ms(old), "grows with the pool", "grows with the pool"],
+    ]
+    group.notes = [f"A look is {a_look:g} read units; a look every {1 / looks:.2f} s. {PRICE} $ a million read units."]
+    group.budgets = [Budget("gate latency, median", median(waits), BOUND, "s")]
+    return group
+
+
+def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[str] | None) -> float:
+    """Seconds from the end of `cli.py approve` to the end of what waits for it."""
+    build = a_build(pool)
+    taken = claims.take(store, a_request(pool=pool), build, build.key(), claims.Attempt()).claim
+    given = running.environment(connection.endpoint_url, connection.table)
+    request: dict[str, object] = {"source": running.source(connection.endpoint_url, connection.table, pool)}
+    request |= {"version": Version.of(taken).render(), "params": {"need_approval": True}}
+    if command is None:
+        command = [running.PYTHON, str(running.PROGRAMS / "original.py"), "wait"]
+        request = {"pool": pool, "table": connection.table, "id": taken.id}
+    with running.started(command, request, given) as gate:
+        # Somewhere between two of its looks.
+        time.sleep(1.0 + random.uniform(0, DEFAULT_WAIT_LOCK))
+        approve = [running.PYTHON, str(running.ROOT / "cli.py"), "approve", "--id", taken.id]
+        subprocess.run(approve, env=given, check=True, capture_output=True)
+        approved = time.perf_counter()
+        if gate.wait(60):
+            raise RuntimeError(f"the gate ended with {gate.returncode}")
+        return time.perf_counter() - approved
+
+
+def _cost(connection: Connection, store: DynamoStore) -> tuple[float, float]:
+    """Read units of a look, and looks a second, of a gate that nobody decides on."""
+    build = a_build("cost")
+    taken = claims.take(store, a_request(pool="cost"), build, build.key(), claims.Attempt()).claim
+    with metered(connection.endpoint_url) as meter:
+        request = {"source": running.source(meter.url, connection.table, "cost"), "params": {"need_approval": True}}
+        request["version"] = Version.of(taken).render()
+        command = running.script("in", "/tmp/approval-bench-cost")
+        with running.started(command, request, running.environment(meter.url, connection.table)):
+            time.sleep(2)
+            meter.reset()
+            time.sleep(LOOKING_SECONDS)
+            requests, units = sum(meter.requests.values()), meter.read_units
+    return units / requests, requests / LOOKING_SECONDS
