@@ -21,7 +21,7 @@ if absent:
 import click
 
 from approval_resource import decisions, parts, queue
-from approval_resource.commands import audit, deciding, policy, pool
+from approval_resource.commands import deciding
 from approval_resource.commands.shared import (
     FORMAT,
     Commands,
@@ -48,7 +48,10 @@ from approval_resource.text import clean
 WATCH_SECONDS = 2
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool")}
+
+
+@click.group(cls=Commands, later=LATER, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--debug", is_flag=True, help="Tell on stderr what is asked of DynamoDB.")
 @connected
 @click.pass_context
@@ -185,9 +188,6 @@ def init(**options: str | None) -> None:
 
 for command in (deciding.approve, deciding.reject, deciding.unblock, deciding.release, deciding.withdraw):
     cli.add_command(command)
-cli.add_command(policy.commands)
-cli.add_command(audit.commands)
-cli.add_command(pool.commands)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from approval_resource import reviews
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
+from approval_resource.events import NOTHING
 from approval_resource.model import Claim
 from approval_resource.store import DEFAULT_TABLE, Connection, LockStore
 from approval_resource.store.connect import caller_arn
@@ -45,6 +47,20 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
 
 class Commands(click.Group):
     """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
+
+    def __init__(self, *args: Any, later: Mapping[str, str] = NOTHING, **kwargs: Any) -> None:
+        """`later`: groups of commands by name, each the `commands` of a module that is loaded when one of them is meant."""
+        super().__init__(*args, **kwargs)
+        self._later = later
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *self._later])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._later:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = importlib.import_module(self._later[cmd_name]).commands
+        return found
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:

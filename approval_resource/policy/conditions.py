@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approval_resource.policy import rego_lint, sandbox
-from approval_resource.policy.document import Policy
 from approval_resource.policy.facts import SCHEMA
 from approval_resource.policy.model import Answer, Result
 from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Policy
 
 LOGICAL = ("$and", "$or", "$nor")
 COMPARING = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")

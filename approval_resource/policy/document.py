@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from approval_resource.policy.strict import Document, Duration, Flag, Name
+from approval_resource.policy.windows import DAYS
 
 MAX_RULES = 20
 MAX_PEOPLE = 20
@@ -21,7 +22,6 @@ MAX_REGO = 65_536
 MAX_INPUTS = 10
 MAX_SHORT_NAME = 100
 KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:")
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 A_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)")
@@ -282,10 +282,3 @@ class Policy(Part):
         """Whether the document asks for nothing at all."""
         told = {"id", "name", "description", "groups", "people"}
         return not self.model_fields_set - told
-
-
-def within(policy: Policy, claimed: datetime) -> datetime | None:
-    """The instant before which the gate stays shut, for a claim of that time."""
-    if isinstance(policy.not_before, timedelta):
-        return claimed + policy.not_before
-    return policy.not_before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approval_resource.model import Review
 from approval_resource.policy import conditions, inputs, quorum, rego, rules, sandbox, windows
-from approval_resource.policy.document import Policy, within
+from approval_resource.policy.default import DEFAULT
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import (
     Answer,
@@ -24,12 +24,13 @@ from approval_resource.policy.model import (
 from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
 from approval_resource.text import clean, counted
 
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Policy
+
 REQUESTER_NAMES = ("creator_session", "requester", "created_by")
 """By which of its names a Rego policy may ask who asked for the claim."""
 ACTIONS = {Answer.APPROVE: "approve", Answer.REJECT: "deny"}
 """What conditions do, in nullplatform's words."""
-DEFAULT = Policy(name="default", required_approvals=1)
-"""What stands where nobody set a policy, as in the original resource: one approval by anyone; one rejection ends it."""
 
 
 def evaluate(
@@ -223,7 +224,7 @@ def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Vo
 def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Result, datetime | None]]:
     """What time says, and when it will say otherwise."""
     found: list[tuple[Result, datetime | None]] = []
-    begin = within(policy, facts.created_at)
+    begin = windows.within(policy, facts.created_at)
     if begin is not None:
         open_ = begin <= now
         sentence = f"not before {begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if not open_ else "its waiting time is over"

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approval_resource.canonical import instant
-from approval_resource.policy.document import Policy
+from approval_resource.policy.default import DEFAULT
 from approval_resource.policy.people import Roster, Voice
+
+if TYPE_CHECKING:
+    pass
 
 EPOCH_NS = timedelta(microseconds=1)
 REVIEW_STATE = "UNCONFIRMED"
@@ -216,6 +219,6 @@ def _session(login: str, groups: frozenset[str]) -> dict[str, Any]:
 
 
 SAMPLE = Facts(created_at=datetime(2026, 1, 1, tzinfo=UTC), requester="somebody").document(
-    Roster(Policy(required_approvals=1), "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC)
+    Roster(DEFAULT, "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC)
 )
 """An input document in which all that is always there is there."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from approval_resource.policy import sandbox
-from approval_resource.policy.document import Input, Policy
 from approval_resource.policy.model import Answer, Result
 from approval_resource.policy.people import Voice
 from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Input, Policy
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 MAX_VALUE = 200

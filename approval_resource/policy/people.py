@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from approval_resource.model import Review, Verdict
-from approval_resource.policy.document import Policy
+
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Policy
 
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approval_resource.canonical import instant
-from approval_resource.policy.document import Policy
 from approval_resource.policy.model import Answer, Result
 from approval_resource.policy.people import Voice
 from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Policy
 
 
 def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Result:

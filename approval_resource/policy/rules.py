@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from approval_resource.policy.document import Policy, Rule
 from approval_resource.policy.model import Result, together
 from approval_resource.policy.people import Roster, Voice
 from approval_resource.policy.quorum import approval_document, counted_and_not, tallied
 from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Policy, Rule
 
 
 @dataclass(slots=True)

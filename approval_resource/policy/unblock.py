@@ -11,7 +11,7 @@ from approval_resource.model import Review, Verdict
 from approval_resource.policy import sandbox
 from approval_resource.policy.document import Policy
 from approval_resource.policy.entitlement import MAX_REPRESENTED
-from approval_resource.policy.evaluate import DEFAULT, evaluate
+from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import Approved, Rejected
 from approval_resource.policy.people import Roster
@@ -52,7 +52,10 @@ def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review],
 
 def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
     # Time and what has to be filled in don't depend on who approves.
-    asked = [policy.model_copy(update={"windows": [], "not_before": None, "inputs": []}) for policy in policies or [DEFAULT]]
+    asked = [
+        policy.model_copy(update={"windows": [], "not_before": None, "inputs": []})
+        for policy in policies or [Policy(name="default", required_approvals=1)]
+    ]
     budget = MAX_REGO_EVALUATIONS if any(policy.rego for policy in asked) else MAX_EVALUATIONS
     classes = _classes(asked, facts, reviews, now)
     found: list[Wanted] = []

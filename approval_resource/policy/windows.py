@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from approval_resource.policy.document import DAYS, Policy, Window
+if TYPE_CHECKING:
+    from approval_resource.policy.document import Policy, Window
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
 
 A_SECOND = timedelta(seconds=1)
 LOOK_AHEAD = 800
@@ -63,3 +68,10 @@ def told(at: datetime, zones: Iterable[Window]) -> str:
     zone = next(iter(zones)).tz
     local = at.astimezone(zone)
     return f"{local:%a %Y-%m-%d %H:%M} {zone.key}"
+
+
+def within(policy: Policy, claimed: datetime) -> datetime | None:
+    """The instant before which the gate stays shut, for a claim of that time."""
+    if isinstance(policy.not_before, timedelta):
+        return claimed + policy.not_before
+    return policy.not_before

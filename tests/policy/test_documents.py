@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from approval_resource.errors import ConfigError
+from approval_resource.policy.default import DEFAULT
+from approval_resource.policy.document import Policy
 from approval_resource.policy.load import MAX_TEXT, load, load_text, parse, stored
 from tests.policy.asking import ANA, BOB, ran, written
 from tests.policy.making import KINDS
@@ -314,3 +316,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     result = ran("lint", file)
     assert result.exit_code == 1
     assert "is no text in UTF-8" in result.output
+
+
+def test_the_policy_where_nobody_set_one_is_a_document_of_one_approval() -> None:
+    """It is made without pydantic, and is in each option what pydantic would have made."""
+    document = Policy(name="default", required_approvals=1)
+    for name in Policy.model_fields:
+        own, meant = getattr(DEFAULT, name), getattr(document, name)
+        assert (list(own) if isinstance(meant, list) else own) == meant, name
+    assert not {name for name in vars(type(DEFAULT)) if not name.startswith("__")} - set(Policy.model_fields)

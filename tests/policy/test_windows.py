@@ -11,10 +11,11 @@ import pytest
 
 from approval_resource.errors import ConfigError
 from approval_resource.policy import windows
-from approval_resource.policy.document import DAYS, Policy, Window
+from approval_resource.policy.document import Policy, Window
 from approval_resource.policy.lint import lint
 from approval_resource.policy.load import load
 from approval_resource.policy.model import Waiting
+from approval_resource.policy.windows import DAYS
 from tests.policy.asking import ANA, Document, answer, approval, asked, policy, utc, why
 
 MINUTE = timedelta(minutes=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -190,3 +191,25 @@ def test_the_command_line_needs_no_table_to_try_a_policy(concourse: Concourse) -
     for words in (["eval", str(policy)], ["lint", str(policy)], ["test", str(policy.parent)]):
         ran = concourse._run([*command, *words], b"", {"PATH": "/usr/bin:/bin"}, concourse.scratch).ends()
         assert (ran.code, ran.stderr) == (0, "")
+
+
+def test_without_policies_pydantic_isn_t_loaded(concourse: Concourse) -> None:
+    """Claiming, passing a gate and releasing take as long as it does to load; only who writes policies waits for it."""
+    for script, request, arguments in _a_day(concourse):
+        ran = concourse.start(script, request, arguments, PYTHONPROFILEIMPORTTIME="1").ends()
+        assert ran.code == 0, ran.stderr
+        imported = set(re.findall(r"\| +([\w.]+)$", ran.stderr, re.MULTILINE))
+        assert "approval_resource.steps.main" in imported
+        assert [name for name in imported if name.startswith(("pydantic", "regorus", "mgqpy", "yaml", "boto3"))] == []
+
+
+def _a_day(concourse: Concourse) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+    """A claim, its approval by another, the gate, and the release."""
+    workspace = [str(concourse.workspace())]
+    params = {"action": "claim", "lock_name": LOCK, "need_approval": True}
+    yield "out", {"source": concourse.source, "params": params}, workspace
+    [version] = concourse.versions()
+    concourse.approve(version)
+    yield "in", {"source": concourse.source, "version": version, "params": {"need_approval": True}}, workspace
+    yield "out", {"source": concourse.source, "params": {"action": "release", "lock_name": LOCK}}, workspace
+    yield "check", {"source": concourse.source | {"states": ["approved"]}, "version": version}, []
