@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.model import Review
-from approval_resource.policy import conditions, inputs, quorum, rego, rules, sandbox, windows
+from approval_resource.policy import quorum, rules, sandbox, windows
 from approval_resource.policy.default import DEFAULT
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.model import (
@@ -108,6 +108,8 @@ def _judged(
     asked = together(name, people)
     forced = _forced(policy, roster, voices) if asked.answer is not Answer.ABSTAIN else None
     if forced is not None:
+        from approval_resource.policy import inputs
+
         voice, result = forced
         return Judged(
             name=name,
@@ -138,6 +140,8 @@ def dropped(policy: Policy, facts: Facts) -> bool:
     """Whether the policy's selector leaves nothing of it for a claim of those facts."""
     if policy.selector is None or asks_people(policy):
         return False
+    from approval_resource.policy import conditions
+
     _, shape = conditions.judge(policy, facts.settled(Roster(policy, facts.requester)))
     return not shape["selected"]
 
@@ -161,7 +165,10 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     """What every kind says but time."""
     told = _Told()
     parts: list[Result] = []
+    # Each kind is loaded where a policy has it: most claims have none, and a gate opens sooner.
     if policy.conditions is not None:
+        from approval_resource.policy import conditions
+
         result, told.details["conditions"] = conditions.judge(policy, facts.settled(roster))
         if told.details["conditions"]["selected"]:
             told.details["action"] = ACTIONS.get(result.answer, "manual")
@@ -182,6 +189,8 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     if (rejected := quorum.rejections(policy, against)) is not None:
         parts.insert(0, rejected)
     if policy.rego:
+        from approval_resource.policy import rego
+
         verdicts = [
             one
             for text in policy.rego
@@ -191,6 +200,8 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
         told.notes = tuple(note for one in verdicts for note in one.notes)
         told.flags = tuple(flag for one in verdicts for flag in one.flags)
     if policy.inputs:
+        from approval_resource.policy import inputs
+
         counting = rules.counting(policy, roster, voices)
         parts.append(inputs.complete(policy, counting))
         told.filled_in = inputs.filled_in(policy, counting)[0]

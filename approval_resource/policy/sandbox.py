@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -49,6 +48,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SandboxError: there is none.
     """
+    import subprocess  # budgets are kept by every evaluation, few of which run anything
+
     until = _until.get()
     seconds = WALL_SECONDS if until is None else min(WALL_SECONDS, until - time.monotonic())
     if seconds <= 0:
@@ -78,6 +79,8 @@ def _ended(text: bytes, seconds: float) -> tuple[int, bytes, bytes]:
     Raises:
         subprocess.TimeoutExpired: it took longer.
     """
+    import subprocess
+
     pipe = subprocess.PIPE
     command = [sys.executable, "-I", "-B", str(CHILD)]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env={}) as process:  # noqa: S603 - a file of this package

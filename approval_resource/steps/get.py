@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +11,23 @@ from approval_resource import decisions, gates
 from approval_resource.errors import ConfigError, LockNotFoundError, told
 from approval_resource.events import State
 from approval_resource.model import Claim, Review
+from approval_resource.options import Options, duration, flag, name, option
 from approval_resource.receipts import claim_facts
 from approval_resource.steps.files import write_decision, write_json, write_parts
-from approval_resource.steps.params import GetParams
 from approval_resource.steps.protocol import Version
 from approval_resource.steps.report import metadata, still_missing, who_decides
 from approval_resource.steps.step import Step
-from approval_resource.text import duration, quoted
+from approval_resource.text import duration as lasting
+from approval_resource.text import quoted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetParams(Options):
+    """`params` of a get step."""
+
+    lock_name: str | None = option(name, None)
+    need_approval: bool = option(flag, False)
+    timeout: timedelta | None = option(duration, None)
 
 
 def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
@@ -113,7 +124,7 @@ def pass_gate(
 
 
 def _waiting(claim: Claim, left: timedelta | None) -> str:
-    limit = f"There is {duration(left)} left" if left else "There is no time limit"
+    limit = f"There is {lasting(left)} left" if left else "There is no time limit"
     held = f"; from {claim.hold_until:%Y-%m-%d %H:%M:%S} UTC another build may take the lock over" if claim.hold_until else ""
     return f"The lock {claim.lock_name} is waiting for an approval. {limit}{held}"
 

@@ -129,8 +129,7 @@ def _check(call: Call) -> Ready | None:
 
 
 def _get(call: Call) -> Ready | None:
-    from approval_resource.steps.get import get
-    from approval_resource.steps.params import GetParams
+    from approval_resource.steps.get import GetParams, get
 
     params, problems = try_part(GetParams, call.request.get("params") or {})
     call.problems.extend(problems)

@@ -1,4 +1,4 @@
-"""The `params` of get and put steps, checked at the door."""
+"""The `params` of a put step, checked at the door."""
 
 from __future__ import annotations
 
@@ -31,15 +31,6 @@ def _files(value: object) -> str | list[str]:
 _short = partial(text, most=MAX_NAME)
 _description = partial(text, most=MAX_DESCRIPTION)
 _priority = partial(options.whole, within=MAX_PRIORITY)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetParams(Options):
-    """`params` of a get step."""
-
-    lock_name: str | None = option(options.name, None)
-    need_approval: bool = option(flag, False)
-    timeout: timedelta | None = option(duration, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

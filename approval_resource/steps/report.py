@@ -5,17 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from approval_resource import decisions
 from approval_resource.canonical import instant
 from approval_resource.errors import ApprovalError
 from approval_resource.events import Event, State
-from approval_resource.locks import Waiter
 from approval_resource.model import Claim
-from approval_resource.queue import Standing
 from approval_resource.steps.step import Step
 from approval_resource.store import DEFAULT_TABLE
 from approval_resource.text import clean, duration, without_mail
+
+if TYPE_CHECKING:
+    from approval_resource.locks import Waiter
+    from approval_resource.queue import Standing
 
 Metadata = list[dict[str, str]]
 AHEAD = 3

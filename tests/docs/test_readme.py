@@ -13,7 +13,8 @@ import yaml
 from approval_resource import audit
 from approval_resource.events import State
 from approval_resource.options import named_options
-from approval_resource.steps.params import AwaitParams, ClaimParams, GetParams, ReleaseParams, RenewParams
+from approval_resource.steps.get import GetParams
+from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb import DynamoStore
 from cli import cli

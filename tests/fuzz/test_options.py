@@ -11,7 +11,8 @@ import pytest
 from approval_resource import reviews
 from approval_resource.model import Verdict
 from approval_resource.options import Options, named_options
-from approval_resource.steps.params import ACTIONS, GetParams
+from approval_resource.steps.get import GetParams
+from approval_resource.steps.params import ACTIONS
 from approval_resource.steps.protocol import RequestedVersion, Source
 from tests import tally
 from tests.builders import take

@@ -27,8 +27,8 @@ from approval_resource.errors import (
 from approval_resource.events import State
 from approval_resource.model import Build, Claim, Verdict
 from approval_resource.options import read_part
-from approval_resource.steps.get import get, pass_gate
-from approval_resource.steps.params import GetParams, read_put_params
+from approval_resource.steps.get import GetParams, get, pass_gate
+from approval_resource.steps.params import read_put_params
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.put import put as put_step
 from approval_resource.steps.step import Step

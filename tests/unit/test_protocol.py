@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from approval_resource.errors import ConfigError
 from approval_resource.events import State
 from approval_resource.options import read_part, try_part
-from approval_resource.steps.params import AwaitParams, ClaimParams, GetParams, ReleaseParams, read_put_params
+from approval_resource.steps.get import GetParams
+from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, read_put_params
 from approval_resource.steps.protocol import RequestedVersion, Source, Version, version_timestamp
 from approval_resource.steps.reading import read_request
 from approval_resource.steps.step import build_of
