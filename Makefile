@@ -8,7 +8,7 @@ VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TAG ?= approval-resource:$(VERSION)
 BUILD_ARGS = VERSION=$(VERSION) REVISION=$(shell git rev-parse HEAD) $(if $(SOURCE),SOURCE=$(SOURCE)) $(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom lint format lock clean
+.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,13 @@ image: ## build the image with docker, podman or buildah, whichever works here; 
 
 test-image: .venv/dev .venv-engine/ministack ## build the image without registry or engine, look at it and run the scripts' tests inside (root, Debian)
 	$(BIN)/python -m pytest -s --timeout 1800 --numprocesses 2 --dist loadfile tests/image
+
+bench: .venv/dev .venv-engine/ministack ## measure it beside what it is to beat, say which budgets hold, and write docs/performance.md
+	$(BIN)/python -m tests.bench
+
+BASE ?= HEAD~1
+bench-against: .venv/dev .venv-engine/ministack ## time it against another commit, BASE=HEAD~1, and say what got slower
+	$(BIN)/python -m tests.bench.against $(BASE)
 
 sbom: .venv-sbom/cyclonedx ## write build/sbom.cdx.json, the bill of materials
 	rm -rf build/bill && $(PYTHON) -m venv --without-pip build/bill
