@@ -18,6 +18,7 @@ from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK
 from approval_resource.store import Connection
 from approval_resource.store.dynamodb import DynamoStore
 from approval_resource.waiting import Lookout
+from tests.bench.meter import Meter
 from tests.bench.results import Budget, Group
 from tests.builders import a_build, a_request
 
@@ -48,7 +49,9 @@ class Worker:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self.requests = 0
+        self._meter = Meter()
+        self._asked = threading.local()
+        self._counting = threading.Lock()
         self.claimed: list[float] = []
         self.released: list[float] = []
 
@@ -62,15 +65,22 @@ class Worker:
             thread.start()
         for thread in threads:
             thread.join()
-        return {"requests": self.requests, "claimed": self.claimed, "released": self.released}
+        counted = {"requests": sum(self._meter.requests.values()), "units": self._meter.read_units + self._meter.write_units}
+        return counted | {"claimed": self.claimed, "released": self.released}
 
-    def _counted(self, **_: object) -> None:
-        self.requests += 1
+    def _asking(self, params: dict[str, Any], **_: object) -> None:
+        params["ReturnConsumedCapacity"] = "TOTAL"
+        self._asked.last = params
+
+    def _counted(self, model: Any, parsed: dict[str, Any], **_: object) -> None:
+        with self._counting:
+            self._meter.count(model.name, self._asked.last, parsed)
 
     def _build(self, number: int, pool: str, lock_name: str) -> None:
         store = DynamoStore.connect(Connection(**self._task.connection))
         store.lock(pool, lock_name)
-        store._client.meta.events.register("before-send.dynamodb", self._counted)
+        store._client.meta.events.register("before-parameter-build.dynamodb", self._asking)
+        store._client.meta.events.register("after-call.dynamodb", self._counted)
         time.sleep(max(0.0, self._task.begin - time.monotonic()))
         until = self._task.begin + self._task.again_for
         turn = 0
@@ -100,6 +110,7 @@ class Crowd:
 
     seconds: float
     requests: int
+    units: float
     claimed: list[float]
     released: list[float]
 
@@ -131,7 +142,8 @@ def crowd(connection: Connection, places: list[tuple[str, str]], again_for: floa
         found.append(json.loads(said))
     claimed = sorted(at for one in found for at in one["claimed"])
     released = sorted(at for one in found for at in one["released"])
-    return Crowd(released[-1] - begin, sum(one["requests"] for one in found), claimed, released)
+    requests, units = (sum(one[what] for one in found) for what in ("requests", "units"))
+    return Crowd(released[-1] - begin, requests, units, claimed, released)
 
 
 def served(one: Crowd) -> float:
@@ -141,7 +153,10 @@ def served(one: Crowd) -> float:
 
 def measure(connection: Connection) -> Group:
     """All of it."""
-    group = Group("5. Contention", heads=["builds at once", "seconds", "requests a claim and release", "claims"])
+    group = Group(
+        "5. Contention",
+        heads=["builds at once", "seconds", "claims", "requests a claim and release", "units a claim and release"],
+    )
     kinds = {
         f"{BUILDS} on one lock": [("one", "lock")] * BUILDS,
         f"{BUILDS} on {BUILDS} locks of one pool": [("locks", f"lock-{number}") for number in range(BUILDS)],
@@ -151,17 +166,10 @@ def measure(connection: Connection) -> Group:
     found = {}
     for name, places in kinds.items():
         found[name] = one = crowd(connection, places)
-        group.rows.append([name, f"{one.seconds:.1f}", f"{one.requests / len(one.claimed):.1f}", str(len(one.claimed))])
+        group.rows.append(_row(name, one))
     steady = crowd(connection, [("steady", f"lock-{number}") for number in range(PROCESSES)], again_for=PAIRS_SECONDS)
     pairs = len(steady.released) / steady.seconds
-    group.rows.append(
-        [
-            f"{PROCESSES}, over and over",
-            f"{steady.seconds:.1f}",
-            f"{steady.requests / len(steady.claimed):.1f}",
-            str(len(steady.claimed)),
-        ]
-    )
+    group.rows.append(_row(f"{PROCESSES}, over and over", steady))
     apart, together = found[f"{BUILDS} on {BUILDS} pools"], found[f"{BUILDS} on {BUILDS} locks of one pool"]
     last = found[f"{CROWD} on one lock"]
     gaps = [after - before for before, after in pairwise(last.claimed)]
@@ -175,6 +183,11 @@ def measure(connection: Connection) -> Group:
         Budget("32 pools against one pool with 32 locks, seconds", apart.seconds / together.seconds, APART),
     ]
     return group
+
+
+def _row(name: str, one: Crowd) -> list[str]:
+    claims_made = len(one.claimed)
+    return [name, f"{one.seconds:.1f}", str(claims_made), f"{one.requests / claims_made:.1f}", f"{one.units / claims_made:.1f}"]
 
 
 if __name__ == "__main__":

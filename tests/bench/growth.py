@@ -18,7 +18,7 @@ from tests.bench.results import Budget, Group
 from tests.builders import a_build, a_request
 
 SIZES = (10, 1_000, 100_000)
-ROUNDS = 5
+ROUNDS = 3
 FLAT = 1.2
 COUNT_FROM, TIME_FROM = 20_000, 30_000
 """The first number of a build whose requests are counted, and of one that is timed."""

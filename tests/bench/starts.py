@@ -13,7 +13,7 @@ from tests.bench.pools import decided
 from tests.bench.results import Budget, Group, ms, ratio
 from tests.image.workshop import ROOT, ToolMissingError, Workshop, workshop
 
-ROUNDS = 25
+ROUNDS = 20
 BUDGETS = {
     "check": (0.55, 0.42),
     "out claim": (0.80, 0.62),
