@@ -61,6 +61,7 @@ def _write(groups: list[Group]) -> None:
     ]
     for group in groups:
         told += [f"### {group.title}", "", group.table(), ""]
+        told += ["![Processor time by closed claims](growth.svg)", ""] if group.title.startswith("4") else []
         told += [line for note in group.notes for line in (note, "")]
         budgets = [f"- {str(budget).strip()}" for budget in group.budgets]
         told += [*budgets, ""]
