@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ def read_back(
         same = render(found) == document
     except KeyError as missing:
         raise CorruptRecordError(what, f"it lacks {missing}") from missing
-    except (AttributeError, TypeError, ValueError, OverflowError) as problem:
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as problem:
         raise CorruptRecordError(what, str(problem)) from problem
     if not same:
         raise CorruptRecordError(what, "it has parts that contradict each other, or that nobody knows")
@@ -42,6 +42,14 @@ def text(document: Mapping[str, Any], name: str, default: str | None = None) -> 
     if not isinstance(value, str):
         raise TypeError(f"its {name} is no text")
     return value
+
+
+def texts(document: Mapping[str, Any], name: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
+    """A list of texts; `default` and what it raises as with `text`."""
+    value = document[name] if default is None else document.get(name, default)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(inner, str) for inner in value):
+        raise TypeError(f"its {name} are no texts")
+    return tuple(value)
 
 
 def number(document: Mapping[str, Any], name: str, most: int | None = None) -> int:

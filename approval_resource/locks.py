@@ -9,7 +9,7 @@ from typing import Any
 
 from approval_resource.canonical import instant, parse_instant
 from approval_resource.events import NOTHING, Place, State, newest_document, newest_from
-from approval_resource.fields import number, read_back, text
+from approval_resource.fields import number, read_back, text, texts
 
 Document = dict[str, Any]
 
@@ -114,7 +114,7 @@ def _lock(d: Mapping[str, Any]) -> Lock:
         holder=text(d, "holder"),
         fence=number(d, "fence"),
         events=number(d, "events"),
-        jobs=tuple(d["jobs"]),
+        jobs=texts(d, "jobs"),
         newest=newest_from(d["newest"]),
         queue=tuple(_waiter(waiter) for waiter in d["queue"]),
         tickets=number(d, "tickets"),

@@ -35,10 +35,10 @@ Reader = Callable[[object], Any]
 
 
 class WrongError(ValueError):
-    """A value can't be what it stands for. Its text says what it must be; `path` leads to the part that is meant."""
+    """A value can't be what it stands for. Its text says what it must be; `parts` are the parts that are meant, if not all of it."""
 
-    def __init__(self, told: str, *path: str) -> None:
-        self.path = path
+    def __init__(self, told: str, *parts: str) -> None:
+        self.parts = parts
         super().__init__(told)
 
 
@@ -128,9 +128,9 @@ def mapping(value: object) -> dict[str, Any]:
 
 def texts(value: object) -> dict[str, str]:
     """A map of texts."""
-    for key, inner in mapping(value).items():
-        if not isinstance(inner, str):
-            raise WrongError(NO_TEXT, key)
+    wrong = [key for key, inner in mapping(value).items() if not isinstance(inner, str)]
+    if wrong:
+        raise WrongError(NO_TEXT, *wrong)
     return mapping(value)
 
 
@@ -188,7 +188,8 @@ def try_part(model: type[O], document: object) -> tuple[O | None, list[str]]:
             try:
                 values[one.name] = one.metadata["read"](document[called])
             except WrongError as wrong:
-                problems.append(placed(model.WHERE, (called, *wrong.path), str(wrong)))
+                paths: list[Path] = [(called, part) for part in wrong.parts] or [(called,)]
+                problems += [placed(model.WHERE, path, str(wrong)) for path in paths]
     problems += [placed(model.WHERE, (called,), nearest(called, known)) for called in document if called not in known]
     if problems:
         return None, problems

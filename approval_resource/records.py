@@ -7,7 +7,7 @@ from typing import Any
 
 from approval_resource.canonical import digest, instant, parse_instant
 from approval_resource.events import Event, State
-from approval_resource.fields import flag, if_any, instant_or_none, number, optional, read_back, text
+from approval_resource.fields import flag, if_any, instant_or_none, number, optional, read_back, text, texts
 from approval_resource.model import Attachment, Build, Claim, Review, Ruling, Verdict
 
 Document = dict[str, Any]
@@ -113,7 +113,7 @@ def _review(d: Mapping[str, Any]) -> Review:
         verdict=Verdict(d["verdict"]),
         comment=text(d, "comment"),
         at=parse_instant(d["at"]),
-        represented_as=tuple(d.get("represented_as", ())),
+        represented_as=texts(d, "represented_as", ()),
         forced=flag(d, "forced", default=False),
         inputs={name: text(d["inputs"], name) for name in d.get("inputs", {})},
     )

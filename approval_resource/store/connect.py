@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 from botocore.handlers import BUILTIN_HANDLERS
-from botocore.loaders import Loader
+from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -23,6 +23,8 @@ CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeErr
 """What botocore raises where credentials, or who has them, can't be told."""
 SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
 """What is asked: the table, and those that credentials come from."""
+EVENT_AND_HANDLER = 2
+"""What is told of a handler; of those that have to come first or last, that too. None of these is kept now."""
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
@@ -50,8 +52,10 @@ def session_of(connection: Connection) -> Session:
     Raises:
         ConfigError: the profile or the region is missing.
     """
-    session = Session(profile=connection.profile or None, include_builtin_handlers=False)
-    for event, handler, *_ in filter(_concerns_us, BUILTIN_HANDLERS):
+    kept = list(filter(_concerns_us, BUILTIN_HANDLERS))
+    ordered = any(len(handler) > EVENT_AND_HANDLER for handler in kept)
+    session = Session(profile=connection.profile or None, include_builtin_handlers=ordered)
+    for event, handler in () if ordered else kept:
         session.register(event, handler)
     if connection.access_key_id:
         session.set_credentials(connection.access_key_id, connection.secret_access_key, connection.session_token or None)
@@ -67,7 +71,8 @@ def session_of(connection: Connection) -> Session:
         ) from missing
     except BotoCoreError as wrong:
         raise ConfigError([f"AWS's settings can't be used: {wrong}"]) from wrong
-    session.register_component("data_loader", _Loader())
+    paths = create_loader(session.get_config_variable("data_path")).search_paths
+    session.register_component("data_loader", _Loader(extra_search_paths=paths, include_default_search_paths=False))
     if not named:
         raise ConfigError(["no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"])
     if connection.role_arn:

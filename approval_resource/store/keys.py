@@ -25,7 +25,8 @@ EVENT_PREFIX = "event#"
 POOL_PREFIX = "pool#"
 LOCK_PREFIX = "lock#"
 
-INTEGER = re.compile("-?[0-9]+")
+INTEGER = re.compile("-?[0-9]{1,38}")
+"""As many digits as a number of DynamoDB has."""
 
 
 def key(pk: str, sk: str) -> Item:
@@ -114,18 +115,18 @@ def document(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(typed: Mapping[str, Any]) -> object:
-    """The value; where it is of a type that nothing here is stored as, one that equals nothing that was."""
-    match next(iter(typed.items())):
-        case "NULL", _:
+def _plain(typed: object) -> object:
+    """The value; where it is of a type that nothing here is stored as, or of none, one that equals nothing that was."""
+    match typed:
+        case {"NULL": True}:
             return None
-        case "N", text:
-            return int(text) if INTEGER.fullmatch(text) else math.nan
-        case "M", inner:
+        case {"N": str(text)} if INTEGER.fullmatch(text):
+            return int(text)
+        case {"M": dict(inner)}:
             return {name: _plain(value) for name, value in inner.items()}
-        case "L", inner:
+        case {"L": list(inner)}:
             return [_plain(value) for value in inner]
-        case (("S" | "B" | "BOOL"), value):
+        case {"S": str(value)} | {"B": bytes(value)} | {"BOOL": bool(value)}:
             return value
         case _:
             return math.nan

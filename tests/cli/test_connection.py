@@ -189,3 +189,11 @@ def test_a_python_without_the_packages_is_told_how_to_get_them() -> None:
         ran.stderr
         == "ERROR: this Python lacks botocore, click, pydantic, tabulate; run `make cli`, then .venv/bin/python cli.py\n"
     )
+
+
+@pytest.mark.parametrize(("word", "meant"), [("polic", "policy"), ("aud", "audit"), ("pools", "pool"), ("lst", "list")])
+def test_a_misspelt_command_is_told_the_right_one(run: Run, word: str, meant: str) -> None:
+    """Those too that are only loaded when they are meant."""
+    ran = run(word)
+    assert ran.exit_code == 2
+    assert f"'{meant}'" in ran.stderr

@@ -133,3 +133,53 @@ def test_a_lost_answer_shortens_nobodys_life(
     for item in table.overdue(time.at):
         table.delete(item)
     assert audit.verify(shared, POOL).findings == []
+
+
+ODD = (
+    {"SS": ["a"]},
+    {"NS": ["1"]},
+    {"BS": [b"x"]},
+    {"N": "1.5"},
+    {"B": b"x"},
+    {"NULL": True},
+    {"L": [{"N": "1"}]},
+    {"L": [{"N": "1.5"}]},
+    {"L": [{"SS": ["a"]}]},
+    {"L": [{"B": b"x"}]},
+    {"M": {"a": {"SS": ["a"]}}},
+)
+"""Values of types, or of parts, that nothing is stored as."""
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("attribute", ["represented_as", "inputs", "comment"])
+def test_a_review_of_the_wrong_type_is_named_as_damaged(store: DynamoStore, attribute: str, odd: dict[str, Any]) -> None:
+    """One forged attribute ends what meets it in a line that names the claim, the audit in a finding, and neither in a crash."""
+    claim = take(store, 1)
+    claim = reviews.review(store, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE).claim
+    item = items.claim_item(claim)
+    item["reviews"]["M"]["typed:bob"]["M"][attribute] = odd
+    store._client.put_item(TableName=store._table, Item=item)
+    with pytest.raises(CorruptRecordError, match=claim.id):
+        store.claim(claim.id)
+    assert any(claim.id in str(finding) for finding in audit.verify(store, claim.pool).findings)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_a_lock_of_the_wrong_type_is_named_as_damaged(store: DynamoStore, odd: dict[str, Any]) -> None:
+    """Nothing is written on the grounds of it."""
+    claim = take(store, 1)
+    lock = store.lock(claim.pool, claim.lock_name)
+    assert lock is not None
+    store._client.put_item(TableName=store._table, Item=items.lock_item(lock) | {"jobs": odd})
+    with pytest.raises(CorruptRecordError):
+        store.lock(claim.pool, claim.lock_name)
+
+
+@pytest.mark.parametrize(
+    "typed", [{}, {"XX": 1}, {"N": 1}, {"N": "9" * 5000}, {"L": None}, {"M": None}, None, [], {"L": [None]}]
+)
+def test_what_is_no_value_at_all_equals_nothing(typed: Any) -> None:
+    """An attribute of a type that is unknown, as a false endpoint may tell of, is read as damaged; reading it doesn't crash."""
+    found = keys.document({"pk": {"S": "a"}, "sk": {"S": "b"}, "odd": typed})["odd"]
+    assert found != found or (isinstance(found, list) and found[0] != found[0])

@@ -153,6 +153,12 @@ def test_each_action_has_its_own_options() -> None:
     assert found == 'params.from_: unknown option; did you mean "from"?'
 
 
+def test_every_wrong_part_of_a_map_is_told() -> None:
+    """Not the first alone."""
+    _, found = read_put_params({"action": "await", "lock_name": "x", "verify": {"plan": 1, "image": "path", "sbom": None}})
+    assert found == [f"params.verify.{name}: must be text; put it in quotes" for name in ("plan", "sbom")]
+
+
 VERSIONS = st.builds(
     Version,
     id=st.uuids().map(str),
