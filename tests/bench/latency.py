@@ -55,9 +55,9 @@ def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[s
     if command is None:
         command = [running.PYTHON, str(running.PROGRAMS / "original.py"), "wait"]
         request = {"pool": pool, "table": connection.table, "id": taken.id}
-    with running.started(command, request, given) as gate:
-        # Somewhere between two of its looks.
-        time.sleep(1.0 + random.uniform(0, DEFAULT_WAIT_LOCK))
+    with running.waiting(command, request, given) as gate:
+        # An approval comes at any moment between two looks; always the same one would measure only that.
+        time.sleep(random.uniform(0, DEFAULT_WAIT_LOCK))
         approve = [running.PYTHON, str(running.ROOT / "cli.py"), "approve", "--id", taken.id]
         subprocess.run(approve, env=given, check=True, capture_output=True)
         approved = time.perf_counter()
@@ -74,8 +74,7 @@ def _cost(connection: Connection, store: DynamoStore) -> tuple[float, float]:
         request = {"source": running.source(meter.url, connection.table, "cost"), "params": {"need_approval": True}}
         request["version"] = Version.of(taken).render()
         command = running.script("in", "/tmp/approval-bench-cost")
-        with running.started(command, request, running.environment(meter.url, connection.table)):
-            time.sleep(2)
+        with running.waiting(command, request, running.environment(meter.url, connection.table)):
             meter.reset()
             time.sleep(LOOKING_SECONDS)
             requests, units = sum(meter.requests.values()), meter.read_units

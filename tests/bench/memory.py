@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from approval_resource import claims
@@ -15,7 +14,6 @@ from tests.bench.results import Budget, Group
 from tests.builders import a_build, a_request
 
 BOUND = 52.0
-SETTLED_SECONDS = 4.0
 
 
 def measure(connection: Connection, store: DynamoStore) -> Group:
@@ -37,8 +35,7 @@ def measure(connection: Connection, store: DynamoStore) -> Group:
 def _resident(connection: Connection, command: list[str], request: dict[str, object]) -> float:
     """Megabytes that it has resident once it waits."""
     given = running.environment(connection.endpoint_url, connection.table)
-    with running.started(command, request, given) as process:
-        time.sleep(SETTLED_SECONDS)
+    with running.waiting(command, request, given) as process:
         told = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     [line] = [line for line in told.splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) * 1024 / 1e6

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,8 @@ from tests.bench import timer
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(__file__).with_name("programs")
 PYTHON = sys.executable
+START_SECONDS = 30.0
+LOOK_SECONDS = 0.02
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret"}
 
 
@@ -68,20 +72,28 @@ def timed(
 
 
 @contextmanager
-def started(command: list[str], request: Mapping[str, object], given: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has been given its request, and is ended with this at the latest."""
-    process = subprocess.Popen(
-        command, env=dict(given), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        if process.stdin is None:
-            raise RuntimeError("no pipe")
-        process.stdin.write(json.dumps(request).encode())
-        process.stdin.close()
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def waiting(command: list[str], request: Mapping[str, object], given: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that was given its request and has said that it is waiting; ended with this at the latest.
+
+    Raises:
+        RuntimeError: it ended, or said nothing of the kind in time.
+    """
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(command, env=dict(given), stdin=subprocess.PIPE, stdout=log, stderr=log)
+        try:
+            if process.stdin is None:
+                raise RuntimeError("no pipe")
+            process.stdin.write(json.dumps(request).encode())
+            process.stdin.close()
+            until = time.monotonic() + START_SECONDS
+            while b"waiting" not in (said := Path(log.name).read_bytes()):
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"{command[-1]} isn't waiting: {said.decode(errors='replace')[-800:]}")
+                time.sleep(LOOK_SECONDS)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def compiled() -> None:

@@ -9,5 +9,5 @@ import botocore.session
 source = json.load(sys.stdin)
 client = botocore.session.get_session().create_client("dynamodb")
 client.get_item(TableName=source["table"], Key={"pk": {"S": f"pool#{source['pool']}"}, "sk": {"S": "head"}})
-print("ready", flush=True)
-time.sleep(60)
+print("waiting", flush=True)
+time.sleep(60)  # until it is ended, and no longer than that if nobody does

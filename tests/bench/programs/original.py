@@ -34,6 +34,7 @@ def decided() -> bool:
 
 
 if sys.argv[1] == "wait":
+    print("waiting", flush=True)
     while not decided():
         time.sleep(POLL_SECONDS)
 else:
