@@ -18,7 +18,7 @@ from approval_resource.model import Claim
 from approval_resource.policy import cases
 from approval_resource.policy.facts import not_suppliable
 from approval_resource.policy.lint import accepted, lint
-from approval_resource.policy.load import Loaded, load_text, parse, stored
+from approval_resource.policy.load import Loaded, load_text, parse, stored, text_of
 from approval_resource.policy.model import Answer
 from approval_resource.policy.trial import document_of, instant_of, trial, trial_on_input
 from approval_resource.store import LockStore
@@ -239,13 +239,6 @@ def _require_name(pool: str) -> None:
 # ---- files -------------------------------------------------------------------------
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as wrong:
-        raise ConfigError([f"{file}: is no text in UTF-8"]) from wrong
-
-
 def _loaded(files: tuple[Path, ...]) -> list[Loaded]:
     """The policies in all the files, with every problem of all of them.
 
@@ -256,7 +249,7 @@ def _loaded(files: tuple[Path, ...]) -> list[Loaded]:
     problems: list[str] = []
     for file in files:
         try:
-            found += load_text(_text(file), str(file))
+            found += load_text(text_of(file), str(file))
         except ConfigError as broken:
             problems += broken.problems
     if problems:
@@ -275,7 +268,7 @@ def _warn(loaded: list[Loaded]) -> None:
 
 
 def _document(file: Path) -> object:
-    return parse(_text(file), str(file))[0]
+    return parse(text_of(file), str(file))[0]
 
 
 def _instant(text: str | None) -> datetime:

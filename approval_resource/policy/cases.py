@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from approval_resource.errors import ConfigError
 from approval_resource.policy.lint import accepted
-from approval_resource.policy.load import Loaded, load_text, parse
+from approval_resource.policy.load import Loaded, load_text, parse, text_of
 from approval_resource.policy.strict import Document, Name, problems_of, read_document
 from approval_resource.policy.trial import a_list, an_instant, trial, trial_on_input
 from approval_resource.text import clean
@@ -74,7 +74,7 @@ def run(path: Path) -> Iterator[Outcome]:
     """Every case of one file. A file that can't be read is one case that fails."""
     name = str(path)
     try:
-        document, _ = parse(path.read_text(encoding="utf-8"), name)
+        document, _ = parse(text_of(path), name)
         cases = read_document(CaseFile, document, "tests")
         loaded = _policies(path, cases)
     except ConfigError as broken:
@@ -94,7 +94,7 @@ def _policies(path: Path, cases: CaseFile) -> list[Loaded]:
     files = [path.parent / name for name in cases.policy] or [file for file in beside if file.is_file()][:1]
     if not files:
         raise ConfigError([f"there is no policy {stem}.yaml or {stem}.rego beside it, and it names none under policy"])
-    loaded = [one for file in files for one in load_text(file.read_text(encoding="utf-8"), str(file))]
+    loaded = [one for file in files for one in load_text(text_of(file), str(file))]
     accepted(loaded)
     return loaded
 

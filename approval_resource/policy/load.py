@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from approval_resource.text import clean
 MAX_TEXT = 131_072
 """Characters of one policy file, and of one in YAML."""
 MAX_DATA = 4_000_000
+MOST_READ = 16_000_000
+"""Bytes of one file that are looked at: more than any policy, its facts or its cases may have, and less than a device gives."""
 """Characters of facts, reviews and inputs in JSON."""
 MAX_DEPTH = 40
 MAX_NODES = 20_000
@@ -305,3 +308,22 @@ def stored(loaded: Sequence[Loaded]) -> str:
             ]
         )
     return text
+
+
+def text_of(file: pathlib.Path) -> str:
+    """The text of a file that a person named.
+
+    Raises:
+        ConfigError: it can't be read, is far too long, or is no text.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MOST_READ + 1)
+    except OSError as wrong:
+        raise ConfigError([f"{file}: can't be read ({wrong.strerror or wrong})"]) from wrong
+    if len(content) > MOST_READ:
+        raise ConfigError([f"{file}: has more than {MOST_READ} bytes"])
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        raise ConfigError([f"{file}: is no text in UTF-8"]) from wrong

@@ -19,7 +19,7 @@ from approval_resource.steps.step import Step
 from approval_resource.store import keys
 from approval_resource.store.dynamodb import DynamoStore
 from tests.builders import ManualClock, a_build, under
-from tests.cli.conftest import claim_of
+from tests.cli.conftest import Run, claim_of
 
 POOL = "payments"
 
@@ -116,3 +116,12 @@ def test_json_of_the_tests(run: Any, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("required_approvals: 1\n")
     assert json.loads(run("policy", "eval", str(path), "--format", "json").stdout)["decision"] == "undecided"
+
+
+@pytest.mark.parametrize(("file", "told"), [("/dev/zero", "has more than 16000000 bytes"), ("/proc/self/mem", "can't be read")])
+@pytest.mark.parametrize("command", ["eval", "lint"])
+def test_a_file_without_an_end_ends_in_a_line(run: Run, command: str, file: str, told: str) -> None:
+    """A device, or what can't be read, is named and not read for ever."""
+    ran = run("policy", command, file)
+    assert ran.exit_code == 1
+    assert f"{file}: {told}" in ran.stdout + ran.stderr
