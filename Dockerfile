@@ -7,7 +7,7 @@ COPY requirements/runtime.txt /tmp/runtime.txt
 # that the data on a few services, and some packages carry what nobody asks for here.
 RUN python3 -m venv --without-pip /opt/approval \
  && python3 -m pip --python /opt/approval/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-      --only-binary :all: --require-hashes --requirement /tmp/runtime.txt \
+      --no-deps --only-binary :all: --require-hashes --requirement /tmp/runtime.txt \
  && rm -r /opt/approval/bin/*.py /opt/approval/lib/python3*/site-packages/boto3 /opt/approval/lib/python3*/site-packages/s3transfer \
       /opt/approval/lib/python3*/site-packages/dateutil/zoneinfo/*.tar.gz /opt/approval/lib/python3*/site-packages/pydantic/v1 \
       /opt/approval/lib/python3*/site-packages/yaml/_yaml*.so

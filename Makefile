@@ -2,7 +2,9 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := -m pip --disable-pip-version-check --quiet install
+# Locks hold everything that is installed, as wheels: nothing is looked up, and nothing is built with tools that no lock holds.
+PIP := -m pip --disable-pip-version-check --quiet install --no-deps --only-binary :all: --require-hashes
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --upgrade
 ENGINE ?= $(shell for engine in docker podman buildah; do $$engine info >/dev/null 2>&1 && echo $$engine && break; done)
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TAG ?= approval-resource:$(VERSION)
@@ -15,26 +17,26 @@ help: ## say what there is
 
 .venv/runtime: requirements/runtime.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP) --require-hashes -r requirements/runtime.txt
+	$(BIN)/python $(PIP) -r requirements/runtime.txt
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/approval-resource.pth"
 	touch $@
 
 .venv/dev: .venv/runtime requirements/dev.txt
-	$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(PIP) -r requirements/dev.txt
 	touch $@
 
 .venv-engine/ministack: requirements/engine.txt
 	$(PYTHON) -m venv .venv-engine
-	.venv-engine/bin/python $(PIP) --require-hashes -r requirements/engine.txt
+	.venv-engine/bin/python $(PIP) -r requirements/engine.txt
 	touch $@
 
 .venv-engine/moto: .venv-engine/ministack requirements/moto.txt
-	.venv-engine/bin/python $(PIP) --require-hashes -r requirements/moto.txt
+	.venv-engine/bin/python $(PIP) -r requirements/moto.txt
 	touch $@
 
 .venv-sbom/cyclonedx: requirements/sbom.txt
 	$(PYTHON) -m venv .venv-sbom
-	.venv-sbom/bin/python $(PIP) --require-hashes -r requirements/sbom.txt
+	.venv-sbom/bin/python $(PIP) -r requirements/sbom.txt
 	touch $@
 
 cli: .venv/runtime ## install what cli.py needs, for .venv/bin/python cli.py
@@ -76,7 +78,7 @@ bench-against: .venv/dev .venv-engine/ministack ## time it against another commi
 
 sbom: .venv-sbom/cyclonedx ## write build/sbom.cdx.json, the bill of materials
 	rm -rf build/bill && $(PYTHON) -m venv --without-pip build/bill
-	.venv-sbom/bin/python -m pip --python build/bill/bin/python --disable-pip-version-check --quiet install --require-hashes -r requirements/runtime.txt
+	.venv-sbom/bin/python -m pip --python build/bill/bin/python --disable-pip-version-check --quiet install --no-deps --only-binary :all: --require-hashes -r requirements/runtime.txt
 	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json build/bill/bin/python
 
 lint: .venv/dev ## ruff, its format, mypy, hadolint, zizmor
@@ -91,11 +93,11 @@ format: .venv/dev ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 lock: .venv/dev ## take newer versions of everything, with hashes
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header --extra rego pyproject.toml -o requirements/runtime.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header -c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header requirements/sbom.in -o requirements/sbom.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header requirements/engine.in -o requirements/engine.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-header -c requirements/engine.txt requirements/moto.in -o requirements/moto.txt
+	$(UV) --extra rego pyproject.toml -o requirements/runtime.txt
+	$(UV) -c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
+	$(UV) requirements/sbom.in -o requirements/sbom.txt
+	$(UV) requirements/engine.in -o requirements/engine.txt
+	$(UV) -c requirements/engine.txt requirements/moto.in -o requirements/moto.txt
 
 clean: ## remove what make made
 	rm -rf .venv .venv-engine .venv-sbom build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
