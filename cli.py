@@ -20,22 +20,12 @@ if absent:
 
 import click
 
-from approval_resource import decisions, parts, queue
+from approval_resource.claims import decide as decisions
+from approval_resource.claims import lookup as parts
+from approval_resource.claims import queue
 from approval_resource.commands import deciding
-from approval_resource.commands.shared import (
-    FORMAT,
-    Commands,
-    connected,
-    connection_of,
-    find_claim,
-    store_of,
-)
-from approval_resource.errors import ConfigError
-from approval_resource.events import sealed_document
-from approval_resource.logs import log_to
-from approval_resource.model import Claim
-from approval_resource.store import Connection, LockStore
-from approval_resource.tables import (
+from approval_resource.commands.shared import FORMAT, Commands, connected, connection_of, find_claim, store_of
+from approval_resource.commands.tables import (
     claim_details,
     claim_for_programs,
     claims_table,
@@ -43,6 +33,11 @@ from approval_resource.tables import (
     queues_for_programs,
     queues_table,
 )
+from approval_resource.errors import ConfigError
+from approval_resource.logs import log_to
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import sealed_document
+from approval_resource.store.interface import Connection, LockStore
 from approval_resource.text import clean
 
 WATCH_SECONDS = 2

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
-    from approval_resource.locks import Lock
-    from approval_resource.model import Claim
+    from approval_resource.model.claim import Claim
+    from approval_resource.model.lock import Lock
 
 
 class ApprovalError(Exception):

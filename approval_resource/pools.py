@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from approval_resource.errors import ConfigError
-from approval_resource.settings import DEFAULT_RETENTION_DAYS, Retention, Settings, policy_digest
-from approval_resource.store import LockStore, new_id
-from approval_resource.transaction import Changes, Read, Snapshot
+from approval_resource.model.settings import DEFAULT_RETENTION_DAYS, Retention, Settings, policy_digest
+from approval_resource.store.interface import LockStore, new_id
+from approval_resource.store.transaction import Changes, Read, Snapshot
 
 MAX_RETENTIONS = 100
 """Settings of the past that are kept, each for as long as something of its time may be there."""

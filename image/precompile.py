@@ -17,7 +17,7 @@ import botocore.session  # noqa: TID251 - it loads parts of itself, and of the s
 
 import approval_resource
 
-ALONE = {"approval_resource.policy.child": ("contextlib", "importlib.util", "json", "re", "resource", "tempfile")}
+ALONE = {"approval_resource.policy.sandbox.child": ("contextlib", "importlib.util", "json", "re", "resource", "tempfile")}
 """What is run by path in a process of its own, and what it imports: importing it would run it."""
 LATE = ("_strptime", "encodings.idna", "getpass", "http.cookies", "pwd", "stringprep", "uuid")
 """What is imported only on some of the ways that a run can take."""

@@ -6,12 +6,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from approval_resource import claims
+from approval_resource.claims import acquire as claims
+from approval_resource.claims.decide import Terms
 from approval_resource.clock import HostClock, StoreClock
-from approval_resource.decisions import Terms
-from approval_resource.events import State
-from approval_resource.model import Build, Claim
-from approval_resource.store import LockStore
+from approval_resource.model.claim import Build, Claim
+from approval_resource.model.event import State
+from approval_resource.store.interface import LockStore
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

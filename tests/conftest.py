@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from approval_resource.clock import StoreClock
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, EngineMissingError, ministack
 from tests import tally
 

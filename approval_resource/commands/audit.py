@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from approval_resource import audit
+from approval_resource.audit import verify as audit
 from approval_resource.canonical import instant
 from approval_resource.commands.shared import Commands, connected, store_of
 from approval_resource.errors import ConfigError, LockNotFoundError

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from approval_resource import claims, decisions, reviews
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import decide as decisions
+from approval_resource.claims import review as reviews
 from approval_resource.commands.shared import (
     FORMAT,
     MAX_COMMENT,
@@ -22,8 +24,8 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
-from approval_resource.events import State
-from approval_resource.model import Verdict
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import State
 from approval_resource.text import clean
 
 DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}

@@ -10,18 +10,19 @@ from typing import Any
 
 import click
 
-from approval_resource import decisions, pools
+from approval_resource import pools
+from approval_resource.claims import decide as decisions
 from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, say_errors, store_of
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.events import State
-from approval_resource.model import Claim
-from approval_resource.policy import cases
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import State
+from approval_resource.policy.authoring import cases
+from approval_resource.policy.authoring.lint import accepted, lint
+from approval_resource.policy.authoring.trial import document_of, instant_of, trial, trial_on_input
+from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import not_suppliable
-from approval_resource.policy.lint import accepted, lint
-from approval_resource.policy.load import Loaded, load_text, parse, stored, text_of
-from approval_resource.policy.model import Answer
-from approval_resource.policy.trial import document_of, instant_of, trial, trial_on_input
-from approval_resource.store import LockStore
+from approval_resource.policy.language.load import Loaded, load_text, parse, stored, text_of
+from approval_resource.store.interface import LockStore
 from approval_resource.text import clean, counted, shortened
 
 A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

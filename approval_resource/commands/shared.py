@@ -12,13 +12,13 @@ import click
 from click.core import ParameterSource
 from click.exceptions import NoArgsIsHelpError
 
-from approval_resource import reviews
+from approval_resource.claims import review as reviews
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
-from approval_resource.events import NOTHING
-from approval_resource.model import Claim
-from approval_resource.store import DEFAULT_TABLE, Connection, LockStore
-from approval_resource.store.connect import caller_arn
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import NOTHING
+from approval_resource.store.dynamodb.connect import caller_arn
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import DEFAULT_TABLE, Connection, LockStore
 from approval_resource.text import clean, few, shortened
 
 MAX_COMMENT = 255

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from approval_resource.model import Review, Verdict
-from approval_resource.policy import inputs
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.model import Answer
+from approval_resource.policy.kinds import inputs
+from approval_resource.policy.kinds.rules import counting, fits
 from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
-from approval_resource.policy.rules import counting, fits
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
-    from approval_resource.policy.document import Policy, Rule
+    from approval_resource.policy.language.document import Policy, Rule
 
 MAX_REPRESENTED = 5
 """Rules that one review may name."""

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from approval_resource.model import Review
-from approval_resource.policy import quorum, rules, sandbox, windows
-from approval_resource.policy.default import DEFAULT
-from approval_resource.policy.facts import Facts
-from approval_resource.policy.model import (
+from approval_resource.model.claim import Review
+from approval_resource.policy.decision import (
     Answer,
     Approved,
     Decision,
@@ -21,11 +18,15 @@ from approval_resource.policy.model import (
     Waiting,
     together,
 )
+from approval_resource.policy.facts import Facts
+from approval_resource.policy.kinds import quorum, rules, windows
+from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
+from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
-    from approval_resource.policy.document import Policy
+    from approval_resource.policy.language.document import Policy
 
 REQUESTER_NAMES = ("creator_session", "requester", "created_by")
 """By which of its names a Rego policy may ask who asked for the claim."""
@@ -108,7 +109,7 @@ def _judged(
     asked = together(name, people)
     forced = _forced(policy, roster, voices) if asked.answer is not Answer.ABSTAIN else None
     if forced is not None:
-        from approval_resource.policy import inputs
+        from approval_resource.policy.kinds import inputs
 
         voice, result = forced
         return Judged(
@@ -140,7 +141,7 @@ def dropped(policy: Policy, facts: Facts) -> bool:
     """Whether the policy's selector leaves nothing of it for a claim of those facts."""
     if policy.selector is None or asks_people(policy):
         return False
-    from approval_resource.policy import conditions
+    from approval_resource.policy.kinds import conditions
 
     _, shape = conditions.judge(policy, facts.settled(Roster(policy, facts.requester)))
     return not shape["selected"]
@@ -167,7 +168,7 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     parts: list[Result] = []
     # Each kind is loaded where a policy has it: most claims have none, and a gate opens sooner.
     if policy.conditions is not None:
-        from approval_resource.policy import conditions
+        from approval_resource.policy.kinds import conditions
 
         result, told.details["conditions"] = conditions.judge(policy, facts.settled(roster))
         if told.details["conditions"]["selected"]:
@@ -189,7 +190,7 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     if (rejected := quorum.rejections(policy, against)) is not None:
         parts.insert(0, rejected)
     if policy.rego:
-        from approval_resource.policy import rego
+        from approval_resource.policy.kinds import rego
 
         verdicts = [
             one
@@ -200,7 +201,7 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
         told.notes = tuple(note for one in verdicts for note in one.notes)
         told.flags = tuple(flag for one in verdicts for flag in one.flags)
     if policy.inputs:
-        from approval_resource.policy import inputs
+        from approval_resource.policy.kinds import inputs
 
         counting = rules.counting(policy, roster, voices)
         parts.append(inputs.complete(policy, counting))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.canonical import instant
-from approval_resource.policy.default import DEFAULT
+from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import Roster, Voice
 
 if TYPE_CHECKING:

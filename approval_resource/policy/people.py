@@ -8,10 +8,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from approval_resource.model import Review, Verdict
+from approval_resource.model.claim import Review, Verdict
 
 if TYPE_CHECKING:
-    from approval_resource.policy.document import Policy
+    from approval_resource.policy.language.document import Policy
 
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"

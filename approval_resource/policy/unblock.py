@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from approval_resource.model import Review, Verdict
-from approval_resource.policy import sandbox
-from approval_resource.policy.document import Policy
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.decision import Approved, Rejected
 from approval_resource.policy.entitlement import MAX_REPRESENTED
 from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.model import Approved, Rejected
+from approval_resource.policy.kinds.rules import fits
+from approval_resource.policy.language.document import Policy
 from approval_resource.policy.people import Roster
-from approval_resource.policy.rules import fits
+from approval_resource.policy.sandbox import parent as sandbox
 
 MAX_EVALUATIONS = 2_000
 MAX_REGO_EVALUATIONS = 40

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from approval_resource.events import Event, Place, State
+from approval_resource.model.event import Event, Place, State
 from approval_resource.steps.protocol import Source, Version, version_timestamp
-from approval_resource.store import LockStore
+from approval_resource.store.interface import LockStore
 
 SETTLED = timedelta(minutes=1)
 """A gap before an event of this age is final: no commit takes longer, so what is missing was removed."""
@@ -22,7 +22,7 @@ def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -
     has ended that way.
     """
     if source.states:
-        from approval_resource.gates import settle_for_others
+        from approval_resource.claims.gate import settle_for_others
 
         for claim in store.open_claims(source.pool):
             if (claim.overdue(store.now()) or claim.due(store.now())) and source.lock_name in (None, claim.lock_name):

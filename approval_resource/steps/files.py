@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from approval_resource import decisions
+from approval_resource.audit.receipts import receipt_of
+from approval_resource.claims import decide as decisions
+from approval_resource.claims.lookup import attachment, part
 from approval_resource.errors import CorruptRecordError
-from approval_resource.events import Event
-from approval_resource.model import PAYLOAD_PART, Attachment, Claim
-from approval_resource.parts import attachment, part
-from approval_resource.receipts import receipt_of
+from approval_resource.model.claim import PAYLOAD_PART, Attachment, Claim
+from approval_resource.model.event import Event
 from approval_resource.steps.reading import exact, no_constant
-from approval_resource.store import LockStore
+from approval_resource.store.interface import LockStore
 from approval_resource.text import clean, quoted
 
 MAX_PART = 350_000

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from approval_resource import decisions, gates
+from approval_resource.audit.receipts import claim_facts
+from approval_resource.claims import decide as decisions
+from approval_resource.claims import gate as gates
 from approval_resource.errors import ConfigError, LockNotFoundError, told
-from approval_resource.events import State
-from approval_resource.model import Claim, Review
+from approval_resource.model.claim import Claim, Review
+from approval_resource.model.event import State
 from approval_resource.options import Options, duration, flag, name, option
-from approval_resource.receipts import claim_facts
 from approval_resource.steps.files import write_decision, write_json, write_parts
 from approval_resource.steps.protocol import Version
 from approval_resource.steps.report import metadata, still_missing, who_decides

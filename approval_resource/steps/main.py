@@ -20,7 +20,7 @@ from approval_resource.steps.aborts import ABORTED, Aborted, aborts
 from approval_resource.steps.log import Log
 from approval_resource.steps.protocol import Source, Version, version_timestamp
 from approval_resource.steps.reading import read_request
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.text import few
 
 if TYPE_CHECKING:

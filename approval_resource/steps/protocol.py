@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from approval_resource import options
 from approval_resource.canonical import instant, parse_instant
 from approval_resource.errors import ConfigError
-from approval_resource.events import STATES, State
+from approval_resource.model.event import STATES, State
 from approval_resource.options import MAX_NAME, Options, WrongError, flag, option, read_part, text
-from approval_resource.store import DEFAULT_TABLE, Connection
+from approval_resource.store.interface import DEFAULT_TABLE, Connection
 from approval_resource.text import quoted
 
 if TYPE_CHECKING:
-    from approval_resource.model import Claim
+    from approval_resource.model.claim import Claim
 
 DEFAULT_WAIT_LOCK = 1.0
 MIN_SECRET = 6

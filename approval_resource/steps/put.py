@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from approval_resource import claims, gates, queue, releases
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import queue
+from approval_resource.claims import release as releases
 from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
-from approval_resource.events import Event, State
-from approval_resource.model import Claim
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_object
 from approval_resource.steps.get import pass_gate

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from approval_resource import decisions
 from approval_resource.canonical import instant
+from approval_resource.claims import decide as decisions
 from approval_resource.errors import ApprovalError
-from approval_resource.events import Event, State
-from approval_resource.model import Claim
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, State
 from approval_resource.steps.step import Step
-from approval_resource.store import DEFAULT_TABLE
+from approval_resource.store.interface import DEFAULT_TABLE
 from approval_resource.text import clean, duration, without_mail
 
 if TYPE_CHECKING:
-    from approval_resource.locks import Waiter
-    from approval_resource.queue import Standing
+    from approval_resource.claims.queue import Standing
+    from approval_resource.model.lock import Waiter
 
 Metadata = list[dict[str, str]]
 AHEAD = 3

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from approval_resource.canonical import digest
+from approval_resource.claims.poller import Lookout
 from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
-from approval_resource.model import Build
+from approval_resource.model.claim import Build
 from approval_resource.options import MAX_NAME
 from approval_resource.steps.protocol import Source
-from approval_resource.store import LockStore, new_id
+from approval_resource.store.interface import LockStore, new_id
 from approval_resource.text import clean, quoted
-from approval_resource.waiting import Lookout
 
 
 @dataclass(frozen=True, slots=True)

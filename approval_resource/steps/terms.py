@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from approval_resource.decisions import Terms
+from approval_resource.claims.decide import Terms
 from approval_resource.errors import ConfigError
 from approval_resource.steps.files import inside, read_object, regular
 from approval_resource.steps.params import ClaimParams
 from approval_resource.text import few, quoted
 
 if TYPE_CHECKING:
-    from approval_resource.policy.load import Loaded
+    from approval_resource.policy.language.load import Loaded
 
 
 def read_terms(directory: Path, params: ClaimParams, problems: list[str], say: Callable[[str], None]) -> Terms:
@@ -29,8 +29,8 @@ def read_terms(directory: Path, params: ClaimParams, problems: list[str], say: C
             say(f"warning: facts {', '.join(ignored)} are not for a pipeline to say, and are left out")
     if params.policy is None and params.policy_file is None:
         return Terms("", facts)
-    from approval_resource.policy.lint import accepted
-    from approval_resource.policy.load import stored
+    from approval_resource.policy.authoring.lint import accepted
+    from approval_resource.policy.language.load import stored
 
     loaded: list[Loaded] = []
     try:
@@ -51,13 +51,13 @@ def read_terms(directory: Path, params: ClaimParams, problems: list[str], say: C
 
 
 def _inline(params: ClaimParams) -> list[Loaded]:
-    from approval_resource.policy.load import load
+    from approval_resource.policy.language.load import load
 
     return [] if params.policy is None else load(params.policy, "params.policy")
 
 
 def _from_files(directory: Path, params: ClaimParams, problems: list[str]) -> list[Loaded]:
-    from approval_resource.policy.load import load_text
+    from approval_resource.policy.language.load import load_text
 
     names = [params.policy_file] if isinstance(params.policy_file, str) else params.policy_file or []
     found: list[Loaded] = []

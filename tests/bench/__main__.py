@@ -11,8 +11,8 @@ import re
 import time
 from pathlib import Path
 
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import REGION, ministack
 from tests.bench import contention, growth, latency, memory, plot, starts
 from tests.bench.results import Group

@@ -12,12 +12,14 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from approval_resource import claims, queue, releases
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import queue
+from approval_resource.claims import release as releases
+from approval_resource.claims.poller import Lookout
 from approval_resource.clock import HostClock
 from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.waiting import Lookout
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.bench.meter import Meter
 from tests.bench.results import Budget, Group
 from tests.builders import a_build, a_request

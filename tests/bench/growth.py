@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from approval_resource import claims
-from approval_resource.model import Claim
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import acquire as claims
+from approval_resource.model.claim import Claim
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.bench import running
 from tests.bench.meter import Meter, metered
 from tests.bench.pools import LOCK, OPEN_LOCK, Decided, decided, fill

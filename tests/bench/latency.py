@@ -7,10 +7,10 @@ import subprocess
 import time
 from statistics import median
 
-from approval_resource import claims
+from approval_resource.claims import acquire as claims
 from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK, Version
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.bench import running
 from tests.bench.meter import metered
 from tests.bench.results import Budget, Group, ms

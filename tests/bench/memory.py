@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from approval_resource import claims
+from approval_resource.claims import acquire as claims
 from approval_resource.steps.protocol import Version
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.bench import running
 from tests.bench.pools import decided
 from tests.bench.results import Budget, Group

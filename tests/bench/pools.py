@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from approval_resource import claims, releases, reviews
 from approval_resource.canonical import instant
-from approval_resource.model import Claim, Verdict
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Claim, Verdict
 from approval_resource.steps.protocol import Version
-from approval_resource.store import Connection, keys
-from approval_resource.store.connect import dynamodb, session_of
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb import keys
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.builders import a_build, a_request
 
 LOCK = "deploy"

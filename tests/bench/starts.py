@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.bench import running, timer
 from tests.bench.pools import decided
 from tests.bench.results import Budget, Group, ms, ratio

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.bench import growth, plot
 from tests.bench.results import Budget, ratio
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from approval_resource import claims
-from approval_resource.model import Claim
-from approval_resource.store import Connection, LockStore
-from approval_resource.store.connect import dynamodb, session_of
+from approval_resource.claims import acquire as claims
+from approval_resource.model.claim import Claim
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.interface import Connection, LockStore
 from cli import cli
 from tests.builders import a_build, a_request
 

@@ -12,16 +12,17 @@ from uuid import uuid4
 
 import pytest
 
-from approval_resource import gates, reviews
+from approval_resource.audit.receipts import receipt_of
 from approval_resource.canonical import digest, instant
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
+from approval_resource.claims.poller import Lookout
 from approval_resource.clock import HostClock
-from approval_resource.events import Event, event_digest, event_document
-from approval_resource.model import Attachment, Claim, Verdict, attachment_part
-from approval_resource.receipts import receipt_of
-from approval_resource.records import claim_digest
-from approval_resource.store import items, keys
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.waiting import Lookout
+from approval_resource.documents.claims import claim_digest
+from approval_resource.model.claim import Attachment, Claim, Verdict, attachment_part
+from approval_resource.model.event import Event, event_digest, event_document
+from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build
 from tests.cli.conftest import POOL, Process, Run, claim_of, refused
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from approval_resource.events import State
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import free_port
 from tests.cli.conftest import ROOT, SECONDS, Environment, Process, Run, claim_of, refused
 

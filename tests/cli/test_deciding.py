@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from approval_resource import gates
-from approval_resource.events import State
-from approval_resource.model import Verdict
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import gate as gates
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import Engine
 from tests.builders import FrozenTime, a_build, under
 from tests.cli.conftest import POOL, Process, Run, claim_of, refused, revision

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 import cli
-from approval_resource import claims, gates, reviews
-from approval_resource.events import State
-from approval_resource.model import Attachment, Verdict
-from approval_resource.records import claim_document
-from approval_resource.store import items, keys
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
+from approval_resource.documents.claims import claim_document
+from approval_resource.model.claim import Attachment, Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build
 from tests.cli.conftest import POOL, ROOT, SECONDS, Environment, Process, Run, claim_of, refused
 

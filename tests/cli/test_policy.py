@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from approval_resource import reviews
-from approval_resource.events import Kind, State
-from approval_resource.model import Verdict
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import Kind, State
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import under
 from tests.cli.conftest import POOL, Run, claim_of, refused, revision
 
@@ -35,7 +35,7 @@ def rules(tmp_path: Path) -> str:
 
 def document(path: str) -> dict[str, object]:
     """The policy in a YAML file."""
-    from approval_resource.policy.load import parse
+    from approval_resource.policy.language.load import parse
 
     found = parse(Path(path).read_text(), path)[0]
     assert isinstance(found, dict)

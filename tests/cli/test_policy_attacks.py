@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from approval_resource import decisions, pools, reviews
+from approval_resource import pools
+from approval_resource.claims import decide as decisions
+from approval_resource.claims import review as reviews
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.events import State
-from approval_resource.model import FACTS_PART, Verdict
-from approval_resource.policy.load import load, stored
+from approval_resource.model.claim import FACTS_PART, Verdict
+from approval_resource.model.event import State
+from approval_resource.policy.language.load import load, stored
 from approval_resource.steps.get import pass_gate
 from approval_resource.steps.protocol import Source
 from approval_resource.steps.step import Step
-from approval_resource.store import keys
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb import keys
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import ManualClock, a_build, under
 from tests.cli.conftest import Run, claim_of
 

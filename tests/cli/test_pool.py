@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.cli.conftest import POOL, Run, claim_of, refused, revision
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from approval_resource.store import Connection
-from approval_resource.store.connect import dynamodb, session_of
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import PROGRAM, REGION, Engine, EngineMissingError, free_port, running
 from tests.builders import FrozenTime
 from tests.conftest import engine_or_skip

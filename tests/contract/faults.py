@@ -10,7 +10,7 @@ from typing import Any
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 
 Fault = Callable[[Any], Any]
 

@@ -11,11 +11,11 @@ import os
 import sys
 from typing import Any
 
-from approval_resource import claims
+from approval_resource.claims import acquire as claims
 from approval_resource.errors import ApprovalError, LockHeldError
-from approval_resource.events import State
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.builders import a_build, a_request
 
 ROUND_SECONDS = 60

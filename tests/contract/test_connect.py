@@ -9,8 +9,8 @@ from botocore.config import Config
 from botocore.handlers import BUILTIN_HANDLERS
 from botocore.session import Session
 
-from approval_resource.store import Connection
-from approval_resource.store.connect import SERVICES, session_of
+from approval_resource.store.dynamodb.connect import SERVICES, session_of
+from approval_resource.store.interface import Connection
 
 CONNECTION = Connection(region="eu-west-1", access_key_id="a", secret_access_key="bbbbbb")
 KEY = {"pk": {"S": "a"}, "sk": {"S": "b"}}

@@ -8,21 +8,18 @@ from datetime import timedelta
 
 import pytest
 
-from approval_resource import audit, claims, gates, reviews
-from approval_resource.errors import (
-    AlreadyReviewedError,
-    ConfigError,
-    LockHeldError,
-    ReviewTimeoutError,
-    StaleLockError,
-)
-from approval_resource.events import Kind, State
-from approval_resource.model import Claim, Verdict
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
+from approval_resource.claims.poller import Lookout
+from approval_resource.errors import AlreadyReviewedError, ConfigError, LockHeldError, ReviewTimeoutError, StaleLockError
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import Kind, State
 from approval_resource.options import read_part
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.waiting import Lookout
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take
 
 HOUR = timedelta(hours=1)

@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, claims, gates, pools, reviews
+from approval_resource import pools
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
 from approval_resource.errors import CorruptRecordError
-from approval_resource.events import Kind, State
-from approval_resource.model import Verdict
-from approval_resource.settings import Retention, Settings
-from approval_resource.store import items, keys
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.store.outcomes import Failure, Outcome
-from approval_resource.store.requests import RequestFailed
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import Kind, State
+from approval_resource.model.settings import Retention, Settings
+from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb.outcomes import Failure, Outcome
+from approval_resource.store.dynamodb.requests import RequestFailed
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, a_claim, take
 from tests.contract.test_retention import POOL, Table, a_story, connection, findings, table
 

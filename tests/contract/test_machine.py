@@ -14,8 +14,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from approval_resource import audit, claims, gates, queue, releases, reviews
-from approval_resource.decisions import Terms
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import queue
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
+from approval_resource.claims.decide import Terms
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -28,10 +33,10 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.events import State
-from approval_resource.model import Build, Verdict
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.claim import Build, Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests import tally
 from tests.builders import FrozenTime, a_build, a_request, under
 

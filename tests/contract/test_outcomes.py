@@ -14,13 +14,17 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from approval_resource import audit, claims, gates, releases, reviews
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
-from approval_resource.events import Kind, State
-from approval_resource.model import Claim, Verdict
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import Kind, State
 from approval_resource.steps.aborts import Aborted
-from approval_resource.store.commits import COMMIT_SECONDS
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.commits import COMMIT_SECONDS
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import ManualClock, a_build, a_request, take, under
 from tests.contract.faults import (
     Body,

@@ -10,8 +10,28 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, claims, decisions, gates, pools, queue, releases, reviews
-from approval_resource.decisions import POLICY_ACTOR, Terms
+from approval_resource import pools
+from approval_resource.audit import verify as audit
+from approval_resource.claims import (
+    acquire as claims,
+)
+from approval_resource.claims import (
+    decide as decisions,
+)
+from approval_resource.claims import (
+    gate as gates,
+)
+from approval_resource.claims import (
+    queue,
+)
+from approval_resource.claims import (
+    release as releases,
+)
+from approval_resource.claims import (
+    review as reviews,
+)
+from approval_resource.claims.decide import POLICY_ACTOR, Terms
+from approval_resource.claims.poller import Lookout
 from approval_resource.errors import (
     ApprovalLapsedError,
     ConfigError,
@@ -20,17 +40,16 @@ from approval_resource.errors import (
     NotEntitledError,
     UnsupportedDecisionError,
 )
-from approval_resource.events import Kind, State
-from approval_resource.model import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Verdict
+from approval_resource.model.claim import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Verdict
+from approval_resource.model.event import Kind, State
+from approval_resource.model.settings import Settings
 from approval_resource.options import read_part
-from approval_resource.policy.model import Approved, Decision
-from approval_resource.settings import Settings
+from approval_resource.policy.decision import Approved, Decision
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
-from approval_resource.store import items
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.transaction import Change, Changes, Read
-from approval_resource.waiting import Lookout
+from approval_resource.store.dynamodb import items
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.transaction import Change, Changes, Read
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take, under
 from tests.contract.faults import Faults
 

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, claims, queue
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import queue
+from approval_resource.claims.poller import Lookout
+from approval_resource.claims.queue import Standing
 from approval_resource.errors import LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
-from approval_resource.events import State
-from approval_resource.locks import Lock, Waiter, queue_document
-from approval_resource.model import Build, Claim
-from approval_resource.queue import Standing
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.waiting import Lookout
+from approval_resource.model.claim import Build, Claim
+from approval_resource.model.event import State
+from approval_resource.model.lock import Lock, Waiter, queue_document
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take
 from tests.contract.faults import Faults, delivery
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, queue
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import queue
+from approval_resource.claims.poller import Lookout
 from approval_resource.errors import ApprovalError, NotYourTurnError, StoreUnavailableError, WaitTimeoutError
-from approval_resource.model import Claim
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.waiting import Lookout
+from approval_resource.model.claim import Claim
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, ManualClock, take
 from tests.contract.test_queue import Waiting, free, in_queue, the_lock, waiting
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from approval_resource import audit
-from approval_resource.store import Connection
-from approval_resource.store.connect import dynamodb, session_of
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.audit import verify as audit
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import ROOT
 
 PROCESSES = 32

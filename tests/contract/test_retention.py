@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, claims, gates, pools, reviews
-from approval_resource.events import Kind, State, sealed_document
-from approval_resource.model import Claim, Verdict
-from approval_resource.settings import Settings
-from approval_resource.store import Connection, items, keys
-from approval_resource.store.connect import dynamodb, session_of
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource import pools
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import Kind, State, sealed_document
+from approval_resource.model.settings import Settings
+from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests import tally
 from tests.builders import NOON, FrozenTime, a_build, take
 

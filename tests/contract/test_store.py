@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, claims, gates, releases, reviews
+from approval_resource.audit import verify as audit
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
 from approval_resource.errors import LockHeldError, LockNotFoundError, StaleLockError
-from approval_resource.events import Kind, State
-from approval_resource.model import Attachment, Verdict
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.claim import Attachment, Verdict
+from approval_resource.model.event import Kind, State
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, a_request, take
 from tests.contract.faults import Faults, answers
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from approval_resource.model import Build
+from approval_resource.model.claim import Build
 from tests.builders import a_build
 from tests.scripts.conftest import SECONDS, Concourse, Result, Running, until
 

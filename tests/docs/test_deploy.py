@@ -16,8 +16,8 @@ import hcl2
 import pytest
 import yaml
 
-from approval_resource.store import DEFAULT_TABLE
-from approval_resource.store.table import definition
+from approval_resource.store.dynamodb.table import definition
+from approval_resource.store.interface import DEFAULT_TABLE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEMPLATE = DOCS / "deploy" / "approvals.yaml"

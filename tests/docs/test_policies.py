@@ -12,26 +12,19 @@ from typing import Any
 
 import pytest
 
-from approval_resource import decisions
+from approval_resource.claims import decide as decisions
 from approval_resource.commands import shared
-from approval_resource.model import MAX_REVIEWS
+from approval_resource.model.claim import MAX_REVIEWS
 from approval_resource.options import MAX_DURATION, MAX_NAME, read_part
-from approval_resource.policy import (
-    cases,
-    child,
-    conditions,
-    document,
-    entitlement,
-    inputs,
-    load,
-    sandbox,
-    trial,
-    unblock,
-    windows,
-)
+from approval_resource.policy import entitlement, unblock
+from approval_resource.policy.authoring import cases, trial
+from approval_resource.policy.authoring.lint import lint
 from approval_resource.policy.facts import OURS, OURS_WITHIN, SCHEMA
-from approval_resource.policy.lint import lint
-from approval_resource.policy.rego_lint import ALLOWED, INSTEAD
+from approval_resource.policy.kinds import conditions, inputs, windows
+from approval_resource.policy.language import document, load
+from approval_resource.policy.sandbox import child
+from approval_resource.policy.sandbox import parent as sandbox
+from approval_resource.policy.sandbox.rego_lint import ALLOWED, INSTEAD
 from approval_resource.steps import files
 from approval_resource.steps.params import ClaimParams
 from approval_resource.steps.protocol import Source

@@ -10,13 +10,13 @@ import click
 import pytest
 import yaml
 
-from approval_resource import audit
-from approval_resource.events import State
+from approval_resource.audit import verify as audit
+from approval_resource.model.event import State
 from approval_resource.options import named_options
 from approval_resource.steps.get import GetParams
 from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from cli import cli
 from demo.engine import ROOT
 from tests.docs.player import Player

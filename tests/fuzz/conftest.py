@@ -66,7 +66,7 @@ def models() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     """Thousands of tables are made here, which is no news."""
-    caplog.set_level(logging.ERROR, logger="approval_resource.store.table")
+    caplog.set_level(logging.ERROR, logger="approval_resource.store.dynamodb.table")
 
 
 @pytest.fixture

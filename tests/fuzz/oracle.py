@@ -7,9 +7,9 @@ import unicodedata
 from contextlib import suppress
 from typing import Any
 
-from approval_resource import audit
+from approval_resource.audit import verify as audit
 from approval_resource.errors import ConfigError
-from approval_resource.model import Claim
+from approval_resource.model.claim import Claim
 from approval_resource.steps.aborts import ABORTED
 from tests.fuzz.world import Ran, World
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approval_resource import reviews
-from approval_resource.model import Verdict
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
 from cli import cli
 from demo.engine import Engine
 from tests import tally

@@ -14,7 +14,7 @@ import pytest
 
 from approval_resource.options import read_part
 from approval_resource.steps.protocol import Source
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import ROOT
 from tests.fuzz.test_canary import CANARIES, CANARY, DEBUG, ENVIRONMENT, NO_PROXY, require_no_canary
 from tests.fuzz.world import World
@@ -29,7 +29,7 @@ PROGRAM = """
 import sys
 from unittest import mock
 from approval_resource.steps.run import run
-from approval_resource.store.requests import Requests
+from approval_resource.store.dynamodb.requests import Requests
 with mock.patch.object(Requests, "ask", side_effect=RuntimeError({message!r})):
     run({script!r})
 """
@@ -80,7 +80,7 @@ def frames(traceback: TracebackType | None) -> Iterator[dict[str, Any]]:
 
 
 CRASHES = {
-    "while it asks": ("approval_resource.store.requests.Requests.ask", {"Source", "DynamoStore"}),
+    "while it asks": ("approval_resource.store.dynamodb.requests.Requests.ask", {"Source", "DynamoStore"}),
     "while it connects": ("botocore.session.Session.create_client", {"Source", "Connection"}),
 }
 

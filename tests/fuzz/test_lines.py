@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from approval_resource.model import Claim
+from approval_resource.model.claim import Claim
 from tests.builders import take
 from tests.fuzz.oracle import LINE, LINES, require_fit, require_log, require_refusal
 from tests.fuzz.world import Ran, World

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from approval_resource import audit, pools, reviews
+from approval_resource import pools
+from approval_resource.audit import verify as audit
+from approval_resource.claims import review as reviews
 from approval_resource.errors import ReviewsFullError
-from approval_resource.events import State
-from approval_resource.model import MAX_REVIEWS, Claim, Verdict
+from approval_resource.model.claim import MAX_REVIEWS, Claim, Verdict
+from approval_resource.model.event import State
 from approval_resource.steps.files import MAX_FILES, MAX_PART, MAX_PARTS
 from approval_resource.steps.params import MAX_DESCRIPTION
-from approval_resource.store.items import claim_item
+from approval_resource.store.dynamodb.items import claim_item
 from tests.fuzz.oracle import require_answer, require_log
 from tests.fuzz.sizes import ITEM, item_size
 from tests.fuzz.test_limits import BETWEEN_POOL_AND_LOCK, KEY, LOCK, MAX_REVIEWER, MAX_TYPED, exactly, payload_of

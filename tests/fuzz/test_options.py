@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from approval_resource import reviews
-from approval_resource.model import Verdict
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
 from approval_resource.options import Options, named_options
 from approval_resource.steps.get import GetParams
 from approval_resource.steps.params import ACTIONS

@@ -21,15 +21,16 @@ from uuid import uuid4
 
 from click.testing import CliRunner
 
-from approval_resource import claims, reviews
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import review as reviews
 from approval_resource.errors import ApprovalError
-from approval_resource.events import State
-from approval_resource.model import Claim, Verdict
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import State
 from approval_resource.steps import main as steps
 from approval_resource.steps.aborts import Aborted
-from approval_resource.store import Connection
-from approval_resource.store.connect import dynamodb, session_of
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from cli import cli
 from demo.engine import REGION, Engine
 from tests.builders import FrozenTime

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import boto3
 
-from approval_resource.store import DEFAULT_TABLE
+from approval_resource.store.interface import DEFAULT_TABLE
 from demo.engine import ROOT, ministack
 
 NUMBER = "123456789012"

@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from approval_resource.store import DEFAULT_TABLE
+from approval_resource.store.interface import DEFAULT_TABLE
 from tests.iam.account import (
     DOCUMENTS,
     NUMBER,

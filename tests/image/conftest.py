@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from approval_resource.store import Connection
+from approval_resource.store.interface import Connection
 from tests.image.workshop import ROOT, ToolMissingError, Workshop, workshop
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

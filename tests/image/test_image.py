@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from approval_resource.store import Connection
+from approval_resource.store.interface import Connection
 from tests.image.faults import faults
 from tests.image.workshop import ROOT, Workshop
 

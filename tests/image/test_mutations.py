@@ -12,12 +12,12 @@ PIP_GOES = " \\\n && find /usr -xdev"
 ROOT = "\nUSER 0\nRUN "
 MUTATIONS = {
     "a world-writable file": (
-        DOCKERFILE + ROOT + "chmod o+w /opt/resource/approval_resource/gates.py\n",
-        "gates.py may be written",
+        DOCKERFILE + ROOT + "chmod o+w /opt/resource/approval_resource/claims/gate.py\n",
+        "gate.py may be written",
     ),
     "a module without .pyc": (
-        DOCKERFILE + ROOT + "rm /opt/resource/approval_resource/__pycache__/gates.*.pyc\n",
-        "gates.py has no .pyc",
+        DOCKERFILE + ROOT + "rm /opt/resource/approval_resource/claims/__pycache__/gate.*.pyc\n",
+        "gate.py has no .pyc",
     ),
     "a module of the standard library without .pyc": (
         DOCKERFILE + ROOT + 'find /usr -name "decoder.cpython*.pyc" -delete\n',

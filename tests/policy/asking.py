@@ -10,16 +10,16 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from approval_resource.model import Review, Verdict
-from approval_resource.policy import rego
-from approval_resource.policy.document import Policy
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.authoring.lint import lint
+from approval_resource.policy.authoring.trial import trial
+from approval_resource.policy.decision import Decision
 from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.lint import lint
-from approval_resource.policy.load import Finding, Loaded, load, load_text
-from approval_resource.policy.model import Decision
+from approval_resource.policy.kinds import rego
+from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.load import Finding, Loaded, load, load_text
 from approval_resource.policy.people import NOBODY, Memberships
-from approval_resource.policy.trial import trial
 from cli import cli
 from tests.builders import NOON
 

@@ -10,14 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from approval_resource.commands import policy as commands
-from approval_resource.model import Review, Verdict
-from approval_resource.policy import conditions, rego, unblock
-from approval_resource.policy.document import Policy
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy import unblock
+from approval_resource.policy.authoring.lint import lint
+from approval_resource.policy.authoring.trial import trial
 from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.lint import lint
-from approval_resource.policy.load import load
-from approval_resource.policy.trial import trial
+from approval_resource.policy.kinds import conditions, rego
+from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.load import load
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 USER = "aws:arn:aws:iam::1:user/"

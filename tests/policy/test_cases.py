@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from approval_resource.policy import cases
+from approval_resource.policy.authoring import cases
 from tests.policy.asking import Document, ran, written
 
 POLICY = "required_approvals: 2\nwindows: [{days: mon-fri, from: 09:00, to: 17:00}]\n"

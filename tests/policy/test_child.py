@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from approval_resource.policy import child, rego, sandbox
 from approval_resource.policy.facts import SAMPLE, SCHEMA
+from approval_resource.policy.kinds import rego
+from approval_resource.policy.sandbox import child
+from approval_resource.policy.sandbox import parent as sandbox
 
 HEAD = "package spacelift\n"
 TEXTS = {

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy.default import DEFAULT
-from approval_resource.policy.document import Policy
-from approval_resource.policy.load import MAX_TEXT, load, load_text, parse, stored
+from approval_resource.policy.language.default import DEFAULT
+from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.load import MAX_TEXT, load, load_text, parse, stored
 from tests.policy.asking import ANA, BOB, ran, written
 from tests.policy.making import KINDS
 

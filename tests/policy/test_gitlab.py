@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from approval_resource.errors import AlreadyReviewedError, ConfigError, NoApprovalNeededError
-from approval_resource.events import State
-from approval_resource.model import Review
+from approval_resource.model.claim import Review
+from approval_resource.model.event import State
 from approval_resource.policy import entitlement
-from approval_resource.policy.load import load
-from approval_resource.policy.trial import document_of
+from approval_resource.policy.authoring.trial import document_of
+from approval_resource.policy.language.load import load
 from tests.builders import NOON, a_claim
 from tests.policy.asking import Document, approval, facts, policy, rejection, tried
 

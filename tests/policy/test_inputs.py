@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy import entitlement, inputs
-from approval_resource.policy.load import load
+from approval_resource.policy import entitlement
+from approval_resource.policy.kinds import inputs
+from approval_resource.policy.language.load import load
 from tests.policy.asking import ANA, BOB, CAROL, Document, answer, approval, asked, facts, policy, rejection, utc, why
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy.lint import accepted
-from approval_resource.policy.load import load_text
+from approval_resource.policy.authoring.lint import accepted
+from approval_resource.policy.language.load import load_text
 from tests.policy.asking import findings, ran, warnings, written
 
 QUIET = """\

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy import conditions
-from approval_resource.policy.lint import accepted
-from approval_resource.policy.load import load
-from approval_resource.policy.model import Approved
-from approval_resource.policy.trial import document_of
+from approval_resource.policy.authoring.lint import accepted
+from approval_resource.policy.authoring.trial import document_of
+from approval_resource.policy.decision import Approved
+from approval_resource.policy.kinds import conditions
+from approval_resource.policy.language.load import load
 from tests.policy.asking import ANA, Document, answer, approval, asked, errors, policy, ran, rejection, tried, written
 
 SCOPE = {

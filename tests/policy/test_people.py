@@ -8,7 +8,7 @@ import pytest
 
 from approval_resource.errors import ConfigError
 from approval_resource.policy import entitlement
-from approval_resource.policy.load import load
+from approval_resource.policy.language.load import load
 from tests.policy.asking import ANA, BOB, CAROL, DAN, Document, answer, approval, asked, facts, policy, rejection, utc, why
 
 LAPTOP = "oidc:https://login.example/ana"

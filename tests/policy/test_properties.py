@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
-from approval_resource.model import Review, Verdict
-from approval_resource.policy.document import Policy
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.authoring.trial import document_of
+from approval_resource.policy.decision import Approved, Decision, Rejected, Undecidable, Waiting
 from approval_resource.policy.evaluate import evaluate
-from approval_resource.policy.load import load
-from approval_resource.policy.model import Approved, Decision, Rejected, Undecidable, Waiting
+from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.load import load
 from approval_resource.policy.people import Roster
-from approval_resource.policy.trial import document_of
 from tests.builders import NOON
 from tests.policy.asking import ANA, BOB, CAROL, DAN, Document, answer, approval, asked, facts, policy, rejection
 from tests.policy.making import KINDS

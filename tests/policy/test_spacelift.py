@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from approval_resource.errors import NoApprovalNeededError
-from approval_resource.events import State
-from approval_resource.policy.trial import trial_on_input
+from approval_resource.model.event import State
+from approval_resource.policy.authoring.trial import trial_on_input
 from tests.builders import a_claim, a_request
 from tests.policy.asking import approval, change, loaded_rego, ran, review, run_input, verdict, written
 

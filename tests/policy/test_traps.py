@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy import conditions, inputs, rego, sandbox
-from approval_resource.policy.load import load
+from approval_resource.policy.kinds import conditions, inputs, rego
+from approval_resource.policy.language.load import load
+from approval_resource.policy.sandbox import parent as sandbox
 from tests.policy.asking import (
     ANA,
     answer,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from approval_resource.model import Review
-from approval_resource.policy.document import Policy
+from approval_resource.model.claim import Review
+from approval_resource.policy.language.document import Policy
 from approval_resource.policy.unblock import ANYONE, Openers, openers, told
 from tests.builders import NOON
 from tests.policy.asking import ANA, BOB, CAROL, DAN, Document, answer, approval, facts, policy, rejection

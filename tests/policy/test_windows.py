@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy import windows
-from approval_resource.policy.document import Policy, Window
-from approval_resource.policy.lint import lint
-from approval_resource.policy.load import load
-from approval_resource.policy.model import Waiting
-from approval_resource.policy.windows import DAYS
+from approval_resource.policy.authoring.lint import lint
+from approval_resource.policy.decision import Waiting
+from approval_resource.policy.kinds import windows
+from approval_resource.policy.kinds.windows import DAYS
+from approval_resource.policy.language.document import Policy, Window
+from approval_resource.policy.language.load import load
 from tests.policy.asking import ANA, Document, answer, approval, asked, policy, utc, why
 
 MINUTE = timedelta(minutes=1)

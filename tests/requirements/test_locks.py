@@ -9,7 +9,6 @@ from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -35,7 +34,7 @@ def pinned(lock: Path) -> dict[str, tuple[set[str], str]]:
 
 def missing(required: Requirement, extras: set[str], held: dict[str, tuple[set[str], str]]) -> str:
     """What a locked package requires and its lock doesn't hold, or an empty string."""
-    environments = [default_environment() | {"extra": extra} for extra in (extras or {""})]
+    environments = [{"extra": extra} for extra in (extras or {""})]
     if required.marker is not None and not any(required.marker.evaluate(environment) for environment in environments):
         return ""
     has = held.get(canonicalize_name(required.name))

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from approval_resource.model import Build, Claim
-from approval_resource.store import Connection, LockStore
+from approval_resource.model.claim import Build, Claim
+from approval_resource.store.interface import Connection, LockStore
 from demo.engine import Engine
 from tests.builders import a_build
 

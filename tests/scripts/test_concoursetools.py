@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from concoursetools.testing import FileTestResourceWrapper
 
-from approval_resource import reviews
-from approval_resource.events import State
-from approval_resource.model import Verdict
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.scripts.conftest import COMMAND, LOCK, POOL, SCRIPTS, Concourse, kept
 
 

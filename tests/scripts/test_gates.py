@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, gates, releases, reviews
-from approval_resource.events import Kind, State
-from approval_resource.model import PAYLOAD_PART, Claim, Verdict, attachment_part
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import PAYLOAD_PART, Claim, Verdict, attachment_part
+from approval_resource.model.event import Kind, State
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, Wire, held_by, kept, until
 

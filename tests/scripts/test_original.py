@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, releases, reviews
-from approval_resource.events import State
-from approval_resource.model import Verdict
-from approval_resource.store import Connection
-from approval_resource.store.connect import dynamodb, session_of
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, Concourse, Wire, held_by, kept, until
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from approval_resource import pools, reviews
-from approval_resource.events import State
-from approval_resource.model import Claim, Review, Verdict
-from approval_resource.records import review_document
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.store.items import values
+from approval_resource import pools
+from approval_resource.claims import review as reviews
+from approval_resource.documents.claims import review_document
+from approval_resource.model.claim import Claim, Review, Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.items import values
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, under
 from tests.scripts.conftest import LOCK, POOL, ROOT, Concourse, kept, until
 

@@ -21,12 +21,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from approval_resource import reviews
-from approval_resource.events import State
-from approval_resource.model import Claim, Verdict
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import State
 from approval_resource.steps import main as steps
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import free_port
 from tests.builders import a_build, take
 from tests.scripts.conftest import COMMAND, LOCK, POOL, Concourse, Result, Wire, held_by, kept

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from approval_resource import audit
-from approval_resource.events import Kind, State
-from approval_resource.store import LockStore
+from approval_resource.audit import verify as audit
+from approval_resource.model.event import Kind, State
+from approval_resource.store.interface import LockStore
 from tests.builders import a_build
 from tests.scripts.conftest import LOCK, POOL, Concourse, held_by, kept, until
 

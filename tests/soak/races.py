@@ -19,7 +19,10 @@ from random import Random
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from approval_resource import claims, gates, releases, reviews
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -28,10 +31,10 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.events import State
-from approval_resource.model import Build, Claim, Verdict
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.event import State
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from tests.builders import NOON, FrozenTime, a_build, a_request
 
 POOL = "races"

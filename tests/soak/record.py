@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 
-from approval_resource import audit
-from approval_resource.events import Event, Kind, State
-from approval_resource.model import NEXT_STATES
-from approval_resource.store import LockStore
+from approval_resource.audit import verify as audit
+from approval_resource.model.claim import NEXT_STATES
+from approval_resource.model.event import Event, Kind, State
+from approval_resource.store.interface import LockStore
 
 BEGINNINGS = frozenset({State.HELD, State.PENDING})
 NEVER_LANDED = [State.WITHDRAWN]

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from approval_resource import audit
-from approval_resource.events import Event, Kind, State
-from approval_resource.model import Claim
+from approval_resource.audit import verify as audit
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, Kind, State
 from approval_resource.steps.protocol import Version
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests import tally
 from tests.scripts.conftest import LOCK, ROOT, Concourse, Result, Running, _environment, until
 

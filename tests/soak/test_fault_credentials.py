@@ -11,11 +11,11 @@ from random import Random
 
 import pytest
 
-from approval_resource import reviews
-from approval_resource.events import Kind, State
-from approval_resource.model import Claim, Verdict
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import Kind, State
 from approval_resource.steps.protocol import Version
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import Engine
 from tests import tally
 from tests.builders import take

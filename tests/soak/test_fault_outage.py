@@ -11,11 +11,13 @@ from random import Random
 
 import pytest
 
-from approval_resource import audit, releases, reviews
-from approval_resource.events import Kind, State
-from approval_resource.model import Verdict
+from approval_resource.audit import verify as audit
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
+from approval_resource.model.event import Kind, State
 from approval_resource.steps.protocol import Version
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import Engine
 from tests import tally
 from tests.builders import a_build, take

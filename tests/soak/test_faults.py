@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import Engine
 from tests import tally
 from tests.scripts.conftest import Concourse

@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
-from approval_resource import releases
-from approval_resource.events import Kind
-from approval_resource.model import Claim
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.claims import release as releases
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Kind
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests import tally
 from tests.builders import take
 from tests.scripts.conftest import POOL, Concourse, until

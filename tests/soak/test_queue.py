@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from approval_resource import audit
-from approval_resource.events import Kind
-from approval_resource.store import LockStore
+from approval_resource.audit import verify as audit
+from approval_resource.model.event import Kind
+from approval_resource.store.interface import LockStore
 from tests import tally
 from tests.scripts.conftest import LOCK, POOL, Concourse, until
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 
 import pytest
 
-from approval_resource.events import Kind
-from approval_resource.store import Connection
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.model.event import Kind
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
 from demo.engine import ROOT
 from tests import tally
 from tests.soak import races, record

@@ -12,15 +12,16 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from approval_resource import releases, reviews
-from approval_resource.claims import Attempt
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
+from approval_resource.claims.acquire import Attempt
+from approval_resource.claims.poller import Lookout
+from approval_resource.claims.queue import take_when_free
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
-from approval_resource.events import Event, Kind, State
-from approval_resource.model import Build, Claim, Verdict
-from approval_resource.queue import take_when_free
-from approval_resource.store.dynamodb import DynamoStore
-from approval_resource.waiting import Lookout
+from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.event import Event, Kind, State
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, a_request
 from tests.scripts.conftest import POOL, WAIT_LOCK, Concourse, Result
 from tests.soak import record

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, gates, reviews
-from approval_resource.events import Event, Kind, State
-from approval_resource.model import Claim, Verdict
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import Event, Kind, State
 from approval_resource.options import read_part
 from approval_resource.steps.check import check, gapless
 from approval_resource.steps.protocol import Source, Version
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, take
 
 Rendered = dict[str, str]

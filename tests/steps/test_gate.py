@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from approval_resource import claims, gates, releases, reviews
+from approval_resource.claims import acquire as claims
+from approval_resource.claims import gate as gates
+from approval_resource.claims import release as releases
+from approval_resource.claims import review as reviews
 from approval_resource.errors import (
     ApprovalError,
     ConfigError,
@@ -24,16 +27,16 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.events import State
-from approval_resource.model import Build, Claim, Verdict
+from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.event import State
 from approval_resource.options import read_part
 from approval_resource.steps.get import GetParams, get, pass_gate
 from approval_resource.steps.params import read_put_params
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.put import put as put_step
 from approval_resource.steps.step import Step
-from approval_resource.store import items, keys
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, ManualClock, a_build, take, under
 
 SOURCE = read_part(Source, {"pool": "payments", "AWS_DEFAULT_REGION": "eu-west-1", "wait_lock": 10})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore import exceptions as aws
 
-from approval_resource.store.outcomes import Outcome, classify
+from approval_resource.store.dynamodb.outcomes import Outcome, classify
 
 ENDPOINT = "https://dynamodb.eu-west-1.amazonaws.com"
 CASES = [

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
-from approval_resource.events import State
+from approval_resource.model.event import State
 from approval_resource.options import read_part, try_part
 from approval_resource.steps.get import GetParams
 from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, read_put_params

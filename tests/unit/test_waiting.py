@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from approval_resource.claims.poller import Lookout
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.waiting import Lookout
 from tests.builders import ManualClock
 
 

@@ -1,0 +1,1 @@
+"""Verification of a pool's log and of receipts."""

@@ -1,0 +1,58 @@
+"""Receipts: what is told of a claim to those who keep a copy of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from approval_resource.canonical import instant
+from approval_resource.documents.claims import BUILD_FIELDS, review_document
+from approval_resource.documents.fields import optional
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import NOTHING, Event, sealed_document
+
+DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
+
+
+def claim_facts(claim: Claim) -> dict[str, Any]:
+    """What never changes about a claim."""
+    return {
+        "id": claim.id,
+        "pool": claim.pool,
+        "lock_name": claim.lock_name,
+        "need_approval": claim.need_approval,
+        "description": claim.description,
+        "timestamp": instant(claim.timestamp),
+        "fence": claim.fence,
+        "build": {name: getattr(claim.build, name) for name in BUILD_FIELDS} | {"link": claim.build.link},
+        "payload": claim.payload,
+        "attachments": {
+            name: {"digest": file.digest, "size": file.size, "stored": file.stored} for name, file in claim.attachments.items()
+        },
+    }
+
+
+def receipt_of(
+    claim: Claim, event: Event, policy: str = "", pool_policy: str = "", filled_in: Mapping[str, str] = NOTHING
+) -> dict[str, Any]:
+    """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so.
+
+    `policy` and `pool_policy`: the policies it was decided under, as they are kept beside the claim; `filled_in`: what
+    they asked those who approve for.
+    """
+    decision = claim.decided
+    return {
+        "claim": claim_facts(claim),
+        "decision": decision.state.value if decision else "",
+        "decided_by": decision.actor if decision else "",
+        "decided_at": instant(decision.at) if decision else "",
+        "reason": decision.reason if decision else "",
+        "policy": json.loads(policy) if policy else (DEFAULT_POLICY if not pool_policy else []),
+        "pool_policy": json.loads(pool_policy) if pool_policy else [],
+        "forced": event.forced,
+        "valid_until": optional(claim.valid_until),
+        "inputs": dict(filled_in),
+        "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
+        "event": sealed_document(event),
+    }

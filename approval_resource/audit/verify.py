@@ -1,0 +1,269 @@
+"""The log: verifying that nobody altered it, and exporting it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from approval_resource.audit.receipts import receipt_of
+from approval_resource.audit.walk import Keeping, Report, Walk
+from approval_resource.documents.claims import claim_digest, made_under
+from approval_resource.errors import ConfigError, CorruptRecordError
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, Head, Kind, event_digest, event_from, sealed_document
+from approval_resource.model.lock import Lock
+from approval_resource.model.settings import settings_digest
+from approval_resource.store.interface import LockStore
+from approval_resource.text import counted
+
+BATCH = 100
+"""Claims read at a time."""
+UNREADABLE = (CorruptRecordError, ConfigError)
+"""What can't be understood, and what no key can hold: nothing of this program has such names."""
+
+
+def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None) -> Report:
+    """Walk the pool's log from its newest event back, and hold everything else against it.
+
+    Found are events that were altered, dropped, reordered or added; claims, locks, the head, payloads and
+    attachments that are not as the log left them; open claims it knows nothing of; and, against a
+    receipt, a log that was rewritten or cut as a whole. Changes that land meanwhile are no faults; nor is it
+    that something is missing whose time to be kept is over, in whatever order it was removed: the event after a
+    missing one tells when that was. What builds made and passed, and which claims the index of open ones leaves
+    out, is not covered.
+
+    Raises:
+        ConfigError: `against` is no receipt, or one of another pool.
+    """
+    report = _once(store, pool, against)
+    if report.findings:
+        # A transaction may be seen item by item while it lands. What is really wrong is wrong twice.
+        again = _once(store, pool, against)
+        again.findings = [finding for finding in again.findings if finding in report.findings]
+        return again
+    return report
+
+
+def _once(store: LockStore, pool: str, against: Mapping[str, Any] | None) -> Report:
+    report = Report(pool, Head(pool=pool))
+    try:
+        report.head = store.head(pool) or report.head
+    except CorruptRecordError as corrupt:
+        report.findings.append(f"the head was altered: {corrupt.why}")
+    walk = Walk(report, Keeping.of(store, report))
+    for record in store.records(pool):
+        walk.step(record)
+    walk.finish(store)
+    _read_locks(store, walk)
+    _verify_claims(store, walk)
+    _verify_locks(store, walk)
+    _verify_open(store, walk)
+    _verify_settings(store, walk)
+    if against is not None:
+        _verify_receipt(store, walk, against)
+    return report
+
+
+def _verify_claims(store: LockStore, walk: Walk) -> None:
+    report = walk.report
+    for claim_id, claim in _claims(store, list(walk.newest_of_claim)):
+        match claim:
+            case None:
+                newest = walk.newest_of_claim[claim_id]
+                ended = newest.state is None or not newest.state.is_open or walk.removed_since(newest)
+                if not (ended and walk.keeping.over(newest.timestamp)):
+                    report.findings.append(f"claim {claim_id} is missing")
+            case CorruptRecordError():
+                report.findings.append(f"claim {claim_id} was altered: {claim.why}")
+            case Claim():
+                report.claims += 1
+                walk.fences[claim.id] = claim.fence
+                pinned, newest = claim_digest(claim) in _pins(store, walk, claim), walk.newest_of_claim[claim_id]
+                # Nothing comes after a claim's end, so what ended it pins it whatever else is gone.
+                last = newest.kind.state is not None and not newest.kind.state.is_open
+                if not pinned and (last or not walk.removed_since(newest)):
+                    report.findings.append(f"claim {claim_id} was altered: it is not as its newest event left it")
+                first = walk.oldest_of_claim[claim_id]
+                if first.timestamp == claim.timestamp and not made_under(claim, first):
+                    report.findings.append(f"claim {claim_id} was altered: it is not what its pipeline asked for")
+                if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
+                    report.findings.extend(_parts_findings(store, claim))
+
+
+def _claims(store: LockStore, ids: list[str]) -> Iterator[tuple[str, Claim | CorruptRecordError | None]]:
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        try:
+            found = {claim.id: claim for claim in store.claims(batch)}
+        except UNREADABLE:
+            yield from ((claim_id, _claim(store, claim_id)) for claim_id in batch)
+        else:
+            yield from ((claim_id, found.get(claim_id)) for claim_id in batch)
+
+
+def _claim(store: LockStore, claim_id: str) -> Claim | CorruptRecordError | None:
+    try:
+        return store.claim(claim_id)
+    except CorruptRecordError as corrupt:
+        return corrupt
+    except ConfigError as wrong:
+        return CorruptRecordError(f"claim {claim_id}", _why(wrong))
+
+
+def _why(wrong: CorruptRecordError | ConfigError) -> str:
+    return wrong.why if isinstance(wrong, CorruptRecordError) else str(wrong)
+
+
+def _pins(store: LockStore, walk: Walk, claim: Claim) -> set[str]:
+    """The digests the claim may have: that of its newest event, and of those that came since the walk began."""
+    newest = walk.newest_of_claim[claim.id]
+    if claim_digest(claim) == newest.claim:
+        return {newest.claim}
+    return {newest.claim} | {event.claim for event in _since(store, walk) if event.claim_id == claim.id}
+
+
+def _verify_settings(store: LockStore, walk: Walk) -> None:
+    settings = walk.keeping.settings
+    pins = [event.claim for event in _since(store, walk) if event.kind is Kind.SETTINGS]
+    if walk.settings is not None:
+        pins.append(walk.settings.claim)
+    if settings_digest(settings) not in pins and (pins or settings.revision):
+        walk.report.findings.append("the pool's settings were altered: they are not as the log left them")
+
+
+def _since(store: LockStore, walk: Walk) -> Iterator[Event]:
+    """The events that landed after the walk began, newest first; those that can't be read were found before."""
+    for record in store.records(walk.report.pool):
+        try:
+            event = event_from(record.document)
+        except CorruptRecordError:
+            continue
+        if event.revision <= walk.report.head.revision:
+            return
+        yield event
+
+
+def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
+    for part, expected in claim.parts.items():
+        try:
+            content = store.part(claim.id, part)
+        except UNREADABLE:
+            content = None
+        if content is None or hashlib.sha256(content).hexdigest() != expected:
+            yield f"the {part} of claim {claim.id} was altered"
+
+
+def _read_locks(store: LockStore, walk: Walk) -> None:
+    unread = 0
+    for name in sorted({*walk.newest_of_lock, *store.lock_names(walk.report.pool)}):
+        try:
+            lock = store.lock(walk.report.pool, name)
+        except UNREADABLE as wrong:
+            walk.report.findings.append(f"lock {name} was altered: {_why(wrong)}")
+            unread += 1
+            continue
+        if lock is None:
+            walk.report.findings.append(f"lock {name} is missing")
+            unread += 1
+        else:
+            walk.locks[name] = lock
+    counted_by_locks, told = sum(lock.events for lock in walk.locks.values()), walk.report.head.revision
+    landed = store.head(walk.report.pool) if counted_by_locks > told else None
+    if not unread and not told <= counted_by_locks <= (landed.revision if landed else told):
+        walk.report.findings.append(f"the locks count {counted(counted_by_locks, 'event')} together, the log {told}")
+
+
+def _verify_locks(store: LockStore, walk: Walk) -> None:
+    for lock in walk.locks.values():
+        found = _lock_fault(store, walk, lock)
+        if found:
+            walk.report.findings.append(found)
+
+
+def _lock_fault(store: LockStore, walk: Walk, lock: Lock) -> str:
+    newest = walk.newest_of_lock.get(lock.name)
+    told = newest.lock_event_number if newest else 0
+    if not 0 <= lock.events - told <= walk.report.removed:
+        # It was read before the log is asked again, so a lock that has moved on can't be ahead of that.
+        now = max((event.lock_event_number for event in _since(store, walk) if event.lock_name == lock.name), default=told)
+        if told < lock.events <= now:
+            return ""
+        return f"lock {lock.name} was altered: it counts {counted(lock.events, 'event')}, the log {now}"
+    own = [event for event in walk.newest_of_claim.values() if event.lock_name == lock.name]
+    found = _holder_fault(store, walk, lock, own)
+    if found:
+        return found
+    fence = max((walk.fences.get(event.claim_id, 0) for event in own), default=0)
+    # The highest may have been that of a claim which is gone; one that may not be is a finding of its own.
+    gone = walk.removed_of(lock.name) > 0 or any(event.claim_id not in walk.fences for event in own)
+    if lock.fence != fence and not (gone and lock.fence > fence):
+        return f"lock {lock.name} was altered: its fence is {lock.fence}, by its claims {fence}"
+    if not walk.told(lock.newest, lock.name):
+        return f"lock {lock.name} was altered: its newest places are not those of the log"
+    return ""
+
+
+def _holder_fault(store: LockStore, walk: Walk, lock: Lock, own: list[Event]) -> str:
+    """Who holds the lock by the log must hold it; a claim of which the log tells less than all may."""
+    holders = {event.claim_id for event in own if event.state and event.state.is_open and not walk.removed_since(event)}
+    may_hold = holders | {event.claim_id for event in own if walk.removed_since(event)}
+    if holders <= {lock.holder} and (lock.holder in may_hold or not lock.holder or _aged(walk, _claim(store, lock.holder))):
+        return ""
+    by_log = ", ".join(sorted(holders)) or "nobody"
+    return f"lock {lock.name} was altered: it is held by {lock.holder or 'nobody'}, by the log {by_log}"
+
+
+def _aged(walk: Walk, claim: Claim | CorruptRecordError | None) -> bool:
+    """Whether a claim of which the log tells nothing holds its lock for longer than events are kept."""
+    if not isinstance(claim, Claim) or not claim.claimed:
+        return False
+    return walk.removed_of(claim.lock_name) > 0 and walk.keeping.over(claim.changed)
+
+
+def _verify_open(store: LockStore, walk: Walk) -> None:
+    try:
+        claims = store.open_claims(walk.report.pool)
+    except CorruptRecordError as corrupt:
+        walk.report.findings.append(f"{corrupt.what} was altered: {corrupt.why}")
+        return
+    unknown = {claim.id for claim in claims if not _aged(walk, claim)} - walk.newest_of_claim.keys()
+    unknown -= {event.claim_id for event in _since(store, walk)} if unknown else set()
+    walk.report.findings.extend(f"claim {claim_id} was added: the log knows nothing of it" for claim_id in sorted(unknown))
+
+
+def _verify_receipt(store: LockStore, walk: Walk, receipt: Mapping[str, Any]) -> None:
+    report = walk.report
+    document = receipt.get("event")
+    if not isinstance(document, Mapping):
+        raise ConfigError(["against: not a receipt: it has no event"])
+    try:
+        told = event_from(document)
+    except CorruptRecordError as wrong:
+        raise ConfigError([f"against: not a receipt: {wrong}"]) from wrong
+    if told.pool != report.pool:
+        raise ConfigError([f"against: a receipt of pool {told.pool}, not {report.pool}"])
+    if event_digest(told) != told.digest:
+        report.findings.append("the receipt itself was altered: its digest is not that of its event")
+        return
+    try:
+        stored, claim = store.event(report.pool, told.timestamp), store.claim(told.claim_id)
+    except UNREADABLE as wrong:
+        report.findings.append(f"the receipt can't be compared: {_why(wrong)}")
+        return
+    if stored is None and walk.keeping.over(told.timestamp):
+        report.notes.append(f"event {told.revision} of the receipt is gone by its age; nothing is left to compare it with")
+    elif stored != told:
+        report.findings.append(
+            f"the log was rewritten or cut: event {told.revision} at {document['timestamp']} is not the one in the receipt"
+        )
+    elif claim is not None and receipt != receipt_of(claim, told):
+        expected = receipt_of(claim, told)
+        parts = sorted(name for name in receipt.keys() | expected.keys() if receipt.get(name) != expected.get(name))
+        report.findings.append(f"the receipt itself was altered, or its claim was: they differ in {', '.join(parts)}")
+
+
+def export(store: LockStore, pool: str) -> Iterator[dict[str, Any]]:
+    """The pool's events as documents with their digests, oldest first."""
+    for event in store.events(pool):
+        yield sealed_document(event)

@@ -1,0 +1,240 @@
+"""What the policies that apply make of a claim: its own, kept beside it, and its pool's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from approval_resource.claims.lookup import part
+from approval_resource.documents.claims import made_under
+from approval_resource.errors import ConfigError, CorruptRecordError, UnsupportedDecisionError
+from approval_resource.model.claim import FACTS_PART, POLICY_PART, POOL_POLICY_PART, Claim
+from approval_resource.model.event import NOTHING, Event, Kind, State, event_digest
+from approval_resource.model.settings import Settings, policy_digest
+from approval_resource.store.interface import LockStore
+from approval_resource.store.transaction import Change, Snapshot
+from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    # The policies are only loaded where something is decided: a check must start fast.
+    from approval_resource.policy.decision import Decision
+    from approval_resource.policy.facts import Facts
+    from approval_resource.policy.language.document import Policy
+    from approval_resource.policy.unblock import Openers
+
+POLICY_ACTOR = "the policy"
+"""Who is said to have decided where no person did."""
+MAX_REASON = 300
+"""Characters of a reason that policies give."""
+ATTEMPTS = 3
+DOUBT = timedelta(minutes=2)
+"""How far the instant of a decision and that of its event may lie apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a claim was made under: policies as stored, a JSON list, and what its pipeline said of it."""
+
+    policy: str = ""
+    given: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+
+def terms_of(store: LockStore, claim: Claim) -> Terms:
+    """The terms that are kept beside the claim.
+
+    Raises:
+        CorruptRecordError: they are not those that it was made under.
+    """
+    policy = part(store, claim, POLICY_PART, claim.policy).decode() if claim.policy else ""
+    given = part(store, claim, FACTS_PART, claim.facts) if claim.facts else b"{}"
+    try:
+        return Terms(policy, json.loads(given))
+    except ValueError as broken:
+        raise CorruptRecordError(f"claim {claim.id}", "its facts are no JSON") from broken
+
+
+def policies_of(terms: Terms, pool_policy: str) -> tuple[Policy, ...]:
+    """Every policy that applies, the claim's own first.
+
+    Raises:
+        ConfigError: one of them can't be understood.
+    """
+    return (*_policies(terms.policy, "policy"), *_policies(pool_policy, "pool policy"))
+
+
+@lru_cache(maxsize=32)
+def _policies(text: str, where: str) -> tuple[Policy, ...]:
+    if not text:
+        return ()
+    from approval_resource.policy.language.load import load
+
+    try:
+        loaded = load(json.loads(text), where)
+    except (ValueError, RecursionError) as broken:
+        raise ConfigError([f"{where}: is not what was stored"]) from broken
+    return tuple(one.policy if one.policy.name else one.policy.model_copy(update={"name": one.name}) for one in loaded)
+
+
+def facts_of(claim: Claim, terms: Terms) -> Facts:
+    """What the policies are told of the claim."""
+    from approval_resource.documents.claims import BUILD_FIELDS
+    from approval_resource.policy.facts import Facts
+
+    return Facts(
+        id=claim.id,
+        pool=claim.pool,
+        lock_name=claim.lock_name,
+        description=claim.description,
+        requester=claim.build.created_by,
+        created_at=claim.timestamp,
+        build={name: getattr(claim.build, name) for name in BUILD_FIELDS} | {"link": claim.build.link},
+        payload_digest=claim.payload,
+        attached=[{"name": name, "size": file.size, "digest": file.digest} for name, file in sorted(claim.attachments.items())],
+        given=terms.given,
+    )
+
+
+def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decision:
+    """What all the policies that apply say of the claim with its reviews, at that instant. Raises nothing."""
+    from approval_resource.policy.decision import Answer, Result, Undecidable
+    from approval_resource.policy.evaluate import evaluate
+
+    try:
+        policies = policies_of(terms, pool_policy)
+    except ConfigError as broken:
+        return Undecidable(result=Result(Answer.ERROR, f"a policy can't be read: {broken.problems[0]}"), policies=())
+    return evaluate(policies, facts_of(claim, terms), list(claim.reviews.values()), now)
+
+
+def following(claim: Claim, terms: Terms, snapshot: Snapshot, change: Change) -> Change:
+    """That change to the claim, and what the policies make of it: a decision, or when time may bring one.
+
+    `change` tells what happened; its kind stays where nothing is decided.
+    """
+    from approval_resource.policy.decision import Approved, Rejected, Waiting
+
+    pool_policy = snapshot.settings.policy
+    decision = decide(claim, terms, pool_policy, snapshot.now)
+    if isinstance(decision, Approved | Rejected):
+        state, kind = (State.APPROVED, Kind.APPROVED) if isinstance(decision, Approved) else (State.REJECTED, Kind.REJECTED)
+        own = change.verdict == ("approve" if state is State.APPROVED else "reject")
+        reason = change.reason if own else shortly(decision)
+        ruled = claim.ruled(state, actor=change.actor, reason=reason, at=snapshot.now)
+        kept = pool_policy.encode()
+        ruled = replace(
+            ruled,
+            opens_at=None,
+            judged_at=snapshot.now if terms.policy or pool_policy else None,
+            pool_policy=policy_digest(pool_policy),
+            valid_until=_until(decision, snapshot.now),
+        )
+        parts = {**change.parts, POOL_POLICY_PART: kept} if kept else change.parts
+        return replace(change, claim=ruled, kind=kind, reason=reason, forced=decision.forced, parts=parts)
+    # What can't be worked out now may be later, so it is asked again.
+    opens_at = decision.opens_at if isinstance(decision, Waiting) else claim.opens_at
+    return replace(change, claim=replace(claim, opens_at=opens_at))
+
+
+def _until(decision: Decision, now: datetime) -> datetime | None:
+    from approval_resource.policy.decision import Approved
+
+    return now + decision.valid_for if isinstance(decision, Approved) and decision.valid_for else None
+
+
+def shortly(decision: Decision) -> str:
+    """The decision's reasons in one line."""
+    text = clean("; ".join(decision.reasons))
+    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
+
+
+def explained(store: LockStore, claim: Claim) -> Decision:
+    """What the policies say of the claim: when it was decided, else now.
+
+    Raises:
+        CorruptRecordError: what is kept beside the claim is not what it was made under, or decided by.
+    """
+    if claim.decided is None:
+        settings: Settings = store.settings(claim.pool)
+        return decide(claim, terms_of(store, claim), settings.policy, store.now())
+    _, pool_policy = texts(store, claim)
+    return decide(claim, terms_of(store, claim), pool_policy, claim.judged_at or claim.decided.at)
+
+
+def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
+    """The decision worked out again from what is stored: pass only where that supports the approval that `event` tells of.
+
+    Raises:
+        UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.
+        CorruptRecordError: what is kept beside the claim is not what it was made under, or decided by.
+    """
+    from approval_resource.policy.decision import Approved, Undecidable
+
+    decision = explained(store, claim)
+    for _ in range(ATTEMPTS - 1):
+        if not isinstance(decision, Undecidable):
+            break
+        decision = explained(store, claim)  # what was too slow on a busy machine may not be the next time
+    if not isinstance(decision, Approved):
+        raise UnsupportedDecisionError(claim, decision.reasons)
+    if (fault := _fault(store, claim, event, _until(decision, claim.judged_at or event.at))) is not None:
+        raise UnsupportedDecisionError(claim, [fault])
+    return decision
+
+
+def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime | None) -> str | None:
+    """What speaks against a decision that the policies by themselves support."""
+    if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
+        return "nobody decided on it then"
+    if claim.judged_at is not None and abs(claim.judged_at - event.at) > DOUBT:
+        return "its policies were asked for another time than that of the decision"
+    if claim.valid_until != valid_until:
+        return "the time in which it may be used is not its policy's"
+    first = event if claim.timestamp == event.timestamp else store.event(claim.pool, claim.timestamp)
+    if first is None:
+        if not store.settings(claim.pool).may_be_gone(claim.timestamp, store.now()):
+            return "the record of how it was made is missing"
+    elif event_digest(first) != first.digest or not made_under(claim, first):
+        return "it is not what its pipeline asked for"
+    if claim.pool_policy != _pool_policy_before(store, claim.pool, event.timestamp):
+        return "it was not decided under its pool's policy"
+    return None
+
+
+def _pool_policy_before(store: LockStore, pool: str, timestamp: datetime) -> str:
+    """The digest of the policy that the pool had then, by the log."""
+    settings = store.events(pool, lock_name="", newest_first=True)
+    return next((event.terms for event in settings if event.timestamp < timestamp), "")
+
+
+def texts(store: LockStore, claim: Claim) -> tuple[str, str]:
+    """The claim's policies and its pool's as they are kept beside it, each a JSON list, or an empty string for none.
+
+    Raises:
+        CorruptRecordError: they are not what it was made under, or decided by.
+    """
+    kept = ((POLICY_PART, claim.policy), (POOL_POLICY_PART, claim.pool_policy))
+    own, pool = (part(store, claim, name, digest).decode() if digest else "" for name, digest in kept)
+    return own, pool
+
+
+def missing(store: LockStore, claim: Claim) -> str:
+    """What a claim that waits still needs, in one line; an empty string where no policy says more than that one approval does."""
+    if claim.state is not State.PENDING or not (claim.policy or store.settings(claim.pool).policy):
+        return ""
+    return shortly(explained(store, claim))
+
+
+def openers(store: LockStore, claim: Claim) -> Openers:
+    """Who can open the claim's gate, beside those who have approved."""
+    from approval_resource.policy import unblock
+
+    terms = terms_of(store, claim)
+    try:
+        policies = policies_of(terms, store.settings(claim.pool).policy)
+    except ConfigError as broken:
+        return unblock.Openers((), broken.problems)
+    return unblock.openers(policies, facts_of(claim, terms), list(claim.reviews.values()), store.now())

@@ -1,0 +1,234 @@
+"""Waiting for a decision, and passing on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from approval_resource.claims.acquire import DEADLINE_ACTOR, amend, expired
+from approval_resource.claims.decide import POLICY_ACTOR, following, terms_of
+from approval_resource.claims.poller import Lookout
+from approval_resource.claims.review import find
+from approval_resource.errors import (
+    ApprovalLapsedError,
+    ApprovalSpentError,
+    CorruptRecordError,
+    GateTimeoutError,
+    LockNotFoundError,
+    NoApprovalNeededError,
+    ReviewRejectedError,
+    ReviewTimeoutError,
+    StaleLockError,
+)
+from approval_resource.model.claim import Build, Claim, Review
+from approval_resource.model.event import Event, Kind, State, event_digest
+from approval_resource.store.interface import LockStore, new_id
+from approval_resource.store.transaction import Change, Changes, Read, Snapshot
+
+log = logging.getLogger(__name__)
+
+FRESH = timedelta(minutes=1)
+FRESH_LOOKS = 5
+REMIND = timedelta(minutes=5)
+"""How often a waiting gate says how much time is left."""
+
+
+def require_open(claim: Claim) -> None:
+    """Pass only for a claim that still holds its lock.
+
+    Raises:
+        ReviewRejectedError, ReviewTimeoutError, StaleLockError: how it ended.
+    """
+    match claim.state:
+        case State.HELD | State.PENDING | State.APPROVED:
+            return
+        case State.REJECTED:
+            raise ReviewRejectedError(claim)
+        case State.EXPIRED if claim.ended is not None and claim.ended.actor == DEADLINE_ACTOR:
+            raise ReviewTimeoutError(claim, _deadline(claim))
+        case State.EXPIRED | State.SUPERSEDED | State.WITHDRAWN | State.RELEASED:
+            raise StaleLockError(claim, "used any more")
+
+
+def require_passable(claim: Claim) -> None:
+    """Pass only for a claim that is approved and still holds its lock.
+
+    Raises:
+        NoApprovalNeededError: it never asked for an approval, so nobody gave one.
+        StaleLockError: it is still pending.
+        Others: as `require_open`.
+    """
+    if not claim.need_approval:
+        raise NoApprovalNeededError(claim)
+    require_open(claim)
+    if claim.state is not State.APPROVED or not claim.approved:
+        raise StaleLockError(claim, "passed")
+
+
+def settle(store: LockStore, claim: Claim) -> Claim:
+    """Apply what time has brought, a deadline or the completion of a decision; returns the claim as it is then."""
+    terms = terms_of(store, claim) if claim.opens_at is not None else None
+
+    def settled(current: Claim, snapshot: Snapshot) -> Change | None:
+        if current.overdue(snapshot.now):
+            return expired(current, snapshot)
+        if terms is None or not current.due(snapshot.now):
+            return None
+        change = following(current, terms, snapshot, Change(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR))
+        if change.claim.decided is None:
+            opens = change.claim.opens_at
+            if opens == current.opens_at:
+                return None
+            told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone approves it no more"
+            return replace(change, reason=told)
+        return change
+
+    return amend(store, claim, settled)
+
+
+def settle_for_others(store: LockStore, claim: Claim) -> Claim:
+    """The same, for whoever is concerned with more than this claim: one that can't be trusted stays as it is."""
+    try:
+        return settle(store, claim)
+    except CorruptRecordError as corrupt:
+        log.warning("%s", corrupt)
+        return claim
+
+
+def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
+    """Make `timeout`, counted from the claim, its deadline where that is later than the one it has, or it has none."""
+    deadline = claim.timestamp + timeout
+
+    def prolonged(current: Claim, snapshot: Snapshot) -> Change | None:
+        if current.state is not State.PENDING or current.overdue(snapshot.now):
+            return None
+        if current.deadline is not None and current.deadline >= deadline:
+            return None
+        return Change(
+            claim=replace(current, deadline=deadline),
+            kind=Kind.DEADLINE,
+            actor=str(build),
+            build=build.link,
+            reason=f"to be decided by {deadline:%Y-%m-%d %H:%M:%S} UTC",
+        )
+
+    return amend(store, claim, prolonged)
+
+
+def wait(
+    store: LockStore,
+    claim: Claim,
+    *,
+    lookout: Lookout,
+    give_up_at: datetime | None = None,
+    reviewed: Callable[[Claim, Review], None] = lambda claim, review: None,
+    remind: Callable[[Claim, timedelta | None], None] = lambda claim, left: None,
+) -> Claim:
+    """The claim once it is approved.
+
+    `reviewed` is called with the claim and each new review, `remind` every few minutes with the time that is left, if
+    there is an end. `give_up_at` ends the waiting, not the claim.
+
+    Raises:
+        ReviewTimeoutError: its deadline passed; the claim is expired then.
+        GateTimeoutError: `give_up_at` came.
+        Others: as `require_passable`.
+    """
+    told = claim.reviews
+    reminded = store.now()
+    while True:
+        if claim.overdue(store.now()) or claim.due(store.now()):
+            claim = lookout.look(settle, store, claim)
+        for who, review in claim.reviews.items():
+            if told.get(who) != review and claim.state is State.PENDING:
+                reviewed(claim, review)
+        told = claim.reviews
+        if claim.state is not State.PENDING:
+            require_passable(claim)
+            return claim
+        now = store.now()
+        if give_up_at is not None and give_up_at <= now:
+            raise GateTimeoutError(claim)
+        if now - reminded >= REMIND:
+            ends = [end for end in (claim.deadline, give_up_at) if end is not None]
+            remind(claim, min(ends) - now if ends else None)
+            reminded = now
+        lookout.rest()
+        claim = lookout.look(find, store, claim.id)
+
+
+def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
+    """Record that `build` passed the gate on this claim's approval; the same build again records nothing.
+
+    With `spend` the approval is used up by this build, unless `reuse` lets it serve again.
+
+    Raises:
+        ApprovalSpentError: another build used the approval.
+        ApprovalLapsedError: it is older than its policy lets it be used.
+        Others: as `require_passable`, by the claim's state at the moment this is written.
+    """
+    key = build.key()
+
+    def decide(snapshot: Snapshot) -> Changes:
+        current = snapshot.claims[claim.id]
+        require_passable(current)
+        if snapshot.build is None:
+            raise AssertionError("a passage is recorded for a build")
+        if current.valid_until is not None and current.valid_until <= snapshot.now:
+            raise ApprovalLapsedError(current)
+        if spend and current.spent and current.spent != key and not reuse:
+            raise ApprovalSpentError(current)
+        spends = spend and not current.spent
+        if snapshot.build.passed == current.id and not spends:
+            return Changes()
+        after = replace(current, spent=key, spent_by=str(build), spent_job=build.job_key) if spends else current
+        passage = Change(claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link)
+        return Changes(changes=(passage,), build=replace(snapshot.build, passed=current.id))
+
+    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id, build_key=key)
+    return store.commit(read, decide, new_id()).after.claims[claim.id]
+
+
+def deciding_event(store: LockStore, claim: Claim, lookout: Lookout) -> Event:
+    """The event that decided the claim, checked against it.
+
+    Raises:
+        LockNotFoundError: the log no longer has it.
+        CorruptRecordError: the claim says something else than its event: one of them was altered.
+        StaleLockError: nothing was decided.
+    """
+    if claim.decided is None:
+        raise StaleLockError(claim, "passed")
+    return state_event(store, claim, claim.decided.state, claim.decided.timestamp, lookout)
+
+
+def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, lookout: Lookout) -> Event:
+    """The event at `timestamp` by which that claim came into that state.
+
+    Raises:
+        LockNotFoundError: the log has nothing there.
+        CorruptRecordError: what it has there is not that.
+    """
+    event = lookout.look(store.event, claim.pool, timestamp)
+    for _ in range(FRESH_LOOKS):
+        if event is not None or store.now() - timestamp > FRESH:
+            break
+        # A transaction may be seen item by item while it lands: the claim already, its event not yet.
+        lookout.rest()
+        event = lookout.look(store.event, claim.pool, timestamp)
+    what = f"claim {claim.id} of lock {claim.lock_name}"
+    if event is None:
+        raise LockNotFoundError(
+            f"the log of pool {claim.pool} has no record of {what} being {state.value}; it may have been removed by age"
+        )
+    if (event.claim_id, event.lock_name, event.kind.state) != (claim.id, claim.lock_name, state):
+        raise CorruptRecordError(what, "its event in the log tells of something else")
+    if event.digest != event_digest(event):
+        raise CorruptRecordError(what, "its event in the log was altered")
+    return event
+
+
+def _deadline(claim: Claim) -> str:
+    return f"{claim.deadline:%Y-%m-%d %H:%M:%S} UTC" if claim.deadline else "its deadline"

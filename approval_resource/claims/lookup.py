@@ -1,0 +1,36 @@
+"""What is kept beside a claim: its payload and the content of attached files, written once and checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+
+from approval_resource.errors import CorruptRecordError, LockNotFoundError
+from approval_resource.model.claim import Claim, attachment_part
+from approval_resource.store.interface import LockStore
+from approval_resource.text import clean
+
+
+def part(store: LockStore, claim: Claim, name: str, digest: str) -> bytes:
+    """Content kept beside a claim, if it is still what the claim was made with.
+
+    Raises:
+        CorruptRecordError: it isn't, by its SHA-256.
+    """
+    content = store.part(claim.id, name)
+    if content is None or hashlib.sha256(content).hexdigest() != digest:
+        raise CorruptRecordError(f"claim {claim.id}", f"its {clean(name)} is not what it was claimed with")
+    return content
+
+
+def attachment(store: LockStore, claim: Claim, name: str) -> bytes:
+    """An attached file's content.
+
+    Raises:
+        LockNotFoundError: nothing of that name is kept.
+        CorruptRecordError: it is not what the claim was made with.
+    """
+    file = claim.attachments.get(name)
+    if file is None or not file.stored:
+        kept = ", ".join(sorted(name for name, file in claim.attachments.items() if file.stored)) or "nothing"
+        raise LockNotFoundError(f"claim {claim.id} keeps no file {clean(name)}; kept is {clean(kept)}")
+    return part(store, claim, attachment_part(name), file.digest)

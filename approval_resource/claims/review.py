@@ -1,0 +1,139 @@
+"""Recording a verdict, and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from approval_resource.canonical import instant
+from approval_resource.claims.acquire import expired
+from approval_resource.claims.decide import Terms, facts_of, following, policies_of, terms_of
+from approval_resource.documents.claims import claim_document
+from approval_resource.errors import ConfigError, LockNotFoundError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
+from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
+from approval_resource.model.event import NOTHING, Kind, State
+from approval_resource.store.interface import LockStore, new_id
+from approval_resource.store.transaction import Change, Changes, Read, Snapshot
+
+MAX_CLAIM = 96 * 1024
+"""Bytes of a claim."""
+ROOM = 43_000
+"""Bytes of a claim that undecided reviews leave free: for the one that decides, its ruling, the claim's end, and who
+used it, each with names of builds and comments as long as they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The claim after a review, and whether the review changed anything."""
+
+    claim: Claim
+    changed: bool
+
+
+def find(store: LockStore, claim_id: str) -> Claim:
+    """The claim with that id.
+
+    Raises:
+        LockNotFoundError: there is none.
+    """
+    claim = store.claim(claim_id)
+    if claim is None:
+        raise LockNotFoundError(f"there is no claim {claim_id}; see cli.py list")
+    return claim
+
+
+def review(
+    store: LockStore,
+    claim_id: str,
+    *,
+    reviewer: str,
+    verdict: Verdict,
+    comment: str = "",
+    represented_as: tuple[str, ...] = (),
+    forced: bool = False,
+    inputs: Mapping[str, str] = NOTHING,
+) -> Recorded:
+    """Record that person's verdict and, in the same transaction, what the policies make of it.
+
+    The same verdict again changes nothing, its comment included; another replaces it, while nothing is decided.
+    Time or another policy of the pool may have made it enough since, and then it decides now.
+
+    Raises:
+        LockNotFoundError: there is no such claim.
+        NoApprovalNeededError: it asks for no approval.
+        AlreadyReviewedError: it was decided or has ended.
+        ReviewTimeoutError: its deadline has passed; the claim is expired by this call.
+        NotEntitledError: no policy gives this person a say, or lets them force a decision.
+        ConfigError: no rule is called so, or what was filled in doesn't fit.
+        ReviewsFullError: it has as many reviews as it can hold, in number or in bytes.
+    """
+    found = find(store, claim_id)
+    terms = terms_of(store, found)
+
+    def decide(snapshot: Snapshot) -> Changes:
+        claim = snapshot.claims[claim_id]
+        if claim.overdue(snapshot.now):
+            return Changes(changes=(expired(claim, snapshot),))
+        claim.require_reviewable()
+        new = Review(
+            reviewer=reviewer,
+            verdict=verdict,
+            comment=comment,
+            at=snapshot.now,
+            represented_as=represented_as,
+            forced=forced,
+            inputs=inputs,
+        )
+        given = _with(claim, new, terms, snapshot)
+        said = Change(claim=given, kind=Kind.REVIEWED, actor=reviewer, reason=comment, verdict=verdict.value)
+        change = following(given, terms, snapshot, said)
+        if change.claim.decided is None:
+            if given is claim:
+                return Changes()
+            # Who changes their mind at no greater length is always heard.
+            grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
+            if len(given.reviews) > MAX_REVIEWS or grown:
+                raise ReviewsFullError(claim)
+        return Changes(changes=(change,))
+
+    done = store.commit(Read(pool=found.pool, lock_name=found.lock_name, claim_id=claim_id), decide, new_id())
+    claim = done.after.claims[claim_id]
+    if done.events and claim.state is State.EXPIRED:
+        raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")
+    return Recorded(claim, changed=bool(done.events))
+
+
+def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
+    """The claim with that review in it; the same claim where that tells nothing new.
+
+    Raises:
+        NotEntitledError, ConfigError: as `review`.
+    """
+    from approval_resource.policy import entitlement
+    from approval_resource.policy.evaluate import dropped
+    from approval_resource.policy.kinds import rego
+
+    try:
+        policies = policies_of(terms, snapshot.settings.policy)
+    except ConfigError as broken:
+        raise NotEntitledError(claim, f"a policy can't be read ({broken.problems[0]})") from broken
+    if any(policy.rego for policy in policies) and not rego.installed():
+        raise ConfigError([f"the policy of claim {claim.id} {rego.MISSING_ENGINE}; nothing was recorded"])
+    before = claim.reviews.get(new.reviewer)
+    merged = entitlement.merged(policies, before, new)
+    if merged is before:
+        return claim
+    refused = entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], merged)
+    if refused is not None:
+        raise NotEntitledError(claim, refused)
+    applying = [policy for policy in policies if not dropped(policy, facts_of(claim, terms))]
+    problems = entitlement.problems(applying, facts_of(claim, terms), [*claim.reviews.values()], merged)
+    if problems:
+        raise ConfigError(problems)
+    return claim.reviewed(merged)
+
+
+def _size(claim: Claim) -> int:
+    """At most how many bytes the claim has as it is stored: JSON's signs are more than what the store counts for them."""
+    return len(json.dumps(claim_document(claim), ensure_ascii=False, separators=(",", ":")).encode())

@@ -1,0 +1,138 @@
+"""Claims and events as people read them in a terminal, and as programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from tabulate import tabulate
+
+from approval_resource.documents.claims import claim_document
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, Kind
+from approval_resource.model.lock import Lock, queue_document
+from approval_resource.text import clean, duration
+
+CLAIM_COLUMNS = (
+    "approved",
+    "claimed",
+    "description",
+    "id",
+    "lockname",
+    "need_approval",
+    "pipeline",
+    "pool",
+    "team",
+    "timestamp",
+)
+"""Those of the original resource, in its order."""
+WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "hold_until", "reviews", "fence", "link")
+WAITER_COLUMNS = ("pool", "lock", "place", "build", "waiting for", "priority", "held by", "claim")
+EVENT_COLUMNS = ("at", "lock", "event", "claim", "by", "why")
+
+
+def claims_table(claims: Iterable[Claim], now: datetime, *, wide: bool) -> str:
+    """A row a claim, to the character as the original resource printed it; `wide` adds columns after those."""
+    columns = CLAIM_COLUMNS + (WIDE_COLUMNS if wide else ())
+    rows = [_row(claim, now) for claim in claims]
+    table = [[row[column] for column in columns] for row in rows]
+    return tabulate(table, headers=columns, tablefmt="simple", disable_numparse=True)
+
+
+def events_table(events: Iterable[Event]) -> str:
+    """A row an event."""
+    rows = [
+        [
+            _time(event.at),
+            clean(event.lock_name),
+            _event(event),
+            event.claim_id,
+            clean(event.actor),
+            clean(event.reason),
+        ]
+        for event in events
+    ]
+    return tabulate(rows, headers=EVENT_COLUMNS, tablefmt="simple", disable_numparse=True)
+
+
+def _event(event: Event) -> str:
+    if event.kind is Kind.REVIEWED:
+        return f"{event.kind.value} ({event.verdict})"
+    return f"{event.kind.value} (forced)" if event.forced else event.kind.value
+
+
+def queues_table(queues: Iterable[tuple[Lock, Claim | None]], now: datetime) -> str:
+    """A row a waiter, each lock's front first."""
+    rows = [
+        [
+            clean(lock.pool),
+            clean(lock.name),
+            place,
+            clean(waiter.build),
+            duration(now - waiter.since),
+            waiter.priority,
+            clean(str(holder.build)) if holder else "",
+            holder.id if holder else "",
+        ]
+        for lock, holder in queues
+        for place, waiter in enumerate(lock.queue, 1)
+    ]
+    return tabulate(rows, headers=WAITER_COLUMNS, tablefmt="simple", disable_numparse=True)
+
+
+def queues_for_programs(queues: Iterable[tuple[Lock, Claim | None]]) -> list[dict[str, Any]]:
+    """The same as a document a waiter."""
+    return [
+        {"pool": lock.pool, "lock_name": lock.name, "place": place, "held_by": holder.id if holder else ""}
+        | {name: waiter[name] for name in ("build", "link", "priority", "since", "ticket")}
+        for lock, holder in queues
+        for place, waiter in enumerate(queue_document(lock), 1)
+    ]
+
+
+def claim_details(claim: Claim, now: datetime) -> str:
+    """One claim, a line a fact: what it is for, who said what, and what became of it."""
+    rows: list[tuple[str, object]] = [(name, value) for name, value in _row(claim, now).items() if value not in ("", None)]
+    for name, file in claim.attachments.items():
+        rows.append((f"attached {clean(name)}", f"sha256 {file.digest}, {file.size} bytes"))
+    for who, review in claim.reviews.items():
+        rows.append((f"{review.verdict.value} by {clean(who)}", f"{_time(review.at)} {clean(review.comment)}"))
+    for what, ruling in (("decided", claim.decided), ("ended", claim.ended)):
+        if ruling:
+            told = f"{ruling.state.value} by {clean(ruling.actor)}, {_time(ruling.at)} {clean(ruling.reason)}"
+            rows.append((what, told.rstrip()))
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def claim_for_programs(claim: Claim) -> dict[str, Any]:
+    """All that is stored of a claim, and the link to its build."""
+    return claim_document(claim) | {"link": claim.build.link}
+
+
+def _row(claim: Claim, now: datetime) -> dict[str, object]:
+    return {
+        "approved": claim.approved,
+        "claimed": claim.claimed,
+        "description": clean(claim.description),
+        "id": claim.id,
+        "lockname": clean(claim.lock_name),
+        "need_approval": claim.need_approval,
+        "pipeline": clean(claim.build.pipeline),
+        "pool": clean(claim.pool),
+        "team": clean(claim.build.team),
+        "timestamp": _time(claim.timestamp),
+        "state": "pending, deadline passed" if claim.overdue(now) else claim.state.value,
+        "job": clean(claim.build.job),
+        "build": clean(claim.build.name),
+        "requester": clean(claim.build.created_by),
+        "deadline": _time(claim.deadline),
+        "hold_until": _time(claim.hold_until),
+        "reviews": len(claim.reviews),
+        "fence": claim.fence,
+        "link": clean(claim.build.link),
+    }
+
+
+def _time(at: datetime | None) -> str:
+    return at.isoformat(sep=" ", timespec="microseconds") if at else ""

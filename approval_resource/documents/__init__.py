@@ -1,0 +1,1 @@
+"""The nouns as they are stored and digested, and back."""

@@ -1,0 +1,247 @@
+"""The nouns: builds, claims and reviews, frozen, with their pure transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from approval_resource.canonical import digest
+from approval_resource.errors import AlreadyReviewedError, NoApprovalNeededError, StaleLockError
+from approval_resource.model.event import NOTHING, State
+
+
+class Verdict(StrEnum):
+    """What one person said of one claim."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """The build of Concourse that asks for something, as its environment tells; empty strings where it does not."""
+
+    url: str = ""
+    team: str = ""
+    pipeline: str = ""
+    instance_vars: str = ""
+    job: str = ""
+    id: str = ""
+    name: str = ""
+    created_by: str = ""
+
+    def key(self, claim_key: str = "") -> str:
+        """What is the same for two runs that are the same asker: the digest of build and `claim_key`.
+
+        Concourse gives a build's steps no name of their own, so steps that want separate claims on
+        one lock say so with `claim_key`. Ids begin again where Concourse's database was made anew; the
+        build's number within its job makes it less likely that one then passes for an older one.
+        """
+        return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job, self.id, self.name, claim_key])
+
+    def same_pipeline(self, other: Build) -> bool:
+        """Whether both run in the same team and pipeline."""
+        return (self.url, self.team, self.pipeline, self.instance_vars) == (
+            other.url,
+            other.team,
+            other.pipeline,
+            other.instance_vars,
+        )
+
+    @property
+    def job_key(self) -> str:
+        """What is the same for all builds of one job, or an empty string for a build of none."""
+        return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job])[:16] if self.job else ""
+
+    @property
+    def link(self) -> str:
+        """Where the build is to be seen, or an empty string."""
+        return f"{self.url.rstrip('/')}/builds/{self.id}" if self.url and self.id else ""
+
+    def __str__(self) -> str:
+        path = "/".join(part for part in (self.team, self.pipeline, self.job) if part)
+        number = f"#{self.name}" if self.name else ""
+        return " ".join(part for part in (path, number) if part) or (f"build {self.id}" if self.id else "an unnamed build")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that was bound to a claim: its SHA-256 in hex, its size in bytes, and whether its content is kept."""
+
+    digest: str
+    size: int
+    stored: bool
+
+
+MAX_REVIEWS = 24
+"""People whose undecided reviews one claim keeps, if it has room for all of them."""
+PAYLOAD_PART = "payload"
+POLICY_PART = "policy"
+FACTS_PART = "facts"
+POOL_POLICY_PART = "pool policy"
+
+
+def attachment_part(name: str) -> str:
+    """The name of the part in which an attached file's content is kept beside a claim."""
+    return f"attached#{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One person's newest verdict on one claim. `reviewer` begins with how the name is known: `aws:` or `typed:`."""
+
+    reviewer: str
+    verdict: Verdict
+    comment: str = ""
+    at: datetime
+    represented_as: tuple[str, ...] = ()
+    """The rules that it was given for, by name; none: the first that fits."""
+    forced: bool = False
+    """Whether it was meant to decide whatever others say, by somebody who may."""
+    inputs: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """What the reviewer filled in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """Who brought a claim into a state that matters, why and when; `timestamp` is the deciding event's place in the log."""
+
+    state: State
+    actor: str
+    reason: str = ""
+    at: datetime
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One acquisition of a lock by one build, from the moment it is taken to its end."""
+
+    id: str
+    pool: str
+    lock_name: str
+    build: Build
+    build_key: str
+    request: str
+    """The digest of what was asked for; the same build asking for the same again gets this claim."""
+    need_approval: bool
+    description: str = ""
+    payload: str = ""
+    """The digest of the payload, or an empty string."""
+    attachments: Mapping[str, Attachment] = field(default_factory=lambda: NOTHING)
+    fence: int = 0
+    timestamp: datetime
+    """When it was taken: the place of its first event in the pool's log."""
+
+    state: State
+    changed: datetime
+    """The place in the pool's log of the event that brought it into `state`."""
+    deadline: datetime | None = None
+    """When it expires unless it was decided."""
+    hold_timeout: int = 0
+    """Seconds that it may hold its lock before another claim may take that over, counted anew by a renewal; 0: for ever."""
+    hold_until: datetime | None = None
+    reviews: Mapping[str, Review] = field(default_factory=lambda: NOTHING)
+    decided: Ruling | None = None
+    ended: Ruling | None = None
+    spent: str = ""
+    """The key of the build for which the approval opened an `await`, or an empty string."""
+    spent_by: str = ""
+    spent_job: str = ""
+    """The key of that build's job."""
+    policy: str = ""
+    """The digest of the policies that it was made under, or an empty string: nobody set any."""
+    facts: str = ""
+    """The digest of what its pipeline said of it."""
+    pool_policy: str = ""
+    """The digest of the pool's policy by which it was decided too."""
+    judged_at: datetime | None = None
+    """The instant for which the policies gave their decision."""
+    opens_at: datetime | None = None
+    """When time alone may complete its approval: a window opens, or a waiting time is over."""
+    valid_until: datetime | None = None
+    """How long its approval may be used."""
+    revision: int = 0
+
+    @property
+    def approved(self) -> bool | None:
+        """What was decided, as the original resource shows it; None until then."""
+        return None if self.decided is None else self.decided.state is State.APPROVED
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the claim holds its lock now."""
+        return self.state.is_open
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The digest of everything that is kept beside the claim, by part name."""
+        named = {
+            PAYLOAD_PART: self.payload,
+            POLICY_PART: self.policy,
+            FACTS_PART: self.facts,
+            POOL_POLICY_PART: self.pool_policy,
+        }
+        kept = {name: digest for name, digest in named.items() if digest}
+        return kept | {attachment_part(name): file.digest for name, file in self.attachments.items() if file.stored}
+
+    def due(self, now: datetime) -> bool:
+        """Whether the claim waits for a decision that time may have completed. Nothing has changed until that is committed."""
+        return self.state is State.PENDING and self.opens_at is not None and self.opens_at <= now
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether the claim waits for a decision that came too late. Nothing has changed until that is committed."""
+        return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
+
+    def overstayed(self, now: datetime) -> bool:
+        """Whether another claim may take its lock over, since it holds it longer than it said it would."""
+        return self.claimed and self.hold_until is not None and self.hold_until <= now
+
+    def require_reviewable(self) -> None:
+        """Pass when a review of this claim still counts.
+
+        Raises:
+            NoApprovalNeededError: nobody asked for an approval.
+            AlreadyReviewedError: it was decided or has ended.
+        """
+        if not self.need_approval:
+            raise NoApprovalNeededError(self)
+        if self.state is not State.PENDING:
+            raise AlreadyReviewedError(self)
+
+    def reviewed(self, review: Review) -> Claim:
+        """This claim with that person's newest review.
+
+        Raises:
+            NoApprovalNeededError, AlreadyReviewedError: as `require_reviewable`.
+        """
+        self.require_reviewable()
+        return replace(self, reviews={**self.reviews, review.reviewer: review})
+
+    def ruled(self, state: State, *, actor: str, reason: str, at: datetime) -> Claim:
+        """This claim brought into `state`; what follows for its lock is the transaction's business.
+
+        Raises:
+            StaleLockError: no way leads there from where the claim is.
+        """
+        if state not in NEXT_STATES[self.state]:
+            raise StaleLockError(self, state.value)
+        ruling = Ruling(state=state, actor=actor, reason=reason, at=at, timestamp=at)
+        decided = ruling if state in (State.APPROVED, State.REJECTED) else self.decided
+        return replace(self, state=state, decided=decided, ended=None if state.is_open else ruling)
+
+
+NEXT_STATES: Mapping[State, frozenset[State]] = {
+    State.HELD: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
+    State.PENDING: frozenset(
+        {State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN},
+    ),
+    State.APPROVED: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
+    State.REJECTED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.SUPERSEDED: frozenset(),
+    State.WITHDRAWN: frozenset(),
+    State.RELEASED: frozenset(),
+}

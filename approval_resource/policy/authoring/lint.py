@@ -1,0 +1,129 @@
+"""What is wrong with a policy, or likely to be, before anybody relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+
+from approval_resource.errors import ConfigError
+from approval_resource.model.claim import MAX_REVIEWS
+from approval_resource.policy.kinds import conditions, rego, windows
+from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.load import Finding, Loaded
+from approval_resource.policy.people import Roster
+from approval_resource.policy.sandbox import parent as sandbox
+from approval_resource.text import clean
+
+SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def lint(loaded: Loaded) -> list[Finding]:
+    """Everything found, errors first; whatever can't be read at all was refused when it was loaded."""
+    found = [*_conditions(loaded), *_rego(loaded), *_likely(loaded)]
+    return sorted(found, key=lambda finding: (not finding.error, finding.place or (0, 0)))
+
+
+def accepted(loaded: Sequence[Loaded]) -> list[Finding]:
+    """The warnings about policies that are fit to be relied on.
+
+    Raises:
+        ConfigError: every error, with file, line and column.
+    """
+    with sandbox.budget():
+        found = [finding for one in loaded for finding in lint(one)]
+    errors = [str(finding) for finding in found if finding.error]
+    if errors:
+        raise ConfigError(errors)
+    return found
+
+
+def _conditions(loaded: Loaded) -> Iterator[Finding]:
+    for option in ("conditions", "selector"):
+        query = getattr(loaded.policy, option)
+        if query is not None:
+            for path, message in conditions.problems(query):
+                name = ".".join(clean(str(step))[:80] for step in (option, *path))
+                yield Finding(loaded.where, loaded.at(option, *path), f"{name}: {message}")
+            for path, message, error in conditions.doubts(query):
+                yield Finding(loaded.where, loaded.at(option, *path), message, error=error)
+
+
+def _rego(loaded: Loaded) -> Iterator[Finding]:
+    texts = loaded.policy.rego
+    for number, problems in enumerate(rego.lint(texts) if texts else ()):
+        line, column, own_lines = loaded.rego_at.get(number, (1, 1, False))
+        for problem in problems:
+            message = clean(problem["message"])
+            place = (line + problem["line"] - 1, column + problem["column"] - 1)
+            if not own_lines:
+                place, message = (line, column), f"line {problem['line']}, column {problem['column']} of the Rego: {message}"
+            yield Finding(loaded.where, place, message, error=problem["error"])
+
+
+def _likely(loaded: Loaded) -> Iterator[Finding]:
+    """What is allowed, and seldom meant."""
+    policy = loaded.policy
+    roster = Roster(policy)
+
+    def warn(message: str, *path: str | int) -> Finding:
+        return Finding(loaded.where, loaded.at(*path), message, error=False)
+
+    for number, rule in enumerate(policy.approval_rules):
+        where = ("approval_rules", number)
+        if rule.group is not None:
+            members = {roster.person(member) for member in policy.groups.get(rule.group, ())}
+            if rule.group not in policy.groups:
+                yield warn(f"group {rule.group} has no members here: list it under groups{_near(rule.group, policy)}", *where)
+            elif len(members) < rule.required_approvals:
+                yield warn(f"group {rule.group} has {len(members)} members, fewer than the rule asks for", *where)
+        elif rule.user is not None and not _can_be_somebody(policy, rule.user):
+            yield warn(f"user {rule.user} is nobody here: list their identities under people", *where)
+    named: list[tuple[str, str | int, str]] = [
+        ("bypass", "users", user) for user in (policy.bypass.users if policy.bypass else ())
+    ]
+    for number, delegate in enumerate(policy.delegates):
+        named += [("delegates", number, delegate.person), ("delegates", number, delegate.delegate)]
+    for option, part, person in named:
+        if not _can_be_somebody(policy, person):
+            yield warn(f"{person} is nobody here: list their identities under people", option, part)
+    if "rejections_required" in policy.model_fields_set and policy.rego and policy.required_approvals is None:
+        yield warn("rejections_required is not for Rego, which has a reject rule of its own", "rejections_required")
+    for group, listed in policy.groups.items():
+        for member in listed:
+            if not _can_be_somebody(policy, member):
+                yield warn(f"{member} of group {group} is nobody here: list their identities under people", "groups", group)
+    for group in policy.bypass.groups if policy.bypass else ():
+        if group not in policy.groups:
+            yield warn(f"group {group} has no members here: list it under groups{_near(group, policy)}", "bypass")
+    if policy.conditions is None:
+        for option in ("on_policy_success", "on_policy_fail"):
+            if option in policy.model_fields_set:
+                yield warn(f"{option} says what conditions do, and there are none", option)
+    elif policy.on_policy_success == "manual" and policy.on_policy_fail == "manual":
+        yield warn("the conditions change nothing: say on_policy_success: approve, or on_policy_fail: deny", "conditions")
+    if policy.per_rule and not policy.approval_rules:
+        yield warn("per_rule is about approval_rules, and there are none", "per_rule")
+    if "unknown_requester" in policy.model_fields_set and policy.allow_self_approval:
+        yield warn("unknown_requester matters only with allow_self_approval: false", "unknown_requester")
+    if not policy.allow_self_approval and not policy.people:
+        yield warn(
+            "without people, who asked is told from reviewers by the last part of their ARN alone; list people",
+            "allow_self_approval",
+        )
+    most = max(policy.required_approvals or 0, sum(rule.required_approvals for rule in policy.approval_rules))
+    if most > MAX_REVIEWS:
+        message = f"asks for {most} approvals, but a claim keeps {MAX_REVIEWS} people's reviews"
+        yield Finding(loaded.where, loaded.at("approval_rules"), message)
+    if policy.windows and not windows.is_open(policy, SOME_DAY) and windows.next_opening(policy, SOME_DAY) is None:
+        yield warn("none of the windows ever opens", "windows")
+
+
+def _can_be_somebody(policy: Policy, name: str) -> bool:
+    """Whether a reviewer may turn out to be that person: an identity itself, or a person whose identities are listed."""
+    return ":" in name or name in policy.people
+
+
+def _near(group: str, policy: Policy) -> str:
+    near = get_close_matches(group, policy.groups, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

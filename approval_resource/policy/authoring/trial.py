@@ -1,0 +1,222 @@
+"""Policies asked on made-up facts and reviews, touching no claim: what `policy eval` and `policy test` do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from approval_resource.errors import ConfigError
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy import entitlement
+from approval_resource.policy.decision import Answer, Decision, Judged, Result
+from approval_resource.policy.evaluate import decided, evaluate
+from approval_resource.policy.facts import Facts
+from approval_resource.policy.kinds import rego
+from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.load import Loaded
+from approval_resource.policy.language.strict import Document, Flag, Name, problems_of
+from approval_resource.text import clean
+
+MAX_REVIEWS = 500
+VERDICTS = {"approve": Verdict.APPROVE, "approved": Verdict.APPROVE, "reject": Verdict.REJECT, "rejected": Verdict.REJECT}
+
+
+def instant_of(text: object) -> datetime:
+    """An instant as people write it, in UTC where they name no zone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        at = datetime.fromisoformat(str(text).strip().upper())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as wrong:
+        raise ValueError("must be an instant such as 2026-11-20T09:00:00Z") from wrong
+
+
+def an_instant(value: object) -> object:
+    try:
+        return value if isinstance(value, datetime) or value is None else instant_of(value)
+    except ValueError as wrong:
+        raise PydanticCustomError("instant", "{why}", {"why": str(wrong)}) from None
+
+
+def a_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class Said(Document):
+    """One review in a file."""
+
+    author: Name
+    verdict: Literal["approve", "approved", "reject", "rejected"]
+    groups: list[Name] | None = None
+    comment: str | None = ""
+    at: Annotated[datetime | None, BeforeValidator(an_instant)] = None
+    represented_as: Annotated[list[Name] | None, BeforeValidator(a_list)] = Field(
+        None, validation_alias=AliasChoices("represented_as", "as")
+    )
+    forced: Flag = False
+    inputs: dict[str, str] = Field(default_factory=dict)
+
+
+class ClaimFacts(Document):
+    """What may be said of the claim that a trial is about."""
+
+    id: str = "00000000-0000-0000-0000-000000000000"
+    pool: str = ""
+    lock_name: str = ""
+    description: str = ""
+    requester: str = ""
+    created_at: Annotated[datetime | None, BeforeValidator(an_instant)] = None
+    payload_digest: str = ""
+    attached: list[dict[str, Any]] = Field(default_factory=list)
+    build: dict[str, str] = Field(default_factory=dict)
+
+
+def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
+    """The facts of a trial: what a pipeline would give, and under `claim` what the claim would be.
+
+    Raises:
+        ConfigError: every problem.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigError(["facts: must be a map"])
+    claim, problems = problems_of(ClaimFacts, given.get("claim") or {})
+    if claim is None:
+        raise ConfigError([f"facts.claim.{'.'.join(map(str, path))}: {told}" for path, told in problems])
+    return Facts(
+        id=claim.id,
+        pool=claim.pool,
+        lock_name=claim.lock_name,
+        description=claim.description,
+        requester=requester or claim.requester,
+        created_at=claim.created_at or now,
+        payload_digest=claim.payload_digest,
+        attached=claim.attached,
+        build=claim.build,
+        given=given,
+    )
+
+
+def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tuple[list[Review], dict[str, frozenset[str]]]:
+    """The reviews in a file, as they would have been kept one after the other, and the groups that authors are said to be in.
+
+    Raises:
+        ConfigError: every problem.
+    """
+    if not isinstance(given, list) or len(given) > MAX_REVIEWS:
+        raise ConfigError([f"reviews: must be a list of at most {MAX_REVIEWS}"])
+    problems: list[str] = []
+    kept: dict[str, Review] = {}
+    groups: dict[str, frozenset[str]] = {}
+    for number, one in enumerate(given):
+        said, wrong = problems_of(Said, one)
+        if said is None:
+            problems += [f"reviews.{number}.{'.'.join(map(str, path))}: {told}" for path, told in wrong]
+            continue
+        review = Review(
+            reviewer=said.author,
+            verdict=VERDICTS[said.verdict],
+            comment=said.comment or "",
+            at=said.at or now,
+            represented_as=tuple(said.represented_as or ()),
+            forced=said.forced,
+            inputs=said.inputs,
+        )
+        kept[said.author] = entitlement.merged(policies, kept.get(said.author), review)
+        groups[said.author] = groups.get(said.author, frozenset()) | frozenset(said.groups or ())
+    if problems:
+        raise ConfigError(problems)
+    return list(kept.values()), groups
+
+
+def trial(loaded: Sequence[Loaded], facts: object, reviews: object, now: datetime, requester: str = "") -> Decision:
+    """What the policies together make of that.
+
+    Raises:
+        ConfigError: facts or reviews are not what they should be.
+    """
+    policies = [one.policy if one.policy.name else one.policy.model_copy(update={"name": one.name}) for one in loaded]
+    said, groups = reviews_of(reviews, policies, now)
+    known = facts_of(facts, now, requester)
+    # Who may not force is refused, and leaves nothing.
+    kept = [one for one in said if not one.forced or entitlement.may_force(policies, known, one, groups)]
+    return evaluate(policies, known, kept, now, groups)
+
+
+def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
+    """What Rego policies make of a whole input document.
+
+    Raises:
+        ConfigError: there are other kinds of policy among them, or the input is no map.
+    """
+    if not isinstance(document, Mapping):
+        raise ConfigError(["--input: must be a map"])
+    others = [one.where for one in loaded if one.policy.model_fields_set - {"rego", "name", "id", "description"}]
+    if others or not loaded:
+        raise ConfigError([f"--input: is for Rego policies alone; {', '.join(others) or 'there is none'}"])
+    judged = []
+    for one in loaded:
+        verdicts = [said for (said,) in rego.ask(one.policy.rego, [dict(document)])]
+        results = tuple(said.result for said in verdicts)
+        notes = tuple(note for said in verdicts for note in said.notes)
+        flags = tuple(flag for said in verdicts for flag in said.flags)
+        answer = results[0].answer if len(results) == 1 else decided([Judged(name="", result=r) for r in results]).result.answer
+        judged.append(Judged(name=one.name, result=Result(answer, one.name, results), notes=notes, flags=flags))
+    return decided(judged)
+
+
+def document_of(decision: Decision) -> dict[str, Any]:
+    """The decision for programs; where rules, a quorum or conditions are used also as GitLab and nullplatform show theirs."""
+    policies = [
+        {
+            "name": one.name,
+            "decision": one.answer.value,
+            "notes": list(one.notes),
+            "explanation": one.result.document(),
+            **one.details.get("gitlab", {}),
+            **{name: value for name, value in one.details.get("conditions", {}).items() if value not in (None, "")},
+        }
+        for one in decision.policies
+    ]
+    return {
+        "decision": decision.result.answer.value,
+        "reasons": [clean(reason) for reason in decision.reasons],
+        "notes": list(decision.notes),
+        **({"flags": list(decision.flags)} if decision.flags else {}),
+        **_gitlab(decision),
+        **_nullplatform(decision),
+        "policies": policies,
+    }
+
+
+def _gitlab(decision: Decision) -> dict[str, Any]:
+    shapes = [one.details["gitlab"] for one in decision.policies if "gitlab" in one.details]
+    if not shapes:
+        return {}
+    word = {Answer.APPROVE: "approved", Answer.REJECT: "rejected"}.get(decision.result.answer, "pending_approval")
+    approvals: list[dict[str, Any]] = []
+    for shape in shapes:
+        known = list(approvals)  # who approves under several policies is shown once
+        approvals += [approval for approval in shape["approvals"] if approval not in known]
+    return {
+        "status": word,
+        "pending_approval_count": sum(shape["pending_approval_count"] for shape in shapes) if word == "pending_approval" else 0,
+        "approvals": approvals,
+        "approval_summary": {
+            "status": word,
+            "rules": [rule for shape in shapes for rule in shape["approval_summary"]["rules"]],
+        },
+    }
+
+
+def _nullplatform(decision: Decision) -> dict[str, Any]:
+    if not any("conditions" in one.details for one in decision.policies):
+        return {}
+    actions = [one.details["action"] for one in decision.policies if "action" in one.details]
+    return {"action": next((word for word in ("deny", "manual", "approve") if word in actions), "manual")}

@@ -1,0 +1,235 @@
+"""Conditions on facts, as nullplatform's approval policies have them, with MongoDB's operators."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.facts import SCHEMA
+from approval_resource.policy.sandbox import parent as sandbox
+from approval_resource.policy.sandbox import rego_lint
+from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.language.document import Policy
+
+LOGICAL = ("$and", "$or", "$nor")
+COMPARING = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
+OPERATORS = frozenset(
+    {*COMPARING, "$in", "$nin", "$exists", "$regex", "$not", "$elemMatch", "$all", "$size", "$dynamicPattern", *LOGICAL}
+)
+PATTERNS = ('"$regex"', '"$dynamicPattern"')
+MAX_DEPTH = 20
+MAX_LIST = 500
+SMALL_QUERIES = 4_000
+SMALL_FACTS = 50_000
+"""Characters of JSON up to which asking takes no time worth a limit."""
+
+UNSEEN = ("reviews", "request")
+
+Path = tuple[str | int, ...]
+
+
+def problems(query: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """What is wrong with a query, as where and what."""
+    if len(path) > MAX_DEPTH * 2:
+        yield path, f"is nested more than {MAX_DEPTH} deep"
+    elif not isinstance(query, Mapping):
+        yield path, "must be a map of conditions"
+    elif not query:
+        yield path, "is empty, which would hold of everything"
+    else:
+        for key, value in query.items():
+            if key in LOGICAL:
+                yield from _list_of(value, (*path, key), problems)
+            elif key.startswith("$"):
+                yield (*path, key), f"unknown operator {clean(key)}; before a path use {', '.join(LOGICAL)}"
+            elif not all(key.split(".")):
+                yield (*path, key), "is no path: dots stand between names"
+            else:
+                yield from _condition(value, (*path, key))
+
+
+def _list_of(value: object, path: Path, check: Any) -> Iterator[tuple[Path, str]]:
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_LIST:
+        yield path, f"needs a list of 1 to {MAX_LIST}"
+    else:
+        for number, item in enumerate(value):
+            yield from check(item, (*path, number))
+
+
+def _condition(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    """What one path is to be: a value, or operators."""
+    if len(path) > MAX_DEPTH * 2:
+        yield path, f"is nested more than {MAX_DEPTH} deep"
+    elif isinstance(value, Mapping) and any(key.startswith("$") for key in value):
+        for key, operand in value.items():
+            if not key.startswith("$"):
+                yield (*path, key), "stands among operators; put it into a condition of its own"
+            elif key not in OPERATORS or key in LOGICAL:
+                yield (*path, key), f"unknown operator {clean(key)}; use {', '.join(sorted(OPERATORS - set(LOGICAL)))}"
+            else:
+                yield from _operand(key, operand, (*path, key))
+    elif _holds_operator(value):
+        yield path, "holds an operator inside a value, where it would be taken as text"
+
+
+def _holds_operator(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(key.startswith("$") or _holds_operator(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(_holds_operator(item) for item in value)
+
+
+def _operand(operator: str, value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    match operator:
+        case "$in" | "$nin" | "$all":
+            if not isinstance(value, list) or not 0 < len(value) <= MAX_LIST:
+                yield path, f"needs a list of 1 to {MAX_LIST} values"
+            else:
+                for number, one in enumerate(value):
+                    if operator == "$all" and isinstance(one, Mapping) and one.keys() == {"$elemMatch"}:
+                        yield from _operand("$elemMatch", one["$elemMatch"], (*path, number, "$elemMatch"))
+                    elif _holds_operator(one):
+                        yield (*path, number), "holds an operator inside a value, where it would be taken as text"
+        case "$exists":
+            if not isinstance(value, bool):
+                yield path, "must be true or false"
+        case "$size":
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                yield path, "must be a whole number, 0 or more"
+        case "$regex":
+            yield from _pattern(value, path)
+        case "$not":
+            if not isinstance(value, Mapping) or not value or not all(key.startswith("$") for key in value):
+                yield path, "needs operators, such as {$gt: 4}"
+            else:
+                yield from _condition(value, path)
+        case "$elemMatch":
+            if isinstance(value, Mapping) and value and all(key.startswith("$") and key not in LOGICAL for key in value):
+                yield from _condition(value, path)
+            else:
+                yield from problems(value, path)
+        case "$dynamicPattern":
+            yield from _dynamic(value, path)
+        case _:
+            if _holds_operator(value):
+                yield path, "compares with an operator, which would be taken as text"
+
+
+def _pattern(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    if not isinstance(value, str) or not value:
+        yield path, "must be a regular expression, as text"
+        return
+    try:
+        re.compile(value)
+    except (re.error, RecursionError, OverflowError) as wrong:
+        yield path, f"is no regular expression: {clean(str(wrong))}"
+
+
+def _dynamic(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    if not isinstance(value, Mapping) or value.keys() != {"template", "fields"}:
+        yield path, "needs template and fields"
+        return
+    fields = value["fields"]
+    if not isinstance(fields, Mapping) or not fields:
+        yield (*path, "fields"), "must be a map of names, each with a path"
+        return
+    for name, source in fields.items():
+        if not isinstance(source, Mapping) or source.keys() != {"path"} or not isinstance(source["path"], str):
+            yield (*path, "fields", name), "needs a path, such as {path: tags.application}"
+    yield from _pattern(value["template"], (*path, "template"))
+    if isinstance(value["template"], str):
+        for name in re.findall(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", value["template"]):
+            if name not in fields:
+                yield (*path, "template"), f"names {{{clean(name)}}}, which fields doesn't have"
+
+
+def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
+    """What is well formed and can't be meant, as where, what, and whether nothing could ever come of it."""
+    if isinstance(query, list):
+        for number, item in enumerate(query):
+            yield from doubts(item, (*path, number))
+    if not isinstance(query, Mapping):
+        return
+    for key, value in query.items():
+        if key in LOGICAL:
+            yield from doubts(value, (*path, key))
+        elif not key.startswith("$"):
+            steps: list[str | None] = list(key.split("."))
+            if steps[0] in UNSEEN:
+                yield (*path, key), f"conditions are asked without reviews and time, so {clean(key)} is never there", True
+            elif (told := rego_lint.unknown(steps, SCHEMA)) is not None and told[1]:
+                yield (*path, key), told[0].removeprefix("input."), True
+            if value is None or (isinstance(value, Mapping) and any(one is None for one in value.values())):
+                yield (
+                    (*path, key),
+                    f"null is also what is missing; add {{{clean(key)}: {{$exists: true}}}} where it has to be there",
+                    False,
+                )
+
+
+def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Result, dict[str, Any]]:
+    """What the policy's conditions say on these facts, and the same in nullplatform's shape."""
+    shape: dict[str, Any] = {"id": policy.id, "name": policy.name, "selected": True, "passed": False, "evaluations": []}
+    wrong = [*problems(policy.conditions), *(problems(policy.selector) if policy.selector is not None else ())]
+    if wrong:
+        return Result(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), shape
+    conditions = policy.conditions or {}
+    criteria = [{key: value} for key, value in conditions.items()]
+    # A selector errs by applying: what is missing meets its negations, so that no pipeline gets rid of a policy by silence.
+    queries = [(policy.selector, False)] if policy.selector is not None else []
+    queries += [(one, True) for one in criteria]
+    try:
+        results = _matched(queries, facts)
+    except (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError) as broken:
+        why = str(broken) if isinstance(broken, sandbox.SandboxError) else type(broken).__name__
+        return Result(Answer.ERROR, f"the conditions can't be evaluated: {clean(why)}"), shape
+    if policy.selector is not None and not results.pop(0):
+        shape["selected"] = False
+        return Result(Answer.ABSTAIN, "its selector doesn't match, so its conditions don't apply"), shape
+    shape["evaluations"] = [_evaluation(one, met, facts) for one, met in zip(criteria, results, strict=True)]
+    shape["passed"] = passed = all(results)
+    told = tuple(
+        Result(Answer.ABSTAIN, f"{'met' if met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
+        for one, met in zip(criteria, results, strict=True)
+    )
+    match passed, policy.on_policy_success, policy.on_policy_fail:
+        case True, "approve", _:
+            return Result(Answer.APPROVE, "all conditions are met, which approves", ()), shape
+        case True, _, _:
+            return Result(Answer.ABSTAIN, "all conditions are met, which leaves the say to people", told), shape
+        case False, _, "deny":
+            missed = tuple(Result(Answer.REJECT, one.sentence) for one in told if one.sentence.startswith("not"))
+            return Result(Answer.REJECT, "not all conditions are met, which denies", missed), shape
+        case _:
+            return Result(Answer.ABSTAIN, "not all conditions are met, which leaves the say to people", told), shape
+
+
+def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any]) -> list[bool]:
+    asked = json.dumps(queries)
+    if any(pattern in asked for pattern in PATTERNS) or len(asked) > SMALL_QUERIES or len(json.dumps(facts)) > SMALL_FACTS:
+        answer = sandbox.run({"task": "conditions", "queries": queries, "facts": facts})
+        return [result is True for result in answer["results"]]
+    from approval_resource.policy.sandbox import matching
+
+    return [matching.matches(query, facts, closed=closed) for query, closed in queries]
+
+
+def _evaluation(criteria: dict[str, Any], met: bool, facts: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"criteria": criteria, "result": "met" if met else "not_met"}
+    for path, condition in criteria.items():
+        if isinstance(condition, Mapping) and "$dynamicPattern" in condition:
+            from approval_resource.policy.sandbox import matching
+
+            value = matching.at(facts, path)
+            found["nestedEvaluations"] = [
+                {
+                    "criteria": {path: None if value is matching.ABSENT else value},
+                    "expected": matching.expected(condition, facts),
+                    "result": found["result"],
+                }
+            ]
+    return found

@@ -1,0 +1,98 @@
+"""What who approves has to fill in: checked, and put together from all who approve."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.people import Voice
+from approval_resource.policy.sandbox import parent as sandbox
+from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.language.document import Input, Policy
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+MAX_VALUE = 200
+MAX_ALL = 500
+"""Characters of one value, and of all that one person fills in, names included."""
+
+
+def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
+    """What the policies ask for, by name; several may ask for the same, and then all must be content."""
+    found: dict[str, list[Input]] = {}
+    for policy in policies:
+        for asked in policy.inputs:
+            found.setdefault(asked.name, []).append(asked)
+    return found
+
+
+def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
+    """What is wrong with what somebody filled in, one line each."""
+    asked = asked_for(policies)
+    found = []
+    for name, value in given.items():
+        if name not in asked:
+            known = f"asked for is {', '.join(asked)}" if asked else "the policy asks for none"
+            found.append(f"input {clean(name)[:80]}: unknown; {known}")
+        elif len(value) > MAX_VALUE or value != clean(value):
+            found.append(f"input {name}: must have at most {MAX_VALUE} characters, none of them control characters")
+        else:
+            found += [f"input {name}: {why}" for one in asked[name] if (why := _unfit(one, value))]
+    if sum(len(name) + len(value) for name, value in given.items()) > MAX_ALL:
+        found.append(f"inputs: more than {MAX_ALL} characters in all")
+    return found
+
+
+def _unfit(asked: Input, value: str) -> str:
+    if asked.choices and value not in asked.choices:
+        return f"must be one of {', '.join(asked.choices)}"
+    match asked.kind:
+        case "boolean" if value not in ("true", "false"):
+            return "must be true or false"
+        case "number":
+            return "" if NUMBER.fullmatch(value) else "must be a number"
+        case "string" if not value.strip():
+            return "must not be empty"
+        case "string" if asked.pattern:
+            return "" if _matches(asked.pattern, value) else f"must match {clean(asked.pattern)}"
+    return ""
+
+
+def _matches(pattern: str, value: str) -> bool:
+    # A pattern may run for ever on the right text, so it runs where it can be stopped.
+    try:
+        answer = sandbox.run({"task": "pattern", "pairs": [[pattern, value]]})
+    except sandbox.SandboxError:
+        return False
+    return answer.get("results") == [True]
+
+
+def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
+    """What those whose approval counts filled in, of what the policy asks for, and the names on which they disagree."""
+    asked = asked_for([policy])
+    values: dict[str, str] = {}
+    disputed = []
+    for voice in sorted(counting, key=lambda voice: (voice.at, voice.person)):
+        for name, value in voice.inputs.items():
+            if name in asked and values.setdefault(name, value) != value:
+                disputed.append(name)
+    return values, list(dict.fromkeys(disputed))
+
+
+def complete(policy: Policy, counting: Sequence[Voice]) -> Result:
+    """Whether all that the policy asks for is there and fits."""
+    values, disputed = filled_in(policy, counting)
+    if disputed:
+        return Result(
+            Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}; one of them must change their mind"
+        )
+    if wrong := problems([policy], values):
+        return Result(Answer.ERROR, "; ".join(wrong))
+    missing = [asked.name for asked in policy.inputs if asked.required and asked.name not in values]
+    if missing:
+        options = " ".join(f"--input {name}=…" for name in missing)
+        return Result(Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}")
+    return Result(Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in values.items()) or 'nothing'}")

@@ -1,0 +1,77 @@
+"""Hours in which a gate may open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from approval_resource.policy.language.document import Policy, Window
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+A_SECOND = timedelta(seconds=1)
+LOOK_AHEAD = 800
+"""Days that are looked through for the next window."""
+
+
+def is_open(policy: Policy, now: datetime) -> bool:
+    """Whether one of the policy's windows is open, or it has none."""
+    spans = (span for window in policy.windows for span in _spans(policy, window, now, days=1))
+    return not policy.windows or any(begin <= now < end for begin, end in spans)
+
+
+def next_opening(policy: Policy, now: datetime) -> datetime | None:
+    """When the next window opens, in UTC; None where none does for years."""
+    firsts = (
+        next((begin for begin, end in _spans(policy, window, now, LOOK_AHEAD) if now < begin < end), None)
+        for window in policy.windows
+    )
+    return min((begin for begin in firsts if begin is not None), default=None)
+
+
+def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
+    """The window's openings, in UTC, from the day before `now` to so many days after it."""
+    closed = {*window.holidays, *policy.holidays}
+    today = now.astimezone(window.tz).date()
+    for step in range(-1, days + 1):
+        day = today + timedelta(days=step)
+        if DAYS[day.weekday()] in window.days and day not in closed:
+            yield _span(window, day)
+
+
+def _span(window: Window, day: date) -> tuple[datetime, datetime]:
+    """One opening. Where clocks are set back, an hour that comes twice is inside from its first beginning to its last end."""
+    begin, end = window.hours
+    last = day + timedelta(days=1) if end is None or end <= begin else day
+    end_at = datetime.combine(last, end or begin.replace(hour=0, minute=0), window.tz)
+    return _instant(datetime.combine(day, begin, window.tz)), _instant(end_at.replace(fold=1))
+
+
+def _instant(at: datetime) -> datetime:
+    """That time of day in UTC; one that clocks skip is when they skip it."""
+    found = at.astimezone(UTC)
+    if found.astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None):
+        return found
+    before, after = sorted(at.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    offset = before.astimezone(at.tzinfo).utcoffset()
+    while after - before > A_SECOND:
+        middle = before + (after - before) / 2
+        before, after = (middle, after) if middle.astimezone(at.tzinfo).utcoffset() == offset else (before, middle)
+    return after.replace(microsecond=0)
+
+
+def told(at: datetime, zones: Iterable[Window]) -> str:
+    """An instant in the first window's zone, for people."""
+    zone = next(iter(zones)).tz
+    local = at.astimezone(zone)
+    return f"{local:%a %Y-%m-%d %H:%M} {zone.key}"
+
+
+def within(policy: Policy, claimed: datetime) -> datetime | None:
+    """The instant before which the gate stays shut, for a claim of that time."""
+    if isinstance(policy.not_before, timedelta):
+        return claimed + policy.not_before
+    return policy.not_before

@@ -1,0 +1,1 @@
+"""A child process with limits, and the code that runs in it."""

@@ -1,0 +1,207 @@
+"""How anything in the table changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from approval_resource.documents.claims import claim_from
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, Head, event_from, head_from
+from approval_resource.model.lock import BuildRecord, Lock, build_from, lock_from, queue_document
+from approval_resource.model.settings import Settings, settings_from
+from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb.outcomes import Failure, Outcome
+from approval_resource.store.dynamodb.reads import DynamoReads, maybe, own
+from approval_resource.store.dynamodb.requests import Patience, RequestFailed, Requests
+from approval_resource.store.interface import Committed
+from approval_resource.store.transaction import Changes, Plan, Read, Snapshot, plan
+
+log = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 60.0
+"""How long one change may take, contention and failures included."""
+
+
+class Commits:
+    """The one way to change anything in one table, and the queues, which have no event."""
+
+    def __init__(self, reads: DynamoReads, requests: Requests, table: str) -> None:
+        self._reads = reads
+        self._requests = requests
+        self._table = table
+
+    def commit(self, read: Read, decide: Callable[[Snapshot], Changes], operation: str) -> Committed:
+        """As `LockStore.commit`."""
+        patience = self._requests.patience(COMMIT_SECONDS)
+        doubt: Head | None = None
+        while True:
+            snapshot = self._snapshot(read, patience)
+            if doubt is not None and (written := self._written(doubt, operation, patience)):
+                after = self._snapshot(read, patience)
+                own = {event.claim_id for event in written} - {""}
+                others = own - after.claims.keys()
+                changed = self._reads.claims_within(sorted(others), patience)
+                after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
+                self._retire((claim for claim in after.claims.values() if claim.id in own), after.settings.retention)
+                return Committed(after, written)
+            wanted = decide(snapshot)
+            if wanted.nothing:
+                return Committed(snapshot)
+            planned = plan(snapshot, wanted, operation)
+            try:
+                self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
+            except RequestFailed as failed:
+                if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
+                    doubt = snapshot.head
+                self._requests.again(failed.failure, patience)
+            else:
+                self._retire(planned.claims, planned.keep)
+                return Committed(_after(snapshot, planned), planned.events)
+
+    def _retire(self, claims: Iterable[Claim], keep: timedelta | None) -> None:
+        """Give the parts of claims that have ended their end of life; where that fails, they are kept.
+
+        Not in the transaction: ending a claim must never be harder than making it was, and its parts may fill a
+        transaction. Nor is it tried twice: a release must not wait for it.
+        """
+        for claim in claims:
+            ttl = items.time_to_live(claim.ended.at, keep) if claim.ended else {}
+            try:
+                for part in claim.parts if ttl else ():
+                    self._requests.call(
+                        "update_item",
+                        TableName=self._table,
+                        Key=keys.part_key(claim.id, part),
+                        UpdateExpression="SET #ttl = if_not_exists(#ttl, :ttl)",
+                        ConditionExpression="attribute_exists(pk)",
+                        ExpressionAttributeNames={"#ttl": "ttl"},
+                        ExpressionAttributeValues={":ttl": ttl["ttl"]},
+                    )
+            except RequestFailed as failed:
+                log.warning("payload or attachments of claim %s are kept for ever: %s", claim.id, failed)
+
+    def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
+        """As `LockStore.requeue`."""
+        patience = self._requests.patience(COMMIT_SECONDS)
+        while True:
+            found = self._requests.get([keys.lock_key(pool, lock_name)], patience)[0]
+            before = own(maybe(lock_from, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
+            after = change(before, self._requests.now())
+            if after is before or before.revision == 0:
+                return before
+            after = replace(after, revision=before.revision + 1)
+            written = items.values({"queue": queue_document(after), "tickets": after.tickets, "revision": after.revision})
+            still = _still(before.revision)
+            try:
+                self._requests.call(
+                    "update_item",
+                    TableName=self._table,
+                    Key=keys.lock_key(pool, lock_name),
+                    UpdateExpression="SET #queue = :queue, #tickets = :tickets, #revision = :after",
+                    ConditionExpression=still["ConditionExpression"],
+                    ExpressionAttributeNames={"#queue": "queue", "#tickets": "tickets", "#revision": "revision"},
+                    ExpressionAttributeValues={
+                        ":queue": written["queue"],
+                        ":tickets": written["tickets"],
+                        ":after": written["revision"],
+                        **still["ExpressionAttributeValues"],
+                    },
+                )
+            except RequestFailed as failed:
+                self._requests.again(failed.failure, patience)
+            else:
+                return after
+
+    def _written(self, doubt: Head, operation: str, patience: Patience) -> tuple[Event, ...]:
+        """What this operation turns out to have written since `doubt`.
+
+        Looked for in the log, which nobody can overwrite. An attempt still in flight can't land after the
+        next one: both are conditional on the same head.
+        """
+        records = self._reads.stored(doubt.pool, since=doubt.timestamp, patience=patience)
+        return tuple(event_from(record.document) for record in records if record.document.get("operation") == operation)
+
+    def _snapshot(self, read: Read, patience: Patience) -> Snapshot:
+        while True:
+            snapshot = self._look(read, patience)
+            if snapshot.is_whole:
+                return snapshot
+            torn = f'lock "{read.lock_name}" in pool "{read.pool}", its claims and the pool\'s settings contradict each other'
+            patience.after(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
+
+    def _look(self, read: Read, patience: Patience) -> Snapshot:
+        wanted = [keys.head_key(read.pool), keys.lock_key(read.pool, read.lock_name), keys.settings_key(read.pool)]
+        if read.claim_id:
+            wanted.append(keys.claim_key(read.claim_id))
+        if read.build_key:
+            wanted.append(keys.build_key(read.build_key, read.pool, read.lock_name))
+        found = self._requests.get(wanted, patience)
+        head = own(maybe(head_from, found[0]), pool=read.pool) or Head(pool=read.pool)
+        lock = own(maybe(lock_from, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
+        settings = own(maybe(settings_from, found[2]), pool=read.pool) or Settings(pool=read.pool)
+        asked = own(maybe(claim_from, found[3]), id=read.claim_id) if read.claim_id else None
+        build = maybe(build_from, found[-1]) if read.build_key else None
+        others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
+        known = self._reads.claims_within(sorted(others), patience)
+        claims = {claim.id: claim for claim in (*known, asked) if claim is not None}
+        if read.build_key and build is None:
+            build = BuildRecord(key=read.build_key, pool=read.pool, lock_name=read.lock_name)
+        return Snapshot(now=self._requests.now(), head=head, lock=lock, settings=settings, build=build, claims=claims)
+
+    def _writes(self, read: Read, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
+        """The transaction: what is written and what is only checked, all on condition that nothing read has changed."""
+        before = snapshot.claims
+        writes = [
+            self._put(items.head_item(planned.head), snapshot.head.revision),
+            self._put(items.lock_item(planned.lock), snapshot.lock.revision),
+            *(
+                self._put(items.claim_item(claim, planned.keep), before[claim.id].revision if claim.id in before else 0)
+                for claim in planned.claims
+            ),
+            *(self._put(items.event_item(event, planned.keep), 0) for event in planned.events),
+        ]
+        written = {claim.id for claim in planned.claims}
+        writes += [self._put(items.part_item(*part), 0) for part in planned.parts]
+        writes += [self._check(keys.claim_key(id_), claim.revision) for id_, claim in before.items() if id_ not in written]
+        if read.claim_id and read.claim_id not in written | before.keys():
+            writes.append(self._check(keys.claim_key(read.claim_id), 0))
+        if planned.build is not None and snapshot.build is not None:
+            writes.append(self._put(items.build_item(planned.build, snapshot.now, planned.keep), snapshot.build.revision))
+        elif snapshot.build is not None:
+            key = keys.build_key(snapshot.build.key, snapshot.build.pool, snapshot.build.lock_name)
+            writes.append(self._check(key, snapshot.build.revision))
+        if planned.settings is not None:
+            writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
+        return writes
+
+    def _put(self, item: keys.Item, revision: int) -> dict[str, Any]:
+        return {"Put": {"TableName": self._table, "Item": item, **_still(revision)}}
+
+    def _check(self, key: keys.Item, revision: int) -> dict[str, Any]:
+        return {"ConditionCheck": {"TableName": self._table, "Key": key, **_still(revision)}}
+
+
+def _still(revision: int) -> dict[str, Any]:
+    """The condition that an item is as it was read: absent (revision 0), or at that revision."""
+    if revision == 0:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {
+        "ConditionExpression": "#revision = :revision",
+        "ExpressionAttributeNames": {"#revision": "revision"},
+        "ExpressionAttributeValues": {":revision": {"N": str(revision)}},
+    }
+
+
+def _after(snapshot: Snapshot, planned: Plan) -> Snapshot:
+    return replace(
+        snapshot,
+        head=planned.head,
+        lock=planned.lock,
+        settings=planned.settings or snapshot.settings,
+        build=planned.build or snapshot.build,
+        claims={**snapshot.claims, **{claim.id: claim for claim in planned.claims}},
+    )

@@ -1,0 +1,93 @@
+"""How things become items of the table: keys, index attributes and typed values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from approval_resource.documents.claims import claim_document
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, Head, Kind, head_document, sealed_document
+from approval_resource.model.lock import BuildRecord, Lock, build_document, lock_document
+from approval_resource.model.settings import Settings, settings_document
+from approval_resource.store.dynamodb.keys import (
+    Item,
+    build_key,
+    claim_key,
+    event_key,
+    head_key,
+    lock_event,
+    lock_key,
+    part_key,
+    settings_key,
+)
+
+BUILD_DAYS = 400
+"""What a build made is kept for that long at least, whatever the pool's retention: the build may still be running."""
+
+
+def head_item(head: Head) -> Item:
+    return head_key(head.pool) | values(head_document(head))
+
+
+def lock_item(lock: Lock) -> Item:
+    return lock_key(lock.pool, lock.name) | values(lock_document(lock))
+
+
+def settings_item(settings: Settings) -> Item:
+    return settings_key(settings.pool) | values(settings_document(settings))
+
+
+def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
+    """The claim: with the sparse index's hash key while it holds its lock, and with its end of life once it has ended."""
+    item = claim_key(claim.id) | values(claim_document(claim))
+    if claim.claimed:
+        return item | {"open_pool": {"S": claim.pool}}
+    return item | time_to_live(claim.ended.at, keep) if claim.ended else item
+
+
+def event_item(event: Event, keep: timedelta | None = None) -> Item:
+    """The event, with its end of life. One of settings has none: it says for how long the others were to be kept."""
+    item = event_key(event.pool, event.timestamp) | values(sealed_document(event))
+    life = time_to_live(event.at, keep) if event.kind is not Kind.SETTINGS else {}
+    return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}} | life
+
+
+def time_to_live(since: datetime, keep: timedelta | None = None) -> Item:
+    """The attribute by which DynamoDB removes an item some time after that many days; nothing when it is kept for ever."""
+    return {} if keep is None else {"ttl": {"N": str(math.ceil((since + keep).timestamp()))}}
+
+
+def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None) -> Item:
+    item = build_key(record.key, record.pool, record.lock_name) | values(build_document(record))
+    return item | time_to_live(now, keep and max(keep, timedelta(days=BUILD_DAYS)))
+
+
+def part_item(claim_id: str, part: str, content: bytes) -> Item:
+    return part_key(claim_id, part) | values({"content": content})
+
+
+def values(document: Mapping[str, object]) -> Item:
+    """The document's values as DynamoDB types them."""
+    return {name: _typed(value) for name, value in document.items()}
+
+
+def _typed(value: object) -> Item:
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case str():
+            return {"S": value}
+        case bytes():
+            return {"B": value}
+        case list() | tuple():
+            return {"L": [_typed(inner) for inner in value]}
+        case Mapping():
+            return {"M": {name: _typed(inner) for name, inner in value.items()}}
+        case _:
+            raise TypeError(f"nothing that is stored is a {type(value).__name__}")

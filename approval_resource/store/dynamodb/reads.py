@@ -1,0 +1,209 @@
+"""All that is read of the lock store in one DynamoDB table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from approval_resource.canonical import instant
+from approval_resource.errors import CorruptRecordError
+from approval_resource.model.event import Event, Head, event_from, head_from
+from approval_resource.store.dynamodb import keys
+from approval_resource.store.dynamodb.requests import Patience, Requests
+from approval_resource.store.interface import Record
+
+if TYPE_CHECKING:
+    from approval_resource.model.claim import Claim
+    from approval_resource.model.lock import BuildRecord, Lock
+    from approval_resource.model.settings import Settings
+
+T = TypeVar("T")
+
+FIRST_PAGE = 25
+
+
+class DynamoReads:
+    """The reading half of `LockStore` on DynamoDB; its promises are told there.
+
+    What reads claims, locks and settings is loaded when the first of them is read: most processes are a `check`, which
+    reads the log alone.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    def now(self) -> datetime:
+        return self._requests.now()
+
+    def claim(self, claim_id: str) -> Claim | None:
+        from approval_resource.documents.claims import claim_from
+
+        return own(maybe(claim_from, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
+
+    def claims(self, claim_ids: list[str]) -> list[Claim]:
+        return self.claims_within(claim_ids, self._requests.patience())
+
+    def claims_within(self, claim_ids: list[str], patience: Patience) -> list[Claim]:
+        """As `claims`, as long as patience lasts."""
+        from approval_resource.documents.claims import claim_from
+
+        found = self._requests.get([keys.claim_key(id_) for id_ in claim_ids], patience)
+        claims = (own(maybe(claim_from, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
+        return [claim for claim in claims if claim is not None]
+
+    def lock(self, pool: str, lock_name: str) -> Lock | None:
+        from approval_resource.model.lock import lock_from
+
+        return own(maybe(lock_from, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
+
+    def lock_names(self, pool: str) -> list[str]:
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
+            "ExpressionAttributeValues": {":pk": keys.head_key(pool)["pk"], ":prefix": {"S": keys.LOCK_PREFIX}},
+        }
+        return sorted(keys.lock_name_of(item) for item in self._requests.pages("query", query))
+
+    def queues(self, pool: str) -> list[Lock]:
+        from approval_resource.model.lock import lock_from
+
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
+            "FilterExpression": "size(#queue) > :none",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk", "#queue": "queue"},
+            "ExpressionAttributeValues": {
+                ":pk": keys.head_key(pool)["pk"],
+                ":prefix": {"S": keys.LOCK_PREFIX},
+                ":none": {"N": "0"},
+            },
+        }
+        return [lock_from(keys.document(item)) for item in self._requests.pages("query", query)]
+
+    def settings(self, pool: str) -> Settings:
+        from approval_resource.model.settings import Settings, settings_from
+
+        found = self._requests.get([keys.settings_key(pool)])[0]
+        return own(maybe(settings_from, found), pool=pool) or Settings(pool=pool)
+
+    def head(self, pool: str) -> Head | None:
+        return own(maybe(head_from, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
+
+    def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
+        from approval_resource.model.lock import build_from
+
+        return maybe(build_from, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
+
+    def event(self, pool: str, timestamp: datetime) -> Event | None:
+        return own(maybe(event_from, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
+
+    def part(self, claim_id: str, name: str) -> bytes | None:
+        found = self._requests.get([keys.part_key(claim_id, name)])[0]
+        if found is None:
+            return None
+        if not isinstance(found.get("content"), bytes):
+            raise CorruptRecordError(f"{name} of claim {claim_id}", "it has no content")
+        return bytes(found["content"])
+
+    def events(
+        self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
+    ) -> Iterator[Event]:
+        for record in self.stored(pool, lock_name=lock_name, since=since, newest_first=newest_first):
+            yield event_from(record.document)
+
+    def records(self, pool: str) -> Iterator[Record]:
+        return self.stored(pool, newest_first=True)
+
+    def stored(
+        self,
+        pool: str,
+        *,
+        lock_name: str | None = None,
+        since: datetime | None = None,
+        newest_first: bool = False,
+        patience: Patience | None = None,
+    ) -> Iterator[Record]:
+        if lock_name is None:
+            sort, prefix, index = "sk", keys.EVENT_PREFIX, {}
+            first = prefix + (instant(since) if since else "")
+        else:
+            sort, prefix, index = "lock_event", keys.lock_event(lock_name, None), {"IndexName": keys.LOCK_INDEX}
+            first = keys.lock_event(lock_name, since)
+        query: dict[str, Any] = {
+            "ConsistentRead": True,
+            "ScanIndexForward": not newest_first,
+            "KeyConditionExpression": "#pk = :pk AND #sort BETWEEN :first AND :last",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sort": sort},
+            "ExpressionAttributeValues": {
+                ":pk": keys.head_key(pool)["pk"],
+                ":first": {"S": first},
+                # An instant begins with a digit, and ":" follows "9".
+                ":last": {"S": f"{prefix}:"},
+            },
+        } | index
+        if newest_first:
+            query["Limit"] = FIRST_PAGE
+        for item in self._requests.pages("query", query, patience):
+            document = keys.document(item)
+            yield Record(document, keys.event_in_place(item, document))
+
+    def open_claims(self, pool: str | None = None) -> list[Claim]:
+        ids = [item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(pool)]
+        claims = [claim for claim in self.claims(ids) if claim.claimed]
+        return sorted(claims, key=lambda claim: (claim.timestamp, claim.id))
+
+    def open_claim_ids(self, prefix: str) -> list[str]:
+        ids = (item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(None))
+        return sorted(id_ for id_ in ids if id_.startswith(prefix))
+
+    def _open_keys(self, pool: str | None) -> Iterator[keys.Item]:
+        if pool is None:
+            return self._requests.pages("scan", {"IndexName": keys.OPEN_INDEX})
+        query = {
+            "IndexName": keys.OPEN_INDEX,
+            "KeyConditionExpression": "#pool = :pool",
+            "ExpressionAttributeNames": {"#pool": "open_pool"},
+            "ExpressionAttributeValues": {":pool": {"S": pool}},
+        }
+        return self._requests.pages("query", query)
+
+    def all_claims(self) -> Iterator[Claim]:
+        from approval_resource.documents.claims import claim_from
+
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "#sk = :sk",
+            "ExpressionAttributeNames": {"#sk": "sk"},
+            "ExpressionAttributeValues": {":sk": {"S": keys.CLAIM_SORT_KEY}},
+        }
+        for item in self._requests.pages("scan", scan):
+            yield claim_from(keys.document(item))
+
+    def pools(self) -> list[str]:
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "begins_with(#pk, :prefix)",
+            "ProjectionExpression": "#pk",
+            "ExpressionAttributeNames": {"#pk": "pk"},
+            "ExpressionAttributeValues": {":prefix": {"S": keys.POOL_PREFIX}},
+        }
+        return sorted({keys.pool_of(item) for item in self._requests.pages("scan", scan)})
+
+
+def maybe(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any] | None) -> T | None:
+    """What the document tells, or None where there is none."""
+    return None if document is None else read(document)
+
+
+def own(found: T | None, **identity: object) -> T | None:
+    """What was found, if it is what its key says.
+
+    Raises:
+        CorruptRecordError: somebody put it there from elsewhere.
+    """
+    if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
+        what = " ".join(f"{name} {value}" for name, value in identity.items())
+        raise CorruptRecordError(f"what is stored for {what}", "it is of something else")
+    return found

@@ -1,0 +1,223 @@
+"""Requests to one DynamoDB table: made once each, judged by the table of outcomes, and tried again while that can help."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from random import SystemRandom
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from approval_resource.clock import Clock, StoreClock
+from approval_resource.errors import StoreUnavailableError
+from approval_resource.store.dynamodb import keys, table
+from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+"""How long one read may take, throttling and failures included."""
+FIRST_SECONDS = 3.0
+"""How long an endpoint that never answered this process is given: most likely its address is wrong."""
+CONTENDED_PAUSE = (0.02, 1.0)
+"""Seconds: the first pause's bound, doubled with each try, and the bound of all."""
+BUSY_PAUSE = (0.1, 2.0)
+REFUSED = 400
+"""The first of HTTP's status codes that tell of an error."""
+BATCH = 100
+"""Keys; BatchGetItem's own limit."""
+
+_random = SystemRandom()
+
+
+class RequestFailed(Exception):
+    """One request failed."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+class Patience:
+    """How long one piece of work goes on trying, and how it pauses between tries."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._seconds = seconds
+        self._tries = 0
+        self._renewed = False
+        self._created = False
+
+    def after(self, failure: Failure, *, answered: bool) -> None:
+        """Pause and return if another try is due.
+
+        Raises:
+            StoreUnavailableError: it is not.
+        """
+        match failure.outcome:
+            case Outcome.RENEW if not self._renewed:
+                self._renewed = True
+                return
+            case Outcome.ABSENT if not self._created:
+                self._created = True
+                return
+            case Outcome.REFUSED | Outcome.RENEW | Outcome.ABSENT:
+                raise StoreUnavailableError(failure.message)
+            case Outcome.CONTENDED:
+                first, most = CONTENDED_PAUSE
+            case Outcome.BUSY | Outcome.UNKNOWN:
+                first, most = BUSY_PAUSE
+        bound = self._seconds if answered else min(self._seconds, FIRST_SECONDS)
+        pause = _random.uniform(0, min(most, first * 2 ** min(self._tries, 16)))
+        if self._clock.monotonic() + pause - self._started > bound:
+            raise StoreUnavailableError(f"{failure.message} (gave up after {bound:.0f} s)", passing=answered)
+        self._tries += 1
+        self._clock.sleep(pause)
+
+
+class Requests:
+    """What may be asked of the table, and the store's time as its answers tell it."""
+
+    def __init__(
+        self,
+        client: Any,
+        table_name: str,
+        clock: Clock,
+        store_clock: StoreClock | None,
+        renew: Callable[[], Any] | None = None,
+    ) -> None:
+        """`renew` makes another client with fresh credentials, for when those of `client` have run out before their time."""
+        self._table = table_name
+        self._clock = clock
+        self._time = store_clock or StoreClock(clock)
+        self._answered = False
+        self._renew = renew
+        self._use(client)
+
+    def _use(self, client: Any) -> None:
+        self._client = client
+        client.meta.events.register("before-parse.dynamodb", self._vet)
+        client.meta.events.register("after-call.dynamodb", self._heard)
+
+    def now(self) -> datetime:
+        """The store's time.
+
+        Raises:
+            StoreUnavailableError: its answers don't tell.
+        """
+        now = self._time.now()
+        if now is None:
+            raise StoreUnavailableError(
+                f"{self._endpoint} sent no Date with its answers, so nobody knows what time it is there"
+            )
+        return now
+
+    def _vet(self, response_dict: dict[str, Any], **_: object) -> None:
+        """Before an answer is read: whether it is DynamoDB's at all. A page with status 200 would read as `done`."""
+        try:
+            body = json.loads(response_dict["body"] or b"null")
+        except ValueError:
+            body = None
+        signed = "x-amzn-requestid" in response_dict["headers"]
+        if not isinstance(body, dict) or not (signed or ("__type" in body and response_dict["status_code"] >= REFUSED)):
+            raise NotDynamoDBError
+
+    def _heard(self, http_response: Any, **_: object) -> None:
+        self._answered = True
+        self._time.observe(http_response.headers.get("date"))
+
+    def pages(self, method: str, request: dict[str, Any], patience: Patience | None = None) -> Iterator[keys.Item]:
+        page = dict(request)
+        while True:
+            answer = self.ask(method, patience or self.patience(), TableName=self._table, **page)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            page = {name: value for name, value in page.items() if name != "Limit"}
+            page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def get(self, wanted: list[keys.Item], patience: Patience | None = None) -> list[dict[str, Any] | None]:
+        """The documents at those keys, None for each that isn't there, read consistently."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        waiting = list(wanted)
+        patience = patience or self.patience()
+        while waiting:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            if len(batch) == 1:
+                answer = self.ask("get_item", patience, TableName=self._table, Key=batch[0], ConsistentRead=True)
+                got, left = ([answer["Item"]] if "Item" in answer else []), []
+            else:
+                batched = {self._table: {"Keys": batch, "ConsistentRead": True}}
+                answer = self.ask("batch_get_item", patience, RequestItems=batched)
+                got = answer["Responses"].get(self._table, [])
+                left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
+            for item in got:
+                found[item["pk"]["S"], item["sk"]["S"]] = keys.document(item)
+            if left:
+                waiting += left
+                patience.after(Failure(Outcome.BUSY, f"DynamoDB is throttling table {self._table}; try again"), answered=True)
+        return [found.get((key["pk"]["S"], key["sk"]["S"])) for key in wanted]
+
+    def create_table(self) -> bool:
+        """Make the table if it is missing, and protect it if it isn't yet; whether this call made it.
+
+        Raises:
+            TableMissingError: it may not be made, or did not become ready.
+            StoreUnavailableError: DynamoDB can't be asked.
+        """
+        try:
+            self.call("describe_table", TableName=self._table)
+        except RequestFailed as failed:
+            if failed.failure.outcome is not Outcome.ABSENT:
+                raise StoreUnavailableError(failed.failure.message) from failed
+            return table.create(self._client, self._table, self._clock)
+        table.protect(self._client, self._table, self._clock)
+        return False
+
+    def patience(self, seconds: float = READ_SECONDS) -> Patience:
+        """How long a piece of work that begins now goes on trying."""
+        return Patience(self._clock, seconds)
+
+    def ask(self, method: str, patience: Patience, **request: Any) -> dict[str, Any]:
+        """A read, repeated while that can help."""
+        while True:
+            try:
+                return self.call(method, **request)
+            except RequestFailed as failed:
+                self.again(failed.failure, patience)
+
+    def again(self, failure: Failure, patience: Patience) -> None:
+        patience.after(failure, answered=self._answered)
+        if failure.outcome is Outcome.ABSENT:
+            table.create(self._client, self._table, self._clock)
+        if failure.outcome is Outcome.RENEW and self._renew is not None:
+            self._use(self._renew())
+
+    def call(self, method: str, **request: Any) -> dict[str, Any]:
+        started = self._clock.monotonic()
+        try:
+            answer: dict[str, Any] = getattr(self._client, method)(**request)
+        except (ClientError, BotoCoreError) as error:
+            failure = classify(error, table=self._table, endpoint=self._endpoint)
+            log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
+            raise RequestFailed(failure) from error
+        except (ResponseParserError, RuntimeError, KeyError) as error:
+            # botocore's own, when what should be STS answers with something else, or with credentials that are over.
+            message = (
+                f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
+            )
+            raise RequestFailed(Failure(Outcome.UNKNOWN, message)) from error
+        except ValueError as error:
+            # botocore makes some of its clients, such as that of STS, only when it first needs them.
+            raise RequestFailed(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error
+        log.debug("%s: %.0f ms", method, (self._clock.monotonic() - started) * 1000)
+        return answer
+
+    @property
+    def _endpoint(self) -> str:
+        return str(self._client.meta.endpoint_url)

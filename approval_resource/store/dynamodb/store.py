@@ -1,0 +1,67 @@
+"""The lock store in one DynamoDB table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from approval_resource.clock import Clock, HostClock, StoreClock
+from approval_resource.store.dynamodb.connect import dynamodb, session_of
+from approval_resource.store.dynamodb.reads import DynamoReads
+from approval_resource.store.dynamodb.requests import Requests
+from approval_resource.store.interface import Committed, Connection
+
+if TYPE_CHECKING:
+    from approval_resource.model.lock import Lock
+    from approval_resource.store.dynamodb.commits import Commits
+    from approval_resource.store.transaction import Changes, Read, Snapshot
+
+
+class DynamoStore(DynamoReads):
+    """`LockStore` on DynamoDB; its promises are told there."""
+
+    def __init__(
+        self,
+        client: Any,
+        table_name: str,
+        *,
+        clock: Clock | None = None,
+        store_clock: StoreClock | None = None,
+        renew: Callable[[], Any] | None = None,
+    ) -> None:
+        self._client = client
+        self._table = table_name
+        super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew))
+
+    @classmethod
+    def connect(
+        cls, connection: Connection, *, clock: Clock | None = None, store_clock: StoreClock | None = None
+    ) -> DynamoStore:
+        """The store behind that connection. Asks nothing yet.
+
+        Raises:
+            ConfigError, StoreUnavailableError: the connection can't work.
+        """
+
+        def client() -> Any:
+            return dynamodb(session_of(connection), connection)
+
+        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client)
+
+    def create_table(self) -> bool:
+        """As `Requests.create_table`."""
+        return self._requests.create_table()
+
+    def commit(self, read: Read, decide: Callable[[Snapshot], Changes], operation: str) -> Committed:
+        return self._commits.commit(read, decide, operation)
+
+    def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
+        return self._commits.requeue(pool, lock_name, change)
+
+    @property
+    def _commits(self) -> Commits:
+        # Loaded on first use: most processes are a check, which only reads.
+        from approval_resource.store.dynamodb.commits import Commits
+
+        return Commits(self, self._requests, self._table)

@@ -1,0 +1,141 @@
+"""The table itself: its keys and indexes, and how it is made."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from approval_resource.clock import Clock
+from approval_resource.errors import TableMissingError
+from approval_resource.store.dynamodb.keys import LOCK_INDEX, OPEN_INDEX
+from approval_resource.store.dynamodb.outcomes import DENIED, Outcome, classify
+
+log = logging.getLogger(__name__)
+
+ACTIVE_SECONDS = 60
+PROTECT_SECONDS = 30
+PAUSE_SECONDS = 0.5
+EXISTS = "ResourceInUseException"
+STRINGS = ("pk", "sk", "open_pool", "timestamp", "lock_event")
+
+
+def definition(table: str) -> dict[str, Any]:
+    """CreateTable's parameters; docs/deploy and the README describe the same table."""
+    return {
+        "TableName": table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "DeletionProtectionEnabled": True,
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in STRINGS],
+        "KeySchema": _keys("pk", "sk"),
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": OPEN_INDEX,
+                "KeySchema": _keys("open_pool", "timestamp"),
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+        ],
+        "LocalSecondaryIndexes": [
+            {
+                "IndexName": LOCK_INDEX,
+                "KeySchema": _keys("pk", "lock_event"),
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    }
+
+
+def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
+    return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
+
+
+def create(client: Any, table: str, clock: Clock) -> bool:
+    """Make the table and wait until it can be used. Returns whether this call made it (another may have been first).
+
+    Raises:
+        TableMissingError: it isn't there and this role may not make it, or it did not become ready.
+    """
+    made = _create(client, table)
+    _wait(client, table, clock)
+    if made:
+        protect(client, table, clock)
+        log.warning("created table %s in %s", table, client.meta.region_name)
+    return made
+
+
+def _create(client: Any, table: str) -> bool:
+    """Ask for the table; whether this made it, or may have: an answer that was lost is asked for once more."""
+    in_doubt = False
+    while True:
+        try:
+            client.create_table(**definition(table))
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) == EXISTS:
+                return in_doubt
+            if _code(error) in DENIED:
+                raise TableMissingError(
+                    f"table {table} doesn't exist and this role may not create it ({_code(error)}); "
+                    "have an operator run cli.py init, or check table and region"
+                ) from error
+            failure = classify(error, table=table, endpoint=str(client.meta.endpoint_url))
+            if in_doubt or failure.outcome is not Outcome.UNKNOWN:
+                raise TableMissingError(f"table {table} can't be made: {failure.message}") from error
+            in_doubt = True
+        else:
+            return True
+
+
+def protect(client: Any, table: str, clock: Clock) -> None:
+    """Switch on TTL and point-in-time recovery, unless they are.
+
+    Where the engine or the role doesn't allow it, that is logged, and the table works without.
+    """
+    ttl = {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}
+    recovery = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
+    _switch_on(client.update_time_to_live, "TTL", table, clock, ttl)
+    _switch_on(client.update_continuous_backups, "point-in-time recovery", table, clock, recovery)
+
+
+def _wait(client: Any, table: str, clock: Clock) -> None:
+    until = clock.monotonic() + ACTIVE_SECONDS
+    while clock.monotonic() < until:
+        try:
+            if client.describe_table(TableName=table)["Table"]["TableStatus"] in ("ACTIVE", "UPDATING"):
+                return
+        except (ClientError, BotoCoreError) as error:
+            # A new table is unknown to some of DynamoDB's machines for a moment.
+            if _code(error) != "ResourceNotFoundException":
+                raise TableMissingError(
+                    f"table {table} can't be looked at: {_told(client, table, error)}; run cli.py init"
+                ) from error
+        clock.sleep(PAUSE_SECONDS)
+    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; run cli.py init")
+
+
+def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: dict[str, Any]) -> None:
+    until = clock.monotonic() + PROTECT_SECONDS
+    while True:
+        try:
+            call(TableName=table, **specification)
+        except (ClientError, BotoCoreError) as error:
+            # A table that has just been made takes its time until backups can be asked for.
+            if _code(error) == "ContinuousBackupsUnavailableException" and clock.monotonic() < until:
+                clock.sleep(PAUSE_SECONDS)
+                continue
+            if "already enabled" not in str(error):
+                log.warning(
+                    "table %s works without %s, which could not be switched on (%s); cli.py init tries again",
+                    table,
+                    what,
+                    _code(error),
+                )
+        return
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+
+
+def _told(client: Any, table: str, error: ClientError | BotoCoreError) -> str:
+    return classify(error, table=table, endpoint=str(client.meta.endpoint_url)).message

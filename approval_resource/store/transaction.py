@@ -1,0 +1,262 @@
+"""What one commit reads, what it decided, and everything that follows from it, worked out without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from approval_resource.documents.claims import claim_digest, terms_digest
+from approval_resource.model.claim import Claim, Ruling
+from approval_resource.model.event import NOTHING, Event, Head, Kind, Place, State, event_digest
+from approval_resource.model.lock import BuildRecord, Lock
+from approval_resource.model.settings import Settings, policy_digest, settings_digest
+
+A_SECOND = timedelta(seconds=1)
+"""What two readings of the store's time may differ by without being different times."""
+MAX_JOBS = 100
+"""Jobs that a lock remembers to have claimed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What a commit has to know: always the pool's head and settings and the lock with its holder, and what else is named.
+
+    The pool's own events belong to the lock without a name, which nobody can claim.
+    """
+
+    pool: str
+    lock_name: str = ""
+    claim_id: str = ""
+    build_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What was read, and the store's time at which it was. Absent things are there with revision 0."""
+
+    now: datetime
+    head: Head
+    lock: Lock
+    settings: Settings
+    build: BuildRecord | None = None
+    claims: Mapping[str, Claim] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def holder(self) -> Claim | None:
+        """The claim that holds the lock."""
+        return self.claims[self.lock.holder] if self.lock.holder else None
+
+    @property
+    def made(self) -> Claim | None:
+        """The claim that the build made."""
+        return self.claims.get(self.build.made) if self.build else None
+
+    @property
+    def passed(self) -> Claim | None:
+        """The claim on whose approval the build passed a gate."""
+        return self.claims.get(self.build.passed) if self.build else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether lock, claims and settings tell of one moment. Items are read one by one, so a commit between may tear them."""
+        # Heads written before there were policies don't count their settings.
+        if self.settings.revision != self.head.settings and (self.head.settings or self.settings.policy):
+            return False
+        if self.lock.holder and self.lock.holder not in self.claims:
+            return False
+        own = (claim for claim in self.claims.values() if (claim.pool, claim.lock_name) == (self.lock.pool, self.lock.name))
+        return all(claim.claimed == (claim.id == self.lock.holder) for claim in own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One claim as it shall be, and what the log says of it."""
+
+    claim: Claim
+    kind: Kind
+    actor: str
+    build: str = ""
+    reason: str = ""
+    verdict: str = ""
+    forced: bool = False
+    parts: Mapping[str, bytes] = field(default_factory=lambda: NOTHING)
+    """Content to be kept beside the claim, by part name; written once, with the change that makes the claim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a decision wants written, in order. No changes: nothing is written at all."""
+
+    changes: tuple[Change, ...] = ()
+    build: BuildRecord | None = None
+    settings: Settings | None = None
+    """Settings that replace the pool's, set by `actor` for `reason`; they come alone."""
+    actor: str = ""
+    reason: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.changes and self.settings is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything one transaction writes."""
+
+    head: Head
+    lock: Lock
+    claims: tuple[Claim, ...]
+    events: tuple[Event, ...]
+    build: BuildRecord | None
+    settings: Settings | None
+    parts: tuple[tuple[str, str, bytes], ...]
+    """Claim id, part name and content of each part."""
+    keep: timedelta | None
+    """How long what ends with this transaction is kept; None: for ever."""
+
+
+def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
+    """All that follows from `wanted`: the events and their chain, the lock's holder, queue, fence and counters, the head.
+
+    A claim that comes to hold the lock raises its fence, and its build leaves the queue; one that ends frees
+    the lock. That happens here and nowhere else, so that no decision can forget it.
+    """
+    log = _Log(snapshot, operation)
+    claims: dict[str, Claim] = {}
+    for change in wanted.changes:
+        timestamp, at = log.next_place()
+        claim = _stamped(change, snapshot, timestamp, at, log.lock)
+        log.claimed(claim, fresh=claim.id not in snapshot.claims)
+        log.add(
+            kind=change.kind,
+            claim_id=claim.id,
+            state=claim.state,
+            actor=change.actor,
+            build=change.build,
+            reason=change.reason,
+            verdict=change.verdict,
+            forced=change.forced,
+            claim=claim_digest(claim),
+            terms="" if claim.id in snapshot.claims else terms_digest(claim),
+        )
+        claims[claim.id] = claim
+    settings = replace(wanted.settings, revision=snapshot.settings.revision + 1) if wanted.settings else None
+    if settings is not None:
+        digest = settings_digest(settings)
+        log.head = replace(log.head, settings=settings.revision)
+        log.add(
+            kind=Kind.SETTINGS,
+            claim_id="",
+            state=None,
+            actor=wanted.actor,
+            reason=wanted.reason,
+            claim=digest,
+            terms=policy_digest(settings.policy),
+        )
+    return Plan(
+        head=log.head,
+        lock=replace(log.lock, revision=log.lock.revision + 1),
+        claims=tuple(claims.values()),
+        events=tuple(log.events),
+        build=replace(wanted.build, revision=wanted.build.revision + 1) if wanted.build else None,
+        settings=settings,
+        parts=tuple((change.claim.id, name, content) for change in wanted.changes for name, content in change.parts.items()),
+        keep=(settings or snapshot.settings).retention,
+    )
+
+
+class _Log:
+    """The pool's head and the lock while events are added to them."""
+
+    def __init__(self, snapshot: Snapshot, operation: str) -> None:
+        self.head, self.lock = snapshot.head, snapshot.lock
+        self.events: list[Event] = []
+        self._now, self._operation = snapshot.now, operation
+
+    def next_place(self) -> tuple[datetime, datetime]:
+        """The next event's place in the log, and the time it tells."""
+        timestamp = self.head.next_timestamp(self._now)
+        return timestamp, timestamp if timestamp - self._now < A_SECOND else self._now
+
+    def claimed(self, claim: Claim, *, fresh: bool) -> None:
+        """Let the lock follow what became of a claim on it."""
+        lock = self.lock.left(claim.build_key) if fresh else self.lock
+        if claim.claimed and lock.holder != claim.id:
+            if lock.holder or not fresh:
+                raise AssertionError(f"claim {claim.id} can't take a lock held by {lock.holder or 'none'}")
+            lock = replace(lock, holder=claim.id, fence=claim.fence, jobs=_with_job(lock.jobs, claim.build.job_key))
+        elif not claim.claimed and lock.holder == claim.id:
+            lock = replace(lock, holder="")
+        self.lock = lock
+
+    def add(
+        self,
+        *,
+        kind: Kind,
+        claim_id: str,
+        state: State | None,
+        actor: str,
+        claim: str,
+        build: str = "",
+        reason: str = "",
+        verdict: str = "",
+        forced: bool = False,
+        terms: str = "",
+    ) -> None:
+        """Chain another event to the newest."""
+        head, lock = self.head, self.lock
+        timestamp, at = self.next_place()
+        event = Event(
+            pool=head.pool,
+            timestamp=timestamp,
+            revision=head.revision + 1,
+            kind=kind,
+            claim_id=claim_id,
+            lock_name=lock.name,
+            lock_event_number=lock.events + 1,
+            state=state,
+            actor=actor,
+            build=build,
+            reason=reason,
+            verdict=verdict,
+            forced=forced,
+            at=at,
+            operation=self._operation,
+            claim=claim,
+            previous=head.digest,
+            previous_timestamp=head.timestamp,
+            terms=terms,
+        )
+        event = replace(event, digest=event_digest(event))
+        place = {kind.state: Place(timestamp, claim_id, lock.name)} if kind.state else {}
+        self.head = replace(
+            head, revision=event.revision, timestamp=timestamp, digest=event.digest, newest={**head.newest, **place}
+        )
+        self.lock = replace(lock, events=event.lock_event_number, newest={**lock.newest, **place})
+        self.events.append(event)
+
+
+def _stamped(change: Change, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
+    """The change's claim with what only the transaction knows: its revision, its fence, its place in the log."""
+    claim = change.claim
+    before = snapshot.claims.get(claim.id)
+    if change.kind.state is not None:
+        claim = replace(
+            claim,
+            changed=timestamp,
+            decided=_placed(claim.decided, before.decided if before else None, timestamp, at),
+            ended=_placed(claim.ended, before.ended if before else None, timestamp, at),
+        )
+    if before is None:
+        return replace(claim, timestamp=timestamp, fence=lock.fence + 1 if claim.claimed else lock.fence, revision=1)
+    return replace(claim, revision=before.revision + 1)
+
+
+def _with_job(jobs: tuple[str, ...], job: str) -> tuple[str, ...]:
+    return (*(other for other in jobs if other != job), job)[-MAX_JOBS:] if job else jobs
+
+
+def _placed(ruling: Ruling | None, before: Ruling | None, timestamp: datetime, at: datetime) -> Ruling | None:
+    return replace(ruling, timestamp=timestamp, at=at) if ruling is not None and ruling != before else ruling
