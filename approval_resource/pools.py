@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from approval_resource.documents.settings import policy_digest
 from approval_resource.errors import ConfigError
-from approval_resource.model.settings import DEFAULT_RETENTION_DAYS, Retention, Settings, policy_digest
+from approval_resource.model.settings import DEFAULT_RETENTION_DAYS, Retention, Settings
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Changes, Read, Snapshot
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims.decide import Terms
+from approval_resource.claims.request import Attempt, Request
 from approval_resource.clock import HostClock, StoreClock
 from approval_resource.model.claim import Build, Claim
 from approval_resource.model.event import State
@@ -63,10 +64,10 @@ def a_build(number: int | str = 1, **changes: str) -> Build:
     return Build(**(facts | changes))
 
 
-def a_request(lock_name: str = "deploy", pool: str = "payments", **changes: Any) -> claims.Request:
+def a_request(lock_name: str = "deploy", pool: str = "payments", **changes: Any) -> Request:
     """A request for approval on a lock."""
     facts: dict[str, Any] = {"pool": pool, "lock_name": lock_name, "need_approval": True}
-    return claims.Request(**(facts | changes))
+    return Request(**(facts | changes))
 
 
 def under(*policies: dict[str, Any], given: dict[str, Any] | None = None, **policy: Any) -> Terms:
@@ -78,7 +79,7 @@ def under(*policies: dict[str, Any], given: dict[str, Any] | None = None, **poli
 def take(store: LockStore, build: Build | int = 1, claim_key: str = "", **request: Any) -> Claim:
     """Claim at once."""
     build = a_build(build) if isinstance(build, int) else build
-    return claims.take(store, a_request(**request), build, build.key(claim_key), claims.Attempt()).claim
+    return claims.take(store, a_request(**request), build, build.key(claim_key), Attempt()).claim
 
 
 def a_claim(**changes: Any) -> Claim:

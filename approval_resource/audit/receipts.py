@@ -8,9 +8,10 @@ from typing import Any
 
 from approval_resource.canonical import instant
 from approval_resource.documents.claims import BUILD_FIELDS, review_document
+from approval_resource.documents.events import sealed_document
 from approval_resource.documents.fields import optional
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import NOTHING, Event, sealed_document
+from approval_resource.model.event import NOTHING, Event
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 

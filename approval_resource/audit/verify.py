@@ -9,11 +9,12 @@ from typing import Any
 from approval_resource.audit.receipts import receipt_of
 from approval_resource.audit.walk import Keeping, Report, Walk
 from approval_resource.documents.claims import claim_digest, made_under
+from approval_resource.documents.events import event_digest, event_from, sealed_document
+from approval_resource.documents.settings import settings_digest
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Event, Head, Kind, event_digest, event_from, sealed_document
+from approval_resource.model.event import Event, Head, Kind
 from approval_resource.model.lock import Lock
-from approval_resource.model.settings import settings_digest
 from approval_resource.store.interface import LockStore
 from approval_resource.text import counted
 

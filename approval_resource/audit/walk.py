@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from approval_resource.canonical import instant
+from approval_resource.documents.events import event_digest, event_from
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model.event import Event, Head, Kind, Place, State, event_digest, event_from
+from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
 from approval_resource.store.interface import LockStore, Record

@@ -2,106 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.canonical import digest
-from approval_resource.claims.decide import POLICY_ACTOR, Terms, following
-from approval_resource.errors import ConfigError, LockHeldError, NotYourTurnError, RequestChangedError, StaleLockError
-from approval_resource.model.claim import FACTS_PART, PAYLOAD_PART, POLICY_PART, Attachment, Build, Claim, attachment_part
-from approval_resource.model.event import NOTHING, Kind, State
+from approval_resource.claims.decide import POLICY_ACTOR, following
+from approval_resource.claims.end import ending, expired
+from approval_resource.claims.lifecycle import ruled
+from approval_resource.claims.request import Attempt, Request, Taken, _seconds
+from approval_resource.errors import LockHeldError, NotYourTurnError, RequestChangedError
+from approval_resource.model.claim import FACTS_PART, POLICY_PART, Build, Claim
+from approval_resource.model.event import Kind, State
 from approval_resource.model.lock import Lock
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Change, Changes, Read, Snapshot
 
-DEADLINE_ACTOR = "the deadline"
-"""Who is said to have ended a claim that nobody decided on in time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a build asks for when it claims."""
-
-    pool: str
-    lock_name: str
-    need_approval: bool = False
-    description: str = ""
-    payload: bytes = b""
-    payload_digest: str = ""
-    attachments: Mapping[str, Attachment] = field(default_factory=lambda: NOTHING)
-    contents: Mapping[str, bytes] = field(default_factory=lambda: NOTHING)
-    """The content of each attachment that is to be kept, by name."""
-    override_approval: bool = False
-    """Supersede a claim that still waits for its decision instead of waiting for it."""
-    expires_after: timedelta | None = None
-    """How long there is to decide on the claim; None: for ever."""
-    hold_timeout: timedelta | None = None
-    """How long the claim may hold the lock before another may take that over; None: for ever."""
-    priority: int = 0
-    """Who waits with a higher one comes first."""
-    terms: Terms = field(default_factory=Terms)
-    """The policies that its approval must satisfy, beside the pool's own, and what the pipeline says of it."""
-
-    @property
-    def digest(self) -> str:
-        """What is asked for, how aside: two requests with the same digest are the same."""
-        spans = {"expires_after": self.expires_after, "hold_timeout": self.hold_timeout}
-        return digest(
-            {
-                "need_approval": self.need_approval,
-                "description": self.description,
-                "payload": self.payload_digest,
-                "attachments": {name: file.digest for name, file in self.attachments.items()},
-                **{name: str(span) for name, span in spans.items() if span is not None},
-                **{name: _sha256(text) for name, text in self._terms.items()},
-            }
-        )
-
-    @property
-    def _terms(self) -> dict[str, bytes]:
-        given = json.dumps(dict(self.terms.given), sort_keys=True).encode() if self.terms.given else b""
-        kept = {POLICY_PART: self.terms.policy.encode(), FACTS_PART: given}
-        return {name: content for name, content in kept.items() if content}
-
-    @property
-    def parts(self) -> dict[str, bytes]:
-        """What is kept beside the claim, by part name."""
-        payload = {PAYLOAD_PART: self.payload} if self.payload_digest else {}
-        return payload | self._terms | {attachment_part(name): content for name, content in self.contents.items()}
-
-    def digest_of(self, part: str) -> str:
-        """The SHA-256, in hex, of one of its terms, or an empty string where it has none."""
-        return _sha256(self._terms[part]) if part in self._terms else ""
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One asker's try at a lock: the id of its claim, its ticket in the queue, and whether a write of either may be under way."""
-
-    claim_id: str = field(default_factory=new_id)
-    in_flight: bool = False
-    ticket: int = 0
-    since: datetime | None = None
-    """When it joined the queue."""
-    joining: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """The claim a build has now, and whether this call made it (else it is the answer to the same question before)."""
-
-    claim: Claim
-    fresh: bool
-    ended: tuple[Claim, ...] = ()
-    """Claims that this call ended to get the lock."""
+ABORTED = "the build was aborted"
 
 
 def take(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Taken:
@@ -178,41 +93,6 @@ def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> Change:
     return judged if judged.claim.decided else replace(judged, actor=taken.actor)
 
 
-def amend(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapshot], Change | None]) -> Claim:
-    """That claim as it is after what `decide` makes of it, as it stands at the moment of writing; None changes nothing."""
-
-    def decided(snapshot: Snapshot) -> Changes:
-        change = decide(snapshot.claims[claim.id], snapshot)
-        return Changes(changes=(change,) if change else ())
-
-    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
-    return store.commit(read, decided, new_id()).after.claims[claim.id]
-
-
-def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:
-    """End that claim, as a person who may: released, or withdrawn while pending.
-
-    Raises:
-        StaleLockError: it is not in a state from which that is possible.
-    """
-    return amend(
-        store, claim, lambda current, snapshot: ending(current, snapshot, state, actor=actor, reason=reason, build=build)
-    )
-
-
-def force_out(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
-    """Free the lock from that claim wherever it stands, as `giving_up` says; the log says it was forced.
-
-    Raises:
-        StaleLockError: it has ended.
-    """
-
-    def forced(current: Claim, snapshot: Snapshot) -> Change:
-        return replace(giving_up(current, snapshot, actor=actor, reason=reason), forced=True)
-
-    return amend(store, claim, forced)
-
-
 def abandon(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Claim | None:
     """Make sure that an aborted build's attempt holds nothing and never will; returns the claim this ended, if any.
 
@@ -239,7 +119,7 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
             attachments={},
             state=State.PENDING,
         )
-        never = bare.ruled(State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
+        never = ruled(bare, State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
         return Changes(changes=(Change(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),))
 
     read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
@@ -257,57 +137,6 @@ def leave(store: LockStore, request: Request, build_key: str, attempt: Attempt) 
 
     store.requeue(request.pool, request.lock_name, without)
     attempt.ticket, attempt.since, attempt.joining = 0, None, False
-
-
-def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta | None) -> Claim:
-    """Let the claim hold its lock from now for `hold_timeout`, else for as long as it was claimed for. It never becomes shorter.
-
-    Raises:
-        StaleLockError: it has ended: the lock may be somebody else's by now.
-        ConfigError: it has no hold time, and none is given.
-    """
-
-    def renewed(current: Claim, snapshot: Snapshot) -> Change:
-        if not current.claimed:
-            raise StaleLockError(current, "renewed")
-        seconds = _seconds(hold_timeout) or current.hold_timeout
-        if not seconds:
-            raise ConfigError([f"params.hold_timeout: required, since claim {claim.id} was made without one"])
-        until = snapshot.now + timedelta(seconds=seconds)
-        until = max(until, current.hold_until) if current.hold_until else until
-        return Change(
-            claim=replace(current, hold_timeout=current.hold_timeout or seconds, hold_until=until),
-            kind=Kind.RENEWED,
-            actor=str(build),
-            build=build.link,
-            reason=f"may be held until {until:%Y-%m-%d %H:%M:%S} UTC",
-        )
-
-    return amend(store, claim, renewed)
-
-
-def _seconds(span: timedelta | None) -> int:
-    return 0 if span is None else math.ceil(span.total_seconds())
-
-
-ABORTED = "the build was aborted"
-
-
-def ending(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason: str = "", build: str = "") -> Change:
-    """The change that brings `claim` into `state`, which ends it."""
-    ended = claim.ruled(state, actor=actor, reason=reason, at=snapshot.now)
-    return Change(claim=ended, kind=Kind(state.value), actor=actor, reason=reason, build=build)
-
-
-def giving_up(claim: Claim, snapshot: Snapshot, *, actor: str, reason: str = "", build: str = "") -> Change:
-    """The change by which a claim gives its lock back: released, or withdrawn where nobody has decided on it."""
-    state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
-    return ending(claim, snapshot, state, actor=actor, reason=reason, build=build)
-
-
-def expired(claim: Claim, snapshot: Snapshot) -> Change:
-    """The change that ends a claim nobody decided on in time."""
-    return ending(claim, snapshot, State.EXPIRED, actor=DEADLINE_ACTOR, reason="nobody decided in time")
 
 
 def _due(holder: Claim, snapshot: Snapshot, build: Build) -> Change | None:

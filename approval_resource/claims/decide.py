@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from approval_resource.claims.lifecycle import ruled
 from approval_resource.claims.lookup import part
-from approval_resource.documents.claims import made_under
-from approval_resource.errors import ConfigError, CorruptRecordError, UnsupportedDecisionError
+from approval_resource.documents.settings import policy_digest
+from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import FACTS_PART, POLICY_PART, POOL_POLICY_PART, Claim
-from approval_resource.model.event import NOTHING, Event, Kind, State, event_digest
-from approval_resource.model.settings import Settings, policy_digest
+from approval_resource.model.event import NOTHING, Kind, State
+from approval_resource.model.settings import Settings
 from approval_resource.store.interface import LockStore
 from approval_resource.store.transaction import Change, Snapshot
 from approval_resource.text import clean
@@ -30,9 +31,6 @@ POLICY_ACTOR = "the policy"
 """Who is said to have decided where no person did."""
 MAX_REASON = 300
 """Characters of a reason that policies give."""
-ATTEMPTS = 3
-DOUBT = timedelta(minutes=2)
-"""How far the instant of a decision and that of its event may lie apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +121,17 @@ def following(claim: Claim, terms: Terms, snapshot: Snapshot, change: Change) ->
         state, kind = (State.APPROVED, Kind.APPROVED) if isinstance(decision, Approved) else (State.REJECTED, Kind.REJECTED)
         own = change.verdict == ("approve" if state is State.APPROVED else "reject")
         reason = change.reason if own else shortly(decision)
-        ruled = claim.ruled(state, actor=change.actor, reason=reason, at=snapshot.now)
+        after = ruled(claim, state, actor=change.actor, reason=reason, at=snapshot.now)
         kept = pool_policy.encode()
-        ruled = replace(
-            ruled,
+        after = replace(
+            after,
             opens_at=None,
             judged_at=snapshot.now if terms.policy or pool_policy else None,
             pool_policy=policy_digest(pool_policy),
             valid_until=_until(decision, snapshot.now),
         )
         parts = {**change.parts, POOL_POLICY_PART: kept} if kept else change.parts
-        return replace(change, claim=ruled, kind=kind, reason=reason, forced=decision.forced, parts=parts)
+        return replace(change, claim=after, kind=kind, reason=reason, forced=decision.forced, parts=parts)
     # What can't be worked out now may be later, so it is asked again.
     opens_at = decision.opens_at if isinstance(decision, Waiting) else claim.opens_at
     return replace(change, claim=replace(claim, opens_at=opens_at))
@@ -162,52 +160,6 @@ def explained(store: LockStore, claim: Claim) -> Decision:
         return decide(claim, terms_of(store, claim), settings.policy, store.now())
     _, pool_policy = texts(store, claim)
     return decide(claim, terms_of(store, claim), pool_policy, claim.judged_at or claim.decided.at)
-
-
-def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
-    """The decision worked out again from what is stored: pass only where that supports the approval that `event` tells of.
-
-    Raises:
-        UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.
-        CorruptRecordError: what is kept beside the claim is not what it was made under, or decided by.
-    """
-    from approval_resource.policy.decision import Approved, Undecidable
-
-    decision = explained(store, claim)
-    for _ in range(ATTEMPTS - 1):
-        if not isinstance(decision, Undecidable):
-            break
-        decision = explained(store, claim)  # what was too slow on a busy machine may not be the next time
-    if not isinstance(decision, Approved):
-        raise UnsupportedDecisionError(claim, decision.reasons)
-    if (fault := _fault(store, claim, event, _until(decision, claim.judged_at or event.at))) is not None:
-        raise UnsupportedDecisionError(claim, [fault])
-    return decision
-
-
-def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime | None) -> str | None:
-    """What speaks against a decision that the policies by themselves support."""
-    if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
-        return "nobody decided on it then"
-    if claim.judged_at is not None and abs(claim.judged_at - event.at) > DOUBT:
-        return "its policies were asked for another time than that of the decision"
-    if claim.valid_until != valid_until:
-        return "the time in which it may be used is not its policy's"
-    first = event if claim.timestamp == event.timestamp else store.event(claim.pool, claim.timestamp)
-    if first is None:
-        if not store.settings(claim.pool).may_be_gone(claim.timestamp, store.now()):
-            return "the record of how it was made is missing"
-    elif event_digest(first) != first.digest or not made_under(claim, first):
-        return "it is not what its pipeline asked for"
-    if claim.pool_policy != _pool_policy_before(store, claim.pool, event.timestamp):
-        return "it was not decided under its pool's policy"
-    return None
-
-
-def _pool_policy_before(store: LockStore, pool: str, timestamp: datetime) -> str:
-    """The digest of the policy that the pool had then, by the log."""
-    settings = store.events(pool, lock_name="", newest_first=True)
-    return next((event.terms for event in settings if event.timestamp < timestamp), "")
 
 
 def texts(store: LockStore, claim: Claim) -> tuple[str, str]:

@@ -7,64 +7,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.acquire import DEADLINE_ACTOR, amend, expired
 from approval_resource.claims.decide import POLICY_ACTOR, following, terms_of
+from approval_resource.claims.end import amend, expired
+from approval_resource.claims.lifecycle import require_passable
+from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Lookout
-from approval_resource.claims.review import find
 from approval_resource.errors import (
     ApprovalLapsedError,
     ApprovalSpentError,
     CorruptRecordError,
     GateTimeoutError,
-    LockNotFoundError,
-    NoApprovalNeededError,
-    ReviewRejectedError,
-    ReviewTimeoutError,
-    StaleLockError,
 )
 from approval_resource.model.claim import Build, Claim, Review
-from approval_resource.model.event import Event, Kind, State, event_digest
+from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Change, Changes, Read, Snapshot
 
 log = logging.getLogger(__name__)
 
-FRESH = timedelta(minutes=1)
-FRESH_LOOKS = 5
 REMIND = timedelta(minutes=5)
 """How often a waiting gate says how much time is left."""
-
-
-def require_open(claim: Claim) -> None:
-    """Pass only for a claim that still holds its lock.
-
-    Raises:
-        ReviewRejectedError, ReviewTimeoutError, StaleLockError: how it ended.
-    """
-    match claim.state:
-        case State.HELD | State.PENDING | State.APPROVED:
-            return
-        case State.REJECTED:
-            raise ReviewRejectedError(claim)
-        case State.EXPIRED if claim.ended is not None and claim.ended.actor == DEADLINE_ACTOR:
-            raise ReviewTimeoutError(claim, _deadline(claim))
-        case State.EXPIRED | State.SUPERSEDED | State.WITHDRAWN | State.RELEASED:
-            raise StaleLockError(claim, "used any more")
-
-
-def require_passable(claim: Claim) -> None:
-    """Pass only for a claim that is approved and still holds its lock.
-
-    Raises:
-        NoApprovalNeededError: it never asked for an approval, so nobody gave one.
-        StaleLockError: it is still pending.
-        Others: as `require_open`.
-    """
-    if not claim.need_approval:
-        raise NoApprovalNeededError(claim)
-    require_open(claim)
-    if claim.state is not State.APPROVED or not claim.approved:
-        raise StaleLockError(claim, "passed")
 
 
 def settle(store: LockStore, claim: Claim) -> Claim:
@@ -189,46 +151,3 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
 
     read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id, build_key=key)
     return store.commit(read, decide, new_id()).after.claims[claim.id]
-
-
-def deciding_event(store: LockStore, claim: Claim, lookout: Lookout) -> Event:
-    """The event that decided the claim, checked against it.
-
-    Raises:
-        LockNotFoundError: the log no longer has it.
-        CorruptRecordError: the claim says something else than its event: one of them was altered.
-        StaleLockError: nothing was decided.
-    """
-    if claim.decided is None:
-        raise StaleLockError(claim, "passed")
-    return state_event(store, claim, claim.decided.state, claim.decided.timestamp, lookout)
-
-
-def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, lookout: Lookout) -> Event:
-    """The event at `timestamp` by which that claim came into that state.
-
-    Raises:
-        LockNotFoundError: the log has nothing there.
-        CorruptRecordError: what it has there is not that.
-    """
-    event = lookout.look(store.event, claim.pool, timestamp)
-    for _ in range(FRESH_LOOKS):
-        if event is not None or store.now() - timestamp > FRESH:
-            break
-        # A transaction may be seen item by item while it lands: the claim already, its event not yet.
-        lookout.rest()
-        event = lookout.look(store.event, claim.pool, timestamp)
-    what = f"claim {claim.id} of lock {claim.lock_name}"
-    if event is None:
-        raise LockNotFoundError(
-            f"the log of pool {claim.pool} has no record of {what} being {state.value}; it may have been removed by age"
-        )
-    if (event.claim_id, event.lock_name, event.kind.state) != (claim.id, claim.lock_name, state):
-        raise CorruptRecordError(what, "its event in the log tells of something else")
-    if event.digest != event_digest(event):
-        raise CorruptRecordError(what, "its event in the log was altered")
-    return event
-
-
-def _deadline(claim: Claim) -> str:
-    return f"{claim.deadline:%Y-%m-%d %H:%M:%S} UTC" if claim.deadline else "its deadline"

@@ -34,3 +34,15 @@ def attachment(store: LockStore, claim: Claim, name: str) -> bytes:
         kept = ", ".join(sorted(name for name, file in claim.attachments.items() if file.stored)) or "nothing"
         raise LockNotFoundError(f"claim {claim.id} keeps no file {clean(name)}; kept is {clean(kept)}")
     return part(store, claim, attachment_part(name), file.digest)
+
+
+def find(store: LockStore, claim_id: str) -> Claim:
+    """The claim with that id.
+
+    Raises:
+        LockNotFoundError: there is none.
+    """
+    claim = store.claim(claim_id)
+    if claim is None:
+        raise LockNotFoundError(f"there is no claim {claim_id}; see cli.py list")
+    return claim

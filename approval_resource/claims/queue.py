@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.acquire import Attempt, Request, Taken, leave, take
+from approval_resource.claims.acquire import leave, take
 from approval_resource.claims.gate import settle_for_others
 from approval_resource.claims.poller import Lookout
+from approval_resource.claims.request import Attempt, Request, Taken
+from approval_resource.documents.locks import queue_document
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
 from approval_resource.model.claim import Build, Claim
 from approval_resource.model.event import State
-from approval_resource.model.lock import Lock, Waiter, queue_document
+from approval_resource.model.lock import Lock, Waiter
 from approval_resource.store.interface import LockStore
 from approval_resource.text import duration
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from approval_resource.claims.acquire import giving_up
+from approval_resource.claims.end import giving_up
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
 from approval_resource.model.claim import Build, Claim
 from approval_resource.model.event import State

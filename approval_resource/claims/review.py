@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from approval_resource.canonical import instant
-from approval_resource.claims.acquire import expired
 from approval_resource.claims.decide import Terms, facts_of, following, policies_of, terms_of
+from approval_resource.claims.end import expired
+from approval_resource.claims.lifecycle import require_reviewable, reviewed
+from approval_resource.claims.lookup import find
 from approval_resource.documents.claims import claim_document
-from approval_resource.errors import ConfigError, LockNotFoundError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
+from approval_resource.errors import ConfigError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.model.event import NOTHING, Kind, State
 from approval_resource.store.interface import LockStore, new_id
@@ -29,18 +31,6 @@ class Recorded:
 
     claim: Claim
     changed: bool
-
-
-def find(store: LockStore, claim_id: str) -> Claim:
-    """The claim with that id.
-
-    Raises:
-        LockNotFoundError: there is none.
-    """
-    claim = store.claim(claim_id)
-    if claim is None:
-        raise LockNotFoundError(f"there is no claim {claim_id}; see cli.py list")
-    return claim
 
 
 def review(
@@ -75,7 +65,7 @@ def review(
         claim = snapshot.claims[claim_id]
         if claim.overdue(snapshot.now):
             return Changes(changes=(expired(claim, snapshot),))
-        claim.require_reviewable()
+        require_reviewable(claim)
         new = Review(
             reviewer=reviewer,
             verdict=verdict,
@@ -131,7 +121,7 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
     problems = entitlement.problems(applying, facts_of(claim, terms), [*claim.reviews.values()], merged)
     if problems:
         raise ConfigError(problems)
-    return claim.reviewed(merged)
+    return reviewed(claim, merged)
 
 
 def _size(claim: Claim) -> int:

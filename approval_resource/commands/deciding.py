@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end, force_out
+from approval_resource.claims.lifecycle import require_reviewable
 from approval_resource.commands.shared import (
     FORMAT,
     MAX_COMMENT,
@@ -139,7 +140,7 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
 
     store, _ = store_of(options)
     claim = find_claim(store, claim_id)
-    claim.require_reviewable()
+    require_reviewable(claim)
     found = decisions.openers(store, claim)
     if form == "json":
         sets = [[{"count": count, "of": list(people)} for count, people in wanted] for wanted in found.sets]
@@ -193,8 +194,8 @@ def _end(
     if state is State.RELEASED and claim.state is State.PENDING and not force:
         raise StaleLockError(claim, "released", "withdraw")
     who = reviewer_of(connection, reviewer)
-    if force:
-        ended = claims.force_out(store, claim, actor=who, reason=why)
-    else:
-        ended = claims.end(store, claim, state, actor=who, reason=why)
+    ended = force_out(store, claim, actor=who, reason=why) if force else end(store, claim, state, actor=who, reason=why)
     click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
+
+
+COMMANDS = (approve, reject, unblock, release, withdraw)

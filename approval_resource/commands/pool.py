@@ -8,8 +8,9 @@ import click
 
 from approval_resource import pools
 from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, store_of
+from approval_resource.documents.settings import settings_document
 from approval_resource.errors import ConfigError
-from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings, settings_document
+from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
 from approval_resource.text import clean, counted
 
 

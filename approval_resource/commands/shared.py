@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 from click.exceptions import NoArgsIsHelpError
 
-from approval_resource.claims import review as reviews
+from approval_resource.claims.lookup import find
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import NOTHING
@@ -171,4 +171,4 @@ def find_claim(store: LockStore, given: str) -> Claim:
     if len(ids) != 1:
         what = f"{len(ids)} open claims' ids begin" if ids else "no open claim's id begins"
         raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list --all")
-    return reviews.find(store, ids[0])
+    return find(store, ids[0])

@@ -9,9 +9,10 @@ from typing import Any
 from tabulate import tabulate
 
 from approval_resource.documents.claims import claim_document
+from approval_resource.documents.locks import queue_document
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Kind
-from approval_resource.model.lock import Lock, queue_document
+from approval_resource.model.lock import Lock
 from approval_resource.text import clean, duration
 
 CLAIM_COLUMNS = (

@@ -11,7 +11,6 @@ from approval_resource.model.claim import Attachment, Build, Claim, Review, Ruli
 from approval_resource.model.event import Event, State
 
 Document = dict[str, Any]
-
 BUILD_FIELDS = ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "created_by")
 MAX_HOLD_SECONDS = 366 * 86_400
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from approval_resource.canonical import digest
-from approval_resource.errors import AlreadyReviewedError, NoApprovalNeededError, StaleLockError
 from approval_resource.model.event import NOTHING, State
 
 
@@ -198,50 +197,3 @@ class Claim:
     def overstayed(self, now: datetime) -> bool:
         """Whether another claim may take its lock over, since it holds it longer than it said it would."""
         return self.claimed and self.hold_until is not None and self.hold_until <= now
-
-    def require_reviewable(self) -> None:
-        """Pass when a review of this claim still counts.
-
-        Raises:
-            NoApprovalNeededError: nobody asked for an approval.
-            AlreadyReviewedError: it was decided or has ended.
-        """
-        if not self.need_approval:
-            raise NoApprovalNeededError(self)
-        if self.state is not State.PENDING:
-            raise AlreadyReviewedError(self)
-
-    def reviewed(self, review: Review) -> Claim:
-        """This claim with that person's newest review.
-
-        Raises:
-            NoApprovalNeededError, AlreadyReviewedError: as `require_reviewable`.
-        """
-        self.require_reviewable()
-        return replace(self, reviews={**self.reviews, review.reviewer: review})
-
-    def ruled(self, state: State, *, actor: str, reason: str, at: datetime) -> Claim:
-        """This claim brought into `state`; what follows for its lock is the transaction's business.
-
-        Raises:
-            StaleLockError: no way leads there from where the claim is.
-        """
-        if state not in NEXT_STATES[self.state]:
-            raise StaleLockError(self, state.value)
-        ruling = Ruling(state=state, actor=actor, reason=reason, at=at, timestamp=at)
-        decided = ruling if state in (State.APPROVED, State.REJECTED) else self.decided
-        return replace(self, state=state, decided=decided, ended=None if state.is_open else ruling)
-
-
-NEXT_STATES: Mapping[State, frozenset[State]] = {
-    State.HELD: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
-    State.PENDING: frozenset(
-        {State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN},
-    ),
-    State.APPROVED: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
-    State.REJECTED: frozenset(),
-    State.EXPIRED: frozenset(),
-    State.SUPERSEDED: frozenset(),
-    State.WITHDRAWN: frozenset(),
-    State.RELEASED: frozenset(),
-}

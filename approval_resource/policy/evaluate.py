@@ -22,6 +22,7 @@ from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import quorum, rules, windows
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
+from approval_resource.policy.requester import requester_known, self_approval
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean, counted
 
@@ -178,7 +179,7 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
     if policy.conditions is not None and not told.details["conditions"]["selected"] and not asks_people(policy):
         return parts, told
     required = policy.required_approvals or (None if asks_people(policy) or settled else 1)
-    if (policy.approval_rules or policy.rego or required) and (unknown := quorum.requester_known(policy, roster.requester)):
+    if (policy.approval_rules or policy.rego or required) and (unknown := requester_known(policy, roster.requester)):
         parts.append(unknown)
     if required is not None:
         parts.append(quorum.quorum(policy, voices, required, roster.requester))
@@ -220,7 +221,7 @@ def _shown_to(text: str, policy: Policy, roster: Roster, voices: Sequence[Voice]
     return [
         voice
         for voice in voices
-        if not voice.approves or not (quorum.self_approval(policy, voice, roster.requester) or (asks and voice.typed))
+        if not voice.approves or not (self_approval(policy, voice, roster.requester) or (asks and voice.typed))
     ]
 
 

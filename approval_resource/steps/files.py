@@ -16,8 +16,8 @@ from approval_resource.claims.lookup import attachment, part
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import PAYLOAD_PART, Attachment, Claim
 from approval_resource.model.event import Event
-from approval_resource.steps.reading import exact, no_constant
 from approval_resource.store.interface import LockStore
+from approval_resource.strict_json import exact, no_constant
 from approval_resource.text import clean, quoted
 
 MAX_PART = 350_000

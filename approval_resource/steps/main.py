@@ -18,8 +18,7 @@ from approval_resource.logs import log_to
 from approval_resource.options import try_part
 from approval_resource.steps.aborts import ABORTED, Aborted, aborts
 from approval_resource.steps.log import Log
-from approval_resource.steps.protocol import Source, Version, version_timestamp
-from approval_resource.steps.reading import read_request
+from approval_resource.steps.protocol import Source, Version, read_request, version_timestamp
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.text import few
 

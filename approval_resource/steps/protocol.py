@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from approval_resource.errors import ConfigError
 from approval_resource.model.event import STATES, State
 from approval_resource.options import MAX_NAME, Options, WrongError, flag, option, read_part, text
 from approval_resource.store.interface import DEFAULT_TABLE, Connection
+from approval_resource.strict_json import exact, no_constant
 from approval_resource.text import quoted
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT_LOCK = 1.0
 MIN_SECRET = 6
+_role = options.matching(
+    r"(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?",
+    "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
+)
+_table = options.matching(r"[a-zA-Z0-9_.-]{3,255}", "must be 3 to 255 letters, digits or _.-")
+_short = partial(text, most=MAX_NAME)
 
 
 def _states(value: object) -> tuple[State, ...]:
@@ -31,14 +39,6 @@ def _states(value: object) -> tuple[State, ...]:
     if wrong:
         raise WrongError(f"unknown state {quoted(wrong[0])}; use {', '.join(State)}")
     return tuple(State(state) for state in value)
-
-
-_role = options.matching(
-    r"(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?",
-    "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
-)
-_table = options.matching(r"[a-zA-Z0-9_.-]{3,255}", "must be 3 to 255 letters, digits or _.-")
-_short = partial(text, most=MAX_NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,3 +150,24 @@ def version_timestamp(document: Mapping[str, Any]) -> datetime:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError) as wrong:
         raise ConfigError(["version.timestamp: must be an instant such as 2026-11-21T09:30:00.000000Z"]) from wrong
+
+
+def read_request(text: bytes) -> dict[str, Any]:
+    """The JSON document on stdin.
+
+    Raises:
+        ConfigError: it isn't one JSON object, or has numbers or characters that can't be kept.
+    """
+    try:
+        request = json.loads(text, parse_constant=no_constant, parse_float=exact)
+        json.dumps(request, ensure_ascii=False).encode()
+    except RecursionError as deep:
+        raise ConfigError(["stdin: the document is nested too deeply"]) from deep
+    except UnicodeEncodeError as half:
+        raise ConfigError(["stdin: the document holds half a surrogate pair, which is no character"]) from half
+    except (ValueError, UnicodeDecodeError) as wrong:
+        why = wrong.msg if isinstance(wrong, json.JSONDecodeError) else "it has a number or a character that can't be kept"
+        raise ConfigError([f"stdin: not a JSON document ({why})"]) from wrong
+    if not isinstance(request, dict):
+        raise ConfigError(["stdin: must be a JSON object with source, and params or version where they apply"])
+    return request

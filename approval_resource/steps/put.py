@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import gate as gates
 from approval_resource.claims import queue
 from approval_resource.claims import release as releases
+from approval_resource.claims.end import renew
+from approval_resource.claims.lifecycle import require_open
+from approval_resource.claims.proof import state_event
+from approval_resource.claims.request import Attempt, Request
 from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_object
-from approval_resource.steps.get import pass_gate
+from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.params import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.report import Waiting, metadata, who_decides
@@ -74,7 +77,7 @@ def put(step: Step, params: PutParams, answer: Callable[[object], None]) -> None
 def _result(step: Step, claim: Claim) -> dict[str, Any]:
     event: Event | None
     try:
-        event = gates.state_event(step.store, claim, claim.state, claim.changed, step.lookout)
+        event = state_event(step.store, claim, claim.state, claim.changed, step.lookout)
     except LockNotFoundError:
         event = None  # gone by age, which undoes nothing of what this step did
     return {"version": Version.of(claim).render(), "metadata": metadata(claim, claim.state.value, event)}
@@ -82,7 +85,7 @@ def _result(step: Step, claim: Claim) -> dict[str, Any]:
 
 def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) -> None:
     request = _request(step.source, params, step.directory, step.say)
-    attempt = claims.Attempt()
+    attempt = Attempt()
     try:
         answer(_result(step, _taken(step, params, request, attempt)))
     except Aborted:
@@ -96,7 +99,7 @@ def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) ->
         raise
 
 
-def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: claims.Attempt) -> Claim:
+def _taken(step: Step, params: ClaimParams, request: Request, attempt: Attempt) -> Claim:
     say = step.say
     say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {step.build}")
     taken = queue.take_when_free(
@@ -116,7 +119,7 @@ def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: cl
         say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
     else:
         say(f"This build asked for that before: claim {claim.id}, {claim.state.value}")
-    gates.require_open(claim)
+    require_open(claim)
     if not params.need_approval and claim.need_approval:
         # Whose pipeline doesn't wait by itself would go on without the approval that the pool asks for.
         say(f"The policy of pool {claim.pool} asks for an approval, though params.need_approval doesn't: waiting for it here")
@@ -128,7 +131,7 @@ def _taken(step: Step, params: ClaimParams, request: claims.Request, attempt: cl
     return claim
 
 
-def _request(source: Source, params: ClaimParams, directory: Path, say: Callable[[str], None]) -> claims.Request:
+def _request(source: Source, params: ClaimParams, directory: Path, say: Callable[[str], None]) -> Request:
     problems: list[str] = []
     payload = read_object(directory, "payload", params.payload, params.payload_file, problems)
     terms = read_terms(directory, params, problems, say)
@@ -136,7 +139,7 @@ def _request(source: Source, params: ClaimParams, directory: Path, say: Callable
     attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems, kept)
     if problems:
         raise ConfigError(problems)
-    return claims.Request(
+    return Request(
         pool=source.pool,
         lock_name=params.lock_name,
         need_approval=params.need_approval,
@@ -191,7 +194,7 @@ def _await(step: Step, params: AwaitParams) -> Claim:
 
 
 def _renew(step: Step, params: RenewParams) -> Claim:
-    claim = claims.renew(step.store, _meant(step, params), step.build, params.hold_timeout)
+    claim = renew(step.store, _meant(step, params), step.build, params.hold_timeout)
     step.say(f"The lock {claim.lock_name} may be held until {claim.hold_until:%Y-%m-%d %H:%M:%S} UTC")
     return claim
 

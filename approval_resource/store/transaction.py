@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from approval_resource.documents.claims import claim_digest, terms_digest
+from approval_resource.documents.events import event_digest
+from approval_resource.documents.settings import policy_digest, settings_digest
 from approval_resource.model.claim import Claim, Ruling
-from approval_resource.model.event import NOTHING, Event, Head, Kind, Place, State, event_digest
+from approval_resource.model.event import NOTHING, Event, Head, Kind, Place, State
 from approval_resource.model.lock import BuildRecord, Lock
-from approval_resource.model.settings import Settings, policy_digest, settings_digest
+from approval_resource.model.settings import Settings
 
 A_SECOND = timedelta(seconds=1)
 """What two readings of the store's time may differ by without being different times."""

@@ -12,10 +12,10 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue
 from approval_resource.claims import release as releases
 from approval_resource.claims.poller import Lookout
+from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
 from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -97,7 +97,7 @@ class Worker:
             a_request(pool=pool, lock_name=lock_name, need_approval=False),
             build,
             build.key(),
-            claims.Attempt(),
+            Attempt(),
             lookout=Lookout(HostClock(), DEFAULT_WAIT_LOCK, lambda line: None),
             standing=lambda standing: None,
         )

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from approval_resource.claims import acquire as claims
+from approval_resource.claims.request import Attempt
 from approval_resource.model.claim import Claim
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.interface import Connection, LockStore
@@ -87,7 +88,7 @@ def claim_of(
 ) -> Claim:
     """Claim at once, under that id."""
     asker = a_build(number, **(build or {}))
-    attempt = claims.Attempt(claim_id) if claim_id else claims.Attempt()
+    attempt = Attempt(claim_id) if claim_id else Attempt()
     return claims.take(store, a_request(**request), asker, asker.key(), attempt).claim
 
 

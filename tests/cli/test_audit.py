@@ -17,12 +17,15 @@ from approval_resource.canonical import digest, instant
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.poller import Lookout
+from approval_resource.claims.proof import deciding_event
 from approval_resource.clock import HostClock
 from approval_resource.documents.claims import claim_digest
+from approval_resource.documents.events import event_digest, event_document
 from approval_resource.model.claim import Attachment, Claim, Verdict, attachment_part
-from approval_resource.model.event import Event, event_digest, event_document
+from approval_resource.model.event import Event
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.dynamodb.values import Item
 from tests.builders import a_build
 from tests.cli.conftest import POOL, Process, Run, claim_of, refused
 
@@ -42,27 +45,27 @@ class Kept:
     def events(self) -> list[Event]:
         return list(self.store.events(POOL))
 
-    def item(self, key: keys.Item) -> keys.Item:
-        found: keys.Item = self.wire.get_item(TableName=self.table, Key=key)["Item"]
+    def item(self, key: Item) -> Item:
+        found: Item = self.wire.get_item(TableName=self.table, Key=key)["Item"]
         return found
 
-    def put(self, item: keys.Item) -> None:
+    def put(self, item: Item) -> None:
         self.wire.put_item(TableName=self.table, Item=item)
 
-    def alter(self, key: keys.Item, **attributes: Mapping[str, object]) -> None:
+    def alter(self, key: Item, **attributes: Mapping[str, object]) -> None:
         """Write those attributes into the item, behind everybody's back."""
         self.put(self.item(key) | attributes)
 
-    def delete(self, key: keys.Item) -> None:
+    def delete(self, key: Item) -> None:
         self.wire.delete_item(TableName=self.table, Key=key)
 
-    def event_key(self, number: int) -> keys.Item:
+    def event_key(self, number: int) -> Item:
         return keys.event_key(POOL, self.events[number].timestamp)
 
     def receipt(self, path: Path) -> str:
         """Someone's own copy of what was decided on the claim that is approved."""
         claim = self.store.claims([B])[0]
-        path.write_text(json.dumps(receipt_of(claim, gates.deciding_event(self.store, claim, Lookout(HostClock(), 1, print)))))
+        path.write_text(json.dumps(receipt_of(claim, deciding_event(self.store, claim, Lookout(HostClock(), 1, print)))))
         return str(path)
 
 
@@ -73,7 +76,7 @@ def table() -> str:
 
 
 @pytest.fixture(scope="module")
-def whole() -> list[keys.Item]:
+def whole() -> list[Item]:
     """The items of the pool that `kept` begins with, once they were made."""
     return []
 
@@ -86,7 +89,7 @@ def _empty(store: DynamoStore, wire: Any, table: str) -> None:
 
 
 @pytest.fixture
-def kept(store: DynamoStore, wire: Any, table: str, whole: list[keys.Item]) -> Kept:
+def kept(store: DynamoStore, wire: Any, table: str, whole: list[Item]) -> Kept:
     """That pool: pending, rejected, pending, approved, passed."""
     if not whole:
         fill(store)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import cli
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
 from approval_resource.documents.claims import claim_document
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.model.event import State
@@ -125,7 +125,7 @@ def test_watch_lists_again_and_again(store: DynamoStore, run: Run, monkeypatch: 
     """--watch shows what has come since its last look."""
     store.create_table()
     steps = iter([lambda: claim_of(store, A), _interrupt])
-    monkeypatch.setattr("cli.time.sleep", lambda _: next(steps)())
+    monkeypatch.setattr("approval_resource.commands.looking.time.sleep", lambda _: next(steps)())
     ran = run("list", "--watch")
     assert ran.stdout.startswith("There is no waiting approval\n")
     assert A in ran.stdout
@@ -163,7 +163,7 @@ def test_show_tells_everything_about_one_claim(connect: Connect, run: Run) -> No
     claim_of(store, A, description="release 1.4")
     reviews.review(store, A, reviewer="typed:ana", verdict=Verdict.APPROVE, comment="fine")
     time.tick(minutes=1)
-    claims.end(store, store.claims([A])[0], State.RELEASED, actor="typed:bob", reason="done")
+    end(store, store.claims([A])[0], State.RELEASED, actor="typed:bob", reason="done")
     ran = run("show", A)
     told = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
     assert ran.exit_code == 0

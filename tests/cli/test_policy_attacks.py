@@ -15,7 +15,7 @@ from approval_resource.errors import StoreUnavailableError
 from approval_resource.model.claim import FACTS_PART, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy.language.load import load, stored
-from approval_resource.steps.get import pass_gate
+from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Source
 from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import keys

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from approval_resource.claims import queue
-from approval_resource.claims.acquire import Attempt
+from approval_resource.claims.request import Attempt
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, a_request
 from tests.cli.conftest import Run, claim_of, refused

@@ -12,6 +12,8 @@ import sys
 from typing import Any
 
 from approval_resource.claims import acquire as claims
+from approval_resource.claims.end import end
+from approval_resource.claims.request import Attempt
 from approval_resource.errors import ApprovalError, LockHeldError
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -29,7 +31,7 @@ def contend(number: int, rounds: int, connection: Connection, barrier: Any, resu
         build = a_build(f"{turn}-{number}")
         barrier.wait(ROUND_SECONDS)
         try:
-            taken = claims.take(store, a_request(pool="races"), build, build.key(), claims.Attempt()).claim
+            taken = claims.take(store, a_request(pool="races"), build, build.key(), Attempt()).claim
             outcome = ("won", taken.id)
         except LockHeldError as held:
             taken, outcome = None, ("held by", held.current.id)
@@ -37,7 +39,7 @@ def contend(number: int, rounds: int, connection: Connection, barrier: Any, resu
             taken, outcome = None, ("failed", str(error))
         barrier.wait(ROUND_SECONDS)
         if taken is not None:
-            claims.end(store, taken, State.WITHDRAWN, actor=f"process {number}")
+            end(store, taken, State.WITHDRAWN, actor=f"process {number}")
         results.put((turn, *outcome))
 
 

@@ -12,7 +12,11 @@ from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import renew
+from approval_resource.claims.lifecycle import DEADLINE_ACTOR
+from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Lookout
+from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, ConfigError, LockHeldError, ReviewTimeoutError, StaleLockError
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Kind, State
@@ -27,7 +31,7 @@ HOUR = timedelta(hours=1)
 
 def now(store: DynamoStore, claim: Claim) -> Claim:
     """The claim as it is stored now."""
-    return reviews.find(store, claim.id)
+    return find(store, claim.id)
 
 
 def approve(store: DynamoStore, claim: Claim) -> Claim:
@@ -82,7 +86,7 @@ def test_whoever_looks_next_applies_a_deadline(shared: DynamoStore, time: Frozen
                 approve(shared, claim)
     ends = [event for event in shared.events("payments") if event.kind is Kind.EXPIRED]
     assert [(event.claim_id, event.actor, event.reason) for event in ends] == [
-        (claim.id, claims.DEADLINE_ACTOR, "nobody decided in time")
+        (claim.id, DEADLINE_ACTOR, "nobody decided in time")
     ]
 
 
@@ -151,14 +155,14 @@ def test_renewing_counts_the_hold_time_anew(shared: DynamoStore, time: FrozenTim
     """From the moment of renewal, by its first length or a new one, never to an earlier end; one event each."""
     claim = take(shared, 1, hold_timeout=HOUR)
     time.tick(minutes=50)
-    assert claims.renew(shared, claim, a_build(1), None).hold_until == NOON + timedelta(minutes=110)
+    assert renew(shared, claim, a_build(1), None).hold_until == NOON + timedelta(minutes=110)
     time.tick(minutes=30)
     with pytest.raises(LockHeldError):
         take(shared, 2)
-    assert claims.renew(shared, claim, a_build(1), timedelta(minutes=5)).hold_until == NOON + timedelta(minutes=110)
-    assert claims.renew(shared, claim, a_build(1), 3 * HOUR).hold_until == NOON + timedelta(minutes=80) + 3 * HOUR
+    assert renew(shared, claim, a_build(1), timedelta(minutes=5)).hold_until == NOON + timedelta(minutes=110)
+    assert renew(shared, claim, a_build(1), 3 * HOUR).hold_until == NOON + timedelta(minutes=80) + 3 * HOUR
     time.tick(hours=3)
-    assert claims.renew(shared, claim, a_build(1), None).hold_until == NOON + timedelta(minutes=80) + 4 * HOUR
+    assert renew(shared, claim, a_build(1), None).hold_until == NOON + timedelta(minutes=80) + 4 * HOUR
     assert [event.kind.value for event in shared.events("payments")] == ["pending", *["renewed"] * 4]
     assert audit.verify(shared, "payments").findings == []
 
@@ -169,7 +173,7 @@ def test_a_lock_that_was_taken_over_can_not_be_renewed(shared: DynamoStore, time
     time.tick(hours=1)
     newer = take(shared, 2)
     with pytest.raises(StaleLockError, match="can't be renewed"):
-        claims.renew(shared, claim, a_build(1), None)
+        renew(shared, claim, a_build(1), None)
     assert now(shared, newer) == newer
 
 
@@ -177,8 +181,8 @@ def test_a_claim_without_a_hold_time_asks_for_one(shared: DynamoStore) -> None:
     """There is nothing to count anew."""
     claim = take(shared, 1)
     with pytest.raises(ConfigError, match="hold_timeout: required"):
-        claims.renew(shared, claim, a_build(1), None)
-    assert claims.renew(shared, claim, a_build(1), HOUR).hold_until == NOON + HOUR
+        renew(shared, claim, a_build(1), None)
+    assert renew(shared, claim, a_build(1), HOUR).hold_until == NOON + HOUR
 
 
 def test_the_hold_time_is_part_of_what_was_asked_for(shared: DynamoStore) -> None:
@@ -230,5 +234,5 @@ def test_times_are_told_by_one_clock(connect: Callable[..., DynamoStore]) -> Non
 def test_a_request_carries_its_deadline(shared: DynamoStore) -> None:
     """Only where an approval is asked for: a held lock has a hold time instead."""
     request = a_request(need_approval=False, expires_after=HOUR)
-    claim = claims.take(shared, request, a_build(), a_build().key(), claims.Attempt()).claim
+    claim = claims.take(shared, request, a_build(), a_build().key(), Attempt()).claim
     assert claim.deadline is None

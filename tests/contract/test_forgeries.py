@@ -11,9 +11,9 @@ import pytest
 
 from approval_resource import pools
 from approval_resource.audit import verify as audit
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import Kind, State
@@ -22,6 +22,7 @@ from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.outcomes import Failure, Outcome
 from approval_resource.store.dynamodb.requests import RequestFailed
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.dynamodb.values import document, values
 from tests.builders import NOON, FrozenTime, a_build, a_claim, take
 from tests.contract.test_retention import POOL, Table, a_story, connection, findings, table
 
@@ -94,17 +95,17 @@ def test_settings_out_of_bounds_are_a_line(shared: DynamoStore, table: Table, da
     table.put(items.settings_item(replace(FORGED, retentions=(replace(FORGED.retentions[0], days=days),))))
     assert any("settings were altered" in finding for finding in findings(shared))
     with pytest.raises(CorruptRecordError, match="settings of pool"):
-        claims.end(shared, claim, State.WITHDRAWN, actor="typed:olga")
+        end(shared, claim, State.WITHDRAWN, actor="typed:olga")
 
 
 def test_names_that_no_key_can_hold_stop_no_audit(shared: DynamoStore, table: Table) -> None:
     """A finding for each, and the rest is told too."""
     claim, other = take(shared, 1), take(shared, 2, lock_name="other")
     row = next(item for item in table.items() if item["pk"]["S"] == f"claim#{claim.id}")
-    table.put(row | items.values({"attachments": {"x" * 1100: {"digest": "0", "size": 1, "stored": True}}}))
+    table.put(row | values({"attachments": {"x" * 1100: {"digest": "0", "size": 1, "stored": True}}}))
     event = next(event for event in shared.events(POOL) if event.claim_id == other.id)
     (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, event.timestamp)["sk"])
-    table.put(stored | items.values({"id": "x" * 2100}))
+    table.put(stored | values({"id": "x" * 2100}))
     found = findings(shared)
     assert any(finding.startswith(f"claim {claim.id} was altered") for finding in found)
     assert any(finding.startswith("event 2 at ") for finding in found)
@@ -117,7 +118,7 @@ def test_a_lost_answer_shortens_nobodys_life(
     payload: dict[str, Any] = {"payload": b"{}", "payload_digest": hashlib.sha256(b"{}").hexdigest()}
     old = reviews.review(shared, take(shared, 1, **payload).id, reviewer="typed:ana", verdict=Verdict.APPROVE).claim
     gates.pass_through(shared, old, a_build(1), spend=True)
-    claims.end(shared, old, State.RELEASED, actor="typed:ana")
+    end(shared, old, State.RELEASED, actor="typed:ana")
     pools.set_retention(shared, POOL, 1, actor="typed:olga")
     real = shared._requests.call
     lost: list[str] = []
@@ -185,5 +186,5 @@ def test_a_lock_of_the_wrong_type_is_named_as_damaged(store: DynamoStore, odd: d
 )
 def test_what_is_no_value_at_all_equals_nothing(typed: Any) -> None:
     """An attribute of a type that is unknown, as a false endpoint may tell of, is read as damaged; reading it doesn't crash."""
-    found = keys.document({"pk": {"S": "a"}, "sk": {"S": "b"}, "odd": typed})["odd"]
+    found = document({"pk": {"S": "a"}, "sk": {"S": "b"}, "odd": typed})["odd"]
     assert found != found or (isinstance(found, list) and found[0] != found[0])

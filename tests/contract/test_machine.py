@@ -21,6 +21,9 @@ from approval_resource.claims import queue
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import Terms
+from approval_resource.claims.end import end, force_out, renew
+from approval_resource.claims.lookup import find
+from approval_resource.claims.request import Attempt
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -109,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         self.jobs: dict[str, set[str]] = {"deploy": set(), "migrate": set()}
         self.queues: dict[str, list[Queued]] = {"deploy": [], "migrate": []}
         self.tickets = {"deploy": 0, "migrate": 0}
-        self.attempts: dict[tuple[int, str], claims.Attempt] = {}
+        self.attempts: dict[tuple[int, str], Attempt] = {}
         for lock in ("deploy", "migrate"):
             self.ask(lock, 1)
 
@@ -195,7 +198,7 @@ class Machine(RuleBasedStateMachine):
                 expected = "not yet"
         try:
             who = self.build(build)
-            taken = claims.take(self.stores[store], request, who, who.key(), claims.Attempt()).claim
+            taken = claims.take(self.stores[store], request, who, who.key(), Attempt()).claim
         except NotYourTurnError:
             assert expected == "not yet"
             return
@@ -298,10 +301,10 @@ class Machine(RuleBasedStateMachine):
     def end(self, data: st.DataObject, state: State, store: int) -> None:
         """An operator ends a claim, open or not."""
         told = data.draw(st.sampled_from(self.told))
-        claim = reviews.find(self.stores[store], told.id)
+        claim = find(self.stores[store], told.id)
         possible = told.open and not (told.state == "pending" and state is State.RELEASED)
         try:
-            claims.end(self.stores[store], claim, state, actor="op")
+            end(self.stores[store], claim, state, actor="op")
         except StaleLockError:
             assert not possible
             return
@@ -314,7 +317,7 @@ class Machine(RuleBasedStateMachine):
     def pass_gate(self, data: st.DataObject, build: int, spend: bool, reuse: bool, store: int) -> None:
         """A build passes the gate of a claim, or doesn't."""
         told = data.draw(st.sampled_from(self.told))
-        claim = reviews.find(self.stores[store], told.id)
+        claim = find(self.stores[store], told.id)
         try:
             gates.pass_through(self.stores[store], claim, self.build(build), spend=spend, reuse=reuse)
         except ApprovalSpentError:
@@ -339,7 +342,7 @@ class Machine(RuleBasedStateMachine):
     def prolong(self, data: st.DataObject, minutes: int, store: int) -> None:
         """A gate sets its timeout, counted from the claim."""
         told = data.draw(st.sampled_from(self.told))
-        claim = reviews.find(self.stores[store], told.id)
+        claim = find(self.stores[store], told.id)
         deadline = claim.timestamp + timedelta(minutes=minutes)
         gates.prolong(self.stores[store], claim, timedelta(minutes=minutes), a_build(9))
         if told.state == "pending" and not self.overdue(told, store) and (told.deadline is None or told.deadline < deadline):
@@ -351,7 +354,7 @@ class Machine(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, store: int) -> None:
         """Somebody looks at a claim and applies its deadline if that has passed."""
         told = data.draw(st.sampled_from(self.told))
-        settled = gates.settle(self.stores[store], reviews.find(self.stores[store], told.id))
+        settled = gates.settle(self.stores[store], find(self.stores[store], told.id))
         if self.overdue(told, store):
             told.state = "expired"
             self.events += 1
@@ -362,9 +365,9 @@ class Machine(RuleBasedStateMachine):
     def renew(self, data: st.DataObject, build: int, minutes: int, store: int) -> None:
         """A build counts a claim's hold time anew."""
         told = data.draw(st.sampled_from(self.told))
-        claim = reviews.find(self.stores[store], told.id)
+        claim = find(self.stores[store], told.id)
         try:
-            renewed = claims.renew(self.stores[store], claim, self.build(build), timedelta(minutes=minutes))
+            renewed = renew(self.stores[store], claim, self.build(build), timedelta(minutes=minutes))
         except StaleLockError:
             assert not told.open
             return
@@ -379,9 +382,9 @@ class Machine(RuleBasedStateMachine):
     def force_out(self, data: st.DataObject, store: int) -> None:
         """An operator frees a lock in one go."""
         told = data.draw(st.sampled_from(self.told))
-        claim = reviews.find(self.stores[store], told.id)
+        claim = find(self.stores[store], told.id)
         try:
-            claims.force_out(self.stores[store], claim, actor="op", reason="stuck")
+            force_out(self.stores[store], claim, actor="op", reason="stuck")
         except StaleLockError:
             assert not told.open
             return
@@ -392,7 +395,7 @@ class Machine(RuleBasedStateMachine):
     @rule(lock=LOCKS, build=BUILDS, priority=st.integers(0, 1), store=st.integers(0, 1))
     def join(self, lock: str, build: int, priority: int, store: int) -> None:
         """A build joins the queue, for the first time, again, or back from having been taken for dead."""
-        attempt = self.attempts.setdefault((build, lock), claims.Attempt())
+        attempt = self.attempts.setdefault((build, lock), Attempt())
         who = self.build(build)
         request = a_request(lock, self.pool, priority=priority)
         back = attempt.ticket

@@ -19,6 +19,8 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
+from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Kind, State
@@ -207,7 +209,7 @@ def test_a_lost_approval_is_found_after_others_went_on(quick: DynamoStore, store
         send(request)
         approved = store.claim(claim.id)
         assert approved is not None
-        claims.end(store, approved, State.RELEASED, actor="op")
+        end(store, approved, State.RELEASED, actor="op")
         return times_out(request)
 
     Faults.on(quick, WRITE, lost_and_gone)
@@ -337,7 +339,7 @@ def test_a_torn_read_is_read_again(state: State, quick: DynamoStore, store: Dyna
     if state is State.APPROVED:
         claim = reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE).claim
     assert quick.head("payments") is not None
-    Faults.on(quick, "BatchGetItem", torn(quick, claim, partial(claims.end, store, claim, State.WITHDRAWN, actor="op")))
+    Faults.on(quick, "BatchGetItem", torn(quick, claim, partial(end, store, claim, State.WITHDRAWN, actor="op")))
     acts: dict[State, Callable[[], object]] = {
         State.PENDING: partial(reviews.review, quick, claim.id, reviewer="aws:bob", verdict=Verdict.APPROVE),
         State.APPROVED: partial(gates.pass_through, quick, claim, a_build(7), spend=True),
@@ -375,7 +377,7 @@ def test_a_claim_in_flight_when_its_build_is_aborted_can_never_land(quick: Dynam
 
     take(store, 9, lock_name="other", pool="elsewhere")
     Faults.on(quick, WRITE, aborted)
-    build, attempt = a_build(1), claims.Attempt()
+    build, attempt = a_build(1), Attempt()
     with pytest.raises(Aborted):
         claims.take(quick, a_request(), build, build.key(), attempt)
     left = claims.abandon(store, a_request(), build, build.key(), attempt)
@@ -391,7 +393,7 @@ def test_a_claim_in_flight_when_its_build_is_aborted_can_never_land(quick: Dynam
 def test_a_build_that_was_aborted_while_it_waited_leaves_no_trace(store: DynamoStore) -> None:
     """Nothing of it was under way, so nothing has to be made impossible."""
     take(store, 1)
-    build, attempt = a_build(2), claims.Attempt()
+    build, attempt = a_build(2), Attempt()
     with pytest.raises(LockHeldError):
         claims.take(store, a_request(), build, build.key(), attempt)
     assert claims.abandon(store, a_request(), build, build.key(), attempt) is None

@@ -13,9 +13,6 @@ import pytest
 from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import (
-    acquire as claims,
-)
-from approval_resource.claims import (
     decide as decisions,
 )
 from approval_resource.claims import (
@@ -31,7 +28,12 @@ from approval_resource.claims import (
     review as reviews,
 )
 from approval_resource.claims.decide import POLICY_ACTOR, Terms
+from approval_resource.claims.end import amend
+from approval_resource.claims.lifecycle import ruled
+from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Lookout
+from approval_resource.claims.proof import require_supported
+from approval_resource.claims.request import Attempt
 from approval_resource.errors import (
     ApprovalLapsedError,
     ConfigError,
@@ -65,13 +67,13 @@ def said(store: DynamoStore, claim: Claim, who: str, verdict: Verdict = Verdict.
 
 def now(store: DynamoStore, claim: Claim) -> Claim:
     """The claim as it is stored now."""
-    return reviews.find(store, claim.id)
+    return find(store, claim.id)
 
 
 def supported(store: DynamoStore, claim: Claim) -> Decision:
     """The decision worked out again, as a gate does before it opens."""
     (event,) = [event for event in store.events(POOL) if event.claim_id == claim.id and event.kind.state is State.APPROVED]
-    return decisions.require_supported(store, claim, event)
+    return require_supported(store, claim, event)
 
 
 def kinds(store: DynamoStore, claim: Claim) -> list[Kind]:
@@ -307,7 +309,7 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
         case "claimer":
             with pytest.raises(LockHeldError):
                 take(shared, 2)
-            attempt = claims.Attempt()
+            attempt = Attempt()
             with pytest.raises(Exception, match="gave up"):
                 queue.take_when_free(
                     shared,
@@ -396,10 +398,10 @@ def forged(store: DynamoStore, claim: Claim, **changes: object) -> Claim:
     """The claim, approved by somebody who can write the table and keeps the log's chain whole."""
 
     def without_policies(current: Claim, snapshot: object) -> Change:
-        ruled = current.ruled(State.APPROVED, actor="aws:ann", reason="", at=store.now())
-        return Change(claim=replace(ruled, **changes), kind=Kind.APPROVED, actor="aws:ann")  # type: ignore[arg-type]
+        after = ruled(current, State.APPROVED, actor="aws:ann", reason="", at=store.now())
+        return Change(claim=replace(after, **changes), kind=Kind.APPROVED, actor="aws:ann")  # type: ignore[arg-type]
 
-    return claims.amend(store, claim, without_policies)
+    return amend(store, claim, without_policies)
 
 
 def test_an_approval_that_nobody_gave_opens_nothing(shared: DynamoStore, time: FrozenTime) -> None:

@@ -13,12 +13,15 @@ import pytest
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue
+from approval_resource.claims.end import end
 from approval_resource.claims.poller import Lookout
 from approval_resource.claims.queue import Standing
+from approval_resource.claims.request import Attempt
+from approval_resource.documents.locks import queue_document
 from approval_resource.errors import LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
 from approval_resource.model.claim import Build, Claim
 from approval_resource.model.event import State
-from approval_resource.model.lock import Lock, Waiter, queue_document
+from approval_resource.model.lock import Lock, Waiter
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take
 from tests.contract.faults import Faults, delivery
@@ -31,7 +34,7 @@ class Waiting:
         self.build = a_build(build) if isinstance(build, int) else build
         self.store = store
         self.request = a_request(**request)
-        self.attempt = claims.Attempt()
+        self.attempt = Attempt()
         self.clock = ManualClock(time)
         self.told: list[str] = []
         self.standings: list[Standing] = []
@@ -84,7 +87,7 @@ def in_queue(store: DynamoStore) -> list[str]:
 
 
 def free(store: DynamoStore, claim: Claim) -> Callable[[], object]:
-    return lambda: claims.end(store, claim, State.WITHDRAWN, actor="somebody")
+    return lambda: end(store, claim, State.WITHDRAWN, actor="somebody")
 
 
 def test_first_come_first_served(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
@@ -109,7 +112,7 @@ def test_nobody_barges(shared: DynamoStore, waiting: Callable[..., Waiting]) -> 
         with pytest.raises(
             NotYourTurnError, match='others wait for lock "deploy" in pool "payments", main/app/deploy #2 first'
         ):
-            claims.take(shared, late, a_build(3), a_build(3).key(), claims.Attempt())
+            claims.take(shared, late, a_build(3), a_build(3).key(), Attempt())
     assert waiting(2).wait().build == a_build(2)
 
 
@@ -271,7 +274,7 @@ def test_the_longest_queue_fits_its_item(shared: DynamoStore, waiting: Callable[
     free(shared, held)()
     front = the_lock(shared).front
     assert front is not None
-    assert claims.take(shared, a_request(), a_build(9), front.key, claims.Attempt()).fresh
+    assert claims.take(shared, a_request(), a_build(9), front.key, Attempt()).fresh
 
 
 def test_an_aborted_join_never_lands(connect: Callable[..., DynamoStore], time: FrozenTime) -> None:

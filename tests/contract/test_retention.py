@@ -11,15 +11,18 @@ import pytest
 
 from approval_resource import pools
 from approval_resource.audit import verify as audit
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
+from approval_resource.claims.lookup import find
+from approval_resource.documents.events import sealed_document
 from approval_resource.model.claim import Claim, Verdict
-from approval_resource.model.event import Kind, State, sealed_document
+from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.interface import Connection
 from tests import tally
 from tests.builders import NOON, FrozenTime, a_build, take
@@ -28,7 +31,7 @@ POOL = "payments"
 DAY = timedelta(days=1)
 
 
-Item = keys.Item
+Item = Item
 
 
 class Table:
@@ -88,7 +91,7 @@ def a_story(store: DynamoStore, time: FrozenTime, days: int, lock_name: str = "d
         if day % 3:
             claim = reviews.review(store, claim.id, reviewer="typed:ana", verdict=Verdict.APPROVE).claim
             gates.pass_through(store, claim, a_build(number), spend=bool(day % 2))
-            claims.end(store, claim, State.RELEASED, actor="typed:ana")
+            end(store, claim, State.RELEASED, actor="typed:ana")
         else:
             reviews.review(store, claim.id, reviewer="typed:bob", verdict=Verdict.REJECT)
         made.append(claim)
@@ -181,7 +184,7 @@ def test_removal_by_age_is_no_fault_in_whatever_order(
     assert report.findings == []
     assert report.removed + report.events == head.revision
     assert report.removed == len([item for item in overdue if item["sk"]["S"].startswith("event#")])
-    assert reviews.find(shared, held.id).claimed
+    assert find(shared, held.id).claimed
 
 
 def test_a_pool_of_which_all_is_gone_is_no_fault(shared: DynamoStore, time: FrozenTime, table: Table) -> None:
@@ -247,7 +250,7 @@ def test_altered_settings_are_found(shared: DynamoStore, time: FrozenTime, table
     a_story(shared, time, 2)
     pools.set_retention(shared, POOL, 30, actor="typed:olga")
     (stored,) = (item for item in table.items() if item["sk"]["S"] == "policy")
-    forged = items.values(
+    forged = values(
         {"retentions": [{"since": "2026-01-01T00:00:00.000000Z", "days": 1, "revision": 0, "before": ""}], "retention_days": 1}
     )
     table.put(stored | forged)

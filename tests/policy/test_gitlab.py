@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from approval_resource.claims.lifecycle import reviewed
 from approval_resource.errors import AlreadyReviewedError, ConfigError, NoApprovalNeededError
 from approval_resource.model.claim import Review
 from approval_resource.model.event import State
@@ -172,13 +173,13 @@ def test_after_a_decision_no_review_is_taken() -> None:
     """GitLab: this deployment is not waiting for approvals."""
     for state in (State.REJECTED, State.APPROVED):
         with pytest.raises(AlreadyReviewedError):
-            a_claim(state=state).reviewed(approval("aws:sec"))
+            reviewed(a_claim(state=state), approval("aws:sec"))
 
 
 def test_where_no_approval_is_asked_for_none_is_taken() -> None:
     """GitLab: deployment approvals is not configured; a policy that asks for none is a mistake."""
     with pytest.raises(NoApprovalNeededError):
-        a_claim(need_approval=False, state=State.HELD).reviewed(approval("aws:shinya"))
+        reviewed(a_claim(need_approval=False, state=State.HELD), approval("aws:shinya"))
     with pytest.raises(ConfigError, match="required_approvals"):
         load({"required_approvals": 0}, "policy")
 

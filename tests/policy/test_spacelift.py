@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from approval_resource.claims.lifecycle import reviewed
 from approval_resource.errors import NoApprovalNeededError
 from approval_resource.model.event import State
 from approval_resource.policy.authoring.trial import trial_on_input
@@ -167,4 +168,4 @@ def test_a_claim_that_asks_for_no_approval_is_simply_held() -> None:
     held = a_claim(need_approval=False, state=State.HELD)
     assert held.claimed
     with pytest.raises(NoApprovalNeededError):
-        held.reviewed(approval("typed:ann"))
+        reviewed(held, approval("typed:ann"))

@@ -13,7 +13,7 @@ from approval_resource.errors import ConfigError
 from approval_resource.policy.authoring.lint import lint
 from approval_resource.policy.decision import Waiting
 from approval_resource.policy.kinds import windows
-from approval_resource.policy.kinds.windows import DAYS
+from approval_resource.policy.language.days import DAYS
 from approval_resource.policy.language.document import Policy, Window
 from approval_resource.policy.language.load import load
 from tests.policy.asking import ANA, Document, answer, approval, asked, policy, utc, why

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
 from approval_resource.model.claim import PAYLOAD_PART, Claim, Verdict, attachment_part
 from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -141,7 +141,7 @@ def test_await_of_nothing_fails(concourse: Concourse, store: DynamoStore) -> Non
     assert "The lock nope does not exist" in concourse.put("await", lock_name="nope").refused()
     assert 'there is no directory "gone"' in concourse.put("await", from_="gone").refused()
     ended = take(store, 1)
-    claims.end(store, ended, State.WITHDRAWN, actor="typed:bob")
+    end(store, ended, State.WITHDRAWN, actor="typed:bob")
     assert "nobody holds the lock" in concourse.put("await", build=2, lock_name=LOCK).refused()
 
 

@@ -16,8 +16,8 @@ from approval_resource.claims import review as reviews
 from approval_resource.documents.claims import review_document
 from approval_resource.model.claim import Claim, Review, Verdict
 from approval_resource.model.event import State
-from approval_resource.store.dynamodb.items import values
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.dynamodb.values import values
 from tests.builders import a_build, under
 from tests.scripts.conftest import LOCK, POOL, ROOT, Concourse, kept, until
 

@@ -20,9 +20,14 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from approval_resource.claims import acquire as claims
+from approval_resource.claims import end as ends
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
+from approval_resource.claims.lifecycle import require_passable
+from approval_resource.claims.lookup import find
+from approval_resource.claims.request import Attempt
 from approval_resource.errors import (
     AlreadyReviewedError,
     ApprovalError,
@@ -98,9 +103,9 @@ class Racer:
         return a_build(f"{self.turn}")
 
     def claim(self) -> Claim:
-        return reviews.find(self.store, self.claim_id)
+        return find(self.store, self.claim_id)
 
-    def take(self, build: Build, attempt: claims.Attempt, **request: Any) -> Claim:
+    def take(self, build: Build, attempt: Attempt, **request: Any) -> Claim:
         return claims.take(self.store, a_request(self.lock_name, POOL, **request), build, build.key(), attempt).claim
 
 
@@ -138,14 +143,14 @@ def settle(racer: Racer) -> tuple[str, str]:
 
 def take(racer: Racer, **request: Any) -> tuple[str, str]:
     try:
-        taken = racer.take(racer.own_build, claims.Attempt(), **request)
+        taken = racer.take(racer.own_build, Attempt(), **request)
     except LockHeldError as held:
         return BEFORE, held.current.id
     return DONE, taken.id
 
 
 def take_again(racer: Racer) -> tuple[str, str]:
-    return DONE, racer.take(racer.common_build, claims.Attempt()).id
+    return DONE, racer.take(racer.common_build, Attempt()).id
 
 
 def override(racer: Racer) -> tuple[str, str]:
@@ -154,7 +159,7 @@ def override(racer: Racer) -> tuple[str, str]:
 
 def renew(racer: Racer) -> tuple[str, str]:
     try:
-        return DONE, claims.renew(racer.store, racer.claim(), racer.common_build, None).state
+        return DONE, ends.renew(racer.store, racer.claim(), racer.common_build, None).state
     except StaleLockError as late:
         return BEFORE, late.current.state
 
@@ -167,7 +172,7 @@ def release(racer: Racer) -> tuple[str, str]:
 
 def free(racer: Racer, state: State) -> tuple[str, str]:
     try:
-        return DONE, claims.end(racer.store, racer.claim(), state, actor=racer.who).state
+        return DONE, end(racer.store, racer.claim(), state, actor=racer.who).state
     except StaleLockError as late:
         return BEFORE, late.current.state
 
@@ -216,7 +221,7 @@ def prepare(race: str, racer: Racer) -> None:
     """The claim that the round is about."""
     if race == "twins":
         return
-    racer.take(racer.common_build, claims.Attempt(racer.claim_id), **REQUESTS.get(race, {}))
+    racer.take(racer.common_build, Attempt(racer.claim_id), **REQUESTS.get(race, {}))
     if race == "passage":
         approve(racer)
 
@@ -232,9 +237,9 @@ def moment(racer: Racer) -> None:
 
 def note(racer: Racer, role: str, told: str, about: str) -> Note:
     lock = racer.store.lock(POOL, racer.lock_name)
-    claim = racer.store.claim(racer.claim_id) or reviews.find(racer.store, lock.holder if lock else "")
+    claim = racer.store.claim(racer.claim_id) or find(racer.store, lock.holder if lock else "")
     try:
-        gates.require_passable(claim)
+        require_passable(claim)
         passable = True
     except ApprovalError:
         passable = False

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from approval_resource.audit import verify as audit
-from approval_resource.model.claim import NEXT_STATES
+from approval_resource.claims.lifecycle import NEXT_STATES
 from approval_resource.model.event import Event, Kind, State
 from approval_resource.store.interface import LockStore
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.acquire import Attempt
+from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Lookout
 from approval_resource.claims.queue import take_when_free
+from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
 from approval_resource.model.claim import Build, Claim, Verdict
@@ -198,7 +199,7 @@ class World:
             self._judge_claim(step, result)
         elif result.code == 0:
             self._judge_done(step, result)
-        elif step.is_gate and not self._lost_its_claim(step) and step.on and not reviews.find(self.store, step.on.id).claimed:
+        elif step.is_gate and not self._lost_its_claim(step) and step.on and not find(self.store, step.on.id).claimed:
             self.fault("lost", step, "an aborted gate ended its claim")
 
     def waiting(self, lock: str) -> set[str]:
@@ -209,14 +210,14 @@ class World:
     def _made(self, step: Step) -> Claim | None:
         """The claim that the step's build holds its lock by."""
         lock = self.store.lock(POOL, step.lock)
-        holder = reviews.find(self.store, lock.holder) if lock and lock.holder else None
+        holder = find(self.store, lock.holder) if lock and lock.holder else None
         return holder if holder and holder.build_key == step.build.key() else None
 
     def _lost_its_claim(self, step: Step) -> bool:
         """Whether another build superseded the step's claim, or took its lock over."""
         made = self.store.build(step.build.key(), POOL, step.lock)
         claim_id = step.on.id if step.on else made.made if made else ""
-        return bool(claim_id) and reviews.find(self.store, claim_id).state in (State.SUPERSEDED, State.EXPIRED)
+        return bool(claim_id) and find(self.store, claim_id).state in (State.SUPERSEDED, State.EXPIRED)
 
     def _judge_claim(self, step: Step, result: Result) -> None:
         left = self._made(step)
@@ -241,7 +242,7 @@ class World:
     def _judge_done(self, step: Step, result: Result) -> None:
         if step.on is None:
             raise AssertionError("a claim is judged otherwise")
-        claim, kinds = reviews.find(self.store, step.on.id), record.kinds(self.log, step.on.id)
+        claim, kinds = find(self.store, step.on.id), record.kinds(self.log, step.on.id)
         match step.name:
             case "release":
                 if claim.claimed or result.version != {**result.version, "id": claim.id, "state": claim.state}:
@@ -280,7 +281,7 @@ class World:
     def approve(self, lock: str, asking: list[Build]) -> None:
         """Approve the lock's claim a while after it was made, if somebody waits for that."""
         seen = self.store.lock(POOL, lock)
-        holder = reviews.find(self.store, seen.holder) if seen and seen.holder else None
+        holder = find(self.store, seen.holder) if seen and seen.holder else None
         if holder is None or holder.state is not State.PENDING or holder.build not in asking:
             return
         if time.monotonic() < self.due.setdefault(holder.id, time.monotonic() + self.random.uniform(0, THINKING)):

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
+from approval_resource.claims.end import end
+from approval_resource.claims.lifecycle import ruled
+from approval_resource.claims.lookup import find
 from approval_resource.errors import (
     ApprovalError,
     ConfigError,
@@ -30,13 +32,15 @@ from approval_resource.errors import (
 from approval_resource.model.claim import Build, Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.options import read_part
-from approval_resource.steps.get import GetParams, get, pass_gate
+from approval_resource.steps.gate import pass_gate
+from approval_resource.steps.get import GetParams, get
 from approval_resource.steps.params import read_put_params
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.put import put as put_step
 from approval_resource.steps.step import Step
-from approval_resource.store.dynamodb import items, keys
+from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.dynamodb.values import Item
 from tests.builders import FrozenTime, ManualClock, a_build, take, under
 
 SOURCE = read_part(Source, {"pool": "payments", "AWS_DEFAULT_REGION": "eu-west-1", "wait_lock": 10})
@@ -117,7 +121,7 @@ def test_an_approval_in_time_stands_however_late_it_is_seen(gate: Gate) -> None:
     gates.prolong(gate.store, claim, timedelta(minutes=3), a_build())
     gate.review(claim, Verdict.APPROVE)()
     gate.time.tick(hours=1)
-    assert gate.wait(reviews.find(gate.store, claim.id), timeout=timedelta(minutes=3)).approved
+    assert gate.wait(find(gate.store, claim.id), timeout=timedelta(minutes=3)).approved
 
 
 def test_an_approval_after_the_deadline_is_too_late(gate: Gate) -> None:
@@ -127,7 +131,7 @@ def test_an_approval_after_the_deadline_is_too_late(gate: Gate) -> None:
     gate.time.tick(minutes=3)
     with pytest.raises(ReviewTimeoutError):
         gate.review(claim, Verdict.APPROVE)()
-    assert reviews.find(gate.store, claim.id).state is State.EXPIRED
+    assert find(gate.store, claim.id).state is State.EXPIRED
 
 
 def test_the_latest_of_several_timeouts_is_the_deadline(gate: Gate) -> None:
@@ -135,8 +139,8 @@ def test_the_latest_of_several_timeouts_is_the_deadline(gate: Gate) -> None:
     claim = take(gate.store, 1)
     gates.prolong(gate.store, claim, timedelta(minutes=30), a_build())
     with pytest.raises(GateTimeoutError, match="may still be decided on until 2026-11-21 12:30:00 UTC"):
-        gate.wait(reviews.find(gate.store, claim.id), timeout=timedelta(minutes=3))
-    assert reviews.find(gate.store, claim.id).state is State.PENDING
+        gate.wait(find(gate.store, claim.id), timeout=timedelta(minutes=3))
+    assert find(gate.store, claim.id).state is State.PENDING
     later = gates.prolong(gate.store, claim, timedelta(minutes=60), a_build())
     assert later.deadline == claim.timestamp + timedelta(minutes=60)
 
@@ -171,7 +175,7 @@ def test_a_claim_that_has_ended_opens_nothing(gate: Gate, state: State) -> None:
     """Not even when it had been approved: it no longer holds its lock."""
     claim = take(gate.store, 1)
     gate.review(claim, Verdict.APPROVE)()
-    ended = claims.end(gate.store, reviews.find(gate.store, claim.id), state, actor="op")
+    ended = end(gate.store, find(gate.store, claim.id), state, actor="op")
     with pytest.raises(StaleLockError, match=f"is {state.value} by op"):
         gate.wait(ended)
 
@@ -186,13 +190,13 @@ def test_a_claim_that_ends_between_decision_and_passage_opens_nothing(gate: Gate
     """The passage is recorded in the state the claim is in, not the one it was seen in."""
     claim = take(gate.store, 1)
     gate.review(claim, Verdict.APPROVE)()
-    approved = reviews.find(gate.store, claim.id)
-    claims.end(gate.store, approved, State.RELEASED, actor="op")
+    approved = find(gate.store, claim.id)
+    end(gate.store, approved, State.RELEASED, actor="op")
     with pytest.raises(StaleLockError):
         gates.pass_through(gate.store, approved, a_build(7), spend=True)
 
 
-def put(store: DynamoStore, item: keys.Item) -> None:
+def put(store: DynamoStore, item: Item) -> None:
     """Write behind the store's back, as somebody with write access could."""
     store._client.put_item(TableName=store._table, Item=item)
 
@@ -200,7 +204,7 @@ def put(store: DynamoStore, item: keys.Item) -> None:
 def test_an_approval_without_its_event_opens_nothing(gate: Gate) -> None:
     """A claim that was edited to look approved is not trusted: the log knows nothing of it."""
     claim = take(gate.store, 1)
-    forged = claim.ruled(State.APPROVED, actor="typed:eve", reason="", at=gate.time.at + timedelta(seconds=1))
+    forged = ruled(claim, State.APPROVED, actor="typed:eve", reason="", at=gate.time.at + timedelta(seconds=1))
     put(gate.store, items.claim_item(forged))
     with pytest.raises(LockNotFoundError, match="no record"):
         gate.wait(forged)
@@ -209,9 +213,9 @@ def test_an_approval_without_its_event_opens_nothing(gate: Gate) -> None:
 def test_an_approval_whose_event_tells_of_something_else_opens_nothing(gate: Gate) -> None:
     """Nor when it points at an event that is not its own."""
     claim = take(gate.store, 1)
-    put(gate.store, items.claim_item(claim.ruled(State.APPROVED, actor="typed:eve", reason="", at=claim.timestamp)))
+    put(gate.store, items.claim_item(ruled(claim, State.APPROVED, actor="typed:eve", reason="", at=claim.timestamp)))
     with pytest.raises(CorruptRecordError, match="tells of something else"):
-        gate.wait(reviews.find(gate.store, claim.id))
+        gate.wait(find(gate.store, claim.id))
 
 
 @pytest.mark.parametrize("changed", [{"state": {"S": "waved through"}}, {"approved": {"BOOL": True}}, {"extra": {"S": "x"}}])
@@ -247,7 +251,7 @@ def test_an_event_that_is_not_visible_yet_is_looked_for_again(gate: Gate) -> Non
     """A decision may be seen item by item while it lands; the gate waits for the rest of it rather than failing."""
     claim = take(gate.store, 1)
     gate.review(claim, Verdict.APPROVE)()
-    approved = reviews.find(gate.store, claim.id)
+    approved = find(gate.store, claim.id)
     seen, hidden = gate.store.event, [None, None]
     gate.store.event = lambda *place: hidden.pop() if hidden else seen(*place)  # type: ignore[method-assign]
     assert gate.wait(approved).approved
@@ -258,7 +262,7 @@ def test_a_resource_of_one_lock_takes_no_other(gate: Gate) -> None:
     """source.lock_name binds get, await and release alike, and a version can't lend its lock's name to another's claim."""
     claim = take(gate.store, 1, lock_name="staging")
     gate.review(claim, Verdict.APPROVE)()
-    version = Version.of(reviews.find(gate.store, claim.id))
+    version = Version.of(find(gate.store, claim.id))
     production = replace(gate.step, source=replace(SOURCE, lock_name="production"))
     with pytest.raises(ConfigError, match=r'"staging", but source\.lock_name is "production"'):
         get(production, GetParams(need_approval=True), version)
@@ -271,7 +275,7 @@ def test_a_resource_of_one_lock_takes_no_other(gate: Gate) -> None:
         assert params is not None
         with pytest.raises(ConfigError, match=r"params\.from: is of lock"):
             put_step(production, params, print)
-    assert reviews.find(gate.store, claim.id).state is State.APPROVED
+    assert find(gate.store, claim.id).state is State.APPROVED
 
 
 def released(gate: Gate, build: Build, claim_id: str = "") -> releases.Ended:
@@ -286,7 +290,7 @@ def test_a_build_that_never_got_its_lock_frees_nobody_elses(gate: Gate) -> None:
     holder = take(gate.store, 2, need_approval=False)
     ended = released(gate, a_build(3))
     assert (ended.changed, ended.claim.id) == (False, first.id)
-    assert reviews.find(gate.store, holder.id).claimed
+    assert find(gate.store, holder.id).claimed
     assert released(gate, a_build(4, job="unlock")).claim.id == holder.id
 
 
@@ -302,5 +306,5 @@ def test_a_build_that_was_refused_the_approval_frees_nothing(gate: Gate) -> None
     assert (left.claim.id, left.changed) == (claim.id, False)
     with pytest.raises(NothingToReleaseError, match=r"in use by main/app/apply #10; it was left alone"):
         released(gate, second)
-    assert reviews.find(gate.store, claim.id).claimed
+    assert find(gate.store, claim.id).claimed
     assert released(gate, first, claim.id).changed

@@ -15,8 +15,7 @@ from approval_resource.model.event import State
 from approval_resource.options import read_part, try_part
 from approval_resource.steps.get import GetParams
 from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, read_put_params
-from approval_resource.steps.protocol import RequestedVersion, Source, Version, version_timestamp
-from approval_resource.steps.reading import read_request
+from approval_resource.steps.protocol import RequestedVersion, Source, Version, read_request, version_timestamp
 from approval_resource.steps.step import build_of
 
 POOL = {"pool": "payments"}

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from approval_resource.policy.language.days import DAYS
+
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy, Window
-
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 A_SECOND = timedelta(seconds=1)

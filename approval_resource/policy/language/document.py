@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from approval_resource.policy.kinds.windows import DAYS
+from approval_resource.policy.language.days import DAYS
 from approval_resource.policy.language.strict import Document, Duration, Flag, Name
 
 MAX_RULES = 20
@@ -25,6 +25,8 @@ KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:")
 A_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)")
+ShortName = Annotated[Name, Field(max_length=MAX_SHORT_NAME)]
+Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]
 
 
 def _date(value: object) -> object:
@@ -96,10 +98,8 @@ def _person(value: object) -> object:
 Date = Annotated[date, BeforeValidator(_date)]
 TimeOfDay = Annotated[str, BeforeValidator(_clock)]
 Person = Annotated[Name, BeforeValidator(_person)]
-ShortName = Annotated[Name, Field(max_length=MAX_SHORT_NAME)]
-Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Members = dict[ShortName, list[Person]]
-Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 
 
 class Part(Document):

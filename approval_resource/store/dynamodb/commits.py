@@ -9,14 +9,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approval_resource.documents.claims import claim_from
+from approval_resource.documents.events import event_from, head_from
+from approval_resource.documents.locks import build_from, lock_from, queue_document
+from approval_resource.documents.settings import settings_from
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Event, Head, event_from, head_from
-from approval_resource.model.lock import BuildRecord, Lock, build_from, lock_from, queue_document
-from approval_resource.model.settings import Settings, settings_from
+from approval_resource.model.event import Event, Head
+from approval_resource.model.lock import BuildRecord, Lock
+from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.outcomes import Failure, Outcome
 from approval_resource.store.dynamodb.reads import DynamoReads, maybe, own
-from approval_resource.store.dynamodb.requests import Patience, RequestFailed, Requests
+from approval_resource.store.dynamodb.requests import RequestFailed, Requests
+from approval_resource.store.dynamodb.retries import Patience
+from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.interface import Committed
 from approval_resource.store.transaction import Changes, Plan, Read, Snapshot, plan
 
@@ -94,7 +99,7 @@ class Commits:
             if after is before or before.revision == 0:
                 return before
             after = replace(after, revision=before.revision + 1)
-            written = items.values({"queue": queue_document(after), "tickets": after.tickets, "revision": after.revision})
+            written = values({"queue": queue_document(after), "tickets": after.tickets, "revision": after.revision})
             still = _still(before.revision)
             try:
                 self._requests.call(
@@ -178,10 +183,10 @@ class Commits:
             writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
         return writes
 
-    def _put(self, item: keys.Item, revision: int) -> dict[str, Any]:
+    def _put(self, item: Item, revision: int) -> dict[str, Any]:
         return {"Put": {"TableName": self._table, "Item": item, **_still(revision)}}
 
-    def _check(self, key: keys.Item, revision: int) -> dict[str, Any]:
+    def _check(self, key: Item, revision: int) -> dict[str, Any]:
         return {"ConditionCheck": {"TableName": self._table, "Key": key, **_still(revision)}}
 
 

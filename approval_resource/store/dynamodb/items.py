@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from approval_resource.documents.claims import claim_document
+from approval_resource.documents.events import head_document, sealed_document
+from approval_resource.documents.locks import build_document, lock_document
+from approval_resource.documents.settings import settings_document
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Event, Head, Kind, head_document, sealed_document
-from approval_resource.model.lock import BuildRecord, Lock, build_document, lock_document
-from approval_resource.model.settings import Settings, settings_document
+from approval_resource.model.event import Event, Head, Kind
+from approval_resource.model.lock import BuildRecord, Lock
+from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb.keys import (
-    Item,
     build_key,
     claim_key,
     event_key,
@@ -22,6 +23,7 @@ from approval_resource.store.dynamodb.keys import (
     part_key,
     settings_key,
 )
+from approval_resource.store.dynamodb.values import Item, values
 
 BUILD_DAYS = 400
 """What a build made is kept for that long at least, whatever the pool's retention: the build may still be running."""
@@ -66,28 +68,3 @@ def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None
 
 def part_item(claim_id: str, part: str, content: bytes) -> Item:
     return part_key(claim_id, part) | values({"content": content})
-
-
-def values(document: Mapping[str, object]) -> Item:
-    """The document's values as DynamoDB types them."""
-    return {name: _typed(value) for name, value in document.items()}
-
-
-def _typed(value: object) -> Item:
-    match value:
-        case None:
-            return {"NULL": True}
-        case bool():
-            return {"BOOL": value}
-        case int():
-            return {"N": str(value)}
-        case str():
-            return {"S": value}
-        case bytes():
-            return {"B": value}
-        case list() | tuple():
-            return {"L": [_typed(inner) for inner in value]}
-        case Mapping():
-            return {"M": {name: _typed(inner) for name, inner in value.items()}}
-        case _:
-            raise TypeError(f"nothing that is stored is a {type(value).__name__}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,8 +9,7 @@ from urllib.parse import quote, unquote
 
 from approval_resource.canonical import instant
 from approval_resource.errors import ConfigError
-
-Item = dict[str, Any]
+from approval_resource.store.dynamodb.values import Item
 
 OPEN_INDEX = "open"
 LOCK_INDEX = "by_lock"
@@ -24,9 +21,6 @@ CLAIM_SORT_KEY = "claim"
 EVENT_PREFIX = "event#"
 POOL_PREFIX = "pool#"
 LOCK_PREFIX = "lock#"
-
-INTEGER = re.compile("-?[0-9]{1,38}")
-"""As many digits as a number of DynamoDB has."""
 
 
 def key(pk: str, sk: str) -> Item:
@@ -104,29 +98,3 @@ def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool
     keys = {"sk": f"{EVENT_PREFIX}{document.get('timestamp')}"}
     keys["lock_event"] = f"{name(str(document.get('lock_name')))}#{document.get('timestamp')}"
     return all(item.get(attribute) == {"S": value} for attribute, value in keys.items())
-
-
-def document(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The document that an item holds, its keys and index attributes aside, numbers as int."""
-    return {
-        attribute: _plain(value)
-        for attribute, value in item.items()
-        if attribute not in ("pk", "sk", "open_pool", "lock_event", "ttl")
-    }
-
-
-def _plain(typed: object) -> object:
-    """The value; where it is of a type that nothing here is stored as, or of none, one that equals nothing that was."""
-    match typed:
-        case {"NULL": True}:
-            return None
-        case {"N": str(text)} if INTEGER.fullmatch(text):
-            return int(text)
-        case {"M": dict(inner)}:
-            return {name: _plain(value) for name, value in inner.items()}
-        case {"L": list(inner)}:
-            return [_plain(value) for value in inner]
-        case {"S": str(value)} | {"B": bytes(value)} | {"BOOL": bool(value)}:
-            return value
-        case _:
-            return math.nan

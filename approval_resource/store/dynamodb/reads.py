@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from approval_resource.canonical import instant
+from approval_resource.documents.events import event_from, head_from
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model.event import Event, Head, event_from, head_from
+from approval_resource.model.event import Event, Head
 from approval_resource.store.dynamodb import keys
-from approval_resource.store.dynamodb.requests import Patience, Requests
+from approval_resource.store.dynamodb.requests import Requests
+from approval_resource.store.dynamodb.retries import Patience
+from approval_resource.store.dynamodb.values import Item, document
 from approval_resource.store.interface import Record
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class DynamoReads:
         return [claim for claim in claims if claim is not None]
 
     def lock(self, pool: str, lock_name: str) -> Lock | None:
-        from approval_resource.model.lock import lock_from
+        from approval_resource.documents.locks import lock_from
 
         return own(maybe(lock_from, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
 
@@ -67,7 +70,7 @@ class DynamoReads:
         return sorted(keys.lock_name_of(item) for item in self._requests.pages("query", query))
 
     def queues(self, pool: str) -> list[Lock]:
-        from approval_resource.model.lock import lock_from
+        from approval_resource.documents.locks import lock_from
 
         query = {
             "ConsistentRead": True,
@@ -80,10 +83,11 @@ class DynamoReads:
                 ":none": {"N": "0"},
             },
         }
-        return [lock_from(keys.document(item)) for item in self._requests.pages("query", query)]
+        return [lock_from(document(item)) for item in self._requests.pages("query", query)]
 
     def settings(self, pool: str) -> Settings:
-        from approval_resource.model.settings import Settings, settings_from
+        from approval_resource.documents.settings import settings_from
+        from approval_resource.model.settings import Settings
 
         found = self._requests.get([keys.settings_key(pool)])[0]
         return own(maybe(settings_from, found), pool=pool) or Settings(pool=pool)
@@ -92,7 +96,7 @@ class DynamoReads:
         return own(maybe(head_from, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
-        from approval_resource.model.lock import build_from
+        from approval_resource.documents.locks import build_from
 
         return maybe(build_from, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
 
@@ -146,8 +150,8 @@ class DynamoReads:
         if newest_first:
             query["Limit"] = FIRST_PAGE
         for item in self._requests.pages("query", query, patience):
-            document = keys.document(item)
-            yield Record(document, keys.event_in_place(item, document))
+            stored = document(item)
+            yield Record(stored, keys.event_in_place(item, stored))
 
     def open_claims(self, pool: str | None = None) -> list[Claim]:
         ids = [item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(pool)]
@@ -158,7 +162,7 @@ class DynamoReads:
         ids = (item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(None))
         return sorted(id_ for id_ in ids if id_.startswith(prefix))
 
-    def _open_keys(self, pool: str | None) -> Iterator[keys.Item]:
+    def _open_keys(self, pool: str | None) -> Iterator[Item]:
         if pool is None:
             return self._requests.pages("scan", {"IndexName": keys.OPEN_INDEX})
         query = {
@@ -179,7 +183,7 @@ class DynamoReads:
             "ExpressionAttributeValues": {":sk": {"S": keys.CLAIM_SORT_KEY}},
         }
         for item in self._requests.pages("scan", scan):
-            yield claim_from(keys.document(item))
+            yield claim_from(document(item))
 
     def pools(self) -> list[str]:
         scan = {

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from random import SystemRandom
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,24 +13,19 @@ from botocore.parsers import ResponseParserError
 
 from approval_resource.clock import Clock, StoreClock
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.store.dynamodb import keys, table
+from approval_resource.store.dynamodb import table
 from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
+from approval_resource.store.dynamodb.retries import Patience
+from approval_resource.store.dynamodb.values import Item, document
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
 """How long one read may take, throttling and failures included."""
-FIRST_SECONDS = 3.0
-"""How long an endpoint that never answered this process is given: most likely its address is wrong."""
-CONTENDED_PAUSE = (0.02, 1.0)
-"""Seconds: the first pause's bound, doubled with each try, and the bound of all."""
-BUSY_PAUSE = (0.1, 2.0)
 REFUSED = 400
 """The first of HTTP's status codes that tell of an error."""
 BATCH = 100
 """Keys; BatchGetItem's own limit."""
-
-_random = SystemRandom()
 
 
 class RequestFailed(Exception):
@@ -40,44 +34,6 @@ class RequestFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
         super().__init__(failure.message)
-
-
-class Patience:
-    """How long one piece of work goes on trying, and how it pauses between tries."""
-
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._started = clock.monotonic()
-        self._seconds = seconds
-        self._tries = 0
-        self._renewed = False
-        self._created = False
-
-    def after(self, failure: Failure, *, answered: bool) -> None:
-        """Pause and return if another try is due.
-
-        Raises:
-            StoreUnavailableError: it is not.
-        """
-        match failure.outcome:
-            case Outcome.RENEW if not self._renewed:
-                self._renewed = True
-                return
-            case Outcome.ABSENT if not self._created:
-                self._created = True
-                return
-            case Outcome.REFUSED | Outcome.RENEW | Outcome.ABSENT:
-                raise StoreUnavailableError(failure.message)
-            case Outcome.CONTENDED:
-                first, most = CONTENDED_PAUSE
-            case Outcome.BUSY | Outcome.UNKNOWN:
-                first, most = BUSY_PAUSE
-        bound = self._seconds if answered else min(self._seconds, FIRST_SECONDS)
-        pause = _random.uniform(0, min(most, first * 2 ** min(self._tries, 16)))
-        if self._clock.monotonic() + pause - self._started > bound:
-            raise StoreUnavailableError(f"{failure.message} (gave up after {bound:.0f} s)", passing=answered)
-        self._tries += 1
-        self._clock.sleep(pause)
 
 
 class Requests:
@@ -131,7 +87,7 @@ class Requests:
         self._answered = True
         self._time.observe(http_response.headers.get("date"))
 
-    def pages(self, method: str, request: dict[str, Any], patience: Patience | None = None) -> Iterator[keys.Item]:
+    def pages(self, method: str, request: dict[str, Any], patience: Patience | None = None) -> Iterator[Item]:
         page = dict(request)
         while True:
             answer = self.ask(method, patience or self.patience(), TableName=self._table, **page)
@@ -141,7 +97,7 @@ class Requests:
             page = {name: value for name, value in page.items() if name != "Limit"}
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def get(self, wanted: list[keys.Item], patience: Patience | None = None) -> list[dict[str, Any] | None]:
+    def get(self, wanted: list[Item], patience: Patience | None = None) -> list[dict[str, Any] | None]:
         """The documents at those keys, None for each that isn't there, read consistently."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         waiting = list(wanted)
@@ -157,7 +113,7 @@ class Requests:
                 got = answer["Responses"].get(self._table, [])
                 left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             for item in got:
-                found[item["pk"]["S"], item["sk"]["S"]] = keys.document(item)
+                found[item["pk"]["S"], item["sk"]["S"]] = document(item)
             if left:
                 waiting += left
                 patience.after(Failure(Outcome.BUSY, f"DynamoDB is throttling table {self._table}; try again"), answered=True)

@@ -1,0 +1,109 @@
+"""Evidence for a decision: the events of the log and the policies, held against the claim."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from approval_resource.claims.decide import _until, explained
+from approval_resource.claims.poller import Lookout
+from approval_resource.documents.claims import made_under
+from approval_resource.documents.events import event_digest
+from approval_resource.errors import CorruptRecordError, LockNotFoundError, StaleLockError, UnsupportedDecisionError
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, State
+from approval_resource.store.interface import LockStore
+
+if TYPE_CHECKING:
+    from approval_resource.policy.decision import Decision
+
+FRESH = timedelta(minutes=1)
+FRESH_LOOKS = 5
+ATTEMPTS = 3
+DOUBT = timedelta(minutes=2)
+"""How far the instant of a decision and that of its event may lie apart."""
+
+
+def deciding_event(store: LockStore, claim: Claim, lookout: Lookout) -> Event:
+    """The event that decided the claim, checked against it.
+
+    Raises:
+        LockNotFoundError: the log no longer has it.
+        CorruptRecordError: the claim says something else than its event: one of them was altered.
+        StaleLockError: nothing was decided.
+    """
+    if claim.decided is None:
+        raise StaleLockError(claim, "passed")
+    return state_event(store, claim, claim.decided.state, claim.decided.timestamp, lookout)
+
+
+def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, lookout: Lookout) -> Event:
+    """The event at `timestamp` by which that claim came into that state.
+
+    Raises:
+        LockNotFoundError: the log has nothing there.
+        CorruptRecordError: what it has there is not that.
+    """
+    event = lookout.look(store.event, claim.pool, timestamp)
+    for _ in range(FRESH_LOOKS):
+        if event is not None or store.now() - timestamp > FRESH:
+            break
+        # A transaction may be seen item by item while it lands: the claim already, its event not yet.
+        lookout.rest()
+        event = lookout.look(store.event, claim.pool, timestamp)
+    what = f"claim {claim.id} of lock {claim.lock_name}"
+    if event is None:
+        raise LockNotFoundError(
+            f"the log of pool {claim.pool} has no record of {what} being {state.value}; it may have been removed by age"
+        )
+    if (event.claim_id, event.lock_name, event.kind.state) != (claim.id, claim.lock_name, state):
+        raise CorruptRecordError(what, "its event in the log tells of something else")
+    if event.digest != event_digest(event):
+        raise CorruptRecordError(what, "its event in the log was altered")
+    return event
+
+
+def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
+    """The decision worked out again from what is stored: pass only where that supports the approval that `event` tells of.
+
+    Raises:
+        UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.
+        CorruptRecordError: what is kept beside the claim is not what it was made under, or decided by.
+    """
+    from approval_resource.policy.decision import Approved, Undecidable
+
+    decision = explained(store, claim)
+    for _ in range(ATTEMPTS - 1):
+        if not isinstance(decision, Undecidable):
+            break
+        decision = explained(store, claim)  # what was too slow on a busy machine may not be the next time
+    if not isinstance(decision, Approved):
+        raise UnsupportedDecisionError(claim, decision.reasons)
+    if (fault := _fault(store, claim, event, _until(decision, claim.judged_at or event.at))) is not None:
+        raise UnsupportedDecisionError(claim, [fault])
+    return decision
+
+
+def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime | None) -> str | None:
+    """What speaks against a decision that the policies by themselves support."""
+    if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
+        return "nobody decided on it then"
+    if claim.judged_at is not None and abs(claim.judged_at - event.at) > DOUBT:
+        return "its policies were asked for another time than that of the decision"
+    if claim.valid_until != valid_until:
+        return "the time in which it may be used is not its policy's"
+    first = event if claim.timestamp == event.timestamp else store.event(claim.pool, claim.timestamp)
+    if first is None:
+        if not store.settings(claim.pool).may_be_gone(claim.timestamp, store.now()):
+            return "the record of how it was made is missing"
+    elif event_digest(first) != first.digest or not made_under(claim, first):
+        return "it is not what its pipeline asked for"
+    if claim.pool_policy != _pool_policy_before(store, claim.pool, event.timestamp):
+        return "it was not decided under its pool's policy"
+    return None
+
+
+def _pool_policy_before(store: LockStore, pool: str, timestamp: datetime) -> str:
+    """The digest of the policy that the pool had then, by the log."""
+    settings = store.events(pool, lock_name="", newest_first=True)
+    return next((event.terms for event in settings if event.timestamp < timestamp), "")

@@ -1,0 +1,34 @@
+"""Whether an approval may be the requester's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.people import Voice
+from approval_resource.text import clean
+
+if TYPE_CHECKING:
+    from approval_resource.policy.language.document import Policy
+
+
+def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
+    """Why that approval may be the requester's own and doesn't count; an empty string where it counts."""
+    if policy.allow_self_approval:
+        return ""
+    if voice.asked:
+        return f"{clean(voice.shown)} asked for this claim and doesn't count"
+    if voice.typed and requester:
+        return f"{clean(voice.shown)} is only a typed name, which may be {clean(requester)}'s who asked, and doesn't count"
+    return ""
+
+
+def requester_known(policy: Policy, requester: str) -> Result | None:
+    """What speaks against deciding at all: nobody knows who asked, and they may not approve."""
+    if policy.allow_self_approval or requester or policy.unknown_requester == "allow":
+        return None
+    return Result(
+        Answer.ERROR,
+        "nobody knows who asked for this claim, so nobody can tell an approval of their own; set expose_build_created_by: true "
+        "on the Concourse resource, or unknown_requester: allow in the policy",
+    )

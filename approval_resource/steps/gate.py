@@ -1,0 +1,73 @@
+"""The gate of a step: what it tells while it waits, and the order of checks before it opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from approval_resource.claims import gate as gates
+from approval_resource.claims.proof import deciding_event, require_supported
+from approval_resource.model.claim import Claim, Review
+from approval_resource.model.event import State
+from approval_resource.steps.report import still_missing, who_decides
+from approval_resource.steps.step import Step
+from approval_resource.text import duration as lasting
+
+
+def pass_gate(
+    step: Step,
+    claim: Claim,
+    *,
+    timeout: timedelta | None = None,
+    spend: bool = False,
+    reuse: bool = False,
+    verify: Callable[[], None] = lambda: None,
+) -> Claim:
+    """The claim, once it is approved and this build's passage is on record; says what it waits for while it does.
+
+    `verify` may raise what speaks against passing; it is asked before the wait and again right before the gate opens.
+
+    Raises:
+        ApprovalError: the gate stays shut.
+    """
+    verify()
+    store, lookout, say = step.store, step.lookout, step.say
+    if timeout is not None and claim.state is State.PENDING:
+        claim = lookout.look(gates.prolong, store, claim, timeout, step.build)
+    if claim.state is State.PENDING:
+        ends = [end for end in (claim.deadline, claim.timestamp + timeout if timeout else None) if end is not None]
+        left = min(ends) - store.now() if ends else None
+        for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
+            say(line)
+    claim = gates.wait(
+        store,
+        claim,
+        lookout=lookout,
+        give_up_at=claim.timestamp + timeout if timeout else None,
+        reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
+        remind=lambda waiting, left: say(_waiting(waiting, left)),
+    )
+    # Not open before its decision is seen in the log, is worked out again, and the passage is written.
+    lookout.look(require_supported, store, claim, deciding_event(store, claim, lookout))
+    verify()
+    claim = lookout.look(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
+    if claim.decided:
+        why = f": {claim.decided.reason}" if claim.decided.reason else ""
+        say(f"The lock {claim.lock_name} has been approved by {claim.decided.actor}{why}")
+    return claim
+
+
+def _waiting(claim: Claim, left: timedelta | None) -> str:
+    limit = f"There is {lasting(left)} left" if left else "There is no time limit"
+    held = f"; from {claim.hold_until:%Y-%m-%d %H:%M:%S} UTC another build may take the lock over" if claim.hold_until else ""
+    return f"The lock {claim.lock_name} is waiting for an approval. {limit}{held}"
+
+
+def _claimed(claim: Claim) -> str:
+    return f"{claim.build}: {claim.description}" if claim.description else str(claim.build)
+
+
+def _review_line(review: Review, missing: str) -> str:
+    said = f": {review.comment}" if review.comment else ""
+    why = f" ({missing})" if missing else ""
+    return f"{review.reviewer} said {review.verdict.value}{said}; not decided yet{why}"
