@@ -98,7 +98,7 @@ class StaleLockError(ApprovalError):
         """`instead`: the command that helps."""
         self.current = current
         super().__init__(
-            f'claim {current.id} of lock "{current.lock_name}" is {told(current)}, so it can\'t be {wanted}; '
+            f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}, so it can\'t be {wanted}; '
             f"see cli.py {instead} {current.id}"
         )
 
@@ -110,7 +110,7 @@ class RequestChangedError(ApprovalError):
         self.current = current
         super().__init__(
             f'this build already asked for lock "{current.lock_name}" with other params, and that claim '
-            f"({current.id}) is {told(current)}; give this step a claim_key of its own"
+            f"({current.id}) is {describe_state(current)}; give this step a claim_key of its own"
         )
 
 
@@ -130,7 +130,7 @@ class AlreadyReviewedError(ApprovalError):
     def __init__(self, current: Claim) -> None:
         self.current = current
         super().__init__(
-            f'claim {current.id} of lock "{current.lock_name}" is {told(current)}; nothing was changed, '
+            f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}; nothing was changed, '
             f"see cli.py show {current.id}"
         )
 
@@ -151,7 +151,7 @@ class ReviewRejectedError(ApprovalError):
 
     def __init__(self, current: Claim) -> None:
         self.current = current
-        super().__init__(f"The lock hasn't been approved, exiting: {current.lock_name} was {told(current)}")
+        super().__init__(f"The lock hasn't been approved, exiting: {current.lock_name} was {describe_state(current)}")
 
 
 class ReviewTimeoutError(ApprovalError):
@@ -255,7 +255,7 @@ class TableMissingError(StoreUnavailableError):
     """The table isn't there and could not be made."""
 
 
-def told(claim: Claim) -> str:
+def describe_state(claim: Claim) -> str:
     """A claim's state with who, when and why, as a person would say it."""
     ruling = claim.ended or claim.decided
     if ruling is None:

@@ -10,7 +10,7 @@ from approval_resource.documents.settings import policy_digest
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import DEFAULT_RETENTION_DAYS, Retention, Settings
 from approval_resource.store.interface import LockStore, new_id
-from approval_resource.store.transaction import Changes, Read, Snapshot
+from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 MAX_RETENTIONS = 100
 """Settings of the past that are kept, each for as long as something of its time may be there."""
@@ -24,10 +24,10 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
         ConfigError: it was changed too often.
     """
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         settings = snapshot.settings
         if settings.retention_days == days:
-            return Changes()
+            return Commit()
         head = snapshot.head
         before = settings.retentions or (Retention(BEGINNING, DEFAULT_RETENTION_DAYS, 0, None),)
         newest = Retention(head.next_timestamp(snapshot.now), days, head.revision + 1, head.timestamp)
@@ -37,21 +37,21 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
                 [f"--retention-days: was changed {MAX_RETENTIONS} times within what is still kept; leave it for a while"]
             )
         reason = f"retention_days {settings.retention_days} -> {days}"
-        return Changes(settings=replace(settings, retentions=tuple(kept)), actor=actor, reason=reason)
+        return Commit(settings=replace(settings, retentions=tuple(kept)), actor=actor, reason=reason)
 
-    return store.commit(Read(pool=pool), decide, new_id()).after.settings
+    return store.commit(ReadSet(pool=pool), decide, new_id()).after.settings
 
 
 def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Settings:
     """Let every claim in the pool satisfy these policies too, a JSON list as `stored` makes it; an empty string: none."""
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         if snapshot.settings.policy == policy:
-            return Changes()
+            return Commit()
         reason = f"policy sha256 {policy_digest(policy)}" if policy else "policy taken away"
-        return Changes(settings=replace(snapshot.settings, policy=policy), actor=actor, reason=reason)
+        return Commit(settings=replace(snapshot.settings, policy=policy), actor=actor, reason=reason)
 
-    return store.commit(Read(pool=pool), decide, new_id()).after.settings
+    return store.commit(ReadSet(pool=pool), decide, new_id()).after.settings
 
 
 def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:

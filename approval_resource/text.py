@@ -29,7 +29,7 @@ def shortened(line: str) -> str:
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"
 
 
-def few(lines: Sequence[str]) -> list[str]:
+def first_lines(lines: Sequence[str]) -> list[str]:
     """The first of the lines, with how many more there are."""
     more = len(lines) - MAX_LINES
     return [*lines[:MAX_LINES], f"… and {more} more"] if more > 0 else list(lines)
@@ -45,9 +45,9 @@ def without_mail(text: str) -> str:
     return MAIL.sub(r"\1@…", text)
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 claim`, `2 claims`."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, thing: str, things: str = "") -> str:
+    """`1 claim`, `2 claims`; `things` is the plural where that isn't `thing` with an s."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def duration(span: timedelta) -> str:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from approval_resource.canonical import instant
+from approval_resource.canonical import EMPTY, instant
 from approval_resource.documents.claims import BUILD_FIELDS, review_document
 from approval_resource.documents.events import sealed_document
 from approval_resource.documents.fields import optional
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import NOTHING, Event
+from approval_resource.model.event import Event
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 
@@ -35,7 +35,7 @@ def claim_facts(claim: Claim) -> dict[str, Any]:
 
 
 def receipt_of(
-    claim: Claim, event: Event, policy: str = "", pool_policy: str = "", filled_in: Mapping[str, str] = NOTHING
+    claim: Claim, event: Event, policy: str = "", pool_policy: str = "", filled_in: Mapping[str, str] = EMPTY
 ) -> dict[str, Any]:
     """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so.
 

@@ -89,7 +89,7 @@ def _verify_claims(store: LockStore, walk: Walk) -> None:
                 if first.timestamp == claim.timestamp and not made_under(claim, first):
                     report.findings.append(f"claim {claim_id} was altered: it is not what its pipeline asked for")
                 if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
-                    report.findings.extend(_parts_findings(store, claim))
+                    report.findings.extend(_content_findings(store, claim))
 
 
 def _claims(store: LockStore, ids: list[str]) -> Iterator[tuple[str, Claim | CorruptRecordError | None]]:
@@ -145,14 +145,14 @@ def _since(store: LockStore, walk: Walk) -> Iterator[Event]:
         yield event
 
 
-def _parts_findings(store: LockStore, claim: Claim) -> Iterator[str]:
-    for part, expected in claim.parts.items():
+def _content_findings(store: LockStore, claim: Claim) -> Iterator[str]:
+    for name, expected in claim.contents.items():
         try:
-            content = store.part(claim.id, part)
+            content = store.content(claim.id, name)
         except UNREADABLE:
             content = None
         if content is None or hashlib.sha256(content).hexdigest() != expected:
-            yield f"the {part} of claim {claim.id} was altered"
+            yield f"the {name} of claim {claim.id} was altered"
 
 
 def _read_locks(store: LockStore, walk: Walk) -> None:

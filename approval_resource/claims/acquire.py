@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.decide import POLICY_ACTOR, following
-from approval_resource.claims.end import ending, expired
-from approval_resource.claims.lifecycle import ruled
+from approval_resource.claims.decide import POLICY_ACTOR, apply_policies
+from approval_resource.claims.end import end_change, expiry_change
+from approval_resource.claims.lifecycle import transition
 from approval_resource.claims.request import Attempt, Request, Taken, _seconds
 from approval_resource.errors import LockHeldError, NotYourTurnError, RequestChangedError
-from approval_resource.model.claim import FACTS_PART, POLICY_PART, Build, Claim
+from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, Build, Claim
 from approval_resource.model.event import Kind, State
 from approval_resource.model.lock import Lock
 from approval_resource.store.interface import LockStore, new_id
-from approval_resource.store.transaction import Change, Changes, Read, Snapshot
+from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
-ABORTED = "the build was aborted"
+ABORT_REASON = "the build was aborted"
 
 
 def take(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Taken:
@@ -32,14 +32,14 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     """
     claim_id = attempt.claim_id
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         if claim_id in snapshot.claims:
-            return Changes()
+            return Commit()
         ended = []
         mine = snapshot.made
         if mine is not None and mine.state is not State.RELEASED:
             if mine.request == request.digest:
-                return Changes()
+                return Commit()
             if mine.state is State.PENDING:
                 # One whose time is up frees the lock for whoever is first in its queue.
                 if _due(mine, snapshot, build) is None:
@@ -59,9 +59,9 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
                 raise NotYourTurnError(snapshot.lock)
         taken = _taken(_new(request, build, build_key, claim_id, snapshot), request, snapshot)
         record = replace(snapshot.build, made=claim_id) if snapshot.build else None
-        return Changes(changes=(*ended, taken), build=record)
+        return Commit(changes=(*ended, taken), build=record)
 
-    read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
+    read = ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
     attempt.in_flight = True
     try:
         done = store.commit(read, decide, claim_id)
@@ -77,19 +77,19 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     return Taken(own, fresh=own.id == claim_id, ended=ended)
 
 
-def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> Change:
+def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
     """The change that makes the claim; policies that need nobody decide on it at once."""
-    taken = Change(
+    taken = ClaimChange(
         claim=claim,
         kind=Kind(claim.state.value),
         actor=str(claim.build),
         build=claim.build.link,
         reason=request.description,
-        parts=request.parts,
+        contents=request.contents,
     )
     if not claim.need_approval or not (request.terms.policy or snapshot.settings.policy):
         return taken
-    judged = following(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR))
+    judged = apply_policies(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR))
     return judged if judged.claim.decided else replace(judged, actor=taken.actor)
 
 
@@ -101,16 +101,16 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
     """
     claim_id = attempt.claim_id
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         own = [snapshot.claims.get(claim_id), snapshot.made]
         left = next((claim for claim in own if claim and claim.claimed and claim.request == request.digest), None)
         if left is not None:
-            return Changes(
-                changes=(ending(left, snapshot, State.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),)
+            return Commit(
+                changes=(end_change(left, snapshot, State.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),)
             )
         if own[0] is not None or not attempt.in_flight:
-            return Changes()
-        # A claim that never was keeps none of its parts, and is withdrawn as one that nobody decided on.
+            return Commit()
+        # A claim that never was keeps no content, and is withdrawn as one that nobody decided on.
         bare = replace(
             _new(request, build, build_key, claim_id, snapshot),
             payload="",
@@ -119,16 +119,18 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
             attachments={},
             state=State.PENDING,
         )
-        never = ruled(bare, State.WITHDRAWN, actor=str(build), reason=ABORTED, at=snapshot.now)
-        return Changes(changes=(Change(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORTED),))
+        never = transition(bare, State.WITHDRAWN, actor=str(build), reason=ABORT_REASON, at=snapshot.now)
+        return Commit(
+            changes=(ClaimChange(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),)
+        )
 
-    read = Read(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
+    read = ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
     done = store.commit(read, decide, new_id())
-    leave(store, request, build_key, attempt)
+    leave_queue(store, request, build_key, attempt)
     return done.after.claims[done.events[-1].claim_id] if done.events else None
 
 
-def leave(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> None:
+def leave_queue(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> None:
     """Give up the build's place in the lock's queue: this attempt's, also one still on its way there, and an earlier run's."""
 
     def without(lock: Lock, _: datetime) -> Lock:
@@ -139,14 +141,14 @@ def leave(store: LockStore, request: Request, build_key: str, attempt: Attempt) 
     attempt.ticket, attempt.since, attempt.joining = 0, None, False
 
 
-def _due(holder: Claim, snapshot: Snapshot, build: Build) -> Change | None:
+def _due(holder: Claim, snapshot: Snapshot, build: Build) -> ClaimChange | None:
     """The change that ends a holder whose time is up, for `build` that wants its lock."""
     if holder.overdue(snapshot.now):
-        return expired(holder, snapshot)
+        return expiry_change(holder, snapshot)
     if not holder.overstayed(snapshot.now):
         return None
     why = f"{holder.build} held it past {holder.hold_until:%Y-%m-%d %H:%M:%S} UTC, its hold_timeout; {build} took it over"
-    return ending(holder, snapshot, State.EXPIRED, actor=str(build), build=build.link, reason=why)
+    return end_change(holder, snapshot, State.EXPIRED, actor=str(build), build=build.link, reason=why)
 
 
 def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot: Snapshot) -> Claim:
@@ -167,13 +169,15 @@ def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot
         timestamp=snapshot.now,
         state=State.PENDING if need_approval else State.HELD,
         changed=snapshot.now,
-        policy=request.digest_of(POLICY_PART),
-        facts=request.digest_of(FACTS_PART),
+        policy=request.digest_of(POLICY_CONTENT),
+        facts=request.digest_of(FACTS_CONTENT),
         deadline=snapshot.now + request.expires_after if request.expires_after and need_approval else None,
         hold_timeout=_seconds(request.hold_timeout),
         hold_until=snapshot.now + timedelta(seconds=_seconds(request.hold_timeout)) if request.hold_timeout else None,
     )
 
 
-def _superseded(claim: Claim, snapshot: Snapshot, build: Build) -> Change:
-    return ending(claim, snapshot, State.SUPERSEDED, actor=str(build), build=build.link, reason="a newer claim took its place")
+def _superseded(claim: Claim, snapshot: Snapshot, build: Build) -> ClaimChange:
+    return end_change(
+        claim, snapshot, State.SUPERSEDED, actor=str(build), build=build.link, reason="a newer claim took its place"
+    )

@@ -9,15 +9,16 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from approval_resource.claims.lifecycle import ruled
-from approval_resource.claims.lookup import part
+from approval_resource.canonical import EMPTY
+from approval_resource.claims.lifecycle import transition
+from approval_resource.claims.lookup import read_content
 from approval_resource.documents.settings import policy_digest
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model.claim import FACTS_PART, POLICY_PART, POOL_POLICY_PART, Claim
-from approval_resource.model.event import NOTHING, Kind, State
+from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, POOL_POLICY_CONTENT, Claim
+from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
 from approval_resource.store.interface import LockStore
-from approval_resource.store.transaction import Change, Snapshot
+from approval_resource.store.transaction import ClaimChange, Snapshot
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Terms:
     """What a claim was made under: policies as stored, a JSON list, and what its pipeline said of it."""
 
     policy: str = ""
-    given: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
 def terms_of(store: LockStore, claim: Claim) -> Terms:
@@ -47,8 +48,8 @@ def terms_of(store: LockStore, claim: Claim) -> Terms:
     Raises:
         CorruptRecordError: they are not those that it was made under.
     """
-    policy = part(store, claim, POLICY_PART, claim.policy).decode() if claim.policy else ""
-    given = part(store, claim, FACTS_PART, claim.facts) if claim.facts else b"{}"
+    policy = read_content(store, claim, POLICY_CONTENT, claim.policy).decode() if claim.policy else ""
+    given = read_content(store, claim, FACTS_CONTENT, claim.facts) if claim.facts else b"{}"
     try:
         return Terms(policy, json.loads(given))
     except ValueError as broken:
@@ -98,17 +99,17 @@ def facts_of(claim: Claim, terms: Terms) -> Facts:
 
 def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decision:
     """What all the policies that apply say of the claim with its reviews, at that instant. Raises nothing."""
-    from approval_resource.policy.decision import Answer, Result, Undecidable
+    from approval_resource.policy.decision import Answer, Explanation, Undecidable
     from approval_resource.policy.evaluate import evaluate
 
     try:
         policies = policies_of(terms, pool_policy)
     except ConfigError as broken:
-        return Undecidable(result=Result(Answer.ERROR, f"a policy can't be read: {broken.problems[0]}"), policies=())
+        return Undecidable(result=Explanation(Answer.ERROR, f"a policy can't be read: {broken.problems[0]}"), policies=())
     return evaluate(policies, facts_of(claim, terms), list(claim.reviews.values()), now)
 
 
-def following(claim: Claim, terms: Terms, snapshot: Snapshot, change: Change) -> Change:
+def apply_policies(claim: Claim, terms: Terms, snapshot: Snapshot, change: ClaimChange) -> ClaimChange:
     """That change to the claim, and what the policies make of it: a decision, or when time may bring one.
 
     `change` tells what happened; its kind stays where nothing is decided.
@@ -121,7 +122,7 @@ def following(claim: Claim, terms: Terms, snapshot: Snapshot, change: Change) ->
         state, kind = (State.APPROVED, Kind.APPROVED) if isinstance(decision, Approved) else (State.REJECTED, Kind.REJECTED)
         own = change.verdict == ("approve" if state is State.APPROVED else "reject")
         reason = change.reason if own else shortly(decision)
-        after = ruled(claim, state, actor=change.actor, reason=reason, at=snapshot.now)
+        after = transition(claim, state, actor=change.actor, reason=reason, at=snapshot.now)
         kept = pool_policy.encode()
         after = replace(
             after,
@@ -130,8 +131,8 @@ def following(claim: Claim, terms: Terms, snapshot: Snapshot, change: Change) ->
             pool_policy=policy_digest(pool_policy),
             valid_until=_until(decision, snapshot.now),
         )
-        parts = {**change.parts, POOL_POLICY_PART: kept} if kept else change.parts
-        return replace(change, claim=after, kind=kind, reason=reason, forced=decision.forced, parts=parts)
+        contents = {**change.contents, POOL_POLICY_CONTENT: kept} if kept else change.contents
+        return replace(change, claim=after, kind=kind, reason=reason, forced=decision.forced, contents=contents)
     # What can't be worked out now may be later, so it is asked again.
     opens_at = decision.opens_at if isinstance(decision, Waiting) else claim.opens_at
     return replace(change, claim=replace(claim, opens_at=opens_at))
@@ -168,8 +169,8 @@ def texts(store: LockStore, claim: Claim) -> tuple[str, str]:
     Raises:
         CorruptRecordError: they are not what it was made under, or decided by.
     """
-    kept = ((POLICY_PART, claim.policy), (POOL_POLICY_PART, claim.pool_policy))
-    own, pool = (part(store, claim, name, digest).decode() if digest else "" for name, digest in kept)
+    kept = ((POLICY_CONTENT, claim.policy), (POOL_POLICY_CONTENT, claim.pool_policy))
+    own, pool = (read_content(store, claim, name, digest).decode() if digest else "" for name, digest in kept)
     return own, pool
 
 

@@ -6,48 +6,48 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from approval_resource.claims.lifecycle import DEADLINE_ACTOR, ruled
+from approval_resource.claims.lifecycle import DEADLINE_ACTOR, transition
 from approval_resource.claims.request import _seconds
 from approval_resource.errors import ConfigError, StaleLockError
 from approval_resource.model.claim import Build, Claim
 from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
-from approval_resource.store.transaction import Change, Changes, Read, Snapshot
+from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
 
-def amend(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapshot], Change | None]) -> Claim:
+def update_claim(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapshot], ClaimChange | None]) -> Claim:
     """That claim as it is after what `decide` makes of it, as it stands at the moment of writing; None changes nothing."""
 
-    def decided(snapshot: Snapshot) -> Changes:
+    def decided(snapshot: Snapshot) -> Commit:
         change = decide(snapshot.claims[claim.id], snapshot)
-        return Changes(changes=(change,) if change else ())
+        return Commit(changes=(change,) if change else ())
 
-    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
+    read = ReadSet(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id)
     return store.commit(read, decided, new_id()).after.claims[claim.id]
 
 
-def end(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:
+def end_claim(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:
     """End that claim, as a person who may: released, or withdrawn while pending.
 
     Raises:
         StaleLockError: it is not in a state from which that is possible.
     """
-    return amend(
-        store, claim, lambda current, snapshot: ending(current, snapshot, state, actor=actor, reason=reason, build=build)
+    return update_claim(
+        store, claim, lambda current, snapshot: end_change(current, snapshot, state, actor=actor, reason=reason, build=build)
     )
 
 
-def force_out(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
-    """Free the lock from that claim wherever it stands, as `giving_up` says; the log says it was forced.
+def force_release(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
+    """Free the lock from that claim wherever it stands, as `release_or_withdraw` says; the log says it was forced.
 
     Raises:
         StaleLockError: it has ended.
     """
 
-    def forced(current: Claim, snapshot: Snapshot) -> Change:
-        return replace(giving_up(current, snapshot, actor=actor, reason=reason), forced=True)
+    def forced(current: Claim, snapshot: Snapshot) -> ClaimChange:
+        return replace(release_or_withdraw(current, snapshot, actor=actor, reason=reason), forced=True)
 
-    return amend(store, claim, forced)
+    return update_claim(store, claim, forced)
 
 
 def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta | None) -> Claim:
@@ -58,7 +58,7 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
         ConfigError: it has no hold time, and none is given.
     """
 
-    def renewed(current: Claim, snapshot: Snapshot) -> Change:
+    def renewed(current: Claim, snapshot: Snapshot) -> ClaimChange:
         if not current.claimed:
             raise StaleLockError(current, "renewed")
         seconds = _seconds(hold_timeout) or current.hold_timeout
@@ -66,7 +66,7 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
             raise ConfigError([f"params.hold_timeout: required, since claim {claim.id} was made without one"])
         until = snapshot.now + timedelta(seconds=seconds)
         until = max(until, current.hold_until) if current.hold_until else until
-        return Change(
+        return ClaimChange(
             claim=replace(current, hold_timeout=current.hold_timeout or seconds, hold_until=until),
             kind=Kind.RENEWED,
             actor=str(build),
@@ -74,21 +74,21 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
             reason=f"may be held until {until:%Y-%m-%d %H:%M:%S} UTC",
         )
 
-    return amend(store, claim, renewed)
+    return update_claim(store, claim, renewed)
 
 
-def ending(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason: str = "", build: str = "") -> Change:
+def end_change(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason: str = "", build: str = "") -> ClaimChange:
     """The change that brings `claim` into `state`, which ends it."""
-    ended = ruled(claim, state, actor=actor, reason=reason, at=snapshot.now)
-    return Change(claim=ended, kind=Kind(state.value), actor=actor, reason=reason, build=build)
+    ended = transition(claim, state, actor=actor, reason=reason, at=snapshot.now)
+    return ClaimChange(claim=ended, kind=Kind(state.value), actor=actor, reason=reason, build=build)
 
 
-def giving_up(claim: Claim, snapshot: Snapshot, *, actor: str, reason: str = "", build: str = "") -> Change:
+def release_or_withdraw(claim: Claim, snapshot: Snapshot, *, actor: str, reason: str = "", build: str = "") -> ClaimChange:
     """The change by which a claim gives its lock back: released, or withdrawn where nobody has decided on it."""
     state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
-    return ending(claim, snapshot, state, actor=actor, reason=reason, build=build)
+    return end_change(claim, snapshot, state, actor=actor, reason=reason, build=build)
 
 
-def expired(claim: Claim, snapshot: Snapshot) -> Change:
+def expiry_change(claim: Claim, snapshot: Snapshot) -> ClaimChange:
     """The change that ends a claim nobody decided on in time."""
-    return ending(claim, snapshot, State.EXPIRED, actor=DEADLINE_ACTOR, reason="nobody decided in time")
+    return end_change(claim, snapshot, State.EXPIRED, actor=DEADLINE_ACTOR, reason="nobody decided in time")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.decide import POLICY_ACTOR, following, terms_of
-from approval_resource.claims.end import amend, expired
+from approval_resource.claims.decide import POLICY_ACTOR, apply_policies, terms_of
+from approval_resource.claims.end import expiry_change, update_claim
 from approval_resource.claims.lifecycle import require_passable
 from approval_resource.claims.lookup import find
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
     ApprovalLapsedError,
     ApprovalSpentError,
@@ -21,24 +21,21 @@ from approval_resource.errors import (
 from approval_resource.model.claim import Build, Claim, Review
 from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
-from approval_resource.store.transaction import Change, Changes, Read, Snapshot
+from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
 log = logging.getLogger(__name__)
 
-REMIND = timedelta(minutes=5)
-"""How often a waiting gate says how much time is left."""
 
-
-def settle(store: LockStore, claim: Claim) -> Claim:
+def apply_time(store: LockStore, claim: Claim) -> Claim:
     """Apply what time has brought, a deadline or the completion of a decision; returns the claim as it is then."""
     terms = terms_of(store, claim) if claim.opens_at is not None else None
 
-    def settled(current: Claim, snapshot: Snapshot) -> Change | None:
+    def settled(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
         if current.overdue(snapshot.now):
-            return expired(current, snapshot)
+            return expiry_change(current, snapshot)
         if terms is None or not current.due(snapshot.now):
             return None
-        change = following(current, terms, snapshot, Change(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR))
+        change = apply_policies(current, terms, snapshot, ClaimChange(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR))
         if change.claim.decided is None:
             opens = change.claim.opens_at
             if opens == current.opens_at:
@@ -47,13 +44,13 @@ def settle(store: LockStore, claim: Claim) -> Claim:
             return replace(change, reason=told)
         return change
 
-    return amend(store, claim, settled)
+    return update_claim(store, claim, settled)
 
 
-def settle_for_others(store: LockStore, claim: Claim) -> Claim:
+def apply_time_or_log(store: LockStore, claim: Claim) -> Claim:
     """The same, for whoever is concerned with more than this claim: one that can't be trusted stays as it is."""
     try:
-        return settle(store, claim)
+        return apply_time(store, claim)
     except CorruptRecordError as corrupt:
         log.warning("%s", corrupt)
         return claim
@@ -63,12 +60,12 @@ def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) ->
     """Make `timeout`, counted from the claim, its deadline where that is later than the one it has, or it has none."""
     deadline = claim.timestamp + timeout
 
-    def prolonged(current: Claim, snapshot: Snapshot) -> Change | None:
+    def prolonged(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
         if current.state is not State.PENDING or current.overdue(snapshot.now):
             return None
         if current.deadline is not None and current.deadline >= deadline:
             return None
-        return Change(
+        return ClaimChange(
             claim=replace(current, deadline=deadline),
             kind=Kind.DEADLINE,
             actor=str(build),
@@ -76,14 +73,14 @@ def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) ->
             reason=f"to be decided by {deadline:%Y-%m-%d %H:%M:%S} UTC",
         )
 
-    return amend(store, claim, prolonged)
+    return update_claim(store, claim, prolonged)
 
 
 def wait(
     store: LockStore,
     claim: Claim,
     *,
-    lookout: Lookout,
+    poller: Poller,
     give_up_at: datetime | None = None,
     reviewed: Callable[[Claim, Review], None] = lambda claim, review: None,
     remind: Callable[[Claim, timedelta | None], None] = lambda claim, left: None,
@@ -102,7 +99,7 @@ def wait(
     reminded = store.now()
     while True:
         if claim.overdue(store.now()) or claim.due(store.now()):
-            claim = lookout.look(settle, store, claim)
+            claim = poller.call(apply_time, store, claim)
         for who, review in claim.reviews.items():
             if told.get(who) != review and claim.state is State.PENDING:
                 reviewed(claim, review)
@@ -117,8 +114,8 @@ def wait(
             ends = [end for end in (claim.deadline, give_up_at) if end is not None]
             remind(claim, min(ends) - now if ends else None)
             reminded = now
-        lookout.rest()
-        claim = lookout.look(find, store, claim.id)
+        poller.pause()
+        claim = poller.call(find, store, claim.id)
 
 
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
@@ -133,7 +130,7 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
     """
     key = build.key()
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         current = snapshot.claims[claim.id]
         require_passable(current)
         if snapshot.build is None:
@@ -144,10 +141,10 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
             raise ApprovalSpentError(current)
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:
-            return Changes()
+            return Commit()
         after = replace(current, spent=key, spent_by=str(build), spent_job=build.job_key) if spends else current
-        passage = Change(claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link)
-        return Changes(changes=(passage,), build=replace(snapshot.build, passed=current.id))
+        passage = ClaimChange(claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link)
+        return Commit(changes=(passage,), build=replace(snapshot.build, passed=current.id))
 
-    read = Read(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id, build_key=key)
+    read = ReadSet(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id, build_key=key)
     return store.commit(read, decide, new_id()).after.claims[claim.id]

@@ -13,7 +13,7 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model.claim import Claim, Review, Ruling
+from approval_resource.model.claim import Claim, Review, Transition
 from approval_resource.model.event import State
 
 DEADLINE_ACTOR = "the deadline"
@@ -91,7 +91,7 @@ def reviewed(claim: Claim, review: Review) -> Claim:
     return replace(claim, reviews={**claim.reviews, review.reviewer: review})
 
 
-def ruled(claim: Claim, state: State, *, actor: str, reason: str, at: datetime) -> Claim:
+def transition(claim: Claim, state: State, *, actor: str, reason: str, at: datetime) -> Claim:
     """Return the claim brought into `state`. Its lock follows in the transaction.
 
     Raises:
@@ -99,6 +99,6 @@ def ruled(claim: Claim, state: State, *, actor: str, reason: str, at: datetime) 
     """
     if state not in NEXT_STATES[claim.state]:
         raise StaleLockError(claim, state.value)
-    ruling = Ruling(state=state, actor=actor, reason=reason, at=at, timestamp=at)
+    ruling = Transition(state=state, actor=actor, reason=reason, at=at, timestamp=at)
     decided = ruling if state in (State.APPROVED, State.REJECTED) else claim.decided
     return replace(claim, state=state, decided=decided, ended=None if state.is_open else ruling)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import hashlib
 
 from approval_resource.errors import CorruptRecordError, LockNotFoundError
-from approval_resource.model.claim import Claim, attachment_part
+from approval_resource.model.claim import Claim, attachment_content
 from approval_resource.store.interface import LockStore
 from approval_resource.text import clean
 
 
-def part(store: LockStore, claim: Claim, name: str, digest: str) -> bytes:
+def read_content(store: LockStore, claim: Claim, name: str, digest: str) -> bytes:
     """Content kept beside a claim, if it is still what the claim was made with.
 
     Raises:
         CorruptRecordError: it isn't, by its SHA-256.
     """
-    content = store.part(claim.id, name)
+    content = store.content(claim.id, name)
     if content is None or hashlib.sha256(content).hexdigest() != digest:
         raise CorruptRecordError(f"claim {claim.id}", f"its {clean(name)} is not what it was claimed with")
     return content
 
 
-def attachment(store: LockStore, claim: Claim, name: str) -> bytes:
+def read_attachment(store: LockStore, claim: Claim, name: str) -> bytes:
     """An attached file's content.
 
     Raises:
@@ -33,7 +33,7 @@ def attachment(store: LockStore, claim: Claim, name: str) -> bytes:
     if file is None or not file.stored:
         kept = ", ".join(sorted(name for name, file in claim.attachments.items() if file.stored)) or "nothing"
         raise LockNotFoundError(f"claim {claim.id} keeps no file {clean(name)}; kept is {clean(kept)}")
-    return part(store, claim, attachment_part(name), file.digest)
+    return read_content(store, claim, attachment_content(name), file.digest)
 
 
 def find(store: LockStore, claim_id: str) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from random import SystemRandom
 from typing import ParamSpec, TypeVar
 
@@ -12,26 +13,28 @@ from approval_resource.errors import StoreUnavailableError
 T = TypeVar("T")
 P = ParamSpec("P")
 
+REMIND = timedelta(minutes=5)
+"""How often a wait is told of though nothing has changed."""
 JITTER = 0.1
 """The part of a pause that varies, so that waiters don't look in step."""
 
 _random = SystemRandom()
 
 
-class Lookout:
+class Poller:
     """One waiter's looks at the store."""
 
-    def __init__(self, clock: Clock, pause: float, tell: Callable[[str], None]) -> None:
-        """`pause`: seconds between two looks. `tell` takes one line for the build log."""
+    def __init__(self, clock: Clock, interval: float, tell: Callable[[str], None]) -> None:
+        """`interval`: seconds between two looks. `tell` takes one line for the build log."""
         self._clock = clock
-        self.pause = pause
+        self.interval = interval
         self.until: float | None = None
         """When, by `seconds`, the waiting is over; None: never."""
         self._tell = tell
         self._out = False
 
     @property
-    def over(self) -> bool:
+    def expired(self) -> bool:
         """Whether the time for waiting is up."""
         return self.until is not None and self.seconds() >= self.until
 
@@ -39,13 +42,13 @@ class Lookout:
         """Seconds since some moment, by this host's clock that never goes back."""
         return self._clock.monotonic()
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Wait for the next look's turn, or for the end of the waiting."""
-        pause = self.pause * _random.uniform(1 - JITTER, 1 + JITTER)
+        pause = self.interval * _random.uniform(1 - JITTER, 1 + JITTER)
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
-    def look(self, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `look` returns; while the store is away for a time, which is said once, it is asked again.
+    def call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `read` returns; while the store is away for a time, which is said once, it is asked again.
 
         Raises:
             StoreUnavailableError: the store refuses, or never answered this process, so that waiting won't help; or
@@ -53,14 +56,14 @@ class Lookout:
         """
         while True:
             try:
-                seen = look(*args, **kwargs)
+                seen = read(*args, **kwargs)
             except StoreUnavailableError as outage:
-                if not outage.passing or self.over:
+                if not outage.passing or self.expired:
                     raise
                 if not self._out:
                     self._tell(f"{outage}; still waiting")
                 self._out = True
-                self.rest()
+                self.pause()
             else:
                 if self._out:
                     self._tell("DynamoDB answers again")

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from approval_resource.claims.decide import _until, explained
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.documents.claims import made_under
 from approval_resource.documents.events import event_digest
 from approval_resource.errors import CorruptRecordError, LockNotFoundError, StaleLockError, UnsupportedDecisionError
@@ -24,7 +24,7 @@ DOUBT = timedelta(minutes=2)
 """How far the instant of a decision and that of its event may lie apart."""
 
 
-def deciding_event(store: LockStore, claim: Claim, lookout: Lookout) -> Event:
+def deciding_event(store: LockStore, claim: Claim, poller: Poller) -> Event:
     """The event that decided the claim, checked against it.
 
     Raises:
@@ -34,23 +34,23 @@ def deciding_event(store: LockStore, claim: Claim, lookout: Lookout) -> Event:
     """
     if claim.decided is None:
         raise StaleLockError(claim, "passed")
-    return state_event(store, claim, claim.decided.state, claim.decided.timestamp, lookout)
+    return state_event(store, claim, claim.decided.state, claim.decided.timestamp, poller)
 
 
-def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, lookout: Lookout) -> Event:
+def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, poller: Poller) -> Event:
     """The event at `timestamp` by which that claim came into that state.
 
     Raises:
         LockNotFoundError: the log has nothing there.
         CorruptRecordError: what it has there is not that.
     """
-    event = lookout.look(store.event, claim.pool, timestamp)
+    event = poller.call(store.event, claim.pool, timestamp)
     for _ in range(FRESH_LOOKS):
         if event is not None or store.now() - timestamp > FRESH:
             break
         # A transaction may be seen item by item while it lands: the claim already, its event not yet.
-        lookout.rest()
-        event = lookout.look(store.event, claim.pool, timestamp)
+        poller.pause()
+        event = poller.call(store.event, claim.pool, timestamp)
     what = f"claim {claim.id} of lock {claim.lock_name}"
     if event is None:
         raise LockNotFoundError(

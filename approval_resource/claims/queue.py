@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.acquire import leave, take
-from approval_resource.claims.gate import settle_for_others
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.acquire import leave_queue, take
+from approval_resource.claims.gate import apply_time_or_log
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt, Request, Taken
 from approval_resource.documents.locks import queue_document
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
@@ -44,14 +44,14 @@ class Standing:
     now: datetime
 
 
-def take_when_free(
+def acquire(
     store: LockStore,
     request: Request,
     build: Build,
     build_key: str,
     attempt: Attempt,
     *,
-    lookout: Lookout,
+    poller: Poller,
     standing: Callable[[Standing], None] = lambda standing: None,
     wait_timeout: timedelta | None = None,
 ) -> Taken:
@@ -67,19 +67,19 @@ def take_when_free(
         Others: as `take`.
     """
     if wait_timeout is not None:
-        lookout.until = lookout.seconds() + wait_timeout.total_seconds()
-    stall = _Stall(lookout)
+        poller.until = poller.seconds() + wait_timeout.total_seconds()
+    stall = StallDetector(poller)
     try:
         while True:
             try:
-                taken = lookout.look(take, store, request, build, build_key, attempt)
+                taken = poller.call(take, store, request, build, build_key, attempt)
             except (LockHeldError, NotYourTurnError):
-                lock = lookout.look(_join, store, request, build, build_key, attempt, lookout.pause)
-                _until_turn(store, request, build_key, lock, lookout, standing, stall)
+                lock = poller.call(_join, store, request, build, build_key, attempt, poller.interval)
+                _wait_for_turn(store, request, build_key, lock, poller, standing, stall)
             else:
                 if not taken.fresh and attempt.ticket:
                     # Another run of this build made the claim, so the place would only be in the way.
-                    leave(store, request, build_key, attempt)
+                    leave_queue(store, request, build_key, attempt)
                 return taken
     except _TimeIsUp as up:
         raise WaitTimeoutError(
@@ -94,7 +94,7 @@ def take_when_free(
 def _left(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> bool:
     """Give up the place in the queue; whether that could be written."""
     try:
-        leave(store, request, build_key, attempt)
+        leave_queue(store, request, build_key, attempt)
     except ApprovalError:
         return False
     return True
@@ -137,25 +137,25 @@ def _join(store: LockStore, request: Request, build: Build, build_key: str, atte
     return lock
 
 
-def _until_turn(
+def _wait_for_turn(
     store: LockStore,
     request: Request,
     build_key: str,
     lock: Lock,
-    lookout: Lookout,
+    poller: Poller,
     standing: Callable[[Standing], None],
-    stall: _Stall,
+    stall: StallDetector,
 ) -> None:
     """Return once another `take` may succeed, or is needed to learn what became of the place in the queue.
 
     Raises:
         _TimeIsUp: that did not come about in time.
     """
-    holder = lookout.look(_holder, store, lock)
+    holder = poller.call(_holder, store, lock)
     while (place := lock.place_of(build_key)) >= 0:
         now = store.now()
         if holder is not None and holder.due(now) and not holder.overdue(now):
-            holder = lookout.look(settle_for_others, store, holder)
+            holder = poller.call(apply_time_or_log, store, holder)
         due = holder is not None and (holder.overdue(now) or holder.overstayed(now))
         free = not lock.holder or due
         overrides = request.override_approval and not due and holder is not None and holder.state is State.PENDING
@@ -163,14 +163,14 @@ def _until_turn(
         if overrides or own or (free and place == 0):
             return
         standing(Standing(lock, None if free else holder, place, now))
-        if lookout.over:
+        if poller.expired:
             raise _TimeIsUp(lock, None if free else holder)
         if stall.seen(lock, free=free):
-            lookout.look(_drop, store, lock)
-        lookout.rest()
-        seen = lookout.look(store.lock, lock.pool, lock.name) or replace(lock, queue=())
+            poller.call(_drop, store, lock)
+        poller.pause()
+        seen = poller.call(store.lock, lock.pool, lock.name) or replace(lock, queue=())
         if seen.events != lock.events:
-            holder = lookout.look(_holder, store, seen)
+            holder = poller.call(_holder, store, seen)
         lock = seen
 
 
@@ -178,11 +178,11 @@ def _holder(store: LockStore, lock: Lock) -> Claim | None:
     return store.claim(lock.holder) if lock.holder else None
 
 
-class _Stall:
+class StallDetector:
     """How long a free lock has been left lying by the same front, in looks and in seconds of this host's monotonic clock."""
 
-    def __init__(self, lookout: Lookout) -> None:
-        self._lookout = lookout
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
         self._what: tuple[int, int] | None = None
         self._looks = 0
         self._since = 0.0
@@ -195,12 +195,12 @@ class _Stall:
             self._what = None
             return False
         if self._what != (front.ticket, lock.events):
-            self._what, self._looks, self._since = (front.ticket, lock.events), 0, self._lookout.seconds()
+            self._what, self._looks, self._since = (front.ticket, lock.events), 0, self._poller.seconds()
             return False
         self._looks += 1
         patience = STALLED_LOOKS * 2 ** min(self._dropped[front.ticket], MAX_DOUBLINGS)
-        waited = self._lookout.seconds() - self._since
-        if self._looks < patience or waited < patience * max(self._lookout.pause, front.pace):
+        waited = self._poller.seconds() - self._since
+        if self._looks < patience or waited < patience * max(self._poller.interval, front.pace):
             return False
         self._dropped[front.ticket] += 1
         self._what = None

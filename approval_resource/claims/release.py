@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from approval_resource.claims.end import giving_up
+from approval_resource.claims.end import release_or_withdraw
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
 from approval_resource.model.claim import Build, Claim
 from approval_resource.model.event import State
 from approval_resource.model.lock import Lock
 from approval_resource.store.interface import LockStore, new_id
-from approval_resource.store.transaction import Changes, Read, Snapshot
+from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ def release(
         NothingToReleaseError: the lock is another's, and there is no ended claim to speak of.
     """
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         claim = _to_release(snapshot, build, claim_id)
         if claim is None or not claim.claimed:
-            return Changes()
-        return Changes(changes=(giving_up(claim, snapshot, actor=str(build), build=build.link, reason=reason),))
+            return Commit()
+        return Commit(changes=(release_or_withdraw(claim, snapshot, actor=str(build), build=build.link, reason=reason),))
 
-    done = store.commit(Read(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=build_key), decide, new_id())
+    done = store.commit(ReadSet(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=build_key), decide, new_id())
     if done.events:
         return Ended(done.after.claims[done.events[-1].claim_id], changed=True)
     claim = _to_release(done.after, build, claim_id)
@@ -101,7 +101,7 @@ def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
     raise LockNotFoundError(f"The lock {snapshot.lock.name} has no claim left on record; there is nothing to release")
 
 
-def meant(store: LockStore, pool: str, lock_name: str, build: Build, build_key: str) -> Claim:
+def claim_of_build(store: LockStore, pool: str, lock_name: str, build: Build, build_key: str) -> Claim:
     """The claim that a build means by a lock's name, to wait for it or to renew it: the one it made or passed, else the holder.
 
     A holder of another team or pipeline is never meant: its approval is not this build's.
@@ -110,7 +110,7 @@ def meant(store: LockStore, pool: str, lock_name: str, build: Build, build_key: 
         LockNotFoundError: nobody claimed that lock, or nobody holds it now.
         LockHeldError: another pipeline holds it.
     """
-    done = store.commit(Read(pool=pool, lock_name=lock_name, build_key=build_key), lambda _: Changes(), new_id())
+    done = store.commit(ReadSet(pool=pool, lock_name=lock_name, build_key=build_key), lambda _: Commit(), new_id())
     snapshot = done.after
     _require_known(snapshot.lock)
     own = [claim for claim in (snapshot.made, snapshot.passed) if claim is not None]

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from approval_resource.canonical import digest
+from approval_resource.canonical import EMPTY, digest
 from approval_resource.claims.decide import Terms
-from approval_resource.model.claim import FACTS_PART, PAYLOAD_PART, POLICY_PART, Attachment, Claim, attachment_part
-from approval_resource.model.event import NOTHING
+from approval_resource.model.claim import FACTS_CONTENT, PAYLOAD_CONTENT, POLICY_CONTENT, Attachment, Claim, attachment_content
 from approval_resource.store.interface import new_id
 
 
@@ -26,8 +25,8 @@ class Request:
     description: str = ""
     payload: bytes = b""
     payload_digest: str = ""
-    attachments: Mapping[str, Attachment] = field(default_factory=lambda: NOTHING)
-    contents: Mapping[str, bytes] = field(default_factory=lambda: NOTHING)
+    attachments: Mapping[str, Attachment] = field(default_factory=lambda: EMPTY)
+    attached: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
     """The content of each attachment that is to be kept, by name."""
     override_approval: bool = False
     """Supersede a claim that still waits for its decision instead of waiting for it."""
@@ -58,18 +57,18 @@ class Request:
     @property
     def _terms(self) -> dict[str, bytes]:
         given = json.dumps(dict(self.terms.given), sort_keys=True).encode() if self.terms.given else b""
-        kept = {POLICY_PART: self.terms.policy.encode(), FACTS_PART: given}
+        kept = {POLICY_CONTENT: self.terms.policy.encode(), FACTS_CONTENT: given}
         return {name: content for name, content in kept.items() if content}
 
     @property
-    def parts(self) -> dict[str, bytes]:
+    def contents(self) -> dict[str, bytes]:
         """What is kept beside the claim, by part name."""
-        payload = {PAYLOAD_PART: self.payload} if self.payload_digest else {}
-        return payload | self._terms | {attachment_part(name): content for name, content in self.contents.items()}
+        payload = {PAYLOAD_CONTENT: self.payload} if self.payload_digest else {}
+        return payload | self._terms | {attachment_content(name): content for name, content in self.attached.items()}
 
-    def digest_of(self, part: str) -> str:
+    def digest_of(self, name: str) -> str:
         """The SHA-256, in hex, of one of its terms, or an empty string where it has none."""
-        return _sha256(self._terms[part]) if part in self._terms else ""
+        return _sha256(self._terms[name]) if name in self._terms else ""
 
 
 def _sha256(content: bytes) -> str:

@@ -6,17 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from approval_resource.canonical import instant
-from approval_resource.claims.decide import Terms, facts_of, following, policies_of, terms_of
-from approval_resource.claims.end import expired
+from approval_resource.canonical import EMPTY, instant
+from approval_resource.claims.decide import Terms, apply_policies, facts_of, policies_of, terms_of
+from approval_resource.claims.end import expiry_change
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
 from approval_resource.documents.claims import claim_document
 from approval_resource.errors import ConfigError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
-from approval_resource.model.event import NOTHING, Kind, State
+from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
-from approval_resource.store.transaction import Change, Changes, Read, Snapshot
+from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
 MAX_CLAIM = 96 * 1024
 """Bytes of a claim."""
@@ -42,7 +42,7 @@ def review(
     comment: str = "",
     represented_as: tuple[str, ...] = (),
     forced: bool = False,
-    inputs: Mapping[str, str] = NOTHING,
+    inputs: Mapping[str, str] = EMPTY,
 ) -> Recorded:
     """Record that person's verdict and, in the same transaction, what the policies make of it.
 
@@ -61,10 +61,10 @@ def review(
     found = find(store, claim_id)
     terms = terms_of(store, found)
 
-    def decide(snapshot: Snapshot) -> Changes:
+    def decide(snapshot: Snapshot) -> Commit:
         claim = snapshot.claims[claim_id]
         if claim.overdue(snapshot.now):
-            return Changes(changes=(expired(claim, snapshot),))
+            return Commit(changes=(expiry_change(claim, snapshot),))
         require_reviewable(claim)
         new = Review(
             reviewer=reviewer,
@@ -76,18 +76,18 @@ def review(
             inputs=inputs,
         )
         given = _with(claim, new, terms, snapshot)
-        said = Change(claim=given, kind=Kind.REVIEWED, actor=reviewer, reason=comment, verdict=verdict.value)
-        change = following(given, terms, snapshot, said)
+        said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, reason=comment, verdict=verdict.value)
+        change = apply_policies(given, terms, snapshot, said)
         if change.claim.decided is None:
             if given is claim:
-                return Changes()
+                return Commit()
             # Who changes their mind at no greater length is always heard.
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
             if len(given.reviews) > MAX_REVIEWS or grown:
                 raise ReviewsFullError(claim)
-        return Changes(changes=(change,))
+        return Commit(changes=(change,))
 
-    done = store.commit(Read(pool=found.pool, lock_name=found.lock_name, claim_id=claim_id), decide, new_id())
+    done = store.commit(ReadSet(pool=found.pool, lock_name=found.lock_name, claim_id=claim_id), decide, new_id())
     claim = done.after.claims[claim_id]
     if done.events and claim.state is State.EXPIRED:
         raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")

@@ -10,7 +10,7 @@ import click
 
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end, force_out
+from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
 from approval_resource.commands.shared import (
     FORMAT,
@@ -194,7 +194,9 @@ def _end(
     if state is State.RELEASED and claim.state is State.PENDING and not force:
         raise StaleLockError(claim, "released", "withdraw")
     who = reviewer_of(connection, reviewer)
-    ended = force_out(store, claim, actor=who, reason=why) if force else end(store, claim, state, actor=who, reason=why)
+    ended = (
+        force_release(store, claim, actor=who, reason=why) if force else end_claim(store, claim, state, actor=who, reason=why)
+    )
     click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
 
 

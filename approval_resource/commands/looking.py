@@ -87,7 +87,7 @@ def show(claim_id: str, attachment: str | None, form: str, **options: str | None
     store, _ = store_of(options)
     claim = find_claim(store, claim_id)
     if attachment is not None:
-        _write(parts.attachment(store, claim, attachment))
+        _write(parts.read_attachment(store, claim, attachment))
         return
     if form == "json":
         explained = {"decision": decisions.explained(store, claim).result.document()} if claim.need_approval else {}

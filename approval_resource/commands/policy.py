@@ -12,7 +12,16 @@ import click
 
 from approval_resource import pools
 from approval_resource.claims import decide as decisions
-from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, say_errors, store_of
+from approval_resource.commands.shared import (
+    FORMAT,
+    REVIEWER,
+    Commands,
+    connected,
+    require_pool_name,
+    reviewer_of,
+    say_errors,
+    store_of,
+)
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import State
@@ -209,7 +218,7 @@ def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:
     """Show POOL's policy, as YAML or JSON."""
-    _require_name(pool)
+    require_pool_name(pool)
     store, _ = store_of(options)
     text = store.settings(pool).policy
     try:
@@ -227,14 +236,9 @@ def show(pool: str, form: str, **options: str | None) -> None:
 
 
 def _put(pool: str, policy: str, reviewer: str | None, options: dict[str, str | None]) -> None:
-    _require_name(pool)
+    require_pool_name(pool)
     store, connection = store_of(options)
     pools.set_policy(store, pool, policy, actor=reviewer_of(connection, reviewer))
-
-
-def _require_name(pool: str) -> None:
-    if not pool or pool != clean(pool).strip():
-        raise ConfigError(["POOL: must be a pool's name"])
 
 
 # ---- files -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 import click
 
 from approval_resource import pools
-from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, reviewer_of, store_of
+from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, require_pool_name, reviewer_of, store_of
 from approval_resource.documents.settings import settings_document
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
@@ -32,7 +32,7 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
     """Change a pool's settings; the log tells who did."""
     if retention_days is None:
         raise ConfigError(["nothing to set: give --retention-days N"])
-    _require_name(pool)
+    require_pool_name(pool)
     store, connection = store_of(options)
     before = store.settings(pool)
     settings = pools.set_retention(store, pool, retention_days, actor=reviewer_of(connection, reviewer))
@@ -49,15 +49,10 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:
     """Show a pool's settings."""
-    _require_name(pool)
+    require_pool_name(pool)
     store, _ = store_of(options)
     settings = store.settings(pool)
     click.echo(json.dumps(settings_document(settings), indent=2) if form == "json" else _told(settings))
-
-
-def _require_name(pool: str) -> None:
-    if not pool or pool != clean(pool).strip():
-        raise ConfigError(["POOL: must be a pool's name"])
 
 
 def _told(settings: Settings) -> str:

@@ -12,14 +12,14 @@ import click
 from click.core import ParameterSource
 from click.exceptions import NoArgsIsHelpError
 
+from approval_resource.canonical import EMPTY
 from approval_resource.claims.lookup import find
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import NOTHING
 from approval_resource.store.dynamodb.connect import caller_arn
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import DEFAULT_TABLE, Connection, LockStore
-from approval_resource.text import clean, few, shortened
+from approval_resource.text import clean, first_lines, shortened
 
 MAX_COMMENT = 255
 MIN_PREFIX = 8
@@ -48,7 +48,7 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
 class Commands(click.Group):
     """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
 
-    def __init__(self, *args: Any, later: Mapping[str, str] = NOTHING, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, later: Mapping[str, str] = EMPTY, **kwargs: Any) -> None:
         """`later`: groups of commands by name, each the `commands` of a module that is loaded when one of them is meant."""
         super().__init__(*args, **kwargs)
         self._later = later
@@ -99,7 +99,7 @@ def _fit(wrong: click.UsageError) -> click.UsageError:
 
 def say_errors(error: ApprovalError) -> None:
     """All that the error says, in a few lines."""
-    for line in few(str(error).splitlines()):
+    for line in first_lines(str(error).splitlines()):
         say_error(line)
 
 
@@ -139,6 +139,16 @@ def reviewer_of(connection: Connection, typed: str | None) -> str:
     if not name or len(name) > MAX_REVIEWER:
         raise ConfigError([f"--reviewer: must be a name of at most {MAX_REVIEWER} characters"])
     return f"typed:{name}"
+
+
+def require_pool_name(pool: str) -> None:
+    """Pass for a name that a pool can have.
+
+    Raises:
+        ConfigError: no pool can be called so.
+    """
+    if not pool or pool != clean(pool).strip():
+        raise ConfigError(["POOL: must be a pool's name"])
 
 
 def reason_of(text: str) -> str:

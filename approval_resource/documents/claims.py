@@ -7,7 +7,7 @@ from typing import Any
 
 from approval_resource.canonical import digest, instant, parse_instant
 from approval_resource.documents.fields import flag, if_any, instant_or_none, number, optional, read_back, text, texts
-from approval_resource.model.claim import Attachment, Build, Claim, Review, Ruling, Verdict
+from approval_resource.model.claim import Attachment, Build, Claim, Review, Transition, Verdict
 from approval_resource.model.event import Event, State
 
 Document = dict[str, Any]
@@ -159,7 +159,7 @@ def made_under(claim: Claim, first: Event) -> bool:
     return first.claim_id == claim.id and (untold or first.terms == terms_digest(claim))
 
 
-def _ruling_document(ruling: Ruling | None) -> Document | None:
+def _ruling_document(ruling: Transition | None) -> Document | None:
     if ruling is None:
         return None
     return {
@@ -171,10 +171,10 @@ def _ruling_document(ruling: Ruling | None) -> Document | None:
     }
 
 
-def _ruling(document: Mapping[str, Any] | None) -> Ruling | None:
+def _ruling(document: Mapping[str, Any] | None) -> Transition | None:
     if document is None:
         return None
-    return Ruling(
+    return Transition(
         state=State(document["state"]),
         actor=text(document, "actor"),
         reason=text(document, "reason"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from approval_resource.canonical import digest
-from approval_resource.model.event import NOTHING, State
+from approval_resource.canonical import EMPTY, digest
+from approval_resource.model.event import State
 
 
 class Verdict(StrEnum):
@@ -76,13 +76,13 @@ class Attachment:
 
 MAX_REVIEWS = 24
 """People whose undecided reviews one claim keeps, if it has room for all of them."""
-PAYLOAD_PART = "payload"
-POLICY_PART = "policy"
-FACTS_PART = "facts"
-POOL_POLICY_PART = "pool policy"
+PAYLOAD_CONTENT = "payload"
+POLICY_CONTENT = "policy"
+FACTS_CONTENT = "facts"
+POOL_POLICY_CONTENT = "pool policy"
 
 
-def attachment_part(name: str) -> str:
+def attachment_content(name: str) -> str:
     """The name of the part in which an attached file's content is kept beside a claim."""
     return f"attached#{name}"
 
@@ -99,12 +99,12 @@ class Review:
     """The rules that it was given for, by name; none: the first that fits."""
     forced: bool = False
     """Whether it was meant to decide whatever others say, by somebody who may."""
-    inputs: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    inputs: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """What the reviewer filled in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
+class Transition:
     """Who brought a claim into a state that matters, why and when; `timestamp` is the deciding event's place in the log."""
 
     state: State
@@ -129,7 +129,7 @@ class Claim:
     description: str = ""
     payload: str = ""
     """The digest of the payload, or an empty string."""
-    attachments: Mapping[str, Attachment] = field(default_factory=lambda: NOTHING)
+    attachments: Mapping[str, Attachment] = field(default_factory=lambda: EMPTY)
     fence: int = 0
     timestamp: datetime
     """When it was taken: the place of its first event in the pool's log."""
@@ -142,9 +142,9 @@ class Claim:
     hold_timeout: int = 0
     """Seconds that it may hold its lock before another claim may take that over, counted anew by a renewal; 0: for ever."""
     hold_until: datetime | None = None
-    reviews: Mapping[str, Review] = field(default_factory=lambda: NOTHING)
-    decided: Ruling | None = None
-    ended: Ruling | None = None
+    reviews: Mapping[str, Review] = field(default_factory=lambda: EMPTY)
+    decided: Transition | None = None
+    ended: Transition | None = None
     spent: str = ""
     """The key of the build for which the approval opened an `await`, or an empty string."""
     spent_by: str = ""
@@ -175,16 +175,16 @@ class Claim:
         return self.state.is_open
 
     @property
-    def parts(self) -> dict[str, str]:
+    def contents(self) -> dict[str, str]:
         """The digest of everything that is kept beside the claim, by part name."""
         named = {
-            PAYLOAD_PART: self.payload,
-            POLICY_PART: self.policy,
-            FACTS_PART: self.facts,
-            POOL_POLICY_PART: self.pool_policy,
+            PAYLOAD_CONTENT: self.payload,
+            POLICY_CONTENT: self.policy,
+            FACTS_CONTENT: self.facts,
+            POOL_POLICY_CONTENT: self.pool_policy,
         }
         kept = {name: digest for name, digest in named.items() if digest}
-        return kept | {attachment_part(name): file.digest for name, file in self.attachments.items() if file.stored}
+        return kept | {attachment_content(name): file.digest for name, file in self.attachments.items() if file.stored}
 
     def due(self, now: datetime) -> bool:
         """Whether the claim waits for a decision that time may have completed. Nothing has changed until that is committed."""

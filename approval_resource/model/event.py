@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
+
+from approval_resource.canonical import EMPTY
 
 Document = dict[str, Any]
 
@@ -61,9 +62,6 @@ class Kind(StrEnum):
         return STATES.get(self.value)
 
 
-NOTHING: Mapping[Any, Any] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A state change's place in the log and whose it was: all that a version needs, and its event can be found by it."""
@@ -81,7 +79,7 @@ class Head:
     revision: int = 0
     timestamp: datetime | None = None
     digest: str = ""
-    newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+    newest: Mapping[State, Place] = field(default_factory=lambda: EMPTY)
     settings: int = 0
     """The revision of the pool's settings, so that whatever is conditional on the head is conditional on them."""
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from approval_resource.model.event import NOTHING, Place, State
+from approval_resource.canonical import EMPTY
+from approval_resource.model.event import Place, State
 
 Document = dict[str, Any]
 
@@ -39,7 +40,7 @@ class Lock:
     events: int = 0
     jobs: tuple[str, ...] = ()
     """The keys of the jobs that claimed it, the latest last, as many as are kept."""
-    newest: Mapping[State, Place] = field(default_factory=lambda: NOTHING)
+    newest: Mapping[State, Place] = field(default_factory=lambda: EMPTY)
     queue: tuple[Waiter, ...] = ()
     """Who waits for it: the higher priority first, then the lower ticket."""
     tickets: int = 0

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+from approval_resource.canonical import EMPTY
 
 
 class Answer(StrEnum):
@@ -28,12 +27,12 @@ PRECEDENCE = (Answer.REJECT, Answer.ERROR, Answer.UNDECIDED, Answer.APPROVE)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Explanation:
     """One node of an explanation: an answer, a sentence a person can act on, and what it follows from."""
 
     answer: Answer
     sentence: str
-    parts: tuple[Result, ...] = ()
+    parts: tuple[Explanation, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -55,19 +54,19 @@ class Result:
             yield from part.lines(indent + "  ")
 
 
-def together(sentence: str, parts: Iterable[Result], otherwise: Answer = Answer.ABSTAIN) -> Result:
+def combine(sentence: str, parts: Iterable[Explanation], otherwise: Answer = Answer.ABSTAIN) -> Explanation:
     """What the parts say together; `otherwise` where all of them abstain or there are none."""
     parts = tuple(parts)
     said = {part.answer for part in parts}
-    return Result(next((answer for answer in PRECEDENCE if answer in said), otherwise), sentence, parts)
+    return Explanation(next((answer for answer in PRECEDENCE if answer in said), otherwise), sentence, parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class PolicyResult:
     """What one policy document says, and what else it tells."""
 
     name: str
-    result: Result
+    result: Explanation
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     opens_at: datetime | None = None
@@ -76,9 +75,9 @@ class Judged:
     """Whether nothing but time is missing, if anything is."""
     valid_for: timedelta | None = None
     forced_by: str = ""
-    filled_in: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """What those whose approval counts filled in, of what the document asks for."""
-    details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    details: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     """The same in the form that the system has whose kind of policy it is."""
 
     @property
@@ -91,8 +90,8 @@ class Judged:
 class Decided:
     """What all policies that apply say together at one instant."""
 
-    result: Result
-    policies: tuple[Judged, ...]
+    result: Explanation
+    policies: tuple[PolicyResult, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:

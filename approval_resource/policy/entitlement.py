@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import inputs
 from approval_resource.policy.kinds.rules import counting, fits
-from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
+from approval_resource.policy.people import Memberships, Roster, Voice
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
     return f"{clean(review.reviewer)} is named by none of the rules {rules}{typed}"
 
 
-def may_force(policies: Sequence[Policy], facts: Facts, review: Review, memberships: Memberships = NOBODY) -> bool:
+def may_force(policies: Sequence[Policy], facts: Facts, review: Review, memberships: Memberships = EMPTY) -> bool:
     """Whether a policy's bypass names who gave that review."""
     rosters = [(policy, Roster(policy, facts.requester, memberships)) for policy in policies]
     return any(

@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review
 from approval_resource.policy.decision import (
     Answer,
     Approved,
     Decision,
-    Judged,
+    Explanation,
+    PolicyResult,
     Rejected,
-    Result,
     Undecidable,
     Waiting,
-    together,
+    combine,
 )
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import quorum, rules, windows
 from approval_resource.policy.language.default import DEFAULT
-from approval_resource.policy.people import NOBODY, Memberships, Roster, Voice
+from approval_resource.policy.people import Memberships, Roster, Voice
 from approval_resource.policy.requester import requester_known, self_approval
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean, counted
@@ -40,7 +41,7 @@ def evaluate(
     facts: Facts,
     reviews: Sequence[Review],
     now: datetime,
-    memberships: Memberships = NOBODY,
+    memberships: Memberships = EMPTY,
 ) -> Decision:
     """What all the policies say together of a claim, at that instant.
 
@@ -54,15 +55,15 @@ def evaluate(
     return decided(judged)
 
 
-def decided(judged: Sequence[Judged]) -> Decision:
+def decided(judged: Sequence[PolicyResult]) -> Decision:
     """What those say together."""
     applying = [one for one in judged if one.answer is not Answer.ABSTAIN]
     values: dict[str, str] = {}
     disputed = [name for one in judged for name, value in one.filled_in.items() if values.setdefault(name, value) != value]
     parts = [one.result for one in judged]
     if disputed:
-        parts.append(Result(Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}"))
-    result = together("", parts)
+        parts.append(Explanation(Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}"))
+    result = combine("", parts)
     policies = tuple(judged)
     match result.answer:
         case Answer.REJECT:
@@ -78,10 +79,8 @@ def decided(judged: Sequence[Judged]) -> Decision:
             return Undecidable(result=_headed(result, "undecidable"), policies=policies)
 
 
-def _headed(result: Result, word: str) -> Result:
-    return Result(
-        result.answer, f"{word}, by {counted(len(result.parts), 'policy')}".replace("policys", "policies"), result.parts
-    )
+def _headed(result: Explanation, word: str) -> Explanation:
+    return Explanation(result.answer, f"{word}, by {counted(len(result.parts), 'policy', 'policies')}", result.parts)
 
 
 def judge(
@@ -89,33 +88,33 @@ def judge(
     facts: Facts,
     reviews: Sequence[Review],
     now: datetime,
-    memberships: Memberships = NOBODY,
+    memberships: Memberships = EMPTY,
     number: int = 0,
-) -> Judged:
+) -> PolicyResult:
     """What one policy document says; what can't be worked out at all is an error."""
     name = policy.name or f"policy {number + 1}"
     try:
         return _judged(policy, name, facts, reviews, now, memberships)
     except (ArithmeticError, ValueError, LookupError, TypeError, RecursionError, MemoryError) as broken:
-        why = Result(Answer.ERROR, f"the policy can't be evaluated ({type(broken).__name__})")
-        return Judged(name=name, result=Result(Answer.ERROR, name, (why,)))
+        why = Explanation(Answer.ERROR, f"the policy can't be evaluated ({type(broken).__name__})")
+        return PolicyResult(name=name, result=Explanation(Answer.ERROR, name, (why,)))
 
 
 def _judged(
     policy: Policy, name: str, facts: Facts, reviews: Sequence[Review], now: datetime, memberships: Memberships
-) -> Judged:
+) -> PolicyResult:
     roster = Roster(policy, facts.requester, memberships)
     voices = roster.voices(reviews)
     people, told = _people(policy, facts, roster, voices, now)
-    asked = together(name, people)
+    asked = combine(name, people)
     forced = _forced(policy, roster, voices) if asked.answer is not Answer.ABSTAIN else None
     if forced is not None:
         from approval_resource.policy.kinds import inputs
 
         voice, result = forced
-        return Judged(
+        return PolicyResult(
             name=name,
-            result=Result(result.answer, name, (result,)),
+            result=Explanation(result.answer, name, (result,)),
             ready=True,
             valid_for=policy.valid_for,
             forced_by=voice.shown,
@@ -125,9 +124,9 @@ def _judged(
     # A policy that was dropped holds nothing back either.
     time = _time(policy, facts, now) if asked.answer is not Answer.ABSTAIN else []
     opens = [at for result, at in time if result.answer is Answer.UNDECIDED]
-    return Judged(
+    return PolicyResult(
         name=name,
-        result=together(name, [*people, *(result for result, _ in time)]),
+        result=combine(name, [*people, *(result for result, _ in time)]),
         notes=told.notes,
         flags=told.flags,
         opens_at=None if None in opens else max((at for at in opens if at is not None), default=None),
@@ -144,7 +143,7 @@ def dropped(policy: Policy, facts: Facts) -> bool:
         return False
     from approval_resource.policy.kinds import conditions
 
-    _, shape = conditions.judge(policy, facts.settled(Roster(policy, facts.requester)))
+    _, shape = conditions.judge(policy, facts.static_document(Roster(policy, facts.requester)))
     return not shape["selected"]
 
 
@@ -163,15 +162,17 @@ class _Told:
         self.details: dict[str, Any] = {}
 
 
-def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime) -> tuple[list[Result], _Told]:
+def _people(
+    policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime
+) -> tuple[list[Explanation], _Told]:
     """What every kind says but time."""
     told = _Told()
-    parts: list[Result] = []
+    parts: list[Explanation] = []
     # Each kind is loaded where a policy has it: most claims have none, and a gate opens sooner.
     if policy.conditions is not None:
         from approval_resource.policy.kinds import conditions
 
-        result, told.details["conditions"] = conditions.judge(policy, facts.settled(roster))
+        result, told.details["conditions"] = conditions.judge(policy, facts.static_document(roster))
         if told.details["conditions"]["selected"]:
             told.details["action"] = ACTIONS.get(result.answer, "manual")
         parts.append(result)
@@ -208,7 +209,7 @@ def _people(policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice
         parts.append(inputs.complete(policy, counting))
         told.filled_in = inputs.filled_in(policy, counting)[0]
     if policy.approval_rules or policy.required_approvals is not None:
-        told.details["gitlab"] = _gitlab(policy, roster, voices, against, tallies, together("", parts).answer)
+        told.details["gitlab"] = _gitlab(policy, roster, voices, against, tallies, combine("", parts).answer)
     return parts, told
 
 
@@ -234,29 +235,29 @@ def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Vo
     return [voice for voice in voices if not voice.approves]
 
 
-def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Result, datetime | None]]:
+def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Explanation, datetime | None]]:
     """What time says, and when it will say otherwise."""
-    found: list[tuple[Result, datetime | None]] = []
+    found: list[tuple[Explanation, datetime | None]] = []
     begin = windows.within(policy, facts.created_at)
     if begin is not None:
         open_ = begin <= now
         sentence = f"not before {begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if not open_ else "its waiting time is over"
-        found.append((Result(Answer.APPROVE if open_ else Answer.UNDECIDED, sentence), begin))
+        found.append((Explanation(Answer.APPROVE if open_ else Answer.UNDECIDED, sentence), begin))
     if policy.windows:
         if windows.is_open(policy, now):
-            found.append((Result(Answer.APPROVE, "its window is open"), None))
+            found.append((Explanation(Answer.APPROVE, "its window is open"), None))
         else:
             at = windows.next_opening(policy, now)
             sentence = f"its window opens {windows.told(at, policy.windows)}" if at else "none of its windows ever opens"
-            found.append((Result(Answer.UNDECIDED, sentence), at))
+            found.append((Explanation(Answer.UNDECIDED, sentence), at))
     # An approval that time gives alone is none: time only holds back.
     return [
-        (Result(Answer.ABSTAIN, result.sentence), None) if result.answer is Answer.APPROVE else (result, at)
+        (Explanation(Answer.ABSTAIN, result.sentence), None) if result.answer is Answer.APPROVE else (result, at)
         for result, at in found
     ]
 
 
-def _forced(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Voice, Result] | None:
+def _forced(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Voice, Explanation] | None:
     """The decision that somebody forced who may; a rejection before an approval."""
     if policy.bypass is None:
         return None
@@ -264,7 +265,7 @@ def _forced(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Vo
     for voice in sorted(forcing, key=lambda voice: voice.approves):
         done = "approved" if voice.approves else "rejected"
         sentence = f"{clean(voice.shown)} forced it to be {done}: {clean(voice.comment)}"
-        return voice, Result(Answer.APPROVE if voice.approves else Answer.REJECT, sentence)
+        return voice, Explanation(Answer.APPROVE if voice.approves else Answer.REJECT, sentence)
     return None
 
 

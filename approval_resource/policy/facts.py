@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from approval_resource.canonical import instant
+from approval_resource.canonical import EMPTY, instant
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import Roster, Voice
 
-if TYPE_CHECKING:
-    pass
-
-EPOCH_NS = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 REVIEW_STATE = "UNCONFIRMED"
-NONE: Mapping[str, Any] = MappingProxyType({})
 
 _SESSION: dict[str, Any] = {"login": {}, "name": {}, "teams": {"[]": {}}, "admin": {}, "machine": {}, "creator_ip?": {}}
 _REVIEW: dict[str, Any] = {
@@ -127,12 +122,12 @@ class Facts:
     requester: str = ""
     """Who asked for it, as Concourse knows them; empty where it doesn't say."""
     created_at: datetime
-    build: Mapping[str, str] = field(default_factory=lambda: NONE)
+    build: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     payload_digest: str = ""
     attached: Sequence[Mapping[str, Any]] = ()
-    given: Mapping[str, Any] = field(default_factory=lambda: NONE)
+    given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
-    def settled(self, roster: Roster) -> dict[str, Any]:
+    def static_document(self, roster: Roster) -> dict[str, Any]:
         """The part of the input document that stays the same whoever reviews, and whenever: what conditions are asked on."""
         document = {name: value for name, value in self.given.items() if name not in OURS}
         document["run"] = {
@@ -174,7 +169,7 @@ class Facts:
     def document(self, roster: Roster, voices: Sequence[Voice], now: datetime) -> dict[str, Any]:
         """The whole input document, at that instant."""
         given = {verdict: [_review(voice) for voice in voices if voice.approves is verdict] for verdict in (True, False)}
-        return self.settled(roster) | {
+        return self.static_document(roster) | {
             "request": {"timestamp_ns": nanoseconds(now)},
             "reviews": {"current": {"approvals": given[True], "rejections": given[False]}, "older": []},
         }
@@ -200,7 +195,7 @@ def not_suppliable(given: Mapping[str, Any]) -> list[str]:
 
 def nanoseconds(at: datetime) -> int:
     """An instant as Spacelift's documents write it: whole nanoseconds since 1970."""
-    return (at - datetime.fromtimestamp(0, at.tzinfo)) // EPOCH_NS * 1000
+    return (at - datetime.fromtimestamp(0, at.tzinfo)) // MICROSECOND * 1000
 
 
 def _review(voice: Voice) -> dict[str, Any]:

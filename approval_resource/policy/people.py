@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ TYPED_LOGIN = "typed names"
 CONCOURSE = "concourse:"
 
 Memberships = Mapping[str, frozenset[str]]
-NOBODY: Memberships = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +39,7 @@ class Voice:
     """Whether they asked for the claim, as far as anybody can tell."""
     groups: frozenset[str]
     """Those they are in themselves, and those of whom they stand in for."""
-    stands_for: Mapping[str, frozenset[str]] = field(default_factory=lambda: NOBODY)
+    stands_for: Mapping[str, frozenset[str]] = field(default_factory=lambda: EMPTY)
     """The people who delegated to them, with those people's groups."""
     own_groups: frozenset[str] = frozenset()
     represented_as: tuple[str, ...] = ()
@@ -51,7 +50,7 @@ class Voice:
 class Roster:
     """The people, groups and delegations of one policy, and who asked for the claim."""
 
-    def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = NOBODY) -> None:
+    def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = EMPTY) -> None:
         """`memberships`: groups that reviewers are in by other proof than the policy's own lists, by identity."""
         self._policy = policy
         self._person = {identity: person for person, identities in policy.people.items() for identity in identities}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.people import Voice
 from approval_resource.text import clean
 
@@ -23,11 +23,11 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
     return ""
 
 
-def requester_known(policy: Policy, requester: str) -> Result | None:
+def requester_known(policy: Policy, requester: str) -> Explanation | None:
     """What speaks against deciding at all: nobody knows who asked, and they may not approve."""
     if policy.allow_self_approval or requester or policy.unknown_requester == "allow":
         return None
-    return Result(
+    return Explanation(
         Answer.ERROR,
         "nobody knows who asked for this claim, so nobody can tell an approval of their own; set expose_build_created_by: true "
         "on the Concourse resource, or unknown_requester: allow in the policy",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ABORTED = 128 + signal.SIGTERM
+ABORTED_CODE = 128 + signal.SIGTERM
 """The exit code of a step that was aborted."""
 GRACE_SECONDS = 4
 """How long an aborted step may take to undo what it did."""
@@ -24,7 +24,7 @@ def aborts(say: Callable[[str], None]) -> Iterator[None]:
 
     def too_long(_: int, __: FrameType | None) -> None:
         say("Aborted: the store did not answer in time; this build's claim may be left, see cli.py list")
-        os._exit(ABORTED)
+        os._exit(ABORTED_CODE)
 
     def abort(_: int, __: FrameType | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,18 +12,18 @@ from typing import Any
 
 from approval_resource.audit.receipts import receipt_of
 from approval_resource.claims import decide as decisions
-from approval_resource.claims.lookup import attachment, part
+from approval_resource.claims.lookup import read_attachment, read_content
 from approval_resource.errors import CorruptRecordError
-from approval_resource.model.claim import PAYLOAD_PART, Attachment, Claim
+from approval_resource.model.claim import PAYLOAD_CONTENT, Attachment, Claim
 from approval_resource.model.event import Event
 from approval_resource.store.interface import LockStore
 from approval_resource.strict_json import exact, no_constant
 from approval_resource.text import clean, quoted
 
-MAX_PART = 350_000
+MAX_CONTENT = 350_000
 """Bytes of one payload or attachment: DynamoDB's item holds 400 KB, and the key and JSON's escapes need room."""
-MAX_PARTS = 2_900_000
-"""Bytes of all of a claim's parts: one transaction holds 4 MB, which some engines count as base64."""
+MAX_CONTENTS = 2_900_000
+"""Bytes of all of a claim's contents: one transaction holds 4 MB, which some engines count as base64."""
 MAX_FILES = 20
 MAX_FILE_NAME = 200
 BLOCK = 1 << 20
@@ -67,7 +67,7 @@ def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
         while block := file.read(BLOCK):
             hasher.update(block)
             size += len(block)
-            if stored and size <= MAX_PART:
+            if stored and size <= MAX_CONTENT:
                 kept.append(block)
     return Attachment(hasher.hexdigest(), size, stored), b"".join(kept)
 
@@ -92,15 +92,15 @@ def read_attachments(
                 continue
             attachments[name], content = file
             if stored:
-                if attachments[name].size > MAX_PART:
+                if attachments[name].size > MAX_CONTENT:
                     problems.append(
-                        f"{where}: {quoted(relative)} has {attachments[name].size} bytes, more than the {MAX_PART} "
+                        f"{where}: {quoted(relative)} has {attachments[name].size} bytes, more than the {MAX_CONTENT} "
                         "that are kept; use attach_digest"
                     )
                 contents[name] = content
-    if contents and kept + sum(map(len, contents.values())) > MAX_PARTS:
+    if contents and kept + sum(map(len, contents.values())) > MAX_CONTENTS:
         problems.append(
-            f"params.attach: more than {MAX_PARTS} bytes in all, payload, policy and facts included; use attach_digest"
+            f"params.attach: more than {MAX_CONTENTS} bytes in all, payload, policy and facts included; use attach_digest"
         )
     return attachments, contents
 
@@ -168,8 +168,8 @@ def read_object(directory: Path, option: str, inline: Mapping[str, Any] | None, 
     except (ValueError, RecursionError):
         problems.append(f"params.{option}: holds a number that JSON can't, or is nested too deeply")
         return b""
-    if len(text) > MAX_PART:
-        problems.append(f"params.{option}: has {len(text)} bytes as JSON, more than the {MAX_PART} that are kept")
+    if len(text) > MAX_CONTENT:
+        problems.append(f"params.{option}: has {len(text)} bytes as JSON, more than the {MAX_CONTENT} that are kept")
     return text
 
 
@@ -212,13 +212,13 @@ def write_decision(store: LockStore, claim: Claim, event: Event, directory: Path
         (directory / "inputs" / name).write_text(value, encoding="utf-8")
 
 
-def write_parts(store: LockStore, claim: Claim, directory: Path) -> None:
+def write_contents(store: LockStore, claim: Claim, directory: Path) -> None:
     """The claim's payload and kept attachments as files, each checked against its digest.
 
     Raises:
         CorruptRecordError: one of them isn't what was claimed with.
     """
-    payload = part(store, claim, PAYLOAD_PART, claim.payload) if claim.payload else b"{}"
+    payload = read_content(store, claim, PAYLOAD_CONTENT, claim.payload) if claim.payload else b"{}"
     (directory / "payload.json").write_bytes(payload + b"\n")
     kept = {name: file for name, file in claim.attachments.items() if file.stored}
     if kept:
@@ -226,4 +226,4 @@ def write_parts(store: LockStore, claim: Claim, directory: Path) -> None:
     for name in kept:
         if not _fit_for_a_file(name):
             raise CorruptRecordError(f"claim {claim.id}", "an attachment's name is no file name")
-        (directory / "attached" / name).write_bytes(attachment(store, claim, name))
+        (directory / "attached" / name).write_bytes(read_attachment(store, claim, name))

@@ -31,9 +31,9 @@ def pass_gate(
         ApprovalError: the gate stays shut.
     """
     verify()
-    store, lookout, say = step.store, step.lookout, step.say
+    store, poller, say = step.store, step.poller, step.say
     if timeout is not None and claim.state is State.PENDING:
-        claim = lookout.look(gates.prolong, store, claim, timeout, step.build)
+        claim = poller.call(gates.prolong, store, claim, timeout, step.build)
     if claim.state is State.PENDING:
         ends = [end for end in (claim.deadline, claim.timestamp + timeout if timeout else None) if end is not None]
         left = min(ends) - store.now() if ends else None
@@ -42,15 +42,15 @@ def pass_gate(
     claim = gates.wait(
         store,
         claim,
-        lookout=lookout,
+        poller=poller,
         give_up_at=claim.timestamp + timeout if timeout else None,
         reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
         remind=lambda waiting, left: say(_waiting(waiting, left)),
     )
     # Not open before its decision is seen in the log, is worked out again, and the passage is written.
-    lookout.look(require_supported, store, claim, deciding_event(store, claim, lookout))
+    poller.call(require_supported, store, claim, deciding_event(store, claim, poller))
     verify()
-    claim = lookout.look(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
+    claim = poller.call(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
     if claim.decided:
         why = f": {claim.decided.reason}" if claim.decided.reason else ""
         say(f"The lock {claim.lock_name} has been approved by {claim.decided.actor}{why}")

@@ -8,10 +8,10 @@ from typing import Any
 
 from approval_resource.audit.receipts import claim_facts
 from approval_resource.claims.proof import deciding_event, require_supported, state_event
-from approval_resource.errors import ConfigError, LockNotFoundError, told
+from approval_resource.errors import ConfigError, LockNotFoundError, describe_state
 from approval_resource.model.event import State
 from approval_resource.options import Options, duration, flag, name, option
-from approval_resource.steps.files import write_decision, write_json, write_parts
+from approval_resource.steps.files import write_contents, write_decision, write_json
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Version
 from approval_resource.steps.report import metadata
@@ -45,25 +45,25 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
             ]
         )
     step.require_own_lock(version.lock_name, "version")
-    store, lookout = step.store, step.lookout
+    store, poller = step.store, step.poller
     claim = store.claim(version.id)
     if claim is None or (claim.pool, claim.lock_name) != (step.source.pool, version.lock_name):
         raise LockNotFoundError(
             f"pool {step.source.pool} has no claim {quoted(version.id)} of lock {quoted(version.lock_name)}; "
             "it may have been removed by age"
         )
-    event = state_event(store, claim, version.state, version.timestamp, lookout)
+    event = state_event(store, claim, version.state, version.timestamp, poller)
     state, decision = version.state, None
     if params.need_approval:
         claim = pass_gate(step, claim, timeout=params.timeout)
         state = State.APPROVED
-        event = decision = deciding_event(store, claim, lookout)
+        event = decision = deciding_event(store, claim, poller)
     elif claim.decided is not None and claim.decided.timestamp <= version.timestamp:
-        decision = deciding_event(store, claim, lookout)
+        decision = deciding_event(store, claim, poller)
         if claim.approved:
             require_supported(store, claim, decision)
     if version.state.is_open and not claim.claimed:
-        step.say(f"The claim {claim.id} has ended since: it is {told(claim)}")
+        step.say(f"The claim {claim.id} has ended since: it is {describe_state(claim)}")
     told_to_concourse = metadata(claim, state.value, event)
     directory = step.directory
     directory.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
     (directory / "state").write_text(state.value, encoding="utf-8")
     write_json(directory / "metadata", told_to_concourse)
     write_json(directory / "claim.json", claim_facts(claim))
-    write_parts(store, claim, directory)
+    write_contents(store, claim, directory)
     if decision is not None:
         write_decision(store, claim, decision, directory)
     return {"version": version.render(), "metadata": told_to_concourse}

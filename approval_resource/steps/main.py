@@ -16,11 +16,11 @@ from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.logs import log_to
 from approval_resource.options import try_part
-from approval_resource.steps.aborts import ABORTED, Aborted, aborts
+from approval_resource.steps.aborts import ABORTED_CODE, Aborted, aborts
 from approval_resource.steps.log import Log
 from approval_resource.steps.protocol import Source, Version, read_request, version_timestamp
 from approval_resource.store.dynamodb.store import DynamoStore
-from approval_resource.text import few
+from approval_resource.text import first_lines
 
 if TYPE_CHECKING:
     from approval_resource.steps.step import Step
@@ -52,14 +52,14 @@ def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log
             stdin = sys.stdin.buffer.read() if sys.stdin else b""
             _run(step, sys.argv[1:], stdin, os.environ, log, partial(_answer, out, leave))
     except ApprovalError as error:
-        for line in few(str(error).splitlines()):
+        for line in first_lines(str(error).splitlines()):
             log.say(line)
         return FAILED
     except OSError as error:
         log.say(f"can't read or write {error.filename or 'what was to be read or written'}: {error.strerror or error}")
         return FAILED
     except Aborted:
-        return ABORTED
+        return ABORTED_CODE
     return 0
 
 

@@ -15,7 +15,7 @@ from approval_resource.claims.end import renew
 from approval_resource.claims.lifecycle import require_open
 from approval_resource.claims.proof import state_event
 from approval_resource.claims.request import Attempt, Request
-from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, told
+from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, describe_state
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.steps.aborts import Aborted
@@ -77,7 +77,7 @@ def put(step: Step, params: PutParams, answer: Callable[[object], None]) -> None
 def _result(step: Step, claim: Claim) -> dict[str, Any]:
     event: Event | None
     try:
-        event = state_event(step.store, claim, claim.state, claim.changed, step.lookout)
+        event = state_event(step.store, claim, claim.state, claim.changed, step.poller)
     except LockNotFoundError:
         event = None  # gone by age, which undoes nothing of what this step did
     return {"version": Version.of(claim).render(), "metadata": metadata(claim, claim.state.value, event)}
@@ -102,19 +102,19 @@ def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) ->
 def _taken(step: Step, params: ClaimParams, request: Request, attempt: Attempt) -> Claim:
     say = step.say
     say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {step.build}")
-    taken = queue.take_when_free(
+    taken = queue.acquire(
         step.store,
         request,
         step.build,
         step.build.key(params.claim_key),
         attempt,
-        lookout=step.lookout,
+        poller=step.poller,
         standing=Waiting(step.say).tell,
         wait_timeout=params.wait_timeout,
     )
     claim = taken.claim
     for ended in taken.ended:
-        say(f"The claim {ended.id} on it is {told(ended)}")
+        say(f"The claim {ended.id} on it is {describe_state(ended)}")
     if taken.fresh:
         say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
     else:
@@ -147,7 +147,7 @@ def _request(source: Source, params: ClaimParams, directory: Path, say: Callable
         payload=payload,
         payload_digest=hashlib.sha256(payload).hexdigest() if payload else "",
         attachments=attachments,
-        contents=contents,
+        attached=contents,
         override_approval=params.override_approval,
         expires_after=params.expires_after,
         hold_timeout=params.hold_timeout,
@@ -207,7 +207,7 @@ def _meant(step: Step, params: AwaitParams | RenewParams) -> Claim:
     lock_name = params.lock_name or step.source.lock_name
     if params.from_ is not None or lock_name is None:
         raise ConfigError([f"params.from: there is no directory {quoted(params.from_)}; name that of a get or put before"])
-    return releases.meant(step.store, step.source.pool, lock_name, step.build, step.build.key(params.claim_key))
+    return releases.claim_of_build(step.store, step.source.pool, lock_name, step.build, step.build.key(params.claim_key))
 
 
 def _named(step: Step, params: ReleaseParams | AwaitParams | RenewParams) -> Claim | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from approval_resource.canonical import instant
 from approval_resource.claims import decide as decisions
+from approval_resource.claims.poller import REMIND
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 Metadata = list[dict[str, str]]
 AHEAD = 3
 """Of those ahead in a queue, how many are named."""
-REMIND = timedelta(minutes=5)
-"""How often a wait is told of though nothing has changed."""
 
 
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
@@ -70,7 +69,7 @@ def still_missing(step: Step, claim: Claim) -> str:
     Telling of it must not end a step that does without.
     """
     try:
-        return step.lookout.look(decisions.missing, step.store, claim)
+        return step.poller.call(decisions.missing, step.store, claim)
     except ApprovalError as unknown:
         return f"what can't be told now: {unknown}"
 
@@ -80,7 +79,7 @@ def _openers(step: Step, claim: Claim) -> list[str]:
     from approval_resource.policy.unblock import told
 
     try:
-        found = step.lookout.look(decisions.openers, step.store, claim)
+        found = step.poller.call(decisions.openers, step.store, claim)
     except ApprovalError:
         return []
     if found.sets:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from approval_resource.canonical import digest
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Build
@@ -30,9 +30,9 @@ class Step:
     """Takes one line for the build log."""
 
     @property
-    def lookout(self) -> Lookout:
+    def poller(self) -> Poller:
         """A new look-out at the pace that the source asks for."""
-        return Lookout(self.clock, self.source.wait_lock, self.say)
+        return Poller(self.clock, self.source.wait_lock, self.say)
 
     def require_own_lock(self, lock_name: str, where: str) -> None:
         """Pass where the source leaves the lock open or names this one.

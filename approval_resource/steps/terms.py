@@ -11,7 +11,7 @@ from approval_resource.claims.decide import Terms
 from approval_resource.errors import ConfigError
 from approval_resource.steps.files import inside, read_object, regular
 from approval_resource.steps.params import ClaimParams
-from approval_resource.text import few, quoted
+from approval_resource.text import first_lines, quoted
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.load import Loaded
@@ -42,7 +42,7 @@ def read_terms(directory: Path, params: ClaimParams, problems: list[str], say: C
         return Terms()
     try:
         warnings = accepted(loaded)
-        for line in few([str(warning) for warning in warnings]):
+        for line in first_lines([str(warning) for warning in warnings]):
             say(line)
         return Terms(stored(loaded), facts)
     except ConfigError as wrong:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from approval_resource.model.event import Event, Head
     from approval_resource.model.lock import BuildRecord, Lock
     from approval_resource.model.settings import Settings
-    from approval_resource.store.transaction import Changes, Read, Snapshot
+    from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 DEFAULT_TABLE = "concourse-approvals"
 
@@ -69,7 +69,7 @@ class LockStore(Protocol):
     def now(self) -> datetime:
         """The store's time, aware, in UTC."""
 
-    def commit(self, read: Read, decide: Callable[[Snapshot], Changes], operation: str) -> Committed:
+    def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """Read what `read` names, let `decide` say what shall change, and write that whole or not at all.
 
         The write is conditional on everything that was read. When it is refused, or its answer is lost,
@@ -130,7 +130,7 @@ class LockStore(Protocol):
     def open_claim_ids(self, prefix: str) -> list[str]:
         """The ids of open claims, of all pools, that begin with `prefix`."""
 
-    def part(self, claim_id: str, name: str) -> bytes | None:
+    def content(self, claim_id: str, name: str) -> bytes | None:
         """Content kept beside a claim, by its part name."""
 
     def all_claims(self) -> Iterator[Claim]:

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from approval_resource.canonical import EMPTY
 from approval_resource.documents.claims import claim_digest, terms_digest
 from approval_resource.documents.events import event_digest
 from approval_resource.documents.settings import policy_digest, settings_digest
-from approval_resource.model.claim import Claim, Ruling
-from approval_resource.model.event import NOTHING, Event, Head, Kind, Place, State
+from approval_resource.model.claim import Claim, Transition
+from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
 
-A_SECOND = timedelta(seconds=1)
+CLOCK_PRECISION = timedelta(seconds=1)
 """What two readings of the store's time may differ by without being different times."""
 MAX_JOBS = 100
 """Jobs that a lock remembers to have claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class ReadSet:
     """What a commit has to know: always the pool's head and settings and the lock with its holder, and what else is named.
 
     The pool's own events belong to the lock without a name, which nobody can claim.
@@ -42,7 +43,7 @@ class Snapshot:
     lock: Lock
     settings: Settings
     build: BuildRecord | None = None
-    claims: Mapping[str, Claim] = field(default_factory=lambda: NOTHING)
+    claims: Mapping[str, Claim] = field(default_factory=lambda: EMPTY)
 
     @property
     def holder(self) -> Claim | None:
@@ -72,7 +73,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ClaimChange:
     """One claim as it shall be, and what the log says of it."""
 
     claim: Claim
@@ -82,15 +83,15 @@ class Change:
     reason: str = ""
     verdict: str = ""
     forced: bool = False
-    parts: Mapping[str, bytes] = field(default_factory=lambda: NOTHING)
+    contents: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
     """Content to be kept beside the claim, by part name; written once, with the change that makes the claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Commit:
     """What a decision wants written, in order. No changes: nothing is written at all."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ClaimChange, ...] = ()
     build: BuildRecord | None = None
     settings: Settings | None = None
     """Settings that replace the pool's, set by `actor` for `reason`; they come alone."""
@@ -113,13 +114,13 @@ class Plan:
     events: tuple[Event, ...]
     build: BuildRecord | None
     settings: Settings | None
-    parts: tuple[tuple[str, str, bytes], ...]
+    contents: tuple[tuple[str, str, bytes], ...]
     """Claim id, part name and content of each part."""
     keep: timedelta | None
     """How long what ends with this transaction is kept; None: for ever."""
 
 
-def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
+def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
     """All that follows from `wanted`: the events and their chain, the lock's holder, queue, fence and counters, the head.
 
     A claim that comes to hold the lock raises its fence, and its build leaves the queue; one that ends frees
@@ -164,7 +165,9 @@ def plan(snapshot: Snapshot, wanted: Changes, operation: str) -> Plan:
         events=tuple(log.events),
         build=replace(wanted.build, revision=wanted.build.revision + 1) if wanted.build else None,
         settings=settings,
-        parts=tuple((change.claim.id, name, content) for change in wanted.changes for name, content in change.parts.items()),
+        contents=tuple(
+            (change.claim.id, name, content) for change in wanted.changes for name, content in change.contents.items()
+        ),
         keep=(settings or snapshot.settings).retention,
     )
 
@@ -180,7 +183,7 @@ class _Log:
     def next_place(self) -> tuple[datetime, datetime]:
         """The next event's place in the log, and the time it tells."""
         timestamp = self.head.next_timestamp(self._now)
-        return timestamp, timestamp if timestamp - self._now < A_SECOND else self._now
+        return timestamp, timestamp if timestamp - self._now < CLOCK_PRECISION else self._now
 
     def claimed(self, claim: Claim, *, fresh: bool) -> None:
         """Let the lock follow what became of a claim on it."""
@@ -240,7 +243,7 @@ class _Log:
         self.events.append(event)
 
 
-def _stamped(change: Change, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
+def _stamped(change: ClaimChange, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
     """The change's claim with what only the transaction knows: its revision, its fence, its place in the log."""
     claim = change.claim
     before = snapshot.claims.get(claim.id)
@@ -260,5 +263,5 @@ def _with_job(jobs: tuple[str, ...], job: str) -> tuple[str, ...]:
     return (*(other for other in jobs if other != job), job)[-MAX_JOBS:] if job else jobs
 
 
-def _placed(ruling: Ruling | None, before: Ruling | None, timestamp: datetime, at: datetime) -> Ruling | None:
+def _placed(ruling: Transition | None, before: Transition | None, timestamp: datetime, at: datetime) -> Transition | None:
     return replace(ruling, timestamp=timestamp, at=at) if ruling is not None and ruling != before else ruling

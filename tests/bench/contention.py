@@ -14,7 +14,7 @@ from typing import Any
 
 from approval_resource.claims import queue
 from approval_resource.claims import release as releases
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
 from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK
@@ -92,13 +92,13 @@ class Worker:
 
     def _pair(self, store: DynamoStore, number: str, pool: str, lock_name: str) -> None:
         build = a_build(number)
-        queue.take_when_free(
+        queue.acquire(
             store,
             a_request(pool=pool, lock_name=lock_name, need_approval=False),
             build,
             build.key(),
             Attempt(),
-            lookout=Lookout(HostClock(), DEFAULT_WAIT_LOCK, lambda line: None),
+            poller=Poller(HostClock(), DEFAULT_WAIT_LOCK, lambda line: None),
             standing=lambda standing: None,
         )
         self.claimed.append(time.monotonic())

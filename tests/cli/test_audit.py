@@ -16,12 +16,12 @@ from approval_resource.audit.receipts import receipt_of
 from approval_resource.canonical import digest, instant
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import deciding_event
 from approval_resource.clock import HostClock
 from approval_resource.documents.claims import claim_digest
 from approval_resource.documents.events import event_digest, event_document
-from approval_resource.model.claim import Attachment, Claim, Verdict, attachment_part
+from approval_resource.model.claim import Attachment, Claim, Verdict, attachment_content
 from approval_resource.model.event import Event
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -65,7 +65,7 @@ class Kept:
     def receipt(self, path: Path) -> str:
         """Someone's own copy of what was decided on the claim that is approved."""
         claim = self.store.claims([B])[0]
-        path.write_text(json.dumps(receipt_of(claim, deciding_event(self.store, claim, Lookout(HostClock(), 1, print)))))
+        path.write_text(json.dumps(receipt_of(claim, deciding_event(self.store, claim, Poller(HostClock(), 1, print)))))
         return str(path)
 
 
@@ -109,7 +109,7 @@ def fill(store: DynamoStore) -> None:
         B,
         number=2,
         attachments={"plan": file},
-        contents={"plan": PLAN},
+        attached={"plan": PLAN},
         payload=payload,
         payload_digest=hashlib.sha256(payload).hexdigest(),
     )
@@ -249,27 +249,27 @@ def drop_a_claim(kept: Kept) -> str:
 
 
 def alter_one_byte_of_an_attachment(kept: Kept) -> str:
-    kept.alter(keys.part_key(B, attachment_part("plan")), content={"B": PLAN.replace(b"1", b"2")})
+    kept.alter(keys.content_key(B, attachment_content("plan")), content={"B": PLAN.replace(b"1", b"2")})
     return f"the attached#plan of claim {B} was altered"
 
 
 def drop_an_attachment(kept: Kept) -> str:
-    kept.delete(keys.part_key(B, attachment_part("plan")))
+    kept.delete(keys.content_key(B, attachment_content("plan")))
     return f"the attached#plan of claim {B} was altered"
 
 
 def alter_one_byte_of_a_payload(kept: Kept) -> str:
-    kept.alter(keys.part_key(B, "payload"), content={"B": b'{"memory": 8}'})
+    kept.alter(keys.content_key(B, "payload"), content={"B": b'{"memory": 8}'})
     return f"the payload of claim {B} was altered"
 
 
 def make_a_payload_no_bytes(kept: Kept) -> str:
-    kept.alter(keys.part_key(B, "payload"), content={"S": "x"})
+    kept.alter(keys.content_key(B, "payload"), content={"S": "x"})
     return f"the payload of claim {B} was altered"
 
 
 def empty_an_attachment(kept: Kept) -> str:
-    item = kept.item(keys.part_key(B, attachment_part("plan")))
+    item = kept.item(keys.content_key(B, attachment_content("plan")))
     del item["content"]
     kept.put(item)
     return f"the attached#plan of claim {B} was altered"

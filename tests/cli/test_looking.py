@@ -18,7 +18,7 @@ import pytest
 import cli
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.documents.claims import claim_document
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.model.event import State
@@ -163,7 +163,7 @@ def test_show_tells_everything_about_one_claim(connect: Connect, run: Run) -> No
     claim_of(store, A, description="release 1.4")
     reviews.review(store, A, reviewer="typed:ana", verdict=Verdict.APPROVE, comment="fine")
     time.tick(minutes=1)
-    end(store, store.claims([A])[0], State.RELEASED, actor="typed:bob", reason="done")
+    end_claim(store, store.claims([A])[0], State.RELEASED, actor="typed:bob", reason="done")
     ran = run("show", A)
     told = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
     assert ran.exit_code == 0
@@ -177,7 +177,7 @@ def test_show_tells_everything_about_one_claim(connect: Connect, run: Run) -> No
 def test_show_tells_what_is_attached(store: DynamoStore, run: Run) -> None:
     """Each attachment with its digest and size."""
     plan = Attachment(hashlib.sha256(b"a plan").hexdigest(), len(b"a plan"), stored=True)
-    claim_of(store, A, attachments={"plan": plan}, contents={"plan": b"a plan"})
+    claim_of(store, A, attachments={"plan": plan}, attached={"plan": b"a plan"})
     assert f"attached plan  sha256 {plan.digest}, 6 bytes" in run("show", A).stdout
 
 
@@ -188,12 +188,12 @@ def test_reviewers_read_what_is_attached(store: DynamoStore, run: Run) -> None:
         name: Attachment(hashlib.sha256(content).hexdigest(), len(content), stored=name == "plan")
         for name, content in files.items()
     }
-    claim_of(store, A, attachments=attachments, contents={"plan": files["plan"]})
+    claim_of(store, A, attachments=attachments, attached={"plan": files["plan"]})
     assert run("show", A, "--attachment", "plan").stdout_bytes == files["plan"]
     for name in ("image", "nope"):
         refused = run("show", A, "--attachment", name)
         assert (refused.exit_code, refused.stderr) == (1, f"ERROR: claim {A} keeps no file {name}; kept is plan\n")
-    altered = items.part_item(A, "attached#plan", b"another plan")
+    altered = items.content_item(A, "attached#plan", b"another plan")
     store._client.put_item(TableName=store._table, Item=altered)
     refused = run("show", A, "--attachment", "plan")
     assert refused.exit_code == 1

@@ -12,7 +12,7 @@ from approval_resource import pools
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.model.claim import FACTS_PART, Verdict
+from approval_resource.model.claim import FACTS_CONTENT, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy.language.load import load, stored
 from approval_resource.steps.gate import pass_gate
@@ -48,7 +48,7 @@ def test_backtest_goes_on_where_one_claim_s_facts_are_gone(store: DynamoStore, r
     for number in (1, 2):
         claim = claim_of(store, number=number, lock_name=f"{number}", terms=under(required_approvals=1, given={"a": number}))
         reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE)
-    store._client.delete_item(TableName=store._table, Key=keys.part_key(claim.id, FACTS_PART))
+    store._client.delete_item(TableName=store._table, Key=keys.content_key(claim.id, FACTS_CONTENT))
     path = tmp_path / "two.yaml"
     path.write_text("required_approvals: 2\n")
     ran = run("policy", "backtest", str(path), "--pool", POOL)

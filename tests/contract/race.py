@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from approval_resource.claims import acquire as claims
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import ApprovalError, LockHeldError
 from approval_resource.model.event import State
@@ -39,7 +39,7 @@ def contend(number: int, rounds: int, connection: Connection, barrier: Any, resu
             taken, outcome = None, ("failed", str(error))
         barrier.wait(ROUND_SECONDS)
         if taken is not None:
-            end(store, taken, State.WITHDRAWN, actor=f"process {number}")
+            end_claim(store, taken, State.WITHDRAWN, actor=f"process {number}")
         results.put((turn, *outcome))
 
 

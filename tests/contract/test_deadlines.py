@@ -15,7 +15,7 @@ from approval_resource.claims import review as reviews
 from approval_resource.claims.end import renew
 from approval_resource.claims.lifecycle import DEADLINE_ACTOR
 from approval_resource.claims.lookup import find
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, ConfigError, LockHeldError, ReviewTimeoutError, StaleLockError
 from approval_resource.model.claim import Claim, Verdict
@@ -58,12 +58,12 @@ def test_an_approval_before_the_deadline_stands(shared: DynamoStore, time: Froze
     time.tick(minutes=59)
     approve(shared, claim)
     time.tick(days=30)
-    assert gates.settle(shared, claim).state is State.APPROVED
+    assert gates.apply_time(shared, claim).state is State.APPROVED
     with pytest.raises(LockHeldError):
         take(shared, 2)
     check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
-    lookout = Lookout(ManualClock(time), 1.0, lambda line: None)
-    assert gates.wait(shared, now(shared, claim), lookout=lookout).approved
+    poller = Poller(ManualClock(time), 1.0, lambda line: None)
+    assert gates.wait(shared, now(shared, claim), poller=poller).approved
 
 
 @pytest.mark.parametrize("looks", ["claimer", "gate", "check", "reviewer"])
@@ -75,9 +75,9 @@ def test_whoever_looks_next_applies_a_deadline(shared: DynamoStore, time: Frozen
         case "claimer":
             take(shared, 2)
         case "gate":
-            lookout = Lookout(ManualClock(time), 1.0, lambda line: None)
+            poller = Poller(ManualClock(time), 1.0, lambda line: None)
             with pytest.raises(ReviewTimeoutError):
-                gates.wait(shared, claim, lookout=lookout)
+                gates.wait(shared, claim, poller=poller)
         case "check":
             found = check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
             assert [version["state"] for version in found] == ["expired"]
@@ -147,7 +147,7 @@ def test_nobody_but_a_claimer_ends_a_hold(shared: DynamoStore, time: FrozenTime)
     claim = approve(shared, take(shared, 1, hold_timeout=HOUR))
     time.tick(hours=5)
     check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
-    assert gates.settle(shared, claim).state is State.APPROVED
+    assert gates.apply_time(shared, claim).state is State.APPROVED
     assert gates.pass_through(shared, claim, a_build(1), spend=True).spent
 
 
@@ -210,7 +210,7 @@ def test_a_hosts_wall_clock_changes_nothing(
     assert abs(off.now() - store.now()) < timedelta(seconds=2)
     assert not now(off, claim).overdue(off.now())
     assert not now(off, claim).overstayed(off.now())
-    assert gates.settle(off, claim).state is State.PENDING
+    assert gates.apply_time(off, claim).state is State.PENDING
     with pytest.raises(LockHeldError):
         take(off, 2)
     made = take(off, 3, lock_name="other", expires_after=HOUR)

@@ -13,7 +13,7 @@ from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import Kind, State
@@ -95,7 +95,7 @@ def test_settings_out_of_bounds_are_a_line(shared: DynamoStore, table: Table, da
     table.put(items.settings_item(replace(FORGED, retentions=(replace(FORGED.retentions[0], days=days),))))
     assert any("settings were altered" in finding for finding in findings(shared))
     with pytest.raises(CorruptRecordError, match="settings of pool"):
-        end(shared, claim, State.WITHDRAWN, actor="typed:olga")
+        end_claim(shared, claim, State.WITHDRAWN, actor="typed:olga")
 
 
 def test_names_that_no_key_can_hold_stop_no_audit(shared: DynamoStore, table: Table) -> None:
@@ -118,7 +118,7 @@ def test_a_lost_answer_shortens_nobodys_life(
     payload: dict[str, Any] = {"payload": b"{}", "payload_digest": hashlib.sha256(b"{}").hexdigest()}
     old = reviews.review(shared, take(shared, 1, **payload).id, reviewer="typed:ana", verdict=Verdict.APPROVE).claim
     gates.pass_through(shared, old, a_build(1), spend=True)
-    end(shared, old, State.RELEASED, actor="typed:ana")
+    end_claim(shared, old, State.RELEASED, actor="typed:ana")
     pools.set_retention(shared, POOL, 1, actor="typed:olga")
     real = shared._requests.call
     lost: list[str] = []

@@ -21,7 +21,7 @@ from approval_resource.claims import queue
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import Terms
-from approval_resource.claims.end import end, force_out, renew
+from approval_resource.claims.end import end_claim, force_release, renew
 from approval_resource.claims.lookup import find
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import (
@@ -304,7 +304,7 @@ class Machine(RuleBasedStateMachine):
         claim = find(self.stores[store], told.id)
         possible = told.open and not (told.state == "pending" and state is State.RELEASED)
         try:
-            end(self.stores[store], claim, state, actor="op")
+            end_claim(self.stores[store], claim, state, actor="op")
         except StaleLockError:
             assert not possible
             return
@@ -354,7 +354,7 @@ class Machine(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, store: int) -> None:
         """Somebody looks at a claim and applies its deadline if that has passed."""
         told = data.draw(st.sampled_from(self.told))
-        settled = gates.settle(self.stores[store], find(self.stores[store], told.id))
+        settled = gates.apply_time(self.stores[store], find(self.stores[store], told.id))
         if self.overdue(told, store):
             told.state = "expired"
             self.events += 1
@@ -384,7 +384,7 @@ class Machine(RuleBasedStateMachine):
         told = data.draw(st.sampled_from(self.told))
         claim = find(self.stores[store], told.id)
         try:
-            force_out(self.stores[store], claim, actor="op", reason="stuck")
+            force_release(self.stores[store], claim, actor="op", reason="stuck")
         except StaleLockError:
             assert not told.open
             return
@@ -411,7 +411,7 @@ class Machine(RuleBasedStateMachine):
         attempt = self.attempts.get((build, lock))
         if attempt is None or not attempt.ticket:
             return
-        claims.leave(self.stores[store], a_request(lock, self.pool), self.build(build).key(), attempt)
+        claims.leave_queue(self.stores[store], a_request(lock, self.pool), self.build(build).key(), attempt)
         self.queues[lock] = [queued for queued in self.queues[lock] if queued.build != build]
 
     @rule(lock=LOCKS, store=st.integers(0, 1))

@@ -19,7 +19,7 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
 from approval_resource.model.claim import Claim, Verdict
@@ -209,7 +209,7 @@ def test_a_lost_approval_is_found_after_others_went_on(quick: DynamoStore, store
         send(request)
         approved = store.claim(claim.id)
         assert approved is not None
-        end(store, approved, State.RELEASED, actor="op")
+        end_claim(store, approved, State.RELEASED, actor="op")
         return times_out(request)
 
     Faults.on(quick, WRITE, lost_and_gone)
@@ -339,7 +339,7 @@ def test_a_torn_read_is_read_again(state: State, quick: DynamoStore, store: Dyna
     if state is State.APPROVED:
         claim = reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE).claim
     assert quick.head("payments") is not None
-    Faults.on(quick, "BatchGetItem", torn(quick, claim, partial(end, store, claim, State.WITHDRAWN, actor="op")))
+    Faults.on(quick, "BatchGetItem", torn(quick, claim, partial(end_claim, store, claim, State.WITHDRAWN, actor="op")))
     acts: dict[State, Callable[[], object]] = {
         State.PENDING: partial(reviews.review, quick, claim.id, reviewer="aws:bob", verdict=Verdict.APPROVE),
         State.APPROVED: partial(gates.pass_through, quick, claim, a_build(7), spend=True),

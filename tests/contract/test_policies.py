@@ -28,10 +28,10 @@ from approval_resource.claims import (
     review as reviews,
 )
 from approval_resource.claims.decide import POLICY_ACTOR, Terms
-from approval_resource.claims.end import amend
-from approval_resource.claims.lifecycle import ruled
+from approval_resource.claims.end import update_claim
+from approval_resource.claims.lifecycle import transition
 from approval_resource.claims.lookup import find
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import require_supported
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import (
@@ -42,7 +42,7 @@ from approval_resource.errors import (
     NotEntitledError,
     UnsupportedDecisionError,
 )
-from approval_resource.model.claim import POLICY_PART, POOL_POLICY_PART, Attachment, Claim, Verdict
+from approval_resource.model.claim import POLICY_CONTENT, POOL_POLICY_CONTENT, Attachment, Claim, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
 from approval_resource.options import read_part
@@ -51,7 +51,7 @@ from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
-from approval_resource.store.transaction import Change, Changes, Read
+from approval_resource.store.transaction import ClaimChange, Commit, ReadSet
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take, under
 from tests.contract.faults import Faults
 
@@ -91,9 +91,9 @@ def set_policy(store: DynamoStore, *policies: dict[str, object]) -> None:
     pools.set_policy(store, POOL, of_pool(*policies) if policies else "", actor="aws:op")
 
 
-def lookout(time: FrozenTime) -> Lookout:
+def poller(time: FrozenTime) -> Poller:
     """A wait on a clock that only waiting moves."""
-    return Lookout(ManualClock(time), 60.0, lambda line: None)
+    return Poller(ManualClock(time), 60.0, lambda line: None)
 
 
 # ---- a claim's own -----------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_a_pool_s_policy_set_in_between_is_not_missed(connect: Callable[..., Dyn
 def test_a_policy_read_at_another_moment_than_the_log_is_read_again(shared: DynamoStore) -> None:
     """Items are read one by one: settings older or newer than the pool's head are no moment that ever was."""
     set_policy(shared, {"required_approvals": 2})
-    found = shared.commit(Read(pool=POOL), lambda snapshot: Changes(), "read").after
+    found = shared.commit(ReadSet(pool=POOL), lambda snapshot: Commit(), "read").after
     assert found.is_whole
     before = Settings(pool=POOL)
     assert not replace(found, settings=before).is_whole
@@ -293,7 +293,7 @@ def test_an_approval_outside_a_window_is_kept_until_it_opens(shared: DynamoStore
     """The gate opens when the window does, by the policy, with nobody asked again."""
     claim = said(shared, take(shared, 1, terms=under(**WINDOW)), "aws:ann")
     assert (claim.state, claim.opens_at) == (State.PENDING, NOON + timedelta(hours=2))
-    passed = gates.wait(shared, claim, lookout=lookout(time))
+    passed = gates.wait(shared, claim, poller=poller(time))
     assert time.at >= NOON + timedelta(hours=2)
     assert (passed.state, passed.decided and passed.decided.actor) == (State.APPROVED, POLICY_ACTOR)
     assert isinstance(supported(shared, passed), Approved)
@@ -311,18 +311,18 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
                 take(shared, 2)
             attempt = Attempt()
             with pytest.raises(Exception, match="gave up"):
-                queue.take_when_free(
+                queue.acquire(
                     shared,
                     a_request(),
                     a_build(2),
                     a_build(2).key(),
                     attempt,
-                    lookout=lookout(time),
+                    poller=poller(time),
                     standing=lambda standing: None,
                     wait_timeout=timedelta(minutes=3),
                 )
         case "gate":
-            gates.wait(shared, claim, lookout=lookout(time))
+            gates.wait(shared, claim, poller=poller(time))
         case _:
             source = read_part(Source, {"pool": POOL, "states": ["approved"]})
             assert [version["id"] for version in check(source, None, shared)] == [claim.id]
@@ -335,7 +335,7 @@ def test_a_window_that_no_longer_helps_is_put_off(shared: DynamoStore, time: Fro
     set_policy(shared, {"required_approvals": 2})
     time.tick(hours=2)
     for _ in range(3):
-        assert gates.settle(shared, claim).state is State.PENDING
+        assert gates.apply_time(shared, claim).state is State.PENDING
     assert kinds(shared, claim) == [Kind.PENDING, Kind.REVIEWED, Kind.POSTPONED]
     assert said(shared, claim, "aws:bob").state is State.APPROVED
 
@@ -349,7 +349,7 @@ def test_a_deadline_goes_before_a_window(shared: DynamoStore, time: FrozenTime) 
     """A claim that expired before its window opened is expired, whoever looks first."""
     claim = said(shared, take(shared, 1, terms=under(**WINDOW), expires_after=timedelta(hours=1)), "aws:ann")
     time.tick(hours=3)
-    assert gates.settle(shared, claim).state is State.EXPIRED
+    assert gates.apply_time(shared, claim).state is State.EXPIRED
 
 
 def test_an_approval_lapses(shared: DynamoStore, time: FrozenTime) -> None:
@@ -397,11 +397,11 @@ def test_a_claim_s_bypass_forces_nothing_of_its_pool(shared: DynamoStore) -> Non
 def forged(store: DynamoStore, claim: Claim, **changes: object) -> Claim:
     """The claim, approved by somebody who can write the table and keeps the log's chain whole."""
 
-    def without_policies(current: Claim, snapshot: object) -> Change:
-        after = ruled(current, State.APPROVED, actor="aws:ann", reason="", at=store.now())
-        return Change(claim=replace(after, **changes), kind=Kind.APPROVED, actor="aws:ann")  # type: ignore[arg-type]
+    def without_policies(current: Claim, snapshot: object) -> ClaimChange:
+        after = transition(current, State.APPROVED, actor="aws:ann", reason="", at=store.now())
+        return ClaimChange(claim=replace(after, **changes), kind=Kind.APPROVED, actor="aws:ann")  # type: ignore[arg-type]
 
-    return amend(store, claim, without_policies)
+    return update_claim(store, claim, without_policies)
 
 
 def test_an_approval_that_nobody_gave_opens_nothing(shared: DynamoStore, time: FrozenTime) -> None:
@@ -463,13 +463,13 @@ def test_an_approval_past_its_pool_s_policy_opens_nothing(shared: DynamoStore) -
             supported(shared, replace(claim, pool_policy=policy))
 
 
-@pytest.mark.parametrize("part", [POLICY_PART, POOL_POLICY_PART])
+@pytest.mark.parametrize("part", [POLICY_CONTENT, POOL_POLICY_CONTENT])
 def test_terms_that_were_altered_are_not_asked(shared: DynamoStore, part: str) -> None:
     """What is kept beside a claim is what its digest says, or nothing is decided by it."""
     set_policy(shared, {"required_approvals": 1})
     claim = said(shared, take(shared, 1, terms=under(required_approvals=1)), "aws:ann")
     weak = of_pool({"required_approvals": 1, "description": "weak"}).encode()
-    shared._client.put_item(TableName=shared._table, Item=items.part_item(claim.id, part, weak))
+    shared._client.put_item(TableName=shared._table, Item=items.content_item(claim.id, part, weak))
     with pytest.raises(CorruptRecordError, match="is not what it was claimed with"):
         supported(shared, claim)
 

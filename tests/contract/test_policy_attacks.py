@@ -28,7 +28,7 @@ AUTO = [{"name": "weak", "conditions": {"pool.name": POOL}, "on_policy_success":
 
 def kept(store: DynamoStore, claim: Claim, part: str, content: bytes) -> str:
     """For short."""
-    store._client.put_item(TableName=store._table, Item=items.part_item(claim.id, part, content))
+    store._client.put_item(TableName=store._table, Item=items.content_item(claim.id, part, content))
     return hashlib.sha256(content).hexdigest()
 
 
@@ -51,11 +51,11 @@ def test_a_passing_fault_of_the_sandbox_at_the_opening_stops_nothing(
             raise sandbox.SandboxError("it took more than 2.5 s and was stopped")
 
         slow.setattr(sandbox, "run", late)
-        gates.settle(shared, now(shared, claim))
+        gates.apply_time(shared, now(shared, claim))
     time.tick(hours=1)
     current = now(shared, claim)
     assert current.due(shared.now()) or current.opens_at is not None, "nobody will ever look again"
-    assert gates.settle(shared, current).state is State.APPROVED
+    assert gates.apply_time(shared, current).state is State.APPROVED
 
 
 def test_a_label_in_two_documents_is_usable_in_each(shared: DynamoStore) -> None:

@@ -13,8 +13,8 @@ import pytest
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue
-from approval_resource.claims.end import end
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.end import end_claim
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.queue import Standing
 from approval_resource.claims.request import Attempt
 from approval_resource.documents.locks import queue_document
@@ -38,7 +38,7 @@ class Waiting:
         self.clock = ManualClock(time)
         self.told: list[str] = []
         self.standings: list[Standing] = []
-        self.lookout = Lookout(self.clock, pause, self.told.append)
+        self.poller = Poller(self.clock, pause, self.told.append)
 
     @property
     def key(self) -> str:
@@ -48,18 +48,18 @@ class Waiting:
         """Stand in the queue, as a waiter does after its first try."""
         with pytest.raises((LockHeldError, NotYourTurnError)):
             claims.take(self.store, self.request, self.build, self.key, self.attempt)
-        return queue._join(self.store, self.request, self.build, self.key, self.attempt, self.lookout.pause)
+        return queue._join(self.store, self.request, self.build, self.key, self.attempt, self.poller.interval)
 
     def wait(self, *between: Callable[[], object], wait_timeout: timedelta | None = None) -> Claim:
         """Wait to the end, letting the next of `between` happen in each pause."""
         self.clock.on_sleep = list(between)
-        return queue.take_when_free(
+        return queue.acquire(
             self.store,
             self.request,
             self.build,
             self.key,
             self.attempt,
-            lookout=self.lookout,
+            poller=self.poller,
             standing=self.standings.append,
             wait_timeout=wait_timeout,
         ).claim
@@ -87,7 +87,7 @@ def in_queue(store: DynamoStore) -> list[str]:
 
 
 def free(store: DynamoStore, claim: Claim) -> Callable[[], object]:
-    return lambda: end(store, claim, State.WITHDRAWN, actor="somebody")
+    return lambda: end_claim(store, claim, State.WITHDRAWN, actor="somebody")
 
 
 def test_first_come_first_served(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:

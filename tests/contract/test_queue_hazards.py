@@ -10,7 +10,7 @@ import pytest
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.errors import ApprovalError, NotYourTurnError, StoreUnavailableError, WaitTimeoutError
 from approval_resource.model.claim import Claim
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -117,7 +117,7 @@ def test_who_came_back_is_given_more_time(shared: DynamoStore, waiting: Callable
     waiting(3).join()
     free(shared, held)()
     clock = ManualClock(time)
-    stall = queue._Stall(Lookout(clock, 1.0, print))
+    stall = queue.StallDetector(Poller(clock, 1.0, print))
     drops = []
     for look in range(50):
         lock = the_lock(shared)

@@ -13,7 +13,7 @@ from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.claims.lookup import find
 from approval_resource.documents.events import sealed_document
 from approval_resource.model.claim import Claim, Verdict
@@ -91,7 +91,7 @@ def a_story(store: DynamoStore, time: FrozenTime, days: int, lock_name: str = "d
         if day % 3:
             claim = reviews.review(store, claim.id, reviewer="typed:ana", verdict=Verdict.APPROVE).claim
             gates.pass_through(store, claim, a_build(number), spend=bool(day % 2))
-            end(store, claim, State.RELEASED, actor="typed:ana")
+            end_claim(store, claim, State.RELEASED, actor="typed:ana")
         else:
             reviews.review(store, claim.id, reviewer="typed:bob", verdict=Verdict.REJECT)
         made.append(claim)

@@ -11,7 +11,7 @@ from approval_resource.audit import verify as audit
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.errors import LockHeldError, LockNotFoundError, StaleLockError
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.model.event import Kind, State
@@ -59,12 +59,12 @@ def test_second_claim_is_refused(any_store: DynamoStore) -> None:
 def test_each_claim_on_a_lock_gets_a_new_id_and_a_higher_fence(any_store: DynamoStore) -> None:
     """Neither an approval nor a late step can be meant for the next claim by mistake."""
     first = take(any_store, 1, need_approval=False)
-    end(any_store, first, State.RELEASED, actor="op")
+    end_claim(any_store, first, State.RELEASED, actor="op")
     second = take(any_store, 2, need_approval=False)
     assert second.id != first.id
     assert second.fence == first.fence + 1
     with pytest.raises(StaleLockError):
-        end(any_store, first, State.RELEASED, actor="op")
+        end_claim(any_store, first, State.RELEASED, actor="op")
     lock = any_store.lock("payments", "deploy")
     assert lock is not None
     assert lock.holder == second.id
@@ -133,7 +133,7 @@ def test_open_claims_are_those_that_hold_a_lock(any_store: DynamoStore) -> None:
     one = take(any_store, 1, pool="a")
     two = take(any_store, 2, pool="b")
     gone = take(any_store, 3, pool="b", lock_name="other")
-    end(any_store, gone, State.WITHDRAWN, actor="op")
+    end_claim(any_store, gone, State.WITHDRAWN, actor="op")
     assert [claim.id for claim in any_store.open_claims("a")] == [one.id]
     assert [claim.id for claim in any_store.open_claims()] == [one.id, two.id]
     assert any_store.open_claim_ids(two.id[:8]) == [two.id]
@@ -144,16 +144,16 @@ def test_parts_are_kept_beside_the_claim(any_store: DynamoStore) -> None:
     """Payload and attachments are written with the claim, byte for byte."""
     request: dict[str, Any] = {"payload": b'{"a":1}', "payload_digest": "d", "contents": {"plan": b"\x00\xff"}}
     claim = take(any_store, 1, **request)
-    assert any_store.part(claim.id, "payload") == b'{"a":1}'
-    assert any_store.part(claim.id, "attached#plan") == b"\x00\xff"
-    assert any_store.part(claim.id, "attached#other") is None
+    assert any_store.content(claim.id, "payload") == b'{"a":1}'
+    assert any_store.content(claim.id, "attached#plan") == b"\x00\xff"
+    assert any_store.content(claim.id, "attached#other") is None
 
 
 def test_many_events_are_read_page_by_page(any_store: DynamoStore) -> None:
     """A log longer than the first page comes whole, in order."""
     for number in range(20):
         claim = take(any_store, number, need_approval=False, description="x" * 1000)
-        end(any_store, claim, State.RELEASED, actor="op")
+        end_claim(any_store, claim, State.RELEASED, actor="op")
     assert [event.revision for event in any_store.events("payments", newest_first=True)] == list(range(40, 0, -1))
 
 

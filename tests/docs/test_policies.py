@@ -291,9 +291,9 @@ def test_limits_are_those_of_the_code() -> None:
         "days that are looked through for the next window": number(windows.LOOK_AHEAD),
         "days of a duration": number(MAX_DURATION.days),
         "people whose reviews a claim keeps while it waits": number(MAX_REVIEWS),
-        "bytes of facts": number(files.MAX_PART),
+        "bytes of facts": number(files.MAX_CONTENT),
         "characters of a decision's reasons on record": number(decisions.MAX_REASON),
-        "reviews in one case": number(trial.MAX_REVIEWS),
+        "reviews in one case": number(trial.MAX_TRIAL_REVIEWS),
         "questions that `unblock` asks the policies, and with Rego": (
             f"{number(unblock.MAX_EVALUATIONS)}, {unblock.MAX_REGO_EVALUATIONS}"
         ),

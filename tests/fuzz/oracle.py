@@ -10,7 +10,7 @@ from typing import Any
 from approval_resource.audit import verify as audit
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Claim
-from approval_resource.steps.aborts import ABORTED
+from approval_resource.steps.aborts import ABORTED_CODE
 from tests.fuzz.world import Ran, World
 
 LINES = 25
@@ -85,7 +85,7 @@ def require_ending(ran: Ran, repeated: int) -> None:
     if ran.code == 0:
         require_log(ran.stderr)
         return
-    assert ran.code in (1, ABORTED), f"exit {ran.code}: {ran.stderr[-500:]}"
+    assert ran.code in (1, ABORTED_CODE), f"exit {ran.code}: {ran.stderr[-500:]}"
     assert ran.stdout == ""
     if ran.code == 1:
         require_refusal(ran.stderr, repeated)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from approval_resource.options import MAX_NAME
-from approval_resource.steps.files import MAX_FILE_NAME, MAX_FILES, MAX_PART, MAX_PARTS
+from approval_resource.steps.files import MAX_CONTENT, MAX_CONTENTS, MAX_FILE_NAME, MAX_FILES
 from approval_resource.steps.params import MAX_DESCRIPTION
 from tests.fuzz.oracle import require_log
 from tests.fuzz.world import Ran, World
@@ -165,13 +165,13 @@ def test_a_file_may_have_350000_bytes(world: World) -> None:
     refused(put(world, attach={"f": "over.bin"}), "350001 bytes", "350000", "attach_digest")
     done(put(world, attach={"f": "full.bin"}, attach_digest={"g": "over.bin"}))
     claim = world.open_claims()[0]
-    assert world.store.part(claim.id, "attached#f") == (world.workspace / "full.bin").read_bytes()
-    assert (claim.attachments["f"].size, claim.attachments["g"].size) == (MAX_PART, MAX_PART + 1)
+    assert world.store.content(claim.id, "attached#f") == (world.workspace / "full.bin").read_bytes()
+    assert (claim.attachments["f"].size, claim.attachments["g"].size) == (MAX_CONTENT, MAX_CONTENT + 1)
 
 
 def test_all_files_may_have_2900000_bytes(world: World) -> None:
     """Together, as one transaction takes them; one byte more is refused."""
-    (world.workspace / "part").write_bytes(b"\0" * (MAX_PARTS // 10))
+    (world.workspace / "part").write_bytes(b"\0" * (MAX_CONTENTS // 10))
     (world.workspace / "byte").write_bytes(b"\0")
     files = {f"f{number}": "part" for number in range(10)}
     refused(put(world, attach=files | {"one": "byte"}), "2900000 bytes", "attach_digest")
@@ -194,7 +194,7 @@ def test_a_payload_may_have_350000_bytes_as_json(world: World, option: str, char
         (world.workspace / "file.json").write_text(json.dumps(payload, ensure_ascii=False))
         return put(world, **({"payload": payload} if option == "payload" else {"payload_file": "file.json"}))
 
-    payload = payload_of(MAX_PART, character)
+    payload = payload_of(MAX_CONTENT, character)
     over = {"p": payload["p"] + "x"}
     refused(given(over), "params.payload", "350001 bytes", "350000")
     version = done(given(payload))["version"]

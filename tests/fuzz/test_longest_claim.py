@@ -14,7 +14,7 @@ from approval_resource.claims import review as reviews
 from approval_resource.errors import ReviewsFullError
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Verdict
 from approval_resource.model.event import State
-from approval_resource.steps.files import MAX_FILES, MAX_PART, MAX_PARTS
+from approval_resource.steps.files import MAX_CONTENT, MAX_CONTENTS, MAX_FILES
 from approval_resource.steps.params import MAX_DESCRIPTION
 from approval_resource.store.dynamodb.items import claim_item
 from tests.fuzz.oracle import require_answer, require_log
@@ -24,7 +24,7 @@ from tests.fuzz.world import Ran, World
 
 CLAIM = 96 * 1024
 """Bytes a claim's item may have at most, by docs/table.md."""
-FILE = (MAX_PARTS - MAX_PART - 1_000) // MAX_FILES
+FILE = (MAX_CONTENTS - MAX_CONTENT - 1_000) // MAX_FILES
 """Bytes of each file, so that with the payload they are what one transaction takes on every engine."""
 LONG = LOCK * 10_000
 VARIABLES = ("ATC_EXTERNAL_URL", "BUILD_TEAM_NAME", "BUILD_PIPELINE_NAME", "BUILD_PIPELINE_INSTANCE_VARS", "BUILD_JOB_NAME")
@@ -49,7 +49,7 @@ class Longest:
         for number, name in enumerate(self.names):
             content = name.encode() + bytes([number]) * FILE
             (world.workspace / name).write_bytes(content[:FILE])
-        self.payload = payload_of(MAX_PART, LOCK)
+        self.payload = payload_of(MAX_CONTENT, LOCK)
         self.asked = {
             "need_approval": True,
             "description": LOCK * MAX_DESCRIPTION,
@@ -241,25 +241,25 @@ def test_the_longest_claim_stays_under_96_kb(longest: Longest, kind: str) -> Non
 
 def claimed_with(world: World, size: int) -> Ran:
     """Claim with files of that many bytes in all, and with the largest payload."""
-    whole, rest = divmod(size, MAX_PART)
+    whole, rest = divmod(size, MAX_CONTENT)
     for number in range(whole + 1):
-        (world.workspace / f"{number}").write_bytes(bytes([number]) * (MAX_PART if number < whole else rest))
-    asked = {"attach": {f"{number}": f"{number}" for number in range(whole + 1)}, "payload": payload_of(MAX_PART)}
+        (world.workspace / f"{number}").write_bytes(bytes([number]) * (MAX_CONTENT if number < whole else rest))
+    asked = {"attach": {f"{number}": f"{number}" for number in range(whole + 1)}, "payload": payload_of(MAX_CONTENT)}
     request = {"source": world.source, "params": {"action": "claim", "lock_name": "a"} | asked}
     return world.run("out", json.dumps(request).encode(), {})
 
 
 def test_the_most_that_is_allowed_is_kept(world: World) -> None:
     """2,900,000 bytes of files and payload are within the limit that is told, so they can be claimed with, on every engine."""
-    ran = claimed_with(world, MAX_PARTS - MAX_PART)
+    ran = claimed_with(world, MAX_CONTENTS - MAX_CONTENT)
     assert ran.code == 0, ran.stderr
 
 
 def test_the_payload_counts_towards_the_most_that_is_allowed(world: World) -> None:
     """One byte more is refused in a line that names the limit."""
-    ran = claimed_with(world, MAX_PARTS - MAX_PART + 1)
+    ran = claimed_with(world, MAX_CONTENTS - MAX_CONTENT + 1)
     assert ran.code == 1
-    assert f"{MAX_PARTS} bytes in all, payload, policy and facts included" in ran.stderr
+    assert f"{MAX_CONTENTS} bytes in all, payload, policy and facts included" in ran.stderr
 
 
 def test_every_item_has_room_left(longest: Longest) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from approval_resource.steps.aborts import ABORTED
+from approval_resource.steps.aborts import ABORTED_CODE
 from demo.engine import Engine
 from tests import tally
 from tests.fuzz.conftest import Hunt
@@ -79,7 +79,7 @@ def try_one(world: World, given: Input) -> int:
     assert len({claim.lock_name for claim in held}) == len(held), "a lock has two holders"
     assert not world.store.queues(world.pool), "somebody still stands in a queue"
     world.held = {claim.id for claim in held}
-    if ran.code == ABORTED:
+    if ran.code == ABORTED_CODE:
         assert world.held <= before, "an aborted step left a claim"
     return ran.code
 
@@ -87,7 +87,7 @@ def try_one(world: World, given: Input) -> int:
 @pytest.mark.parametrize("part", range(4))
 def test_any_request_is_answered_or_refused_in_a_few_lines(part: int, engine: Engine, workspace: Path, hunt: Hunt) -> None:
     """Requests in any order, of any options with any values: an answer, or exit 1 with lines; the log stays whole, gates shut."""
-    ended = dict.fromkeys((0, 1, ABORTED), 0)
+    ended = dict.fromkeys((0, 1, ABORTED_CODE), 0)
 
     world = World(engine, workspace)
 
@@ -102,5 +102,5 @@ def test_any_request_is_answered_or_refused_in_a_few_lines(part: int, engine: En
     try:
         any_story()
     finally:
-        tally.add(inputs=sum(ended.values()), answered=ended[0], refused=ended[1], aborted=ended[ABORTED])
+        tally.add(inputs=sum(ended.values()), answered=ended[0], refused=ended[1], aborted=ended[ABORTED_CODE])
     assert min(ended[0], ended[1]) > 0, f"too tame: {ended}"

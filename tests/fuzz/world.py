@@ -22,7 +22,7 @@ from uuid import uuid4
 from click.testing import CliRunner
 
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import State
@@ -159,7 +159,7 @@ class World:
             with suppress(ApprovalError):
                 if word == "end":
                     state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
-                    end(self.store, claim, state, actor="typed:somebody")
+                    end_claim(self.store, claim, state, actor="typed:somebody")
                 else:
                     reviews.review(self.store, claim.id, reviewer="typed:somebody", verdict=Verdict(word), comment="word")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
+from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy.authoring.lint import lint
 from approval_resource.policy.authoring.trial import trial
@@ -19,7 +20,7 @@ from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import rego
 from approval_resource.policy.language.document import Policy
 from approval_resource.policy.language.load import Finding, Loaded, load, load_text
-from approval_resource.policy.people import NOBODY, Memberships
+from approval_resource.policy.people import Memberships
 from cli import cli
 from tests.builders import NOON
 
@@ -51,7 +52,7 @@ def asked(
     policies: Policy | Sequence[Policy],
     *reviews: Review,
     now: datetime = NOON,
-    memberships: Memberships = NOBODY,
+    memberships: Memberships = EMPTY,
     **claim: Any,
 ) -> Decision:
     """What the policies make of those reviews."""

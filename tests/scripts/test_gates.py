@@ -15,8 +15,8 @@ import pytest
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
-from approval_resource.model.claim import PAYLOAD_PART, Claim, Verdict, attachment_part
+from approval_resource.claims.end import end_claim
+from approval_resource.model.claim import PAYLOAD_CONTENT, Claim, Verdict, attachment_content
 from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take
@@ -141,7 +141,7 @@ def test_await_of_nothing_fails(concourse: Concourse, store: DynamoStore) -> Non
     assert "The lock nope does not exist" in concourse.put("await", lock_name="nope").refused()
     assert 'there is no directory "gone"' in concourse.put("await", from_="gone").refused()
     ended = take(store, 1)
-    end(store, ended, State.WITHDRAWN, actor="typed:bob")
+    end_claim(store, ended, State.WITHDRAWN, actor="typed:bob")
     assert "nobody holds the lock" in concourse.put("await", build=2, lock_name=LOCK).refused()
 
 
@@ -292,11 +292,11 @@ def test_what_is_attached_reaches_reviewers_and_later_steps(concourse: Concourse
     ).version
     claim = kept(store, version)
     assert claim.attachments["plan.txt"].digest == hashlib.sha256(plan).hexdigest()
-    assert store.part(claim.id, attachment_part("plan.txt")) == plan
+    assert store.content(claim.id, attachment_content("plan.txt")) == plan
     assert claim.attachments["image.tar"].digest == hashlib.sha256(image).hexdigest()
     assert claim.attachments["image.tar"].size == len(image)
-    assert store.part(claim.id, attachment_part("image.tar")) is None
-    assert store.part(claim.id, PAYLOAD_PART) is not None
+    assert store.content(claim.id, attachment_content("image.tar")) is None
+    assert store.content(claim.id, PAYLOAD_CONTENT) is not None
 
     got = concourse.get(version, build=2)
     assert got.files()["attached/plan.txt"] == plan

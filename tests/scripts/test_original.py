@@ -11,7 +11,7 @@ import pytest
 
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
@@ -252,7 +252,7 @@ def test_a_late_step_never_frees_the_next_holders_lock(concourse: Concourse, sto
     """A release that comes after its own claim has ended leaves the next claim alone, by name and by directory."""
     first = take(store, 1, need_approval=False)
     concourse.write("lock/id", first.id, build=1)
-    end(store, first, State.RELEASED, actor="typed:operator", reason="stuck")
+    end_claim(store, first, State.RELEASED, actor="typed:operator", reason="stuck")
     second = concourse.put("claim", build=2, lock_name=LOCK).version
     for params in ({"lock_name": LOCK}, {"from_": "lock"}):
         late = concourse.put("release", build=1, **params)

@@ -24,7 +24,7 @@ from approval_resource.claims import end as ends
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.claims.lifecycle import require_passable
 from approval_resource.claims.lookup import find
 from approval_resource.claims.request import Attempt
@@ -138,7 +138,7 @@ def reject(racer: Racer) -> tuple[str, str]:
 
 
 def settle(racer: Racer) -> tuple[str, str]:
-    return OTHER, gates.settle(racer.store, racer.claim()).state
+    return OTHER, gates.apply_time(racer.store, racer.claim()).state
 
 
 def take(racer: Racer, **request: Any) -> tuple[str, str]:
@@ -172,7 +172,7 @@ def release(racer: Racer) -> tuple[str, str]:
 
 def free(racer: Racer, state: State) -> tuple[str, str]:
     try:
-        return DONE, end(racer.store, racer.claim(), state, actor=racer.who).state
+        return DONE, end_claim(racer.store, racer.claim(), state, actor=racer.who).state
     except StaleLockError as late:
         return BEFORE, late.current.state
 

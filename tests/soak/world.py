@@ -15,8 +15,8 @@ from typing import Any
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.lookup import find
-from approval_resource.claims.poller import Lookout
-from approval_resource.claims.queue import take_when_free
+from approval_resource.claims.poller import Poller
+from approval_resource.claims.queue import acquire
 from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
@@ -274,9 +274,9 @@ class World:
     def hold(self, lock: str, **request: Any) -> Claim:
         """Another build's claim, made at once unless ghosts stand in the queue."""
         build, asked = self.new_build(), a_request(lock, POOL, **request)
-        lookout = Lookout(HostClock(), WAIT_LOCK, lambda line: None)
+        poller = Poller(HostClock(), WAIT_LOCK, lambda line: None)
         key, wait = build.key(), timedelta(seconds=FRESH_SECONDS)
-        return take_when_free(self.store, asked, build, key, Attempt(), lookout=lookout, wait_timeout=wait).claim
+        return acquire(self.store, asked, build, key, Attempt(), poller=poller, wait_timeout=wait).claim
 
     def approve(self, lock: str, asking: list[Build]) -> None:
         """Approve the lock's claim a while after it was made, if somebody waits for that."""

@@ -11,7 +11,7 @@ import pytest
 
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
+from approval_resource.claims.end import end_claim
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Event, Kind, State
 from approval_resource.options import read_part
@@ -44,7 +44,7 @@ def busy(store: DynamoStore) -> DynamoStore:
     first = take(store, 1)
     decide(store, first)
     gates.pass_through(store, first, a_build(1), spend=True)
-    end(store, first, State.RELEASED, actor="op")
+    end_claim(store, first, State.RELEASED, actor="op")
     decide(store, take(store, 2, lock_name="migrate"), Verdict.REJECT)
     take(store, 3)
     return store

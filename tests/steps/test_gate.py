@@ -14,8 +14,8 @@ import pytest
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.claims.end import end
-from approval_resource.claims.lifecycle import ruled
+from approval_resource.claims.end import end_claim
+from approval_resource.claims.lifecycle import transition
 from approval_resource.claims.lookup import find
 from approval_resource.errors import (
     ApprovalError,
@@ -175,7 +175,7 @@ def test_a_claim_that_has_ended_opens_nothing(gate: Gate, state: State) -> None:
     """Not even when it had been approved: it no longer holds its lock."""
     claim = take(gate.store, 1)
     gate.review(claim, Verdict.APPROVE)()
-    ended = end(gate.store, find(gate.store, claim.id), state, actor="op")
+    ended = end_claim(gate.store, find(gate.store, claim.id), state, actor="op")
     with pytest.raises(StaleLockError, match=f"is {state.value} by op"):
         gate.wait(ended)
 
@@ -191,7 +191,7 @@ def test_a_claim_that_ends_between_decision_and_passage_opens_nothing(gate: Gate
     claim = take(gate.store, 1)
     gate.review(claim, Verdict.APPROVE)()
     approved = find(gate.store, claim.id)
-    end(gate.store, approved, State.RELEASED, actor="op")
+    end_claim(gate.store, approved, State.RELEASED, actor="op")
     with pytest.raises(StaleLockError):
         gates.pass_through(gate.store, approved, a_build(7), spend=True)
 
@@ -204,7 +204,7 @@ def put(store: DynamoStore, item: Item) -> None:
 def test_an_approval_without_its_event_opens_nothing(gate: Gate) -> None:
     """A claim that was edited to look approved is not trusted: the log knows nothing of it."""
     claim = take(gate.store, 1)
-    forged = ruled(claim, State.APPROVED, actor="typed:eve", reason="", at=gate.time.at + timedelta(seconds=1))
+    forged = transition(claim, State.APPROVED, actor="typed:eve", reason="", at=gate.time.at + timedelta(seconds=1))
     put(gate.store, items.claim_item(forged))
     with pytest.raises(LockNotFoundError, match="no record"):
         gate.wait(forged)
@@ -213,7 +213,7 @@ def test_an_approval_without_its_event_opens_nothing(gate: Gate) -> None:
 def test_an_approval_whose_event_tells_of_something_else_opens_nothing(gate: Gate) -> None:
     """Nor when it points at an event that is not its own."""
     claim = take(gate.store, 1)
-    put(gate.store, items.claim_item(ruled(claim, State.APPROVED, actor="typed:eve", reason="", at=claim.timestamp)))
+    put(gate.store, items.claim_item(transition(claim, State.APPROVED, actor="typed:eve", reason="", at=claim.timestamp)))
     with pytest.raises(CorruptRecordError, match="tells of something else"):
         gate.wait(find(gate.store, claim.id))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from approval_resource.claims.poller import Lookout
+from approval_resource.claims.poller import Poller
 from approval_resource.errors import StoreUnavailableError
 from tests.builders import ManualClock
 
@@ -22,7 +22,7 @@ def test_an_outage_is_told_once_and_sat_out() -> None:
             raise StoreUnavailableError("can't reach DynamoDB", passing=True)
         return "seen"
 
-    assert Lookout(clock, 1.0, lines.append).look(look) == "seen"
+    assert Poller(clock, 1.0, lines.append).call(look) == "seen"
     assert lines == ["can't reach DynamoDB; still waiting", "DynamoDB answers again"]
     assert len(clock.slept) == 99
 
@@ -34,14 +34,14 @@ def test_a_refusal_is_not_waited_for() -> None:
         raise StoreUnavailableError("AWS refused these credentials")
 
     with pytest.raises(StoreUnavailableError, match="refused"):
-        Lookout(ManualClock(), 1.0, lambda _: None).look(look)
+        Poller(ManualClock(), 1.0, lambda _: None).call(look)
 
 
 def test_waiters_do_not_look_in_step() -> None:
     """Pauses vary around the one asked for."""
     clock = ManualClock()
-    lookout = Lookout(clock, 2.0, lambda _: None)
+    poller = Poller(clock, 2.0, lambda _: None)
     for _ in range(50):
-        lookout.rest()
+        poller.pause()
     assert len(set(clock.slept)) > 10
     assert all(1.8 <= pause <= 2.2 for pause in clock.slept)

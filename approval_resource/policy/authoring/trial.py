@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy import entitlement
-from approval_resource.policy.decision import Answer, Decision, Judged, Result
+from approval_resource.policy.decision import Answer, Decision, Explanation, PolicyResult
 from approval_resource.policy.evaluate import decided, evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import rego
@@ -21,7 +21,7 @@ from approval_resource.policy.language.load import Loaded
 from approval_resource.policy.language.strict import Document, Flag, Name, problems_of
 from approval_resource.text import clean
 
-MAX_REVIEWS = 500
+MAX_TRIAL_REVIEWS = 500
 VERDICTS = {"approve": Verdict.APPROVE, "approved": Verdict.APPROVE, "reject": Verdict.REJECT, "rejected": Verdict.REJECT}
 
 
@@ -109,8 +109,8 @@ def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tupl
     Raises:
         ConfigError: every problem.
     """
-    if not isinstance(given, list) or len(given) > MAX_REVIEWS:
-        raise ConfigError([f"reviews: must be a list of at most {MAX_REVIEWS}"])
+    if not isinstance(given, list) or len(given) > MAX_TRIAL_REVIEWS:
+        raise ConfigError([f"reviews: must be a list of at most {MAX_TRIAL_REVIEWS}"])
     problems: list[str] = []
     kept: dict[str, Review] = {}
     groups: dict[str, frozenset[str]] = {}
@@ -166,8 +166,12 @@ def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
         results = tuple(said.result for said in verdicts)
         notes = tuple(note for said in verdicts for note in said.notes)
         flags = tuple(flag for said in verdicts for flag in said.flags)
-        answer = results[0].answer if len(results) == 1 else decided([Judged(name="", result=r) for r in results]).result.answer
-        judged.append(Judged(name=one.name, result=Result(answer, one.name, results), notes=notes, flags=flags))
+        answer = (
+            results[0].answer
+            if len(results) == 1
+            else decided([PolicyResult(name="", result=r) for r in results]).result.answer
+        )
+        judged.append(PolicyResult(name=one.name, result=Explanation(answer, one.name, results), notes=notes, flags=flags))
     return decided(judged)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.facts import SCHEMA
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.policy.sandbox import rego_lint
@@ -171,12 +171,12 @@ def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
                 )
 
 
-def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Result, dict[str, Any]]:
+def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Explanation, dict[str, Any]]:
     """What the policy's conditions say on these facts, and the same in nullplatform's shape."""
     shape: dict[str, Any] = {"id": policy.id, "name": policy.name, "selected": True, "passed": False, "evaluations": []}
     wrong = [*problems(policy.conditions), *(problems(policy.selector) if policy.selector is not None else ())]
     if wrong:
-        return Result(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), shape
+        return Explanation(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), shape
     conditions = policy.conditions or {}
     criteria = [{key: value} for key, value in conditions.items()]
     # A selector errs by applying: what is missing meets its negations, so that no pipeline gets rid of a policy by silence.
@@ -186,26 +186,26 @@ def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Result, dict[str, A
         results = _matched(queries, facts)
     except (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError) as broken:
         why = str(broken) if isinstance(broken, sandbox.SandboxError) else type(broken).__name__
-        return Result(Answer.ERROR, f"the conditions can't be evaluated: {clean(why)}"), shape
+        return Explanation(Answer.ERROR, f"the conditions can't be evaluated: {clean(why)}"), shape
     if policy.selector is not None and not results.pop(0):
         shape["selected"] = False
-        return Result(Answer.ABSTAIN, "its selector doesn't match, so its conditions don't apply"), shape
+        return Explanation(Answer.ABSTAIN, "its selector doesn't match, so its conditions don't apply"), shape
     shape["evaluations"] = [_evaluation(one, met, facts) for one, met in zip(criteria, results, strict=True)]
     shape["passed"] = passed = all(results)
     told = tuple(
-        Result(Answer.ABSTAIN, f"{'met' if met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
+        Explanation(Answer.ABSTAIN, f"{'met' if met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
         for one, met in zip(criteria, results, strict=True)
     )
     match passed, policy.on_policy_success, policy.on_policy_fail:
         case True, "approve", _:
-            return Result(Answer.APPROVE, "all conditions are met, which approves", ()), shape
+            return Explanation(Answer.APPROVE, "all conditions are met, which approves", ()), shape
         case True, _, _:
-            return Result(Answer.ABSTAIN, "all conditions are met, which leaves the say to people", told), shape
+            return Explanation(Answer.ABSTAIN, "all conditions are met, which leaves the say to people", told), shape
         case False, _, "deny":
-            missed = tuple(Result(Answer.REJECT, one.sentence) for one in told if one.sentence.startswith("not"))
-            return Result(Answer.REJECT, "not all conditions are met, which denies", missed), shape
+            missed = tuple(Explanation(Answer.REJECT, one.sentence) for one in told if one.sentence.startswith("not"))
+            return Explanation(Answer.REJECT, "not all conditions are met, which denies", missed), shape
         case _:
-            return Result(Answer.ABSTAIN, "not all conditions are met, which leaves the say to people", told), shape
+            return Explanation(Answer.ABSTAIN, "not all conditions are met, which leaves the say to people", told), shape
 
 
 def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any]) -> list[bool]:

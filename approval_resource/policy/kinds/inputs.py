@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.people import Voice
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean
@@ -82,17 +82,19 @@ def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str]
     return values, list(dict.fromkeys(disputed))
 
 
-def complete(policy: Policy, counting: Sequence[Voice]) -> Result:
+def complete(policy: Policy, counting: Sequence[Voice]) -> Explanation:
     """Whether all that the policy asks for is there and fits."""
     values, disputed = filled_in(policy, counting)
     if disputed:
-        return Result(
+        return Explanation(
             Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}; one of them must change their mind"
         )
     if wrong := problems([policy], values):
-        return Result(Answer.ERROR, "; ".join(wrong))
+        return Explanation(Answer.ERROR, "; ".join(wrong))
     missing = [asked.name for asked in policy.inputs if asked.required and asked.name not in values]
     if missing:
         options = " ".join(f"--input {name}=…" for name in missing)
-        return Result(Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}")
-    return Result(Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in values.items()) or 'nothing'}")
+        return Explanation(Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}")
+    return Explanation(
+        Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in values.items()) or 'nothing'}"
+    )

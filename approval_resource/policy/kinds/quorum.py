@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.canonical import instant
-from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.people import Voice
 from approval_resource.policy.requester import self_approval
 from approval_resource.text import clean
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 
-def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Result:
+def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Explanation:
     """Approved once so many people approve."""
     counting, others = counted_and_not(policy, voices, requester)
     return tallied("approvals", counting, required, others)
 
 
-def tallied(what: str, counting: Sequence[Voice], required: int, others: Iterable[str] = ()) -> Result:
+def tallied(what: str, counting: Sequence[Voice], required: int, others: Iterable[str] = ()) -> Explanation:
     """So many of so many, by whom, and why others don't count."""
     who = f" ({', '.join(clean(voice.shown) for voice in counting)})" if counting else ""
     missing = required - len(counting)
     why = "".join(f"; {other}" for other in others)
     sentence = f"{len(counting)} of {required} {what}{who}{why}"
-    return Result(Answer.UNDECIDED if missing > 0 else Answer.APPROVE, sentence)
+    return Explanation(Answer.UNDECIDED if missing > 0 else Answer.APPROVE, sentence)
 
 
 def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> tuple[list[Voice], list[str]]:
@@ -44,7 +44,7 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
     return counting, others
 
 
-def rejections(policy: Policy, voices: Sequence[Voice]) -> Result | None:
+def rejections(policy: Policy, voices: Sequence[Voice]) -> Explanation | None:
     """Rejected once so many people reject; None where nobody did."""
     if not voices:
         return None
@@ -53,8 +53,8 @@ def rejections(policy: Policy, voices: Sequence[Voice]) -> Result | None:
     )
     required = policy.rejections_required
     if len(voices) >= required:
-        return Result(Answer.REJECT, said)
-    return Result(Answer.ABSTAIN, f"{len(voices)} of {required} rejections: {said}")
+        return Explanation(Answer.REJECT, said)
+    return Explanation(Answer.ABSTAIN, f"{len(voices)} of {required} rejections: {said}")
 
 
 def approval_document(voice: Voice) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from approval_resource.policy.decision import Answer, Result
+from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.facts import SAMPLE, SCHEMA
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean
@@ -22,7 +22,7 @@ MISSING_ENGINE = (
 class Verdict:
     """What one Rego policy says on one input."""
 
-    result: Result
+    result: Explanation
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
@@ -80,10 +80,10 @@ def _verdict(answers: dict[str, Any]) -> Verdict:
     told = f": {', '.join(notes)}" if notes else ""
     # Both at once: the rejection wins.
     if answers.get("reject") is True or rejecting:
-        return Verdict(Result(Answer.REJECT, f"the Rego policy rejects{told}"), notes, flags)
+        return Verdict(Explanation(Answer.REJECT, f"the Rego policy rejects{told}"), notes, flags)
     if answers.get("approve") is True or approving:
-        return Verdict(Result(Answer.APPROVE, f"the Rego policy approves{told}"), notes, flags)
-    return Verdict(Result(Answer.UNDECIDED, "the Rego policy neither approves nor rejects yet"), notes, flags)
+        return Verdict(Explanation(Answer.APPROVE, f"the Rego policy approves{told}"), notes, flags)
+    return Verdict(Explanation(Answer.UNDECIDED, "the Rego policy neither approves nor rejects yet"), notes, flags)
 
 
 def _short(error: str) -> str:
@@ -96,4 +96,4 @@ def _short(error: str) -> str:
 
 
 def _error(why: str) -> Verdict:
-    return Verdict(Result(Answer.ERROR, f"the Rego policy can't be evaluated: {clean(why)}"))
+    return Verdict(Explanation(Answer.ERROR, f"the Rego policy can't be evaluated: {clean(why)}"))

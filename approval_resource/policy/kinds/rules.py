@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from approval_resource.policy.decision import Result, together
+from approval_resource.policy.decision import Explanation, combine
 from approval_resource.policy.kinds.quorum import approval_document, counted_and_not, tallied
 from approval_resource.policy.people import Roster, Voice
 from approval_resource.text import clean
@@ -58,7 +58,7 @@ def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list
     return tallies, others
 
 
-def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Result, list[Tally]]:
+def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Explanation, list[Tally]]:
     """Approved once every rule has its approvals."""
     tallies, others = tally(policy, roster, voices)
     parts = [
@@ -70,7 +70,7 @@ def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Resu
         )
         for number, one in enumerate(tallies)
     ]
-    return together("every rule has its approvals", parts), tallies
+    return combine("every rule has its approvals", parts), tallies
 
 
 def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:

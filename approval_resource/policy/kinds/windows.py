@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy, Window
 
 
-A_SECOND = timedelta(seconds=1)
+PRECISION = timedelta(seconds=1)
 LOOK_AHEAD = 800
 """Days that are looked through for the next window."""
 
@@ -57,7 +57,7 @@ def _instant(at: datetime) -> datetime:
         return found
     before, after = sorted(at.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     offset = before.astimezone(at.tzinfo).utcoffset()
-    while after - before > A_SECOND:
+    while after - before > PRECISION:
         middle = before + (after - before) / 2
         before, after = (middle, after) if middle.astimezone(at.tzinfo).utcoffset() == offset else (before, middle)
     return after.replace(microsecond=0)

@@ -15,14 +15,15 @@ from approval_resource.canonical import digest
 from approval_resource.errors import ConfigError
 from approval_resource.policy.language.document import MAX_SHORT_NAME, Policy
 from approval_resource.policy.language.strict import problems_of
+from approval_resource.strict_json import no_constant
 from approval_resource.text import clean
 
 MAX_TEXT = 131_072
 """Characters of one policy file, and of one in YAML."""
 MAX_DATA = 4_000_000
+"""Characters of facts, reviews and inputs in JSON."""
 MOST_READ = 16_000_000
 """Bytes of one file that are looked at: more than any policy, its facts or its cases may have, and less than a device gives."""
-"""Characters of facts, reviews and inputs in JSON."""
 MAX_DEPTH = 40
 MAX_NODES = 20_000
 MAX_DOCUMENTS = 20
@@ -149,15 +150,6 @@ def _places_of_json(text: str) -> dict[Path, Place]:
         return _parsed(text)[1] if len(text) <= MAX_TEXT else {}
     except (_Wrong, yaml.YAMLError, RecursionError, ValueError):
         return {}
-
-
-def no_constant(name: str) -> float:
-    """For `json.loads`: NaN and infinities are no JSON.
-
-    Raises:
-        ValueError: always.
-    """
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _parsed(text: str) -> tuple[object, dict[Path, Place]]:

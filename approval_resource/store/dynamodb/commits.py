@@ -20,10 +20,10 @@ from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.outcomes import Failure, Outcome
 from approval_resource.store.dynamodb.reads import DynamoReads, maybe, own
 from approval_resource.store.dynamodb.requests import RequestFailed, Requests
-from approval_resource.store.dynamodb.retries import Patience
+from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.interface import Committed
-from approval_resource.store.transaction import Changes, Plan, Read, Snapshot, plan
+from approval_resource.store.transaction import Commit, Plan, ReadSet, Snapshot, plan
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ class Commits:
         self._requests = requests
         self._table = table
 
-    def commit(self, read: Read, decide: Callable[[Snapshot], Changes], operation: str) -> Committed:
+    def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """As `LockStore.commit`."""
-        patience = self._requests.patience(COMMIT_SECONDS)
+        budget = self._requests.budget(COMMIT_SECONDS)
         doubt: Head | None = None
         while True:
-            snapshot = self._snapshot(read, patience)
-            if doubt is not None and (written := self._written(doubt, operation, patience)):
-                after = self._snapshot(read, patience)
+            snapshot = self._snapshot(read, budget)
+            if doubt is not None and (written := self._written(doubt, operation, budget)):
+                after = self._snapshot(read, budget)
                 own = {event.claim_id for event in written} - {""}
                 others = own - after.claims.keys()
-                changed = self._reads.claims_within(sorted(others), patience)
+                changed = self._reads.claims_within(sorted(others), budget)
                 after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
                 self._retire((claim for claim in after.claims.values() if claim.id in own), after.settings.retention)
                 return Committed(after, written)
@@ -62,13 +62,13 @@ class Commits:
             except RequestFailed as failed:
                 if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
                     doubt = snapshot.head
-                self._requests.again(failed.failure, patience)
+                self._requests.again(failed.failure, budget)
             else:
                 self._retire(planned.claims, planned.keep)
                 return Committed(_after(snapshot, planned), planned.events)
 
     def _retire(self, claims: Iterable[Claim], keep: timedelta | None) -> None:
-        """Give the parts of claims that have ended their end of life; where that fails, they are kept.
+        """Give the contents of claims that have ended their end of life; where that fails, they are kept.
 
         Not in the transaction: ending a claim must never be harder than making it was, and its parts may fill a
         transaction. Nor is it tried twice: a release must not wait for it.
@@ -76,11 +76,11 @@ class Commits:
         for claim in claims:
             ttl = items.time_to_live(claim.ended.at, keep) if claim.ended else {}
             try:
-                for part in claim.parts if ttl else ():
+                for name in claim.contents if ttl else ():
                     self._requests.call(
                         "update_item",
                         TableName=self._table,
-                        Key=keys.part_key(claim.id, part),
+                        Key=keys.content_key(claim.id, name),
                         UpdateExpression="SET #ttl = if_not_exists(#ttl, :ttl)",
                         ConditionExpression="attribute_exists(pk)",
                         ExpressionAttributeNames={"#ttl": "ttl"},
@@ -91,9 +91,9 @@ class Commits:
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
         """As `LockStore.requeue`."""
-        patience = self._requests.patience(COMMIT_SECONDS)
+        budget = self._requests.budget(COMMIT_SECONDS)
         while True:
-            found = self._requests.get([keys.lock_key(pool, lock_name)], patience)[0]
+            found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
             before = own(maybe(lock_from, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
             after = change(before, self._requests.now())
             if after is before or before.revision == 0:
@@ -117,47 +117,47 @@ class Commits:
                     },
                 )
             except RequestFailed as failed:
-                self._requests.again(failed.failure, patience)
+                self._requests.again(failed.failure, budget)
             else:
                 return after
 
-    def _written(self, doubt: Head, operation: str, patience: Patience) -> tuple[Event, ...]:
+    def _written(self, doubt: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
         """What this operation turns out to have written since `doubt`.
 
         Looked for in the log, which nobody can overwrite. An attempt still in flight can't land after the
         next one: both are conditional on the same head.
         """
-        records = self._reads.stored(doubt.pool, since=doubt.timestamp, patience=patience)
+        records = self._reads.stored(doubt.pool, since=doubt.timestamp, budget=budget)
         return tuple(event_from(record.document) for record in records if record.document.get("operation") == operation)
 
-    def _snapshot(self, read: Read, patience: Patience) -> Snapshot:
+    def _snapshot(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
         while True:
-            snapshot = self._look(read, patience)
+            snapshot = self._look(read, budget)
             if snapshot.is_whole:
                 return snapshot
             torn = f'lock "{read.lock_name}" in pool "{read.pool}", its claims and the pool\'s settings contradict each other'
-            patience.after(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
+            budget.wait(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
 
-    def _look(self, read: Read, patience: Patience) -> Snapshot:
+    def _look(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
         wanted = [keys.head_key(read.pool), keys.lock_key(read.pool, read.lock_name), keys.settings_key(read.pool)]
         if read.claim_id:
             wanted.append(keys.claim_key(read.claim_id))
         if read.build_key:
             wanted.append(keys.build_key(read.build_key, read.pool, read.lock_name))
-        found = self._requests.get(wanted, patience)
+        found = self._requests.get(wanted, budget)
         head = own(maybe(head_from, found[0]), pool=read.pool) or Head(pool=read.pool)
         lock = own(maybe(lock_from, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
         settings = own(maybe(settings_from, found[2]), pool=read.pool) or Settings(pool=read.pool)
         asked = own(maybe(claim_from, found[3]), id=read.claim_id) if read.claim_id else None
         build = maybe(build_from, found[-1]) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
-        known = self._reads.claims_within(sorted(others), patience)
+        known = self._reads.claims_within(sorted(others), budget)
         claims = {claim.id: claim for claim in (*known, asked) if claim is not None}
         if read.build_key and build is None:
             build = BuildRecord(key=read.build_key, pool=read.pool, lock_name=read.lock_name)
         return Snapshot(now=self._requests.now(), head=head, lock=lock, settings=settings, build=build, claims=claims)
 
-    def _writes(self, read: Read, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
+    def _writes(self, read: ReadSet, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
         """The transaction: what is written and what is only checked, all on condition that nothing read has changed."""
         before = snapshot.claims
         writes = [
@@ -170,7 +170,7 @@ class Commits:
             *(self._put(items.event_item(event, planned.keep), 0) for event in planned.events),
         ]
         written = {claim.id for claim in planned.claims}
-        writes += [self._put(items.part_item(*part), 0) for part in planned.parts]
+        writes += [self._put(items.content_item(*kept), 0) for kept in planned.contents]
         writes += [self._check(keys.claim_key(id_), claim.revision) for id_, claim in before.items() if id_ not in written]
         if read.claim_id and read.claim_id not in written | before.keys():
             writes.append(self._check(keys.claim_key(read.claim_id), 0))

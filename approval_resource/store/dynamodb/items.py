@@ -16,11 +16,11 @@ from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb.keys import (
     build_key,
     claim_key,
+    content_key,
     event_key,
     head_key,
     lock_event,
     lock_key,
-    part_key,
     settings_key,
 )
 from approval_resource.store.dynamodb.values import Item, values
@@ -66,5 +66,5 @@ def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None
     return item | time_to_live(now, keep and max(keep, timedelta(days=BUILD_DAYS)))
 
 
-def part_item(claim_id: str, part: str, content: bytes) -> Item:
-    return part_key(claim_id, part) | values({"content": content})
+def content_item(claim_id: str, name: str, content: bytes) -> Item:
+    return content_key(claim_id, name) | values({"content": content})

@@ -75,8 +75,8 @@ def claim_key(claim_id: str) -> Item:
     return key(f"claim#{name(claim_id)}", CLAIM_SORT_KEY)
 
 
-def part_key(claim_id: str, part: str) -> Item:
-    return key(f"claim#{name(claim_id)}", f"part#{name(part)}")
+def content_key(claim_id: str, content: str) -> Item:
+    return key(f"claim#{name(claim_id)}", f"part#{name(content)}")
 
 
 def build_key(build: str, pool: str, lock_name: str) -> Item:

@@ -12,7 +12,7 @@ from approval_resource.errors import CorruptRecordError
 from approval_resource.model.event import Event, Head
 from approval_resource.store.dynamodb import keys
 from approval_resource.store.dynamodb.requests import Requests
-from approval_resource.store.dynamodb.retries import Patience
+from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
 from approval_resource.store.interface import Record
 
@@ -45,13 +45,13 @@ class DynamoReads:
         return own(maybe(claim_from, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
-        return self.claims_within(claim_ids, self._requests.patience())
+        return self.claims_within(claim_ids, self._requests.budget())
 
-    def claims_within(self, claim_ids: list[str], patience: Patience) -> list[Claim]:
-        """As `claims`, as long as patience lasts."""
+    def claims_within(self, claim_ids: list[str], budget: RetryBudget) -> list[Claim]:
+        """As `claims`, as long as the budget lasts."""
         from approval_resource.documents.claims import claim_from
 
-        found = self._requests.get([keys.claim_key(id_) for id_ in claim_ids], patience)
+        found = self._requests.get([keys.claim_key(id_) for id_ in claim_ids], budget)
         claims = (own(maybe(claim_from, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
         return [claim for claim in claims if claim is not None]
 
@@ -103,8 +103,8 @@ class DynamoReads:
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         return own(maybe(event_from, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
 
-    def part(self, claim_id: str, name: str) -> bytes | None:
-        found = self._requests.get([keys.part_key(claim_id, name)])[0]
+    def content(self, claim_id: str, name: str) -> bytes | None:
+        found = self._requests.get([keys.content_key(claim_id, name)])[0]
         if found is None:
             return None
         if not isinstance(found.get("content"), bytes):
@@ -127,7 +127,7 @@ class DynamoReads:
         lock_name: str | None = None,
         since: datetime | None = None,
         newest_first: bool = False,
-        patience: Patience | None = None,
+        budget: RetryBudget | None = None,
     ) -> Iterator[Record]:
         if lock_name is None:
             sort, prefix, index = "sk", keys.EVENT_PREFIX, {}
@@ -149,7 +149,7 @@ class DynamoReads:
         } | index
         if newest_first:
             query["Limit"] = FIRST_PAGE
-        for item in self._requests.pages("query", query, patience):
+        for item in self._requests.pages("query", query, budget):
             stored = document(item)
             yield Record(stored, keys.event_in_place(item, stored))
 

@@ -15,7 +15,7 @@ from approval_resource.clock import Clock, StoreClock
 from approval_resource.errors import StoreUnavailableError
 from approval_resource.store.dynamodb import table
 from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
-from approval_resource.store.dynamodb.retries import Patience
+from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
 
 log = logging.getLogger(__name__)
@@ -87,36 +87,36 @@ class Requests:
         self._answered = True
         self._time.observe(http_response.headers.get("date"))
 
-    def pages(self, method: str, request: dict[str, Any], patience: Patience | None = None) -> Iterator[Item]:
+    def pages(self, method: str, request: dict[str, Any], budget: RetryBudget | None = None) -> Iterator[Item]:
         page = dict(request)
         while True:
-            answer = self.ask(method, patience or self.patience(), TableName=self._table, **page)
+            answer = self.ask(method, budget or self.budget(), TableName=self._table, **page)
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:
                 return
             page = {name: value for name, value in page.items() if name != "Limit"}
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def get(self, wanted: list[Item], patience: Patience | None = None) -> list[dict[str, Any] | None]:
+    def get(self, wanted: list[Item], budget: RetryBudget | None = None) -> list[dict[str, Any] | None]:
         """The documents at those keys, None for each that isn't there, read consistently."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         waiting = list(wanted)
-        patience = patience or self.patience()
+        budget = budget or self.budget()
         while waiting:
             batch, waiting = waiting[:BATCH], waiting[BATCH:]
             if len(batch) == 1:
-                answer = self.ask("get_item", patience, TableName=self._table, Key=batch[0], ConsistentRead=True)
+                answer = self.ask("get_item", budget, TableName=self._table, Key=batch[0], ConsistentRead=True)
                 got, left = ([answer["Item"]] if "Item" in answer else []), []
             else:
                 batched = {self._table: {"Keys": batch, "ConsistentRead": True}}
-                answer = self.ask("batch_get_item", patience, RequestItems=batched)
+                answer = self.ask("batch_get_item", budget, RequestItems=batched)
                 got = answer["Responses"].get(self._table, [])
                 left = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
             for item in got:
                 found[item["pk"]["S"], item["sk"]["S"]] = document(item)
             if left:
                 waiting += left
-                patience.after(Failure(Outcome.BUSY, f"DynamoDB is throttling table {self._table}; try again"), answered=True)
+                budget.wait(Failure(Outcome.BUSY, f"DynamoDB is throttling table {self._table}; try again"), answered=True)
         return [found.get((key["pk"]["S"], key["sk"]["S"])) for key in wanted]
 
     def create_table(self) -> bool:
@@ -135,20 +135,20 @@ class Requests:
         table.protect(self._client, self._table, self._clock)
         return False
 
-    def patience(self, seconds: float = READ_SECONDS) -> Patience:
+    def budget(self, seconds: float = READ_SECONDS) -> RetryBudget:
         """How long a piece of work that begins now goes on trying."""
-        return Patience(self._clock, seconds)
+        return RetryBudget(self._clock, seconds)
 
-    def ask(self, method: str, patience: Patience, **request: Any) -> dict[str, Any]:
+    def ask(self, method: str, budget: RetryBudget, **request: Any) -> dict[str, Any]:
         """A read, repeated while that can help."""
         while True:
             try:
                 return self.call(method, **request)
             except RequestFailed as failed:
-                self.again(failed.failure, patience)
+                self.again(failed.failure, budget)
 
-    def again(self, failure: Failure, patience: Patience) -> None:
-        patience.after(failure, answered=self._answered)
+    def again(self, failure: Failure, budget: RetryBudget) -> None:
+        budget.wait(failure, answered=self._answered)
         if failure.outcome is Outcome.ABSENT:
             table.create(self._client, self._table, self._clock)
         if failure.outcome is Outcome.RENEW and self._renew is not None:

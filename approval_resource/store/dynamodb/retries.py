@@ -16,7 +16,7 @@ BUSY_PAUSE = (0.1, 2.0)
 _random = SystemRandom()
 
 
-class Patience:
+class RetryBudget:
     """How long one piece of work goes on trying, and how it pauses between tries."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
@@ -27,7 +27,7 @@ class Patience:
         self._renewed = False
         self._created = False
 
-    def after(self, failure: Failure, *, answered: bool) -> None:
+    def wait(self, failure: Failure, *, answered: bool) -> None:
         """Pause and return if another try is due.
 
         Raises:

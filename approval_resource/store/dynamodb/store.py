@@ -15,7 +15,7 @@ from approval_resource.store.interface import Committed, Connection
 if TYPE_CHECKING:
     from approval_resource.model.lock import Lock
     from approval_resource.store.dynamodb.commits import Commits
-    from approval_resource.store.transaction import Changes, Read, Snapshot
+    from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 
 class DynamoStore(DynamoReads):
@@ -53,7 +53,7 @@ class DynamoStore(DynamoReads):
         """As `Requests.create_table`."""
         return self._requests.create_table()
 
-    def commit(self, read: Read, decide: Callable[[Snapshot], Changes], operation: str) -> Committed:
+    def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         return self._commits.commit(read, decide, operation)
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
