@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -104,14 +105,26 @@ class Running:
     """A script that has been started."""
 
     def __init__(
-        self, command: list[str], stdin: bytes, environment: Mapping[str, str], directory: Path, scratch: Path
+        self,
+        command: list[str],
+        stdin: bytes,
+        environment: Mapping[str, str],
+        directory: Path,
+        scratch: Path,
+        stdout: int | None = None,
     ) -> None:
+        """`stdout`: another descriptor for its answer, which `ends` then can't tell."""
         self._out, self._err = scratch / "stdout", scratch / "stderr"
         self._directory = directory
         self._started = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=dict(environment), cwd="/"
+                command,
+                stdin=subprocess.PIPE,
+                stdout=out if stdout is None else stdout,
+                stderr=err,
+                env=dict(environment),
+                cwd="/",
             )
         try:
             assert self._process.stdin is not None
@@ -174,11 +187,16 @@ class Concourse:
     table: str
     scratch: Path
     started: list[Running] = field(default_factory=list)
+    stdout: int | None = None
+
+    def answering(self, stdout: int) -> Concourse:
+        """The same with another descriptor for what the scripts answer."""
+        return replace(self, stdout=stdout)
 
     def sourced(self, **changes: object) -> Concourse:
         """The same with other keys in the source; a key whose value is None is left out."""
         source = {name: value for name, value in (self.source | changes).items() if value is not None}
-        return Concourse(source, self.engine, self.table, self.scratch, self.started)
+        return replace(self, source=source)
 
     def workspace(self, build: Build | int = 1) -> Path:
         """The directory of a build's artifacts, which a put step is given."""
@@ -259,7 +277,7 @@ class Concourse:
     def _run(self, command: list[str], stdin: bytes, environment: Mapping[str, str], directory: Path) -> Running:
         scratch = self.scratch / f"run-{len(self.started)}"
         scratch.mkdir()
-        running = Running(command, stdin, environment, directory, scratch)
+        running = Running(command, stdin, environment, directory, scratch, self.stdout)
         self.started.append(running)
         return running
 
@@ -333,6 +351,8 @@ class Wire:
     refusal: Callable[[Mapping[str, str]], tuple[int, Document]] | None = None
     before: Callable[[str], object] = field(default=lambda operation: None)
     """Called with each operation before it goes its way."""
+    after: Callable[[str], object] = field(default=lambda operation: None)
+    """Called with each operation once the engine has answered it, before the script hears."""
 
     @property
     def operations(self) -> list[str]:
@@ -351,8 +371,9 @@ def wire(engine: Engine) -> Iterator[Wire]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            wire.asked.append((self.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body)))
-            wire.before(wire.asked[-1][0])
+            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+            wire.asked.append((operation, json.loads(body)))
+            wire.before(operation)
             if wire.refusal is not None:
                 status, document = wire.refusal(dict(self.headers))
                 self._answer(status, {}, json.dumps(document).encode())
@@ -362,7 +383,9 @@ def wire(engine: Engine) -> Iterator[Wire]:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
                 onward.request("POST", self.path, body, headers)
                 answer = onward.getresponse()
-                self._answer(answer.status, dict(answer.getheaders()), answer.read())
+                content = answer.read()
+                wire.after(operation)
+                self._answer(answer.status, dict(answer.getheaders()), content)
             finally:
                 onward.close()
 
@@ -372,8 +395,10 @@ def wire(engine: Engine) -> Iterator[Wire]:
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
                     self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            # Who asked may have been killed meanwhile.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nobody listens."""
