@@ -341,9 +341,36 @@ def test_killed_in_the_queue_it_gets_its_turn(concourse: Concourse, store: Dynam
     assert behind.running
 
 
+@ON_ITS_OWN_PROCESS
+@pytest.mark.parametrize("decide", [None, approve, reject], ids=["undecided", "approved", "rejected"])
+def test_put_and_implicit_get_are_tried_again_together(
+    concourse: Concourse, store: DynamoStore, decide: Callable[[DynamoStore, Any], None] | None
+) -> None:
+    """A gate in `get_params` that is killed: the put runs again, finds its claim, and the gate is asked about the same one."""
+    version = concourse.claim().version
+    gate = concourse.start_get(version, need_approval=True)
+    gate.says(WAITS)
+    gate.kill()
+    claim = pending(store)
+    if decide:
+        decide(store, claim)
+    again = concourse.put("claim", **ASK)
+    if decide is reject:
+        assert f"{SAME}: claim {claim.id}, rejected" in again.refused()
+        return
+    assert again.version["id"] == version["id"]
+    gate = concourse.start_get(again.version, need_approval=True)
+    if not decide:
+        gate.says(WAITS)
+        approve(store, claim)
+    assert gate.ends().version == again.version
+    assert claims(store) == {claim.id}
+
+
 # ---- another worker ------------------------------------------------------------------------
 
 
+@ON_ITS_OWN_PROCESS
 def test_a_build_that_lost_its_worker_goes_on_with_its_claim(concourse: Concourse, store: DynamoStore) -> None:
     """Run again elsewhere with the same BUILD_ID and the same files: the same claim; with another plan it asks anew."""
     wanted = GATE | {"attach": {"plan.txt": "plan/plan.txt"}}
@@ -437,6 +464,19 @@ def test_a_step_that_was_stopped_isn_t_asked_about_again(concourse: Concourse, s
     assert f"{SAME}: claim {claim_id}, withdrawn" in concourse.put("claim", **GATE).refused()
     assert log(store) == ["pending", "withdrawn"]
     assert held_by(store) == ""
+
+
+def test_an_await_that_was_stopped_waits_anew(concourse: Concourse, store: DynamoStore) -> None:
+    """It made no claim and ends none; the next attempt goes by the same decision."""
+    version = concourse.claim().version
+    first = concourse.start_put("await", lock_name=LOCK)
+    first.says(WAITS)
+    assert first.stop().code == 143
+    again = concourse.start_put("await", lock_name=LOCK)
+    again.says(WAITS)
+    approve(store, pending(store))
+    assert again.ends().version["id"] == version["id"]
+    assert log(store) == ["pending", "approved", "spent"]
 
 
 def test_waiting_for_the_lock_is_tried_again(concourse: Concourse, store: DynamoStore) -> None:
