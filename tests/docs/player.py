@@ -1,4 +1,4 @@
-"""Plays the jobs of a pipeline from its YAML, as far as Concourse would: gets, puts, tasks, passed, ensure, abort."""
+"""Plays the jobs of a pipeline from its YAML, as far as Concourse would: gets, puts, tasks, passed, attempts, hooks, abort."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ SECRETS_OF_THE_TEST = ("AWS_DEFAULT_REGION",)
 
 class StepFailedError(Exception):
     """A step of a build failed."""
+
+
+class StepErroredError(Exception):
+    """A step of a build could not be run, or its answer was lost."""
 
 
 class BuildAbortedError(Exception):
@@ -42,6 +47,8 @@ class Job:
     results: list[Result] = field(default_factory=list)
     running: Running | None = None
     aborted: bool = False
+    used: list[tuple[str, Version]] = field(default_factory=list)
+    """Each version that it got or put, with its resource."""
 
     @property
     def workspace(self) -> Path:
@@ -62,7 +69,7 @@ class Job:
         return self.log + (self.running.stderr.splitlines() if self.running else [])
 
     def ends(self) -> str:
-        """Wait for its end: succeeded, failed or aborted."""
+        """Wait for its end: succeeded, failed, errored or aborted."""
         self._thread.join(SECONDS)
         assert not self._thread.is_alive(), f"{self.name} is still running: {self._lines()}"
         return self.outcome
@@ -75,24 +82,64 @@ class Job:
 
     def _play(self) -> None:
         try:
-            for step in self.plan["plan"]:
-                self._step(step)
+            self._with_hooks(self.plan, lambda: self._sequence(self.plan["plan"]))
             self.outcome = "succeeded"
+            for resource, version in self.used:
+                self.player.passed.setdefault((self.name, resource), []).append(version)
         except StepFailedError:
             self.outcome = "failed"
         except BuildAbortedError:
             self.outcome = "aborted"
         except Exception as surprise:  # noqa: BLE001 - shown by the test
-            self.outcome = f"errored: {surprise!r}"
-        self.aborted = False
-        hooks = [hook for hook in (f"on_{self.outcome.removesuffix('ed')}", "ensure") if hook in self.plan]
-        hooks += ["on_failure"] if self.outcome == "failed" and "on_failure" in self.plan else []
-        for hook in hooks:
-            self._step(self.plan[hook])
+            self.outcome = "errored"
+            self.log.append(repr(surprise))
+
+    def _sequence(self, steps: list[Step]) -> None:
+        for step in steps:
+            self._step(step)
 
     def _step(self, step: Step) -> None:
+        self._with_hooks(step, lambda: self._attempts(step))
+
+    def _with_hooks(self, told: Step, run: Callable[[], None]) -> None:
+        """Run it, then the hook for its end, then `ensure`. What went wrong first is what the build ends with."""
+        ends: list[Exception] = []
+
+        def do(what: Callable[[], None]) -> None:
+            try:
+                what()
+            except Exception as wrong:  # noqa: BLE001 - raised in the end
+                # Hooks of an aborted build are not aborted.
+                self.aborted = False
+                self.log.append(repr(wrong))
+                ends.append(wrong)
+
+        do(run)
+        for hook in (_hook_for(ends[0] if ends else None), "ensure"):
+            if hook in told:
+                do(partial(self._step, told[hook]))
+        if ends:
+            raise ends[0]
+
+    def _attempts(self, step: Step) -> None:
+        """Run it until it succeeds, as often as it says; an abort is no attempt that failed."""
+        left = step.get("attempts", 1)
+        while True:
+            left -= 1
+            try:
+                self._once(step)
+            except (StepFailedError, StepErroredError) as failed:
+                if not left:
+                    raise
+                self.log.append(f"again, after {failed!r}")
+            else:
+                return
+
+    def _once(self, step: Step) -> None:
         match step:
-            case {"task": name}:
+            case {"task": name, "file": file}:
+                if not (self.workspace / file).is_file():
+                    raise StepErroredError(f"task {name} has no file {file}")
                 self.player.tasks[name](self.workspace)
                 self.ran.append(name)
             case {"put": name}:
@@ -103,34 +150,48 @@ class Job:
                 raise AssertionError(f"not a step this player knows: {step}")
 
     def _put(self, name: str, step: Step) -> None:
-        resource = step.get("resource", name)
-        assert isinstance(step.get("inputs"), list), f"put {name} names its inputs"
+        resource, params = step.get("resource", name), step["params"]
         if resource not in self.player.resources:
-            shutil.copy(self.workspace / step["params"]["file"], self.player.shelf(resource))
+            shutil.copy(self.workspace / params["file"], self.player.shelf(resource))
+            self._used(resource, {})
             return
         directory = self.player.concourse.scratch / f"put-{self.build.id}-{len(self.results)}"
         directory.mkdir()
-        for artifact in step["inputs"]:
-            # What a failed step was to make isn't there.
-            if (self.workspace / artifact).is_dir():
-                shutil.copytree(self.workspace / artifact, directory / artifact)
+        for artifact in self._inputs(step):
+            shutil.copytree(self.workspace / artifact, directory / artifact)
         concourse = self.player.resources[resource]
-        request = {"source": concourse.source, "params": step["params"]}
-        version = self._run(concourse.start("out", request, [str(directory)], self.build)).version
-        self._fetch(concourse, name, version, step.get("get_params", {}))
-        self._used(resource, version)
+        request = {"source": concourse.source, "params": params}
+        result = self._run(concourse.start("out", request, [str(directory)], self.build))
+        if self.player.loses and all(step is not lost for lost in self.player.lost):
+            self.player.lost.append(step)
+            raise StepErroredError("output a null version")
+        self._used(resource, result.version)
+        self._fetch(concourse, name, result.version, step.get("get_params", {}))
+
+    def _inputs(self, step: Step) -> list[str]:
+        """The artifacts that a put is handed: those it lists, or those its params name that are there."""
+        if step["inputs"] == "detect":
+            named = {str(value).split("/")[0] for value in step["params"].values()}
+            return [name for name in sorted(named) if (self.workspace / name).is_dir()]
+        for name in step["inputs"]:
+            if not (self.workspace / name).is_dir():
+                raise StepErroredError(f"input not found: {name}")
+        return list(step["inputs"])
 
     def _get(self, name: str, step: Step) -> None:
         resource = step.get("resource", name)
+        if name in self.player.fails:
+            raise StepFailedError(f"{name} can't be got")
         if resource not in self.player.resources:
-            shutil.copytree(self.player.shelf(resource), self.workspace / name)
+            shutil.copytree(self.player.shelf(resource), self.workspace / name, dirs_exist_ok=True)
+            self._used(resource, {})
             return
         concourse = self.player.resources[resource]
-        versions = [version for job in step.get("passed", []) for version in self.player.used.get((job, resource), [])]
+        versions = [version for job in step.get("passed", []) for version in self.player.passed.get((job, resource), [])]
         found = versions if "passed" in step else concourse.versions()
         assert found, f"{name} has no version"
-        self._fetch(concourse, name, found[-1], step.get("params", {}))
         self._used(resource, found[-1])
+        self._fetch(concourse, name, found[-1], step.get("params", {}))
 
     def _fetch(self, concourse: Concourse, name: str, version: Version, params: Mapping[str, object]) -> None:
         directory = self.workspace / name
@@ -148,11 +209,24 @@ class Job:
         if self.aborted:
             raise BuildAbortedError
         if result.code:
-            raise StepFailedError
+            raise StepFailedError(f"exit {result.code}")
         return result
 
     def _used(self, resource: str, version: Version) -> None:
-        self.player.used.setdefault((self.name, resource), []).append(version)
+        self.used.append((resource, version))
+
+
+def _hook_for(wrong: Exception | None) -> str:
+    """The hook that runs at such an end."""
+    match wrong:
+        case None:
+            return "on_success"
+        case StepFailedError():
+            return "on_failure"
+        case BuildAbortedError():
+            return "on_abort"
+        case _:
+            return "on_error"
 
 
 class Player:
@@ -162,7 +236,14 @@ class Player:
         """`tasks`: what each task does in its build's workspace. Resources of other types keep files on a shelf."""
         self.concourse = concourse
         self.tasks = tasks
-        self.used: dict[tuple[str, str], list[Version]] = {}
+        self.passed: dict[tuple[str, str], list[Version]] = {}
+        """The versions that each job's builds got and put, by job and resource; only those of builds that succeeded."""
+        self.loses = False
+        """Whether the first answer of each put is lost."""
+        self.lost: list[Step] = []
+        """The puts of which one was."""
+        self.fails: list[str] = []
+        """The gets that fail."""
         pipeline = yaml.safe_load(text)
         self.jobs: dict[str, Step] = {job["name"]: job for job in pipeline["jobs"]}
         self.resources = {

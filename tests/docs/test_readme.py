@@ -19,7 +19,7 @@ from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb.store import DynamoStore
 from cli import cli
 from demo.engine import ROOT
-from tests.docs.player import Player
+from tests.docs.player import BuildAbortedError, Job, Player, StepErroredError, StepFailedError
 from tests.scripts.conftest import Concourse, held_by
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,12 +27,10 @@ LOCK = "production"
 
 
 def pipeline(name: str) -> str:
-    """The README's pipeline of that name, with the common beginning where it brings no resources of its own."""
+    """The README's pipeline of that name."""
     found = re.search(rf"<!-- pipeline: {name} -->\n```yaml\n(.*?)```", README, re.DOTALL)
     assert found, name
-    common = re.search(r"They begin alike:\n\n```yaml\n(.*?)```", README, re.DOTALL)
-    assert common
-    return found[1] if "\nresources:" in f"\n{found[1]}" else common[1] + found[1]
+    return found[1]
 
 
 def nothing(_: Path) -> None:
@@ -50,8 +48,15 @@ TASKS = {"deploy": nothing, "apply": nothing, "plan": makes_a_plan}
 
 @pytest.fixture
 def play(concourse: Concourse) -> Any:
-    """Sets one of the README's pipelines."""
-    return lambda name: Player(concourse, pipeline(name), TASKS)
+    """Sets one of the README's pipelines, with a repository that holds its tasks' files."""
+
+    def played(name: str) -> Player:
+        player = Player(concourse, pipeline(name), TASKS)
+        for task in TASKS:
+            (player.shelf("ci") / f"{task}.yml").touch()
+        return player
+
+    return played
 
 
 def claim_id(concourse: Concourse) -> str:
@@ -102,6 +107,7 @@ def test_plan_approve_apply(play: Any, concourse: Concourse, store: DynamoStore)
     """The apply job runs on the plan that was approved, once."""
     player = play("plan-apply")
     assert player.run("plan").outcome == "succeeded"
+    assert held_by(store, LOCK) == claim_id(concourse)
     job = player.start("apply")
     job.says("is waiting for an approval")
     assert (job.workspace / "approval" / "attached" / "plan.txt").read_text() == "+ 1 instance\n"
@@ -157,14 +163,14 @@ def test_a_lock_is_kept_after_a_failure_and_freed_after_an_abort(play: Any, conc
     player = play("on-abort")
 
     def fails(_: Path) -> None:
-        raise RuntimeError("deployment failed")
+        raise StepFailedError("deployment failed")
 
     player.tasks = TASKS | {"deploy": fails}
     job = player.start("deploy")
     job.says("is waiting for an approval")
     held = claim_id(concourse)
     assert concourse.cli("approve", held).code == 0
-    assert job.ends().startswith("errored")
+    assert job.ends() == "failed"
     assert held_by(store, LOCK) == held
     assert concourse.cli("release", held, "--reason", "looked at it").code == 0
     player.tasks = TASKS
@@ -174,6 +180,101 @@ def test_a_lock_is_kept_after_a_failure_and_freed_after_an_abort(play: Any, conc
     assert aborted.ends() == "aborted"
     assert store.open_claims() == []
     assert audit.verify(store, "payments").findings == []
+
+
+def ends_after_its_claim(player: Player, name: str, outcome: str) -> Job:
+    """A build of that job whose claim stands when something after it goes wrong in that way."""
+
+    def goes_wrong(_: Path) -> None:
+        if outcome == "aborted":
+            raise BuildAbortedError
+        raise StepFailedError if outcome == "failed" else StepErroredError
+
+    player.tasks = TASKS | {"after": goes_wrong}
+    (player.shelf("ci") / "after.yml").touch()
+    more = [] if any(step.get("get") == "ci" for step in player.jobs[name]["plan"]) else [{"get": "ci"}]
+    player.jobs[name]["plan"] += [*more, {"task": "after", "file": "ci/after.yml"}]
+    return player.run(name)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "errored", "aborted"])
+@pytest.mark.parametrize(("name", "job"), [("plan-apply", "plan"), ("on-approval", "ask")])
+def test_a_job_that_ends_badly_after_its_claim_gives_the_lock_back(
+    play: Any, concourse: Concourse, store: DynamoStore, name: str, job: str, outcome: str
+) -> None:
+    """Nobody is asked about a plan that no job would apply, and the next one gets the lock."""
+    ended = ends_after_its_claim(play(name), job, outcome)
+    assert ended.outcome == outcome
+    assert [event.kind.value for event in store.events("payments")] == ["pending", "withdrawn"]
+    assert held_by(store, LOCK) == ""
+    assert ended.results[-1].code == 0
+
+
+@pytest.mark.parametrize("outcome", ["failed", "errored", "aborted"])
+def test_a_plan_that_fails_before_its_claim_takes_no_other_s_lock(
+    play: Any, concourse: Concourse, store: DynamoStore, outcome: str
+) -> None:
+    """The claim of an earlier build stays, approved or not, and its plan is applied."""
+    player = play("plan-apply")
+    assert player.run("plan").outcome == "succeeded"
+    held = held_by(store, LOCK)
+    assert concourse.cli("approve", held).code == 0
+
+    def goes_wrong(_: Path) -> None:
+        raise {"failed": StepFailedError, "errored": StepErroredError, "aborted": BuildAbortedError}[outcome]
+
+    player.tasks = TASKS | {"plan": goes_wrong}
+    assert player.run("plan").outcome == outcome
+    assert held_by(store, LOCK) == held
+    player.tasks = TASKS
+    assert player.run("apply").ran == ["apply"]
+
+
+@pytest.mark.parametrize(("fails", "held"), [("plans", False), ("ci", False), ("approval", True)])
+def test_a_get_that_fails_before_the_gate_keeps_no_lock(
+    play: Any, concourse: Concourse, store: DynamoStore, fails: str, held: bool
+) -> None:
+    """`ensure` gives the lock back where the claim is known; where it isn't, it frees nothing and a later build can apply it."""
+    player = play("plan-apply")
+    player.run("plan")
+    claim = claim_id(concourse)
+    assert concourse.cli("approve", claim).code == 0
+    player.fails = [fails]
+    job = player.run("apply")
+    assert (job.outcome, job.ran) == ("failed", [])
+    assert held_by(store, LOCK) == (claim if held else "")
+    player.fails = []
+    assert player.run("apply").ran == (["apply"] if held else [])
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs", "puts"),
+    [
+        ("one-step", ["deploy"], ["claim", "release"]),
+        ("plan-apply", ["plan", "apply"], ["claim", "await", "release"]),
+        ("on-approval", ["ask", "deploy"], ["claim", "await", "release"]),
+        ("on-abort", ["deploy"], ["claim", "release"]),
+    ],
+)
+def test_every_answer_may_be_lost_once(
+    play: Any, concourse: Concourse, store: DynamoStore, name: str, jobs: list[str], puts: list[str]
+) -> None:
+    """`attempts: 2` heals each put: one claim, one approval, one release, and every job succeeds."""
+    player = play(name)
+    player.loses = True
+    *before, last = jobs
+    for job in before:
+        assert player.run(job).outcome == "succeeded"
+        assert concourse.cli("approve", claim_id(concourse)).code == 0
+    started = player.start(last)
+    if not before:
+        started.says("is waiting for an approval")
+        assert concourse.cli("approve", claim_id(concourse)).code == 0
+    assert started.ends() == "succeeded"
+    assert started.ran == [last]
+    assert [put["params"]["action"] for put in player.lost] == puts
+    kinds = [event.kind.value for event in store.events("payments")]
+    assert kinds == ["pending", "approved", "spent" if before else "passed", "released"]
 
 
 def section(title: str) -> str:
