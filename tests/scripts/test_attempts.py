@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from approval_resource.store.dynamodb import DynamoStore
+from approval_resource.store.dynamodb.store import DynamoStore
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Result, Running, Wire, held_by, kept
 from tests.scripts.test_gates import WAITS, approve, pending, reject
 
