@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
     from approval_resource.model.lock import Lock
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ApprovalError(Exception):
@@ -22,6 +25,34 @@ class ConfigError(ApprovalError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class Problems:
+    """Collect every problem of one input, so that all of them are told together."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Keep a problem."""
+        self.lines.append(line)
+
+    def gather(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return what `read` returns; where it raises `ConfigError`, keep its problems and return None."""
+        try:
+            return read(*args, **kwargs)
+        except ConfigError as wrong:
+            self.lines += wrong.problems
+            return None
+
+    def require_none(self) -> None:
+        """Pass when no problem was found.
+
+        Raises:
+            ConfigError: every problem found, in the order of the input.
+        """
+        if self.lines:
+            raise ConfigError(self.lines)
 
 
 class LockHeldError(ApprovalError):
@@ -183,7 +214,7 @@ class ApprovalSpentError(ApprovalError):
     def __init__(self, current: Claim) -> None:
         self.current = current
         super().__init__(
-            f"the approval of claim {current.id} was already used by {clean(current.spent_by)}; "
+            f"the approval of claim {current.id} was already used by {clean(current.spent_by)}, and this is no retry of it; "
             "ask for a new one, or await it with reuse: true"
         )
 

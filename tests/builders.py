@@ -10,7 +10,7 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims.decide import Terms
 from approval_resource.claims.request import Attempt, Request
 from approval_resource.clock import HostClock, StoreClock
-from approval_resource.model.claim import Build, Claim
+from approval_resource.model.claim import Build, Claim, Claimant
 from approval_resource.model.event import State
 from approval_resource.store.interface import LockStore
 
@@ -79,7 +79,7 @@ def under(*policies: dict[str, Any], given: dict[str, Any] | None = None, **poli
 def take(store: LockStore, build: Build | int = 1, claim_key: str = "", **request: Any) -> Claim:
     """Claim at once."""
     build = a_build(build) if isinstance(build, int) else build
-    return claims.take(store, a_request(**request), build, build.key(claim_key), Attempt()).claim
+    return claims.take(store, a_request(**request), Claimant(build, claim_key), Attempt()).claim
 
 
 def a_claim(**changes: Any) -> Claim:

@@ -7,30 +7,31 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims.decide import POLICY_ACTOR, apply_policies
 from approval_resource.claims.end import end_change, expiry_change
-from approval_resource.claims.lifecycle import transition
+from approval_resource.claims.lifecycle import handed_back, transition
 from approval_resource.claims.request import Attempt, Request, Taken, _seconds
 from approval_resource.errors import LockHeldError, NotYourTurnError, RequestChangedError
-from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, Build, Claim
+from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, Build, Claim, Claimant
 from approval_resource.model.event import Kind, State
 from approval_resource.model.lock import Lock
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
-ABORT_REASON = "the build was aborted"
+ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 
 
-def take(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Taken:
-    """Take the lock for `build` at once, under the attempt's id.
+def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Taken:
+    """Take the lock at once, under the attempt's id.
 
-    The same build asking for the same gets the claim it has, whatever became of it, and a new one after
-    it released that; the attempt's id is then that claim's. Asking for something else replaces its own pending claim.
+    A retry, which is the same build asking for the same soon after, gets the claim it has, whatever became of it; the
+    attempt's id is then that claim's. After a release, or once that claim is no longer `handed_back`, there is a new claim,
+    and an old one that still holds the lock is superseded. So is the build's own pending claim when it asks for something else.
 
     Raises:
         LockHeldError: another claim holds the lock.
         NotYourTurnError: it can be had, but others wait for it and come first.
         RequestChangedError: this build's claim on the lock was for something else, and is past changing.
     """
-    claim_id = attempt.claim_id
+    claim_id, build = attempt.claim_id, claimant.build
 
     def decide(snapshot: Snapshot) -> Commit:
         if claim_id in snapshot.claims:
@@ -38,9 +39,11 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
         ended = []
         mine = snapshot.made
         if mine is not None and mine.state is not State.RELEASED:
-            if mine.request == request.digest:
+            if not handed_back(mine, build, snapshot.now):
+                ended += [_superseded(mine, snapshot, build)] if mine.claimed else []
+            elif mine.request == request.digest:
                 return Commit()
-            if mine.state is State.PENDING:
+            elif mine.state is State.PENDING:
                 # One whose time is up frees the lock for whoever is first in its queue.
                 if _due(mine, snapshot, build) is None:
                     ended.append(_superseded(mine, snapshot, build))
@@ -55,16 +58,15 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
                     raise LockHeldError(holder)
                 # Instead of waiting it takes the pending claim's own place, which nobody in the queue could have.
                 ended.append(_superseded(holder, snapshot, build))
-            elif snapshot.lock.front is not None and snapshot.lock.front.key != build_key:
+            elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)
-        taken = _taken(_new(request, build, build_key, claim_id, snapshot), request, snapshot)
+        taken = _taken(_new(request, claimant, claim_id, snapshot), request, snapshot)
         record = replace(snapshot.build, made=claim_id) if snapshot.build else None
         return Commit(changes=(*ended, taken), build=record)
 
-    read = ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
     attempt.in_flight = True
     try:
-        done = store.commit(read, decide, claim_id)
+        done = store.commit(_read_set(request, claimant, claim_id), decide, claim_id)
     except (LockHeldError, NotYourTurnError, RequestChangedError):
         # Refused on what was read after every attempt before it, so none of those can land any more.
         attempt.in_flight = False
@@ -75,6 +77,10 @@ def take(store: LockStore, request: Request, build: Build, build_key: str, attem
     attempt.claim_id = own.id
     ended = tuple(done.after.claims[event.claim_id] for event in done.events if event.claim_id != own.id)
     return Taken(own, fresh=own.id == claim_id, ended=ended)
+
+
+def _read_set(request: Request, claimant: Claimant, claim_id: str) -> ReadSet:
+    return ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=claimant.key)
 
 
 def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
@@ -93,13 +99,13 @@ def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
     return judged if judged.claim.decided else replace(judged, actor=taken.actor)
 
 
-def abandon(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt) -> Claim | None:
+def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Claim | None:
     """Make sure that an aborted build's attempt holds nothing and never will; returns the claim this ended, if any.
 
     One that landed is withdrawn, and so is one that an earlier run of the same build made. For one that may
     still be in flight a withdrawn claim of that id is written, so that it can't land any more.
     """
-    claim_id = attempt.claim_id
+    claim_id, build = attempt.claim_id, claimant.build
 
     def decide(snapshot: Snapshot) -> Commit:
         own = [snapshot.claims.get(claim_id), snapshot.made]
@@ -112,7 +118,7 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
             return Commit()
         # A claim that never was keeps no content, and is withdrawn as one that nobody decided on.
         bare = replace(
-            _new(request, build, build_key, claim_id, snapshot),
+            _new(request, claimant, claim_id, snapshot),
             payload="",
             policy="",
             facts="",
@@ -124,18 +130,17 @@ def abandon(store: LockStore, request: Request, build: Build, build_key: str, at
             changes=(ClaimChange(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),)
         )
 
-    read = ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=build_key)
-    done = store.commit(read, decide, new_id())
-    leave_queue(store, request, build_key, attempt)
+    done = store.commit(_read_set(request, claimant, claim_id), decide, new_id())
+    leave_queue(store, request, claimant, attempt)
     return done.after.claims[done.events[-1].claim_id] if done.events else None
 
 
-def leave_queue(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> None:
+def leave_queue(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> None:
     """Give up the build's place in the lock's queue: this attempt's, also one still on its way there, and an earlier run's."""
 
     def without(lock: Lock, _: datetime) -> Lock:
         # Written even where the build isn't in the queue: a join in flight is conditional on the revision that this raises.
-        return lock.left(build_key) if attempt.joining or lock.place_of(build_key) >= 0 else lock
+        return lock.left(claimant.key) if attempt.joining or lock.place_of(claimant.key) >= 0 else lock
 
     store.requeue(request.pool, request.lock_name, without)
     attempt.ticket, attempt.since, attempt.joining = 0, None, False
@@ -151,7 +156,7 @@ def _due(holder: Claim, snapshot: Snapshot, build: Build) -> ClaimChange | None:
     return end_change(holder, snapshot, State.EXPIRED, actor=str(build), build=build.link, reason=why)
 
 
-def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot: Snapshot) -> Claim:
+def _new(request: Request, claimant: Claimant, claim_id: str, snapshot: Snapshot) -> Claim:
     """The claim that a request makes; its place in the log and its fence come with the transaction."""
     # What the pool asks for, no pipeline can leave out.
     need_approval = request.need_approval or bool(snapshot.settings.policy)
@@ -159,8 +164,8 @@ def _new(request: Request, build: Build, build_key: str, claim_id: str, snapshot
         id=claim_id,
         pool=request.pool,
         lock_name=request.lock_name,
-        build=build,
-        build_key=build_key,
+        build=claimant.build,
+        build_key=claimant.key,
         request=request.digest,
         need_approval=need_approval,
         description=request.description,

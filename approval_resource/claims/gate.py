@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims.decide import POLICY_ACTOR, apply_policies, terms_of
 from approval_resource.claims.end import expiry_change, update_claim
-from approval_resource.claims.lifecycle import require_passable
+from approval_resource.claims.lifecycle import handed_back, require_passable
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
@@ -119,9 +119,10 @@ def wait(
 
 
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
-    """Record that `build` passed the gate on this claim's approval; the same build again records nothing.
+    """Record that `build` passed the gate on this claim's approval; a retry of it records nothing.
 
-    With `spend` the approval is used up by this build, unless `reuse` lets it serve again.
+    With `spend` the approval is used up by this build, unless `reuse` lets it serve again. A build with the same
+    idempotency key is a retry for as long as `handed_back` says.
 
     Raises:
         ApprovalSpentError: another build used the approval.
@@ -137,7 +138,8 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
             raise AssertionError("a passage is recorded for a build")
         if current.valid_until is not None and current.valid_until <= snapshot.now:
             raise ApprovalLapsedError(current)
-        if spend and current.spent and current.spent != key and not reuse:
+        retried = current.spent == key and handed_back(current, build, snapshot.now)
+        if spend and current.spent and not retried and not reuse:
             raise ApprovalSpentError(current)
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from approval_resource.errors import (
     AlreadyReviewedError,
@@ -13,9 +13,11 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model.claim import Claim, Review, Transition
+from approval_resource.model.claim import Build, Claim, Review, Transition
 from approval_resource.model.event import State
 
+RETRIED_WITHIN = timedelta(minutes=10)
+"""How long after a claim's newest event a build with the same idempotency key counts as a retry of the one that made it."""
 DEADLINE_ACTOR = "the deadline"
 """Who is said to have ended a claim that nobody decided on in time."""
 NEXT_STATES: Mapping[State, frozenset[State]] = {
@@ -23,7 +25,7 @@ NEXT_STATES: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset(
         {State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN},
     ),
-    State.APPROVED: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
+    State.APPROVED: frozenset({State.RELEASED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN}),
     State.REJECTED: frozenset(),
     State.EXPIRED: frozenset(),
     State.SUPERSEDED: frozenset(),
@@ -79,6 +81,26 @@ def require_reviewable(claim: Claim) -> None:
         raise NoApprovalNeededError(claim)
     if claim.state is not State.PENDING:
         raise AlreadyReviewedError(claim)
+
+
+def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
+    """Whether the claim may be given again to a build with the idempotency key of the one that made or passed it.
+
+    Concourse numbers builds anew when its database is restored or made anew, so an equal key may be another build's. What
+    people have said of a claim is handed back only for a retry, which follows soon; and never to a build that somebody else
+    started. A claim nobody has reviewed yet asks people now, whichever of the two builds it is.
+    """
+    if claim.build.created_by and build.created_by and claim.build.created_by != build.created_by:
+        return False
+    unasked = claim.state is State.HELD or (claim.state is State.PENDING and not claim.reviews)
+    return unasked or now - _newest(claim) <= RETRIED_WITHIN
+
+
+def _newest(claim: Claim) -> datetime:
+    """The instant of the claim's newest event, as far as the claim tells."""
+    reviewed_at = [review.at for review in claim.reviews.values()]
+    decided_at = [claim.decided.at] if claim.decided else []
+    return claim.event_at or max(claim.changed, *reviewed_at, *decided_at)
 
 
 def reviewed(claim: Claim, review: Review) -> Claim:

@@ -15,7 +15,7 @@ from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt, Request, Taken
 from approval_resource.documents.locks import queue_document
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
-from approval_resource.model.claim import Build, Claim
+from approval_resource.model.claim import Claim, Claimant
 from approval_resource.model.event import State
 from approval_resource.model.lock import Lock, Waiter
 from approval_resource.store.interface import LockStore
@@ -47,8 +47,7 @@ class Standing:
 def acquire(
     store: LockStore,
     request: Request,
-    build: Build,
-    build_key: str,
+    claimant: Claimant,
     attempt: Attempt,
     *,
     poller: Poller,
@@ -72,29 +71,29 @@ def acquire(
     try:
         while True:
             try:
-                taken = poller.call(take, store, request, build, build_key, attempt)
+                taken = poller.call(take, store, request, claimant, attempt)
             except (LockHeldError, NotYourTurnError):
-                lock = poller.call(_join, store, request, build, build_key, attempt, poller.interval)
-                _wait_for_turn(store, request, build_key, lock, poller, standing, stall)
+                lock = poller.call(_join, store, request, claimant, attempt, poller.interval)
+                _wait_for_turn(store, request, claimant.key, lock, poller, standing, stall)
             else:
                 if not taken.fresh and attempt.ticket:
                     # Another run of this build made the claim, so the place would only be in the way.
-                    leave_queue(store, request, build_key, attempt)
+                    leave_queue(store, request, claimant, attempt)
                 return taken
     except _TimeIsUp as up:
         raise WaitTimeoutError(
-            up.lock, up.holder, duration(wait_timeout or timedelta()), left=_left(store, request, build_key, attempt)
+            up.lock, up.holder, duration(wait_timeout or timedelta()), left=_left(store, request, claimant, attempt)
         ) from None
     except ApprovalError:
         if attempt.ticket or attempt.joining:
-            _left(store, request, build_key, attempt)
+            _left(store, request, claimant, attempt)
         raise
 
 
-def _left(store: LockStore, request: Request, build_key: str, attempt: Attempt) -> bool:
+def _left(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> bool:
     """Give up the place in the queue; whether that could be written."""
     try:
-        leave_queue(store, request, build_key, attempt)
+        leave_queue(store, request, claimant, attempt)
     except ApprovalError:
         return False
     return True
@@ -108,18 +107,18 @@ class _TimeIsUp(ApprovalError):
         super().__init__("the time for waiting is over")
 
 
-def _join(store: LockStore, request: Request, build: Build, build_key: str, attempt: Attempt, pause: float) -> Lock:
+def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt, pause: float) -> Lock:
     """The lock with the build in its queue, at its old place if it was there before."""
 
     def joined(lock: Lock, now: datetime) -> Lock:
-        if lock.place_of(build_key) >= 0:
+        if lock.place_of(claimant.key) >= 0:
             return lock
         waiter = Waiter(
-            key=build_key,
+            key=claimant.key,
             ticket=attempt.ticket,
             priority=request.priority,
-            build=str(build)[:MAX_SHOWN],
-            link=build.link if len(build.link) <= MAX_SHOWN else "",
+            build=str(claimant.build)[:MAX_SHOWN],
+            link=claimant.build.link if len(claimant.build.link) <= MAX_SHOWN else "",
             since=attempt.since or now,
             pace=max(1, math.ceil(min(pause, MAX_PACE))),
         )
@@ -130,7 +129,7 @@ def _join(store: LockStore, request: Request, build: Build, build_key: str, atte
 
     attempt.joining = True
     lock = store.requeue(request.pool, request.lock_name, joined)
-    place = lock.place_of(build_key)
+    place = lock.place_of(claimant.key)
     if place >= 0:
         attempt.ticket, attempt.since = lock.queue[place].ticket, lock.queue[place].since
     attempt.joining = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from approval_resource.claims.end import release_or_withdraw
+from approval_resource.claims.lifecycle import handed_back
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
-from approval_resource.model.claim import Build, Claim
+from approval_resource.model.claim import Build, Claim, Claimant
 from approval_resource.model.event import State
-from approval_resource.model.lock import Lock
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
@@ -21,9 +21,7 @@ class Ended:
     changed: bool
 
 
-def release(
-    store: LockStore, pool: str, lock_name: str, build: Build, build_key: str, *, claim_id: str = "", reason: str = ""
-) -> Ended:
+def release(store: LockStore, pool: str, lock_name: str, claimant: Claimant, *, claim_id: str = "") -> Ended:
     """End exactly the claim `claim_id`; without one, the claim this build made or passed, else the holder.
 
     The holder is ended only when this build has no claim of its own to speak of, its job never claimed the
@@ -38,15 +36,15 @@ def release(
     """
 
     def decide(snapshot: Snapshot) -> Commit:
-        claim = _to_release(snapshot, build, claim_id)
+        claim = _to_release(snapshot, claimant.build, claim_id)
         if claim is None or not claim.claimed:
             return Commit()
-        return Commit(changes=(release_or_withdraw(claim, snapshot, actor=str(build), build=build.link, reason=reason),))
+        return Commit(changes=(release_or_withdraw(claim, snapshot, actor=str(claimant.build), build=claimant.build.link),))
 
-    done = store.commit(ReadSet(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=build_key), decide, new_id())
+    done = store.commit(ReadSet(pool=pool, lock_name=lock_name, claim_id=claim_id, build_key=claimant.key), decide, new_id())
     if done.events:
         return Ended(done.after.claims[done.events[-1].claim_id], changed=True)
-    claim = _to_release(done.after, build, claim_id)
+    claim = _to_release(done.after, claimant.build, claim_id)
     if claim is None:
         claim = done.after.claims[claim_id] if claim_id else _newest_ended(store, done.after)
     return Ended(claim, changed=False)
@@ -54,7 +52,10 @@ def release(
 
 def _to_release(snapshot: Snapshot, build: Build, claim_id: str) -> Claim | None:
     lock = snapshot.lock
-    _require_known(lock)
+    if lock.revision == 0:
+        raise LockNotFoundError(
+            f"this build has nothing to release: nobody ever claimed the lock {lock.name} in pool {lock.pool}; check lock_name"
+        )
     if claim_id:
         claim = snapshot.claims.get(claim_id)
         if claim is None or claim.lock_name != lock.name or claim.pool != lock.pool:
@@ -84,11 +85,6 @@ def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:
     return claim.spent != build.key() and not made
 
 
-def _require_known(lock: Lock) -> None:
-    if lock.revision == 0:
-        raise LockNotFoundError(f"The lock {lock.name} does not exist in pool {lock.pool}; check lock_name, or claim it first")
-
-
 def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
     """The claim on the lock that ended last; there is always something true to return without touching another's."""
     places = [place for state, place in snapshot.lock.newest.items() if not state.is_open]
@@ -98,10 +94,10 @@ def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
             return claim
     if snapshot.holder is not None:
         raise NothingToReleaseError(snapshot.holder)
-    raise LockNotFoundError(f"The lock {snapshot.lock.name} has no claim left on record; there is nothing to release")
+    raise LockNotFoundError(f"this build has nothing to release: the lock {snapshot.lock.name} has no claim left on record")
 
 
-def claim_of_build(store: LockStore, pool: str, lock_name: str, build: Build, build_key: str) -> Claim:
+def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claimant) -> Claim:
     """The claim that a build means by a lock's name, to wait for it or to renew it: the one it made or passed, else the holder.
 
     A holder of another team or pipeline is never meant: its approval is not this build's.
@@ -110,16 +106,18 @@ def claim_of_build(store: LockStore, pool: str, lock_name: str, build: Build, bu
         LockNotFoundError: nobody claimed that lock, or nobody holds it now.
         LockHeldError: another pipeline holds it.
     """
-    done = store.commit(ReadSet(pool=pool, lock_name=lock_name, build_key=build_key), lambda _: Commit(), new_id())
+    done = store.commit(ReadSet(pool=pool, lock_name=lock_name, build_key=claimant.key), lambda _: Commit(), new_id())
     snapshot = done.after
-    _require_known(snapshot.lock)
+    if snapshot.lock.revision == 0:
+        raise LockNotFoundError(f"The lock {lock_name} does not exist in pool {pool}; check lock_name, or claim it first")
     own = [claim for claim in (snapshot.made, snapshot.passed) if claim is not None]
+    own = [claim for claim in own if claim.claimed or handed_back(claim, claimant.build, snapshot.now)]
     if own:
         return next((claim for claim in own if claim.claimed), own[0])
     if snapshot.holder is None:
         raise LockNotFoundError(
             f"nobody holds the lock {lock_name} in pool {pool}; claim it first, or name the claim with from"
         )
-    if not snapshot.holder.build.same_pipeline(build):
+    if not snapshot.holder.build.same_pipeline(claimant.build):
         raise LockHeldError(snapshot.holder)
     return snapshot.holder

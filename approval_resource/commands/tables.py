@@ -119,7 +119,7 @@ def _row(claim: Claim, now: datetime) -> dict[str, object]:
         "id": claim.id,
         "lockname": clean(claim.lock_name),
         "need_approval": claim.need_approval,
-        "pipeline": clean(claim.build.pipeline),
+        "pipeline": clean(f"{claim.build.pipeline} {claim.build.instance}".strip()),
         "pool": clean(claim.pool),
         "team": clean(claim.build.team),
         "timestamp": _time(claim.timestamp),

@@ -54,6 +54,7 @@ def claim_document(claim: Claim) -> Document:
             judged_at=optional(claim.judged_at),
             opens_at=optional(claim.opens_at),
             valid_until=optional(claim.valid_until),
+            event_at=optional(claim.event_at),
         ),
         "revision": claim.revision,
     }
@@ -102,6 +103,7 @@ def _claim(d: Mapping[str, Any]) -> Claim:
         judged_at=instant_or_none(text(d, "judged_at", "")),
         opens_at=instant_or_none(text(d, "opens_at", "")),
         valid_until=instant_or_none(text(d, "valid_until", "")),
+        event_at=instant_or_none(text(d, "event_at", "")),
         revision=number(d, "revision"),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -32,11 +33,11 @@ class Build:
     created_by: str = ""
 
     def key(self, claim_key: str = "") -> str:
-        """What is the same for two runs that are the same asker: the digest of build and `claim_key`.
+        """Idempotency key: equal for two runs of one build with the same `claim_key`.
 
-        Concourse gives a build's steps no name of their own, so steps that want separate claims on
-        one lock say so with `claim_key`. Ids begin again where Concourse's database was made anew; the
-        build's number within its job makes it less likely that one then passes for an older one.
+        Concourse gives a build's steps no names, so steps that want separate claims on one lock say so with `claim_key`.
+        Keys come again where Concourse's database is restored or made anew, so a key alone never hands out an approval:
+        see `claims.acquire.take`.
         """
         return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job, self.id, self.name, claim_key])
 
@@ -59,10 +60,50 @@ class Build:
         """Where the build is to be seen, or an empty string."""
         return f"{self.url.rstrip('/')}/builds/{self.id}" if self.url and self.id else ""
 
+    @property
+    def instance(self) -> str:
+        """The instance of the pipeline, such as `(env: eu)`, or an empty string."""
+        if not self.instance_vars:
+            return ""
+        try:
+            pairs = list(_flat(json.loads(self.instance_vars)))
+        except (ValueError, RecursionError):
+            return f"({self.instance_vars})"
+        return f"({', '.join(f'{name}: {value}' for name, value in pairs)})" if pairs else ""
+
     def __str__(self) -> str:
         path = "/".join(part for part in (self.team, self.pipeline, self.job) if part)
         number = f"#{self.name}" if self.name else ""
-        return " ".join(part for part in (path, number) if part) or (f"build {self.id}" if self.id else "an unnamed build")
+        named = " ".join(part for part in (path, number) if part) or (f"build {self.id}" if self.id else "an unnamed build")
+        return f"{named} {self.instance}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """A build that claims a lock. `claim_key` tells apart several claims of one build on one lock."""
+
+    build: Build
+    claim_key: str = ""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return self.build.key(self.claim_key)
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Pairs of dotted path and text, as Concourse shows instance variables.
+
+    Raises:
+        ValueError: the outermost value is no map.
+    """
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{path}.{name}" if path else name)
+    elif not path:
+        raise ValueError("instance variables are a map")
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +203,8 @@ class Claim:
     """When time alone may complete its approval: a window opens, or a waiting time is over."""
     valid_until: datetime | None = None
     """How long its approval may be used."""
+    event_at: datetime | None = None
+    """The place in the pool's log of its newest event; None in claims written by versions that kept none."""
     revision: int = 0
 
     @property

@@ -1,4 +1,4 @@
-"""Being told to stop: Concourse sends SIGTERM, and kills ten seconds later."""
+"""Being told to stop: for an abort or a step's timeout Concourse sends SIGTERM, and kills ten seconds later."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 ABORTED_CODE = 128 + signal.SIGTERM
-"""The exit code of a step that was aborted."""
+"""The exit code of a step that was stopped."""
 GRACE_SECONDS = 4
-"""How long an aborted step may take to undo what it did."""
+"""How long a stopped step may take to undo what it did."""
 
 
 class Aborted(BaseException):
@@ -23,7 +23,9 @@ def aborts(say: Callable[[str], None]) -> Iterator[None]:
     """Turn the first SIGTERM or SIGINT into `Aborted`, and end the process if undoing takes too long."""
 
     def too_long(_: int, __: FrameType | None) -> None:
-        say("Aborted: the store did not answer in time; this build's claim may be left, see cli.py list")
+        say(
+            "Stopped (aborted, or its time was up): the store did not answer in time; this build's claim may be left, see cli.py list"
+        )
         os._exit(ABORTED_CODE)
 
     def abort(_: int, __: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from approval_resource.audit.receipts import receipt_of
 from approval_resource.claims import decide as decisions
 from approval_resource.claims.lookup import read_attachment, read_content
-from approval_resource.errors import CorruptRecordError
+from approval_resource.errors import ConfigError, ContentChangedError, CorruptRecordError, Problems
 from approval_resource.model.claim import PAYLOAD_CONTENT, Attachment, Claim
 from approval_resource.model.event import Event
 from approval_resource.store.interface import LockStore
@@ -29,19 +29,20 @@ MAX_FILE_NAME = 200
 BLOCK = 1 << 20
 
 
-def inside(directory: Path, relative: str, where: str, problems: list[str]) -> Path | None:
-    """The path of a file of the build, or None with a problem noted: a path may not lead out of the build's directory."""
+def inside(directory: Path, relative: str, where: str) -> Path:
+    """Return the path of a file of the build.
+
+    Raises:
+        ConfigError: it leads out of the build's directory, or can't be a path.
+    """
     if not relative or "\0" in relative:
-        problems.append(f"{where}: must be a path below the build's directory")
-        return None
+        raise ConfigError([f"{where}: must be a path below the build's directory"])
     try:
         path = (directory / relative).resolve()
     except (OSError, RuntimeError) as loop:
-        problems.append(f"{where}: {quoted(relative)} can't be followed ({type(loop).__name__})")
-        return None
+        raise ConfigError([f"{where}: {quoted(relative)} can't be followed ({type(loop).__name__})"]) from loop
     if not path.is_relative_to(directory.resolve()):
-        problems.append(f"{where}: {quoted(relative)} leads out of the build's directory")
-        return None
+        raise ConfigError([f"{where}: {quoted(relative)} leads out of the build's directory"])
     return path
 
 
@@ -73,65 +74,72 @@ def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
 
 
 def read_attachments(
-    directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], problems: list[str], kept: int = 0
+    directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], kept: int = 0
 ) -> tuple[dict[str, Attachment], dict[str, bytes]]:
-    """The files to bind to a claim, and the content of those to keep, beside `kept` bytes of other things; problems are noted, one line each."""
+    """Return the files to bind to a claim, and the content of those to keep, beside `kept` bytes of other contents.
+
+    Raises:
+        ConfigError: every problem of them.
+    """
+    if len(attach) + len(attach_digest) > MAX_FILES:
+        raise ConfigError([f"params.attach: at most {MAX_FILES} files, attach_digest included"])
     attachments: dict[str, Attachment] = {}
     contents: dict[str, bytes] = {}
-    if len(attach) + len(attach_digest) > MAX_FILES:
-        problems.append(f"params.attach: at most {MAX_FILES} files, attach_digest included")
-        return attachments, contents
+    problems = Problems()
     for option, files, stored in (("attach", attach, True), ("attach_digest", attach_digest, False)):
         for name, relative in files.items():
             where = f"params.{option}.{clean(name)[:80]}"
             if not _fit_for_a_file(name) or name in attachments:
-                problems.append(f"{where}: must be a plain file name of at most {MAX_FILE_NAME} bytes, used once")
+                problems.add(f"{where}: must be a plain file name of at most {MAX_FILE_NAME} bytes, used once")
                 continue
-            file = _digest(directory, relative, where, problems, stored=stored)
+            file = problems.gather(_digest, directory, relative, where, stored=stored)
             if file is None:
                 continue
             attachments[name], content = file
             if stored:
                 if attachments[name].size > MAX_CONTENT:
-                    problems.append(
+                    problems.add(
                         f"{where}: {quoted(relative)} has {attachments[name].size} bytes, more than the {MAX_CONTENT} "
                         "that are kept; use attach_digest"
                     )
                 contents[name] = content
     if contents and kept + sum(map(len, contents.values())) > MAX_CONTENTS:
-        problems.append(
+        problems.add(
             f"params.attach: more than {MAX_CONTENTS} bytes in all, payload, policy and facts included; use attach_digest"
         )
+    problems.require_none()
     return attachments, contents
 
 
-def changed_files(directory: Path, verify: Mapping[str, str], claim: Claim) -> list[str]:
-    """What is wrong with the files that must still be those attached to the claim, one line each."""
-    problems: list[str] = []
+def require_unchanged(directory: Path, verify: Mapping[str, str], claim: Claim) -> None:
+    """Pass when the named files are still those attached to the claim.
+
+    Raises:
+        ContentChangedError: every file that isn't, or can't be read.
+    """
+    problems = Problems()
     for name, relative in verify.items():
         where = f"params.verify.{clean(name)[:80]}"
         approved = claim.attachments.get(name)
         if approved is None:
             attached = ", ".join(sorted(claim.attachments)) or "nothing"
-            problems.append(f"{where}: claim {claim.id} has no such attachment; attached is {clean(attached)}")
+            problems.add(f"{where}: claim {claim.id} has no such attachment; attached is {clean(attached)}")
             continue
-        file = _digest(directory, relative, where, problems, stored=False)
+        file = problems.gather(_digest, directory, relative, where, stored=False)
         if file is not None and file[0].digest != approved.digest:
-            problems.append(f"{where}: {quoted(relative)} has changed: sha256 {file[0].digest}, attached was {approved.digest}")
-    return problems
+            problems.add(f"{where}: {quoted(relative)} has changed: sha256 {file[0].digest}, attached was {approved.digest}")
+    if problems.lines:
+        raise ContentChangedError(claim, problems.lines)
 
 
-def _digest(
-    directory: Path, relative: str, where: str, problems: list[str], *, stored: bool
-) -> tuple[Attachment, bytes] | None:
-    path = inside(directory, relative, where, problems)
-    if path is None:
-        return None
+def _digest(directory: Path, relative: str, where: str, *, stored: bool) -> tuple[Attachment, bytes]:
+    path = inside(directory, relative, where)
     try:
         return attachment_of(path, stored=stored)
     except OSError as error:
-        problems.append(f"{where}: can't read {quoted(relative)} ({error.strerror}); on Concourse, name its artifact in inputs")
-        return None
+        raise ConfigError(
+            [f"{where}: can't read {quoted(relative)} ({error.strerror}); on Concourse, name its artifact in inputs"]
+        ) from error
 
 
 def _fit_for_a_file(name: str) -> bool:
@@ -139,45 +147,48 @@ def _fit_for_a_file(name: str) -> bool:
     return plain and len(name.encode()) <= MAX_FILE_NAME
 
 
-def read_object(directory: Path, option: str, inline: Mapping[str, Any] | None, file: str | None, problems: list[str]) -> bytes:
-    """A JSON object, given inline or as a file of the build, or nothing where there is none; problems are noted, one line each."""
-    content: object = inline
-    where = f"params.{option}_file"
-    if file is not None:
-        if inline is not None:
-            problems.append(f"{where}: give {option} or {option}_file, not both")
-            return b""
-        path = inside(directory, file, where, problems)
-        if path is None:
-            return b""
-        try:
-            content = json.loads(regular(path).read_bytes(), parse_constant=no_constant, parse_float=exact)
-        except OSError as error:
-            problems.append(f"{where}: can't read {quoted(file)} ({error.strerror})")
-            return b""
-        except (ValueError, RecursionError):
-            problems.append(f"{where}: {quoted(file)} is not a JSON document, or has a number that can't be kept")
-            return b""
-        if not isinstance(content, dict):
-            problems.append(f"{where}: {quoted(file)} must hold a JSON object")
-            return b""
+def read_object(directory: Path, option: str, inline: Mapping[str, Any] | None, file: str | None) -> bytes:
+    """Return a JSON object in its stored form, given inline or as a file of the build; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no JSON object, is too large, or is given twice.
+    """
+    if file is not None and inline is not None:
+        raise ConfigError([f"params.{option}_file: give {option} or {option}_file, not both"])
+    content = inline if file is None else _object_in(directory, file, f"params.{option}_file")
     if content is None:
         return b""
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        problems.append(f"params.{option}: holds a number that JSON can't, or is nested too deeply")
-        return b""
+    except (ValueError, RecursionError) as odd:
+        raise ConfigError([f"params.{option}: holds a number that JSON can't, or is nested too deeply"]) from odd
     if len(text) > MAX_CONTENT:
-        problems.append(f"params.{option}: has {len(text)} bytes as JSON, more than the {MAX_CONTENT} that are kept")
+        raise ConfigError([f"params.{option}: has {len(text)} bytes as JSON, more than the {MAX_CONTENT} that are kept"])
     return text
 
 
-def claim_id_in(directory: Path, relative: str, problems: list[str]) -> str | None:
-    """The claim that an earlier get or put left its id of in `relative`; None when there is no such directory."""
-    path = inside(directory, relative, "params.from", problems)
+def _object_in(directory: Path, file: str, where: str) -> dict[str, Any]:
+    path = inside(directory, file, where)
     try:
-        if path is None or not path.is_dir():
+        content = json.loads(regular(path).read_bytes(), parse_constant=no_constant, parse_float=exact)
+    except OSError as error:
+        raise ConfigError([f"{where}: can't read {quoted(file)} ({error.strerror})"]) from error
+    except (ValueError, RecursionError) as odd:
+        raise ConfigError([f"{where}: {quoted(file)} is not a JSON document, or has a number that can't be kept"]) from odd
+    if not isinstance(content, dict):
+        raise ConfigError([f"{where}: {quoted(file)} must hold a JSON object"])
+    return content
+
+
+def claim_id_in(directory: Path, relative: str) -> str | None:
+    """Return the id of the claim that an earlier get or put left in `relative`; None when there is no such directory.
+
+    Raises:
+        ConfigError: the directory is another resource's, or outside the build's.
+    """
+    path = inside(directory, relative, "params.from")
+    try:
+        if not path.is_dir():
             return None
     except OSError:
         return None  # a name that no directory can have
@@ -186,10 +197,9 @@ def claim_id_in(directory: Path, relative: str, problems: list[str]) -> str | No
     except (OSError, ValueError):
         claim_id = ""
     if not claim_id or claim_id != clean(claim_id) or len(claim_id) > MAX_FILE_NAME:
-        problems.append(
-            f"params.from: {quoted(relative)} has no id file of this resource; name the directory of its get or put"
+        raise ConfigError(
+            [f"params.from: {quoted(relative)} has no id file of this resource; name the directory of its get or put"]
         )
-        return None
     return claim_id
 
 

@@ -7,15 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from approval_resource.clock import HostClock
-from approval_resource.errors import ApprovalError, ConfigError
+from approval_resource.errors import ApprovalError, ConfigError, Problems
 from approval_resource.logs import log_to
-from approval_resource.options import try_part
+from approval_resource.options import read_part
 from approval_resource.steps.aborts import ABORTED_CODE, Aborted, aborts
 from approval_resource.steps.log import Log
 from approval_resource.steps.protocol import Source, Version, read_request, version_timestamp
@@ -26,10 +25,13 @@ if TYPE_CHECKING:
     from approval_resource.steps.step import Step
 
 FAILED = 1
+Undo = list[Callable[[], object]]
+Work = Callable[[Source, DynamoStore], object]
+"""The rest of a step, once all that it was given is known to be right. Returns the document for stdout."""
 
 
 class _Handler(logging.Handler):
-    """This package's log records as lines of the build log."""
+    """Handler that writes this package's log records as lines of the build log."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()
@@ -40,17 +42,25 @@ class _Handler(logging.Handler):
 
 
 def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log | None = None) -> int:
-    """Run `check`, `in` or `out` as Concourse does; returns the exit code.
+    """Run `check`, `in` or `out` as Concourse does; return the exit code.
 
-    0: done. 1: the step failed, for a reason given on stderr. 143: it was aborted. `leave` is called
-    right after the answer was written, while an abort could still undo what was done.
+    0: done. 1: the step failed, for a reason given on stderr. 143: it was stopped. `leave` is called right after the answer
+    was written, while a signal could still undo what was done.
     """
     out, sys.stdout = sys.stdout, sys.stderr
     log = log or Log(sys.stderr)
+    undo: Undo = []
     try:
         with aborts(log.say):
-            stdin = sys.stdin.buffer.read() if sys.stdin else b""
-            _run(step, sys.argv[1:], stdin, os.environ, log, partial(_answer, out, leave))
+            try:
+                stdin = sys.stdin.buffer.read() if sys.stdin else b""
+                _write(out, _run(step, sys.argv[1:], stdin, os.environ, log, undo))
+                leave(0)
+            except Aborted:
+                # Concourse forgets the answer of a step that was stopped, so nothing that it would tell of may stay.
+                for each in undo:
+                    each()
+                raise
     except ApprovalError as error:
         for line in first_lines(str(error).splitlines()):
             log.say(line)
@@ -63,95 +73,90 @@ def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log
     return 0
 
 
-def _answer(out: TextIO | None, leave: Callable[[int], object], document: object) -> None:
+def _write(out: TextIO | None, document: object) -> None:
+    """Write the answer.
+
+    Raises:
+        Aborted: nobody hears it.
+    """
     try:
         if out is None:
             raise Aborted
         out.write(json.dumps(document) + "\n")
         out.flush()
     except OSError as deaf:
-        # Nobody hears the answer, so what it tells of must not stay.
         raise Aborted from deaf
-    leave(0)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Call:
-    """One run of a script: all it was given, and every problem found in that so far. Its repr tells nothing of it: keys too."""
+    """One run of a script: all that it was given, and what to undo if it is stopped. Its repr shows no credential: nothing."""
 
     request: Mapping[str, Any]
-    source: Source | None
     arguments: list[str]
     environ: Mapping[str, str]
-    problems: list[str]
     say: Callable[[str], None]
+    undo: Undo
+    problems: Problems = field(default_factory=Problems)
 
     def directory(self) -> Path:
-        """The build's directory; where the argument is wrong, that is noted as a problem."""
+        """Return the build's directory.
+
+        Raises:
+            ConfigError: the one argument isn't there.
+        """
         if len(self.arguments) != 1:
-            self.problems.append("usage: the one argument is the build's directory, as Concourse gives it")
-            return Path()
+            raise ConfigError(["usage: the one argument is the build's directory, as Concourse gives it"])
         return Path(self.arguments[0])
 
-    def step(self, source: Source, store: DynamoStore, directory: Path) -> Step:
-        """The step that this run is."""
-        from approval_resource.steps import step
+    def step(self, source: Source, store: DynamoStore) -> Step:
+        """Return the step that this run is."""
+        from approval_resource.steps.step import Step, build_of
 
-        return step.Step(source, directory, step.build_of(self.environ), store, HostClock(), self.say)
-
-
-Answer = Callable[[object], None]
-Ready = Callable[[Source, DynamoStore, Answer], None]
+        return Step(source, self.directory(), build_of(self.environ), store, HostClock(), self.say, self.undo)
 
 
-def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, str], log: Log, answer: Answer) -> None:
-    request = read_request(stdin)
-    source, problems = try_part(Source, request.get("source", {}))
+def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, str], log: Log, undo: Undo) -> object:
+    """Refuse a request with every problem of it at once, or do the step and return its answer."""
+    call = Call(read_request(stdin), arguments, environ, log.say, undo)
+    source = call.problems.gather(read_part, Source, call.request.get("source", {}))
     log.secrets = source.secrets() if source else []
-    ready = {"check": _check, "in": _get, "out": _put}[step](Call(request, source, arguments, environ, problems, log.say))
-    if source is None or ready is None or problems:
-        raise ConfigError(problems)
+    work = {"check": _check, "in": _get, "out": _put}[step](call, source)
+    call.problems.require_none()
+    if source is None or work is None:
+        raise AssertionError("what is missing has a problem that says so")
     log_to(_Handler(log), debug=source.debug)
-    ready(source, DynamoStore.connect(source.connection), answer)
+    return work(source, DynamoStore.connect(source.connection))
 
 
-def _check(call: Call) -> Ready | None:
+def _check(call: Call, _: Source | None) -> Work | None:
     from approval_resource.steps.check import check
 
     version = call.request.get("version") or None
     if version is not None:
-        try:
-            version_timestamp(version)
-        except ConfigError as wrong:
-            call.problems.extend(wrong.problems)
-    return lambda source, store, answer: answer(check(source, version, store))
+        call.problems.gather(version_timestamp, version)
+    return lambda source, store: check(source, version, store)
 
 
-def _get(call: Call) -> Ready | None:
+def _get(call: Call, _: Source | None) -> Work | None:
     from approval_resource.steps.get import GetParams, get
 
-    params, problems = try_part(GetParams, call.request.get("params") or {})
-    call.problems.extend(problems)
-    directory = call.directory()
-    try:
-        version = Version.parse(call.request.get("version") or {})
-    except ConfigError as wrong:
-        call.problems.extend(wrong.problems)
+    params = call.problems.gather(read_part, GetParams, call.request.get("params") or {})
+    call.problems.gather(call.directory)
+    version = call.problems.gather(Version.parse, call.request.get("version") or {})
+    if params is None or version is None:
         return None
-    if params is None:
-        return None
-    return lambda source, store, answer: answer(get(call.step(source, store, directory), params, version))
+    return lambda source, store: get(call.step(source, store), params, version)
 
 
-def _put(call: Call) -> Ready | None:
+def _put(call: Call, source: Source | None) -> Work | None:
     from approval_resource.steps.params import read_put_params
     from approval_resource.steps.put import check_put, put
 
-    params, problems = read_put_params(call.request.get("params") or {})
-    call.problems.extend(problems)
-    directory = call.directory()
+    params = call.problems.gather(read_put_params, call.request.get("params") or {})
+    call.problems.gather(call.directory)
     if params is None:
         return None
-    if call.source is not None:
-        call.problems.extend(check_put(call.source, params))
-    return lambda source, store, answer: put(call.step(source, store, directory), params, answer)
+    if source is not None:
+        call.problems.gather(check_put, source, params)
+    return lambda source, store: put(call.step(source, store), params)

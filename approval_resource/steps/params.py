@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from approval_resource import options
-from approval_resource.options import MAX_NAME, Options, WrongError, duration, flag, mapping, option, text, try_part
+from approval_resource.errors import ConfigError
+from approval_resource.options import MAX_NAME, Options, WrongError, duration, flag, mapping, option, read_part, text
 from approval_resource.text import quoted
 
 MAX_DESCRIPTION = 2_000
@@ -104,14 +105,18 @@ ACTIONS: Mapping[str, type[PutParams]] = {
 }
 
 
-def read_put_params(document: object) -> tuple[PutParams | None, list[str]]:
-    """A put step's params by its action, or every problem of them."""
+def read_put_params(document: object) -> PutParams:
+    """Read a put step's params by its action.
+
+    Raises:
+        ConfigError: every problem of them.
+    """
     if not isinstance(document, Mapping):
-        return None, ["params: must be a map of options"]
+        raise ConfigError(["params: must be a map of options"])
     action = document.get("action")
     known = "claim, release, await or renew"
     if action is None:
-        return None, [f"params.action: required; use {known}"]
+        raise ConfigError([f"params.action: required; use {known}"])
     if not isinstance(action, str) or action not in ACTIONS:
-        return None, [f"params.action: unknown action {quoted(action)}; use {known}"]
-    return try_part(ACTIONS[action], document)
+        raise ConfigError([f"params.action: unknown action {quoted(action)}; use {known}"])
+    return read_part(ACTIONS[action], document)

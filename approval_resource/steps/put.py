@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from approval_resource.claims import acquire as claims
-from approval_resource.claims import queue
+from approval_resource.claims import acquire, queue
 from approval_resource.claims import release as releases
+from approval_resource.claims.decide import Terms
 from approval_resource.claims.end import renew
 from approval_resource.claims.lifecycle import require_open
 from approval_resource.claims.proof import state_event
 from approval_resource.claims.request import Attempt, Request
-from approval_resource.errors import ConfigError, ContentChangedError, LockNotFoundError, describe_state
-from approval_resource.model.claim import Claim
+from approval_resource.errors import ConfigError, LockNotFoundError, Problems, describe_state
+from approval_resource.model.claim import Claim, Claimant
 from approval_resource.model.event import Event, State
-from approval_resource.steps.aborts import Aborted
-from approval_resource.steps.files import changed_files, claim_id_in, read_attachments, read_object
+from approval_resource.steps.files import claim_id_in, read_attachments, read_object, require_unchanged
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.params import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source, Version
@@ -29,52 +29,53 @@ from approval_resource.steps.terms import read_terms
 from approval_resource.text import quoted
 
 
-def check_put(source: Source, params: PutParams) -> list[str]:
-    """What is wrong with the options taken together, one line each."""
-    problems = []
+def check_put(source: Source, params: PutParams) -> None:
+    """Pass for options that make sense together.
+
+    Raises:
+        ConfigError: every contradiction.
+    """
+    problems = Problems()
     if source.states:
-        problems.append(
+        problems.add(
             "source.states: a resource with states is read-only, since a put's version would hide those before it from check; "
             "put to a resource without states"
         )
     lock_name = params.lock_name or source.lock_name
     if source.lock_name is not None and params.lock_name not in (None, source.lock_name):
-        problems.append("params.lock_name: is not the source's lock_name; use one of them, or another resource")
+        problems.add("params.lock_name: is not the source's lock_name; use one of them, or another resource")
     match params:
         case ClaimParams():
             if params.wait and not params.need_approval:
-                problems.append("params.wait: waits for a decision, which needs need_approval: true")
+                problems.add("params.wait: waits for a decision, which needs need_approval: true")
             if (params.policy is not None or params.policy_file is not None) and not params.need_approval:
-                problems.append("params.policy: rules for an approval, which needs need_approval: true")
+                problems.add("params.policy: rules for an approval, which needs need_approval: true")
             if params.expires_after and not params.need_approval:
-                problems.append(
+                problems.add(
                     "params.expires_after: is how long there is to decide, which needs need_approval: true; "
                     "for how long a lock may be held, see hold_timeout"
                 )
         case AwaitParams() | ReleaseParams() | RenewParams():
             if params.from_ is None and lock_name is None:
-                problems.append("params.lock_name: required where from is not given")
-    return problems
+                problems.add("params.lock_name: required where from is not given")
+    problems.require_none()
 
 
-def put(step: Step, params: PutParams, answer: Callable[[object], None]) -> None:
-    """Do what `action` says, and answer with the version and metadata of the claim it was about.
+def put(step: Step, params: PutParams) -> dict[str, Any]:
+    """Do what `action` says; return the version and metadata of the claim it was about.
 
     Raises:
         ApprovalError: it could not be done, or the gate stays shut.
     """
     match params:
         case ClaimParams():
-            _claim(step, params, answer)
+            claim = _claim(step, params)
         case ReleaseParams():
-            answer(_result(step, _release(step, params)))
+            claim = _release(step, params)
         case AwaitParams():
-            answer(_result(step, _await(step, params)))
+            claim = _await(step, params)
         case RenewParams():
-            answer(_result(step, _renew(step, params)))
-
-
-def _result(step: Step, claim: Claim) -> dict[str, Any]:
+            claim = _renew(step, params)
     event: Event | None
     try:
         event = state_event(step.store, claim, claim.state, claim.changed, step.poller)
@@ -83,33 +84,28 @@ def _result(step: Step, claim: Claim) -> dict[str, Any]:
     return {"version": Version.of(claim).render(), "metadata": metadata(claim, claim.state.value, event)}
 
 
-def _claim(step: Step, params: ClaimParams, answer: Callable[[object], None]) -> None:
-    request = _request(step.source, params, step.directory, step.say)
-    attempt = Attempt()
-    try:
-        answer(_result(step, _taken(step, params, request, attempt)))
-    except Aborted:
-        # Concourse forgets what an aborted put made, its answer included, so nothing of it may be left.
-        waited = attempt.ticket > 0
-        left = claims.abandon(step.store, request, step.build, step.build.key(params.claim_key), attempt)
-        if left is not None:
-            step.say(f"Aborted: claim {left.id} of lock {left.lock_name} is {left.state.value}")
-        elif waited:
-            step.say(f"Aborted: left the queue for {request.lock_name}; nothing is claimed")
-        raise
+def _abandon(step: Step, request: Request, claimant: Claimant, attempt: Attempt) -> None:
+    """Withdraw what a stopped step claimed, its answer included, and leave the queue."""
+    waited = attempt.ticket > 0
+    left = acquire.abandon(step.store, request, claimant, attempt)
+    if left is not None:
+        step.say(f"Stopped (aborted, or its time was up): claim {left.id} of lock {left.lock_name} is {left.state.value}")
+    elif waited:
+        step.say(f"Stopped (aborted, or its time was up): left the queue for {request.lock_name}; nothing is claimed")
 
 
-def _taken(step: Step, params: ClaimParams, request: Request, attempt: Attempt) -> Claim:
-    say = step.say
+def _claim(step: Step, params: ClaimParams) -> Claim:
+    say, claimant, attempt = step.say, Claimant(step.build, params.claim_key), Attempt()
+    request = _request(step.source, params, step.directory, say)
+    step.undo.append(partial(_abandon, step, request, claimant, attempt))
     say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {step.build}")
     taken = queue.acquire(
         step.store,
         request,
-        step.build,
-        step.build.key(params.claim_key),
+        claimant,
         attempt,
         poller=step.poller,
-        standing=Waiting(step.say).tell,
+        standing=Waiting(say).tell,
         wait_timeout=params.wait_timeout,
     )
     claim = taken.claim
@@ -132,13 +128,18 @@ def _taken(step: Step, params: ClaimParams, request: Request, attempt: Attempt) 
 
 
 def _request(source: Source, params: ClaimParams, directory: Path, say: Callable[[str], None]) -> Request:
-    problems: list[str] = []
-    payload = read_object(directory, "payload", params.payload, params.payload_file, problems)
-    terms = read_terms(directory, params, problems, say)
+    """Read what the claim is made with.
+
+    Raises:
+        ConfigError: every problem of payload, policies, facts and attachments.
+    """
+    problems = Problems()
+    payload = problems.gather(read_object, directory, "payload", params.payload, params.payload_file) or b""
+    terms = problems.gather(read_terms, directory, params, say) or Terms()
     kept = len(payload) + len(terms.policy) + (len(json.dumps(dict(terms.given))) if terms.given else 0)
-    attachments, contents = read_attachments(directory, params.attach, params.attach_digest, problems, kept)
-    if problems:
-        raise ConfigError(problems)
+    files = problems.gather(read_attachments, directory, params.attach, params.attach_digest, kept)
+    problems.require_none()
+    attachments, contents = files or ({}, {})
     return Request(
         pool=source.pool,
         lock_name=params.lock_name,
@@ -164,19 +165,18 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
     if lock_name is None:
         raise ConfigError(["params.lock_name: required, since the directory that from names isn't there"])
     step.say(f"Releasing the lock {lock_name}")
-    ended = releases.release(
-        step.store,
-        step.source.pool,
-        lock_name,
-        step.build,
-        step.build.key(params.claim_key),
-        claim_id=named.id if named else "",
-    )
+    claimant = Claimant(step.build, params.claim_key)
+    ended = releases.release(step.store, step.source.pool, lock_name, claimant, claim_id=named.id if named else "")
     claim = ended.claim
     if ended.changed:
         step.say(f"The lock {lock_name} is free: claim {claim.id} of {claim.build} is {claim.state.value}")
     elif claim.claimed:
         step.say(f"Left alone: {claim.spent_by}, another build of this job, goes by the approval of claim {claim.id}")
+    elif named is None and claim.build_key != claimant.key:
+        step.say(
+            f"Nothing to release: this build never got the lock {lock_name}, so nothing was freed. "
+            f"The lock's newest claim that has ended is {claim.id} of {claim.build} ({claim.state.value})"
+        )
     else:
         step.say(f"Nothing to release: claim {claim.id} of {claim.build} had ended before ({claim.state.value})")
     return claim
@@ -184,13 +184,14 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
 
 def _await(step: Step, params: AwaitParams) -> Claim:
     claim = _meant(step, params)
-
-    def verify() -> None:
-        changed = changed_files(step.directory, params.verify, claim)
-        if changed:
-            raise ContentChangedError(claim, changed)
-
-    return pass_gate(step, claim, timeout=params.timeout, spend=True, reuse=params.reuse, verify=verify)
+    return pass_gate(
+        step,
+        claim,
+        timeout=params.timeout,
+        spend=True,
+        reuse=params.reuse,
+        verify=partial(require_unchanged, step.directory, params.verify, claim),
+    )
 
 
 def _renew(step: Step, params: RenewParams) -> Claim:
@@ -200,24 +201,19 @@ def _renew(step: Step, params: RenewParams) -> Claim:
 
 
 def _meant(step: Step, params: AwaitParams | RenewParams) -> Claim:
-    """The claim that `from` names, else the one that the build means by the lock's name."""
+    """Return the claim that `from` names, else the one that the build means by the lock's name."""
     claim = _named(step, params)
     if claim is not None:
         return claim
     lock_name = params.lock_name or step.source.lock_name
     if params.from_ is not None or lock_name is None:
         raise ConfigError([f"params.from: there is no directory {quoted(params.from_)}; name that of a get or put before"])
-    return releases.claim_of_build(step.store, step.source.pool, lock_name, step.build, step.build.key(params.claim_key))
+    return releases.claim_of_build(step.store, step.source.pool, lock_name, Claimant(step.build, params.claim_key))
 
 
 def _named(step: Step, params: ReleaseParams | AwaitParams | RenewParams) -> Claim | None:
-    """The claim that `from` names; None without `from`, or where its directory is missing."""
-    if params.from_ is None:
-        return None
-    problems: list[str] = []
-    claim_id = claim_id_in(step.directory, params.from_, problems)
-    if problems:
-        raise ConfigError(problems)
+    """Return the claim that `from` names; None without `from`, or where its directory is missing."""
+    claim_id = None if params.from_ is None else claim_id_in(step.directory, params.from_)
     if claim_id is None:
         return None
     claim = step.store.claim(claim_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from approval_resource.claims.queue import Standing
     from approval_resource.model.lock import Waiter
 
+CONNECTION_VARIABLES = ("APPROVAL_TABLE", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB")
+"""The command line's variables for the table, its region and its endpoint."""
 Metadata = list[dict[str, str]]
 AHEAD = 3
 """Of those ahead in a queue, how many are named."""
@@ -50,16 +51,20 @@ def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
 
 
 def who_decides(step: Step, claim: Claim) -> list[str]:
-    """What the claim still needs, who may decide, and the lines to copy."""
+    """Return what the claim still needs, who may decide, and the lines to copy.
+
+    The lines repeat nothing of `source`: Concourse redacts in a build log what it had from `((vars))`, so a value that was
+    repeated could not be pasted.
+    """
     source = step.source
-    options = [("--table", source.table, DEFAULT_TABLE), ("--region", source.aws_default_region, "")]
-    options.append(("--endpoint-url", source.endpoint_url, ""))
-    where = [part for name, value, usual in options if value != usual for part in (name, value)]
-    command = shlex.join(["python3", "cli.py", *where])
-    lines = [f"  {command} approve --id {claim.id}", f"  {command} reject --id {claim.id} --comment 'why'"]
+    lines = [f"  python3 cli.py approve --id {claim.id}", f"  python3 cli.py reject --id {claim.id} --comment 'why'"]
+    given = (source.table != DEFAULT_TABLE, source.aws_default_region, source.endpoint_url)
+    needed = [name for name, told in zip(CONNECTION_VARIABLES, given, strict=True) if told]
+    if needed:
+        lines.append(f"  with {', '.join(needed)} set to what this resource's source says")
     missing = still_missing(step, claim)
     if not missing:
-        return [f"One approval opens it, by anyone who may write table {source.table}; one rejection ends it:", *lines]
+        return ["One approval opens it, by anyone who may write its table; one rejection ends it:", *lines]
     return [f"It needs: {missing}", *_openers(step, claim), *lines]
 
 

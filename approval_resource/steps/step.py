@@ -1,9 +1,9 @@
-"""What a get or a put step has at hand."""
+"""The step of a build: its source, directory, store and clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from approval_resource.canonical import digest
@@ -28,6 +28,8 @@ class Step:
     clock: Clock
     say: Callable[[str], None]
     """Takes one line for the build log."""
+    undo: list[Callable[[], object]] = field(default_factory=list)
+    """What to do if the step is stopped before Concourse has its answer."""
 
     @property
     def poller(self) -> Poller:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from approval_resource.claims.decide import Terms
-from approval_resource.errors import ConfigError
+from approval_resource.errors import ConfigError, Problems
 from approval_resource.steps.files import inside, read_object, regular
 from approval_resource.steps.params import ClaimParams
 from approval_resource.text import first_lines, quoted
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.load import Loaded
 
 
-def read_terms(directory: Path, params: ClaimParams, problems: list[str], say: Callable[[str], None]) -> Terms:
-    """What the claim is to be judged by; problems are noted, one line each, and what is merely odd is said."""
-    given = read_object(directory, "facts", params.facts, params.facts_file, problems)
+def read_terms(directory: Path, params: ClaimParams, say: Callable[[str], None]) -> Terms:
+    """Return the policies and facts by which the claim is to be judged; warnings are said.
+
+    Raises:
+        ConfigError: every problem of them.
+    """
+    problems = Problems()
+    given = problems.gather(read_object, directory, "facts", params.facts, params.facts_file)
     facts = json.loads(given) if given else {}
     if facts:
         from approval_resource.policy.facts import not_suppliable
@@ -27,52 +32,41 @@ def read_terms(directory: Path, params: ClaimParams, problems: list[str], say: C
         ignored = not_suppliable(facts)
         if ignored:
             say(f"warning: facts {', '.join(ignored)} are not for a pipeline to say, and are left out")
-    if params.policy is None and params.policy_file is None:
-        return Terms("", facts)
+    policy = ""
+    if params.policy is not None or params.policy_file is not None:
+        policy = problems.gather(_policy, directory, params, say) or ""
+    problems.require_none()
+    return Terms(policy, facts)
+
+
+def _policy(directory: Path, params: ClaimParams, say: Callable[[str], None]) -> str:
+    """Return the policies of the params as they are stored.
+
+    Raises:
+        ConfigError: every problem of them.
+    """
     from approval_resource.policy.authoring.lint import accepted
-    from approval_resource.policy.language.load import stored
+    from approval_resource.policy.language.load import load, stored
 
-    loaded: list[Loaded] = []
-    try:
-        loaded += _inline(params)
-    except ConfigError as wrong:
-        problems.extend(wrong.problems)
-    loaded += _from_files(directory, params, problems)
-    if problems:
-        return Terms()
-    try:
-        warnings = accepted(loaded)
-        for line in first_lines([str(warning) for warning in warnings]):
-            say(line)
-        return Terms(stored(loaded), facts)
-    except ConfigError as wrong:
-        problems.extend(wrong.problems)
-        return Terms()
+    problems = Problems()
+    loaded = list(problems.gather(load, params.policy, "params.policy") or []) if params.policy is not None else []
+    names = [params.policy_file] if isinstance(params.policy_file, str) else params.policy_file or []
+    for name in names:
+        loaded += problems.gather(_from_file, directory, name) or []
+    problems.require_none()
+    for line in first_lines([str(warning) for warning in accepted(loaded)]):
+        say(line)
+    return stored(loaded)
 
 
-def _inline(params: ClaimParams) -> list[Loaded]:
-    from approval_resource.policy.language.load import load
-
-    return [] if params.policy is None else load(params.policy, "params.policy")
-
-
-def _from_files(directory: Path, params: ClaimParams, problems: list[str]) -> list[Loaded]:
+def _from_file(directory: Path, name: str) -> list[Loaded]:
     from approval_resource.policy.language.load import load_text
 
-    names = [params.policy_file] if isinstance(params.policy_file, str) else params.policy_file or []
-    found: list[Loaded] = []
-    for name in names:
-        path = inside(directory, name, "params.policy_file", problems)
-        if path is None:
-            continue
-        try:
-            found += load_text(regular(path).read_text(encoding="utf-8"), name)
-        except ConfigError as wrong:
-            problems.extend(wrong.problems)
-        except OSError as error:
-            problems.append(
-                f"params.policy_file: can't read {quoted(name)} ({error.strerror}); on Concourse, name its artifact in inputs"
-            )
-        except UnicodeDecodeError:
-            problems.append(f"params.policy_file: {quoted(name)} is no text in UTF-8")
-    return found
+    try:
+        return load_text(regular(inside(directory, name, "params.policy_file")).read_text(encoding="utf-8"), name)
+    except OSError as error:
+        raise ConfigError(
+            [f"params.policy_file: can't read {quoted(name)} ({error.strerror}); on Concourse, name its artifact in inputs"]
+        ) from error
+    except UnicodeDecodeError as other:
+        raise ConfigError([f"params.policy_file: {quoted(name)} is no text in UTF-8"]) from other

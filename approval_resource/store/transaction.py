@@ -245,7 +245,7 @@ class _Log:
 
 def _stamped(change: ClaimChange, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
     """The change's claim with what only the transaction knows: its revision, its fence, its place in the log."""
-    claim = change.claim
+    claim = replace(change.claim, event_at=timestamp)
     before = snapshot.claims.get(claim.id)
     if change.kind.state is not None:
         claim = replace(

@@ -17,6 +17,7 @@ from approval_resource.claims import release as releases
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
+from approval_resource.model.claim import Claimant
 from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -95,14 +96,13 @@ class Worker:
         queue.acquire(
             store,
             a_request(pool=pool, lock_name=lock_name, need_approval=False),
-            build,
-            build.key(),
+            Claimant(build),
             Attempt(),
             poller=Poller(HostClock(), DEFAULT_WAIT_LOCK, lambda line: None),
             standing=lambda standing: None,
         )
         self.claimed.append(time.monotonic())
-        releases.release(store, pool, lock_name, build, build.key())
+        releases.release(store, pool, lock_name, Claimant(build))
         self.released.append(time.monotonic())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims.request import Attempt
-from approval_resource.model.claim import Claim
+from approval_resource.model.claim import Claim, Claimant
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from tests.bench import running
@@ -122,7 +122,7 @@ class Operations:
     def _claimed(self, pool: Pool, *, need_approval: bool) -> Claim:
         build = a_build(self._number)
         request = a_request(pool=pool.name, lock_name=self._lock(), need_approval=need_approval)
-        return claims.take(self._store, request, build, build.key(), Attempt()).claim
+        return claims.take(self._store, request, Claimant(build), Attempt()).claim
 
 
 def cost(operations: Operations, meter: Meter, name: str, pool: Pool) -> Cost:

@@ -9,6 +9,7 @@ from statistics import median
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims.request import Attempt
+from approval_resource.model.claim import Claimant
 from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK, Version
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -49,7 +50,7 @@ def measure(connection: Connection, store: DynamoStore) -> Group:
 def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[str] | None) -> float:
     """Seconds from the end of `cli.py approve` to the end of what waits for it."""
     build = a_build(pool)
-    taken = claims.take(store, a_request(pool=pool), build, build.key(), Attempt()).claim
+    taken = claims.take(store, a_request(pool=pool), Claimant(build), Attempt()).claim
     given = running.environment(connection.endpoint_url, connection.table)
     request: dict[str, object] = {"source": running.source(connection.endpoint_url, connection.table, pool)}
     request |= {"version": Version.of(taken).render(), "params": {"need_approval": True}}
@@ -70,7 +71,7 @@ def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[s
 def _cost(connection: Connection, store: DynamoStore) -> tuple[float, float]:
     """Read units of a look, and looks a second, of a gate that nobody decides on."""
     build = a_build("cost")
-    taken = claims.take(store, a_request(pool="cost"), build, build.key(), Attempt()).claim
+    taken = claims.take(store, a_request(pool="cost"), Claimant(build), Attempt()).claim
     with metered(connection.endpoint_url) as meter:
         request = {"source": running.source(meter.url, connection.table, "cost"), "params": {"need_approval": True}}
         request["version"] = Version.of(taken).render()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims.request import Attempt
+from approval_resource.model.claim import Claimant
 from approval_resource.steps.protocol import Version
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -20,7 +21,7 @@ BOUND = 52.0
 def measure(connection: Connection, store: DynamoStore) -> Group:
     """`in` waiting, beside a bare client of botocore that has made one request."""
     build = a_build("memory")
-    taken = claims.take(store, a_request(pool="memory"), build, build.key(), Attempt()).claim
+    taken = claims.take(store, a_request(pool="memory"), Claimant(build), Attempt()).claim
     decided(store, "memory-bare")
     request = {"source": running.source(connection.endpoint_url, connection.table, "memory"), "params": {"need_approval": True}}
     request["version"] = Version.of(taken).render()

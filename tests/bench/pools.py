@@ -13,7 +13,7 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.request import Attempt
-from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.steps.protocol import Version
 from approval_resource.store.dynamodb import keys
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
@@ -39,7 +39,7 @@ class Decided:
 def decided(store: DynamoStore, pool: str, lock_name: str = OPEN_LOCK) -> Decided:
     """Claim a lock of the pool and approve the claim."""
     build = a_build(f"decided-{pool}")
-    taken = claims.take(store, a_request(pool=pool, lock_name=lock_name), build, build.key(), Attempt())
+    taken = claims.take(store, a_request(pool=pool, lock_name=lock_name), Claimant(build), Attempt())
     approved = reviews.review(store, taken.claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE, comment="go").claim
     return Decided(approved, Version.of(taken.claim).render(), Version.of(approved).render())
 
@@ -52,8 +52,8 @@ def fill(store: DynamoStore, connection: Connection, pool: str, ended: int) -> N
     """
     build = a_build(f"fill-{pool}")
     request = a_request(pool=pool, lock_name=LOCK, need_approval=False)
-    taken = claims.take(store, request, build, build.key(), Attempt()).claim
-    releases.release(store, pool, LOCK, build, build.key())
+    taken = claims.take(store, request, Claimant(build), Attempt()).claim
+    releases.release(store, pool, LOCK, Claimant(build))
     client = dynamodb(session_of(connection), connection)
     table = connection.table
     query = {

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims.request import Attempt
-from approval_resource.model.claim import Claim
+from approval_resource.model.claim import Claim, Claimant
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.interface import Connection, LockStore
 from cli import cli
@@ -89,7 +89,7 @@ def claim_of(
     """Claim at once, under that id."""
     asker = a_build(number, **(build or {}))
     attempt = Attempt(claim_id) if claim_id else Attempt()
-    return claims.take(store, a_request(**request), asker, asker.key(), attempt).claim
+    return claims.take(store, a_request(**request), Claimant(asker), attempt).claim
 
 
 def refused(ran: Result, *words: str) -> None:

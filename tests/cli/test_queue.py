@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from approval_resource.claims import queue
 from approval_resource.claims.request import Attempt
+from approval_resource.model.claim import Claimant
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, a_request
 from tests.cli.conftest import Run, claim_of, refused
@@ -15,7 +16,7 @@ from tests.cli.conftest import Run, claim_of, refused
 def wait(store: DynamoStore, number: int, priority: int = 0) -> None:
     """Stand in the queue."""
     build = a_build(number)
-    queue._join(store, a_request(priority=priority), build, build.key(), Attempt(), 1.0)
+    queue._join(store, a_request(priority=priority), Claimant(build), Attempt(), 1.0)
 
 
 def test_the_queue_is_listed_with_place_and_time(store: DynamoStore, run: Run) -> None:

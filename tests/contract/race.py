@@ -15,6 +15,7 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import ApprovalError, LockHeldError
+from approval_resource.model.claim import Claimant
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -31,7 +32,7 @@ def contend(number: int, rounds: int, connection: Connection, barrier: Any, resu
         build = a_build(f"{turn}-{number}")
         barrier.wait(ROUND_SECONDS)
         try:
-            taken = claims.take(store, a_request(pool="races"), build, build.key(), Attempt()).claim
+            taken = claims.take(store, a_request(pool="races"), Claimant(build), Attempt()).claim
             outcome = ("won", taken.id)
         except LockHeldError as held:
             taken, outcome = None, ("held by", held.current.id)

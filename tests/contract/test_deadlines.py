@@ -18,7 +18,7 @@ from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, ConfigError, LockHeldError, ReviewTimeoutError, StaleLockError
-from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.options import read_part
 from approval_resource.steps.check import check
@@ -234,5 +234,5 @@ def test_times_are_told_by_one_clock(connect: Callable[..., DynamoStore]) -> Non
 def test_a_request_carries_its_deadline(shared: DynamoStore) -> None:
     """Only where an approval is asked for: a held lock has a hold time instead."""
     request = a_request(need_approval=False, expires_after=HOUR)
-    claim = claims.take(shared, request, a_build(), a_build().key(), Attempt()).claim
+    claim = claims.take(shared, request, Claimant(a_build()), Attempt()).claim
     assert claim.deadline is None

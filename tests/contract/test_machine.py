@@ -36,7 +36,7 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model.claim import Build, Verdict
+from approval_resource.model.claim import Build, Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -140,6 +140,13 @@ class Machine(RuleBasedStateMachine):
         """Whether the lock may be taken over, as that host has it."""
         return told.open and told.hold_until is not None and told.hold_until <= self.times[store].now()
 
+    def stale(self, told: Told, store: int) -> bool:
+        """Whether people's say of the claim is too old, as that host has it, to serve a build of the same name."""
+        claim = find(self.stores[store], told.id)
+        assert claim.event_at is not None
+        quiet = told.state == "held" or (told.state == "pending" and not told.said)
+        return not quiet and self.times[store].now() - claim.event_at > timedelta(minutes=10)
+
     def front(self, lock: str) -> int:
         """The build whose turn is next, or 0."""
         return self.queues[lock][0].build if self.queues[lock] else 0
@@ -180,7 +187,9 @@ class Machine(RuleBasedStateMachine):
         own, holder = self.made.get((build, lock)), self.holder(lock)
         expected, ended = "taken", None
         if own and own.state != "released":
-            if own.asked == asked:
+            if self.stale(own, store):
+                ended = (own, "superseded") if own.open else None
+            elif own.asked == asked:
                 expected = own.id
             elif own.state == "pending":
                 over = self.overdue(own, store) or self.overstayed(own, store)
@@ -198,7 +207,7 @@ class Machine(RuleBasedStateMachine):
                 expected = "not yet"
         try:
             who = self.build(build)
-            taken = claims.take(self.stores[store], request, who, who.key(), Attempt()).claim
+            taken = claims.take(self.stores[store], request, Claimant(who), Attempt()).claim
         except NotYourTurnError:
             assert expected == "not yet"
             return
@@ -279,7 +288,7 @@ class Machine(RuleBasedStateMachine):
         if not own and holder and holder.state != "pending" and who.job not in self.jobs[lock] and not passed_by:
             meant = holder
         try:
-            ended = releases.release(self.stores[store], self.pool, lock, who, who.key())
+            ended = releases.release(self.stores[store], self.pool, lock, Claimant(who))
         except LockNotFoundError:
             assert not any(told.lock == lock for told in self.told)
             return
@@ -318,19 +327,20 @@ class Machine(RuleBasedStateMachine):
         """A build passes the gate of a claim, or doesn't."""
         told = data.draw(st.sampled_from(self.told))
         claim = find(self.stores[store], told.id)
+        usable = told.spent == 0 or (told.spent == build and not self.stale(told, store))
         try:
             gates.pass_through(self.stores[store], claim, self.build(build), spend=spend, reuse=reuse)
         except ApprovalSpentError:
             assert told.state == "approved"
             assert spend
             assert not reuse
-            assert told.spent not in (0, build)
+            assert not usable
             return
         except ApprovalError:
             assert told.state != "approved"
             return
         assert told.state == "approved", "a gate opened without an approval"
-        assert not spend or reuse or told.spent in (0, build)
+        assert not spend or reuse or usable
         spends = spend and not told.spent
         if spends or self.passed.get((build, told.lock)) is not told:
             self.events += 1
@@ -399,7 +409,7 @@ class Machine(RuleBasedStateMachine):
         who = self.build(build)
         request = a_request(lock, self.pool, priority=priority)
         back = attempt.ticket
-        stored = queue._join(self.stores[store], request, who, who.key(), attempt, 1.0)
+        stored = queue._join(self.stores[store], request, Claimant(who), attempt, 1.0)
         if stored.revision and all(queued.build != build for queued in self.queues[lock]):
             self.tickets[lock] += 0 if back else 1
             self.queues[lock].append(Queued(build, priority, back or self.tickets[lock]))
@@ -411,7 +421,7 @@ class Machine(RuleBasedStateMachine):
         attempt = self.attempts.get((build, lock))
         if attempt is None or not attempt.ticket:
             return
-        claims.leave_queue(self.stores[store], a_request(lock, self.pool), self.build(build).key(), attempt)
+        claims.leave_queue(self.stores[store], a_request(lock, self.pool), Claimant(self.build(build)), attempt)
         self.queues[lock] = [queued for queued in self.queues[lock] if queued.build != build]
 
     @rule(lock=LOCKS, store=st.integers(0, 1))

@@ -22,7 +22,7 @@ from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
-from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.steps.aborts import Aborted
 from approval_resource.store.dynamodb.commits import COMMIT_SECONDS
@@ -309,7 +309,7 @@ def test_a_lost_release_of_the_holder_is_found(quick: DynamoStore, store: Dynamo
     other = a_build(2, job="unlock")
     assert quick.head("payments") is not None
     Faults.on(quick, WRITE, answer_lost(delivery(quick)))
-    ended = releases.release(quick, "payments", "deploy", other, other.key())
+    ended = releases.release(quick, "payments", "deploy", Claimant(other))
     assert (ended.claim.id, ended.claim.state, ended.changed) == (claim.id, State.RELEASED, True)
 
 
@@ -379,8 +379,8 @@ def test_a_claim_in_flight_when_its_build_is_aborted_can_never_land(quick: Dynam
     Faults.on(quick, WRITE, aborted)
     build, attempt = a_build(1), Attempt()
     with pytest.raises(Aborted):
-        claims.take(quick, a_request(), build, build.key(), attempt)
-    left = claims.abandon(store, a_request(), build, build.key(), attempt)
+        claims.take(quick, a_request(), Claimant(build), attempt)
+    left = claims.abandon(store, a_request(), Claimant(build), attempt)
     assert left is not None
     assert left.state is State.WITHDRAWN
     answer: Any = delivery(quick)(late[0])
@@ -395,6 +395,6 @@ def test_a_build_that_was_aborted_while_it_waited_leaves_no_trace(store: DynamoS
     take(store, 1)
     build, attempt = a_build(2), Attempt()
     with pytest.raises(LockHeldError):
-        claims.take(store, a_request(), build, build.key(), attempt)
-    assert claims.abandon(store, a_request(), build, build.key(), attempt) is None
+        claims.take(store, a_request(), Claimant(build), attempt)
+    assert claims.abandon(store, a_request(), Claimant(build), attempt) is None
     assert len(events(store)) == 1

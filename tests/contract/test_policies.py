@@ -42,7 +42,7 @@ from approval_resource.errors import (
     NotEntitledError,
     UnsupportedDecisionError,
 )
-from approval_resource.model.claim import POLICY_CONTENT, POOL_POLICY_CONTENT, Attachment, Claim, Verdict
+from approval_resource.model.claim import POLICY_CONTENT, POOL_POLICY_CONTENT, Attachment, Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
 from approval_resource.options import read_part
@@ -314,8 +314,7 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
                 queue.acquire(
                     shared,
                     a_request(),
-                    a_build(2),
-                    a_build(2).key(),
+                    Claimant(a_build(2)),
                     attempt,
                     poller=poller(time),
                     standing=lambda standing: None,
@@ -542,5 +541,5 @@ def test_a_release_by_name_leaves_a_policed_claim_to_its_reviewers(shared: Dynam
     claim = take(shared, 1, need_approval=False)
     other = a_build(9, job="cleanup")
     with pytest.raises(LockHeldError):
-        releases.release(shared, POOL, "deploy", other, other.key())
+        releases.release(shared, POOL, "deploy", Claimant(other))
     assert now(shared, claim).state is State.PENDING

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +20,7 @@ from approval_resource.claims.queue import Standing
 from approval_resource.claims.request import Attempt
 from approval_resource.documents.locks import queue_document
 from approval_resource.errors import LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
-from approval_resource.model.claim import Build, Claim
+from approval_resource.model.claim import Build, Claim, Claimant
 from approval_resource.model.event import State
 from approval_resource.model.lock import Lock, Waiter
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -47,8 +48,8 @@ class Waiting:
     def join(self) -> Lock:
         """Stand in the queue, as a waiter does after its first try."""
         with pytest.raises((LockHeldError, NotYourTurnError)):
-            claims.take(self.store, self.request, self.build, self.key, self.attempt)
-        return queue._join(self.store, self.request, self.build, self.key, self.attempt, self.poller.interval)
+            claims.take(self.store, self.request, Claimant(self.build), self.attempt)
+        return queue._join(self.store, self.request, Claimant(self.build), self.attempt, self.poller.interval)
 
     def wait(self, *between: Callable[[], object], wait_timeout: timedelta | None = None) -> Claim:
         """Wait to the end, letting the next of `between` happen in each pause."""
@@ -56,8 +57,7 @@ class Waiting:
         return queue.acquire(
             self.store,
             self.request,
-            self.build,
-            self.key,
+            Claimant(self.build),
             self.attempt,
             poller=self.poller,
             standing=self.standings.append,
@@ -112,7 +112,7 @@ def test_nobody_barges(shared: DynamoStore, waiting: Callable[..., Waiting]) -> 
         with pytest.raises(
             NotYourTurnError, match='others wait for lock "deploy" in pool "payments", main/app/deploy #2 first'
         ):
-            claims.take(shared, late, a_build(3), a_build(3).key(), Attempt())
+            claims.take(shared, late, Claimant(a_build(3)), Attempt())
     assert waiting(2).wait().build == a_build(2)
 
 
@@ -274,7 +274,8 @@ def test_the_longest_queue_fits_its_item(shared: DynamoStore, waiting: Callable[
     free(shared, held)()
     front = the_lock(shared).front
     assert front is not None
-    assert claims.take(shared, a_request(), a_build(9), front.key, Attempt()).fresh
+    its_build = cast("Claimant", SimpleNamespace(build=a_build(9), key=front.key))
+    assert claims.take(shared, a_request(), its_build, Attempt()).fresh
 
 
 def test_an_aborted_join_never_lands(connect: Callable[..., DynamoStore], time: FrozenTime) -> None:
@@ -283,7 +284,7 @@ def test_an_aborted_join_never_lands(connect: Callable[..., DynamoStore], time: 
     take(store, 1)
     waiter = Waiting(store, 2, time)
     with pytest.raises(LockHeldError):
-        claims.take(store, waiter.request, waiter.build, waiter.key, waiter.attempt)
+        claims.take(store, waiter.request, Claimant(waiter.build), waiter.attempt)
     late: list[Any] = []
 
     def aborted(request: Any) -> Any:
@@ -292,8 +293,8 @@ def test_an_aborted_join_never_lands(connect: Callable[..., DynamoStore], time: 
 
     Faults.on(store, "UpdateItem", aborted)
     with pytest.raises(KeyboardInterrupt):
-        queue._join(store, waiter.request, waiter.build, waiter.key, waiter.attempt, 1.0)
-    claims.abandon(store, waiter.request, waiter.build, waiter.key, waiter.attempt)
+        queue._join(store, waiter.request, Claimant(waiter.build), waiter.attempt, 1.0)
+    claims.abandon(store, waiter.request, Claimant(waiter.build), waiter.attempt)
     assert late
     for request in late:
         delivery(store)(request)

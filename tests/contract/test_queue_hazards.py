@@ -12,7 +12,7 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue
 from approval_resource.claims.poller import Poller
 from approval_resource.errors import ApprovalError, NotYourTurnError, StoreUnavailableError, WaitTimeoutError
-from approval_resource.model.claim import Claim
+from approval_resource.model.claim import Claim, Claimant
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, ManualClock, take
 from tests.contract.test_queue import Waiting, free, in_queue, the_lock, waiting
@@ -49,7 +49,7 @@ def test_a_build_never_waits_for_its_own_claim(
     def late(*arguments: Any) -> Any:
         if not made:
             free(shared, held)()
-            made.append(claims.take(shared, one.request, one.build, one.key, one.attempt).claim)
+            made.append(claims.take(shared, one.request, Claimant(one.build), one.attempt).claim)
         return real(*arguments)
 
     monkeypatch.setattr(shared, "requeue", late)
@@ -125,6 +125,6 @@ def test_who_came_back_is_given_more_time(shared: DynamoStore, waiting: Callable
             drops.append(look)
             queue._drop(shared, lock)
             assert in_queue(shared) == ["3"]
-            queue._join(shared, slow.request, slow.build, slow.key, slow.attempt, 1.0)
+            queue._join(shared, slow.request, Claimant(slow.build), slow.attempt, 1.0)
         clock.sleep(1.0)
     assert [later - before for before, later in zip([0, *drops], drops, strict=False)] == [3, 7, 13, 25]

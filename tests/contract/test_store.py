@@ -13,7 +13,7 @@ from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.errors import LockHeldError, LockNotFoundError, StaleLockError
-from approval_resource.model.claim import Attachment, Verdict
+from approval_resource.model.claim import Attachment, Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, a_request, take
@@ -77,7 +77,7 @@ def test_every_change_is_one_event_with_the_next_revision(any_store: DynamoStore
             claim = take(any_store, number, lock_name=name)
             reviews.review(any_store, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
             gates.pass_through(any_store, claim, a_build(number), spend=True)
-            releases.release(any_store, "payments", name, a_build(number), a_build(number).key())
+            releases.release(any_store, "payments", name, Claimant(a_build(number)))
     events = list(any_store.events("payments"))
     assert [event.revision for event in events] == list(range(1, 25))
     assert all(later.timestamp > earlier.timestamp for earlier, later in pairwise(events))
@@ -142,7 +142,7 @@ def test_open_claims_are_those_that_hold_a_lock(any_store: DynamoStore) -> None:
 
 def test_parts_are_kept_beside_the_claim(any_store: DynamoStore) -> None:
     """Payload and attachments are written with the claim, byte for byte."""
-    request: dict[str, Any] = {"payload": b'{"a":1}', "payload_digest": "d", "contents": {"plan": b"\x00\xff"}}
+    request: dict[str, Any] = {"payload": b'{"a":1}', "payload_digest": "d", "attached": {"plan": b"\x00\xff"}}
     claim = take(any_store, 1, **request)
     assert any_store.content(claim.id, "payload") == b'{"a":1}'
     assert any_store.content(claim.id, "attached#plan") == b"\x00\xff"

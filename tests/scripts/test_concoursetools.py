@@ -65,6 +65,6 @@ def test_a_gate_from_claim_to_release(wrapper: FileTestResourceWrapper, store: D
 
 def test_a_failed_step_raises_with_its_log(wrapper: FileTestResourceWrapper, store: DynamoStore) -> None:
     """What the library calls a failure is one, with the line a person reads."""
-    with pytest.raises(RuntimeError, match="The lock nope does not exist"):
+    with pytest.raises(RuntimeError, match="this build has nothing to release: nobody ever claimed the lock nope"):
         wrapper.publish_new_version({"action": "release", "lock_name": "nope"})
     assert store.head(POOL) is None

@@ -16,7 +16,7 @@ from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
-from approval_resource.model.claim import PAYLOAD_CONTENT, Claim, Verdict, attachment_content
+from approval_resource.model.claim import PAYLOAD_CONTENT, Claim, Claimant, Verdict, attachment_content
 from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take
@@ -392,7 +392,7 @@ def test_files_depend_on_version_and_params_alone(concourse: Concourse, store: D
     decided = concourse.get(approved, build=1, into="decided").files()
 
     gates.pass_through(store, kept(store, first), a_build(8), spend=True)
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     take(store, 9)
     assert concourse.get(first, build=3, into="after").files() == plain
     assert concourse.get(approved, build=3, into="decided").files() == decided
@@ -491,9 +491,9 @@ def test_what_has_ended_is_released_without_harm(concourse: Concourse, store: Dy
 def test_a_stranger_to_a_free_lock_gets_its_newest_end(concourse: Concourse, store: DynamoStore) -> None:
     """A build without a claim of its own gets the version of the lock's newest ended claim."""
     first = take(store, 1)
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     second = take(store, 2)
-    releases.release(store, POOL, LOCK, a_build(2), a_build(2).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(2)))
     late = concourse.put("release", build=3, lock_name=LOCK)
     assert late.version["id"] == second.id != first.id
 
@@ -555,7 +555,7 @@ def test_after_its_release_a_build_may_claim_anew(concourse: Concourse, store: D
     """The same question after a release is a new claim with a higher fence, and needs a new answer."""
     first = take(store, 1)
     approve(store, first)
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     second = kept(store, concourse.claim().version)
     assert (second.state, second.approved) == (State.PENDING, None)
     assert second.fence == first.fence + 1
@@ -581,8 +581,8 @@ def test_check_with_a_lock_name_knows_that_lock_only(concourse: Concourse, store
     mine = concourse.sourced(lock_name="mine")
     (first,) = mine.versions()
     assert first["lock_name"] == "mine"
-    releases.release(store, POOL, "mine", a_build(1), a_build(1).key())
-    releases.release(store, POOL, "other", a_build(2), a_build(2).key())
+    releases.release(store, POOL, "mine", Claimant(a_build(1)))
+    releases.release(store, POOL, "other", Claimant(a_build(2)))
     assert [(version["lock_name"], version["state"]) for version in mine.versions(first)] == [
         ("mine", "pending"),
         ("mine", "withdrawn"),
@@ -598,7 +598,7 @@ def test_a_resource_with_states_starts_when_an_approval_lands(concourse: Concour
     approve(store, claim)
     (version,) = trigger.versions()
     assert (version["id"], version["state"]) == (claim.id, "approved")
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     approve(store, take(store, 2))
     assert [found["state"] for found in trigger.versions(version)] == ["approved", "approved"]
 
@@ -606,7 +606,7 @@ def test_a_resource_with_states_starts_when_an_approval_lands(concourse: Concour
 def test_a_first_check_with_states_sees_open_claims_only(concourse: Concourse, store: DynamoStore) -> None:
     """A new resource does not start a job for an approval whose lock was released long ago."""
     approve(store, take(store, 1))
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     assert concourse.sourced(states=["approved"]).versions() == []
 
 
@@ -646,7 +646,7 @@ def test_an_aborted_claimer_never_claims(concourse: Concourse, store: DynamoStor
     waiting = concourse.start_put("claim", build=2, lock_name=LOCK)
     waiting.says("already claimed")
     stopped(waiting)
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     assert held_by(store) == ""
     assert {event.claim_id for event in store.events(POOL)} == {holder.id}
     assert concourse.put("claim", build=3, lock_name=LOCK).seconds < 15
@@ -699,3 +699,40 @@ def test_an_aborted_one_step_gate_withdraws_its_claim(concourse: Concourse, stor
     assert after.ended is not None
     assert "aborted" in after.ended.reason
     assert held_by(store) == ""
+
+
+def test_a_build_of_a_concourse_made_anew_deploys_on_no_approval_of_the_first(
+    concourse: Concourse, store: DynamoStore, connect: Callable[..., DynamoStore]
+) -> None:
+    """Same URL, team, pipeline, job, id and name, an approved claim still held: the second build is asked for anew."""
+    store.create_table()
+    past = connect(FrozenTime(store.now() - timedelta(minutes=30)))
+    first = take(past, 1)
+    approve(past, first)
+    gates.pass_through(past, first, a_build(1), spend=False)
+    second = concourse.start_put("claim", lock_name=LOCK, need_approval=True, wait=True)
+    assert "superseded" in second.says(f"The claim {first.id} on it is")
+    second.says("is waiting for an approval")
+    assert second.running
+    claim = store.open_claims()[0]
+    assert claim.id != first.id
+    approve(store, claim)
+    assert second.ends().version["id"] == claim.id
+
+
+def test_a_build_s_name_tells_its_instance(concourse: Concourse, store: DynamoStore) -> None:
+    """Instances of a pipeline share its name, their jobs' and their builds' numbers: log, queue, list, show and history tell."""
+    eu = a_build(1, instance_vars='{"env":"eu","cell":{"id":7}}')
+    us = a_build(1, instance_vars='{"env":"us"}')
+    held = concourse.claim(build=eu)
+    named = "main/app/deploy #1 (env: eu, cell.id: 7)"
+    assert f"Claiming the lock {LOCK} in pool {POOL} for {named}" in held.lines
+    assert held.metadata["claimed by"] == named
+    waiting = concourse.start_put("claim", build=us, lock_name=LOCK, need_approval=True)
+    assert named in waiting.says("is already claimed by")
+    waiting.says("Place 1 of 1")
+    assert "main/app/deploy #1 (env: us)" in concourse.cli("list", "--waiting").stdout
+    assert "app (env: eu, cell.id: 7)" in concourse.cli("list").stdout
+    assert "app (env: eu, cell.id: 7)" in concourse.cli("show", held.version["id"]).stdout
+    assert named in concourse.cli("history", "--pool", POOL).stdout
+    assert named in concourse.put("release", build=us, lock_name=LOCK).refused()

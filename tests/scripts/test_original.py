@@ -12,7 +12,7 @@ import pytest
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
-from approval_resource.model.claim import Verdict
+from approval_resource.model.claim import Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -96,7 +96,7 @@ def test_a_claimer_waits_while_the_lock_is_held(concourse: Concourse, store: Dyn
     line = waiting.says(f"The lock {LOCK} is already claimed")
     assert "main/app/deploy #1" in line
     assert held_by(store) == holder.id
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     claimed = waiting.ends()
     assert held_by(store) == claimed.version["id"] != holder.id
     assert claimed.stderr.count("already claimed") == 1
@@ -129,7 +129,10 @@ def test_release_frees_an_approved_lock(concourse: Concourse, store: DynamoStore
 def test_releasing_a_lock_that_never_was_fails(concourse: Concourse, store: DynamoStore) -> None:
     """A wrong name is an error, and makes no lock of that name."""
     take(store, 1)
-    assert "The lock nope does not exist" in concourse.put("release", lock_name="nope").refused()
+    assert (
+        "this build has nothing to release: nobody ever claimed the lock nope"
+        in concourse.put("release", lock_name="nope").refused()
+    )
     assert store.lock(POOL, "nope") is None
 
 
@@ -274,7 +277,7 @@ def test_another_pipelines_step_frees_nothing(concourse: Concourse, store: Dynam
 def test_an_approval_lands_on_the_claim_it_was_meant_for(concourse: Concourse, store: DynamoStore) -> None:
     """An approval of a claim that has ended is refused, and never reaches the next claim on that lock."""
     seen = {"id": take(store, 1).id}
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     unseen = concourse.claim(build=2).version
     assert unseen["id"] != seen["id"]
     late = concourse.cli("approve", "--id", seen["id"])
@@ -344,10 +347,10 @@ def test_a_gate_stays_shut_for_a_claim_that_asked_for_no_approval(concourse: Con
 def test_approval_is_asked_for_claim_by_claim(concourse: Concourse, store: DynamoStore) -> None:
     """A lock that once needed approval needs none in a later claim that doesn't ask for it, and the other way round."""
     reviews.review(store, take(store, 1).id, reviewer="typed:bob", verdict=Verdict.APPROVE)
-    releases.release(store, POOL, LOCK, a_build(1), a_build(1).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(1)))
     second = concourse.put("claim", build=2, lock_name=LOCK).version
     assert (kept(store, second).state, kept(store, second).need_approval) == (State.HELD, False)
-    releases.release(store, POOL, LOCK, a_build(2), a_build(2).key())
+    releases.release(store, POOL, LOCK, Claimant(a_build(2)))
     third = concourse.claim(build=3).version
     assert (kept(store, third).state, kept(store, third).approved) == (State.PENDING, None)
 
@@ -413,7 +416,7 @@ def test_versions_come_in_the_order_of_what_happened(concourse: Concourse, store
     for number in range(1, 6):
         claim = take(store, number, lock_name=f"lock-{number % 2}")
         reviews.review(store, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
-        releases.release(store, POOL, claim.lock_name, a_build(number), a_build(number).key())
+        releases.release(store, POOL, claim.lock_name, Claimant(a_build(number)))
         expected += [(claim.id, state) for state in ("pending", "approved", "released")]
     found = concourse.versions({"timestamp": before})
     assert [(version["id"], version["state"]) for version in found] == expected

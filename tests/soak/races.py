@@ -36,7 +36,7 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.claim import Build, Claim, Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -106,7 +106,7 @@ class Racer:
         return find(self.store, self.claim_id)
 
     def take(self, build: Build, attempt: Attempt, **request: Any) -> Claim:
-        return claims.take(self.store, a_request(self.lock_name, POOL, **request), build, build.key(), attempt).claim
+        return claims.take(self.store, a_request(self.lock_name, POOL, **request), Claimant(build), attempt).claim
 
 
 Act = Callable[[Racer], tuple[str, str]]
@@ -165,8 +165,8 @@ def renew(racer: Racer) -> tuple[str, str]:
 
 
 def release(racer: Racer) -> tuple[str, str]:
-    key = racer.common_build.key()
-    ended = releases.release(racer.store, POOL, racer.lock_name, racer.common_build, key, claim_id=racer.claim_id)
+    claimant = Claimant(racer.common_build)
+    ended = releases.release(racer.store, POOL, racer.lock_name, claimant, claim_id=racer.claim_id)
     return (DONE if ended.changed else BEFORE), ended.claim.state
 
 

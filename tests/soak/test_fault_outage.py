@@ -14,7 +14,7 @@ import pytest
 from approval_resource.audit import verify as audit
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
-from approval_resource.model.claim import Verdict
+from approval_resource.model.claim import Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.steps.protocol import Version
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -134,7 +134,7 @@ def _finish(waiter: Waiting, store: DynamoStore) -> None:
     aborted = waiter.aborted.stop()
     assert aborted.code == 143
     maker = a_build(f"{waiter.lock_name}-1")
-    releases.release(store, POOL, waiter.lock_name, maker, maker.key())
+    releases.release(store, POOL, waiter.lock_name, Claimant(maker))
     taken = waiter.claimer.ends().version
     assert held_by(store, waiter.lock_name) == taken["id"] != waiter.claim_id
     for step in waiter.steps:

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from approval_resource.claims import release as releases
-from approval_resource.model.claim import Claim
+from approval_resource.model.claim import Claim, Claimant
 from approval_resource.model.event import Kind
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests import tally
@@ -88,13 +88,13 @@ def play(world: World, lock: str, steps: list[Step], first: Claim | None = None,
             if not step.over:
                 world.tend(step)
         if first and time.monotonic() > after and all(step.over for step in steps if step.on):
-            releases.release(world.store, POOL, lock, first.build, first.build.key())
+            releases.release(world.store, POOL, lock, Claimant(first.build))
             first = None
         if world.random.random() < SOMETIMES:
             world.approve(lock, [step.on.build if step.on else step.build for step in steps if step.is_gate])
         yield
     if first:
-        releases.release(world.store, POOL, lock, first.build, first.build.key())
+        releases.release(world.store, POOL, lock, Claimant(first.build))
 
 
 def finish(world: World) -> None:

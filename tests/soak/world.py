@@ -20,7 +20,7 @@ from approval_resource.claims.queue import acquire
 from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
-from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.claim import Build, Claim, Claimant, Verdict
 from approval_resource.model.event import Event, Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, a_request
@@ -227,7 +227,7 @@ class World:
                 self.fault("lost", step, f"was told of a claim that is {told}")
             elif (left is None or told.id != left.id) and not self._lost_its_claim(step):
                 self.fault("lost", step, f"was told of a claim that is {told.state}")
-            releases.release(self.store, POOL, step.lock, step.build, step.build.key())
+            releases.release(self.store, POOL, step.lock, Claimant(step.build))
         elif left is not None and step.is_blind:
             # Killed with its claim, and the run after it aborted before it asked for anything: an operator's business.
             self.free(step, left)
@@ -275,8 +275,8 @@ class World:
         """Another build's claim, made at once unless ghosts stand in the queue."""
         build, asked = self.new_build(), a_request(lock, POOL, **request)
         poller = Poller(HostClock(), WAIT_LOCK, lambda line: None)
-        key, wait = build.key(), timedelta(seconds=FRESH_SECONDS)
-        return acquire(self.store, asked, build, key, Attempt(), poller=poller, wait_timeout=wait).claim
+        wait = timedelta(seconds=FRESH_SECONDS)
+        return acquire(self.store, asked, Claimant(build), Attempt(), poller=poller, wait_timeout=wait).claim
 
     def approve(self, lock: str, asking: list[Build]) -> None:
         """Approve the lock's claim a while after it was made, if somebody waits for that."""

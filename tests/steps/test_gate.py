@@ -29,7 +29,7 @@ from approval_resource.errors import (
     ReviewTimeoutError,
     StaleLockError,
 )
-from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.claim import Build, Claim, Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.options import read_part
 from approval_resource.steps.gate import pass_gate
@@ -87,9 +87,9 @@ def test_an_approval_opens_it(gate: Gate) -> None:
     assert [event.kind.value for event in gate.store.events("payments")] == ["pending", "approved", "passed"]
     assert gate.lines[0] == "The lock deploy is waiting for an approval. There is no time limit"
     assert gate.lines[1] == "  claimed by main/app/deploy #1: v1.2"
-    assert gate.lines[3] == f"  python3 cli.py --region eu-west-1 approve --id {claim.id}"
+    assert gate.lines[3] == f"  python3 cli.py approve --id {claim.id}"
     assert gate.lines[-1] == "The lock deploy has been approved by typed:bob: looks good"
-    assert len(gate.lines) == 6
+    assert len(gate.lines) == 7
 
 
 def test_a_rejection_ends_it_with_who_and_why(gate: Gate) -> None:
@@ -271,16 +271,15 @@ def test_a_resource_of_one_lock_takes_no_other(gate: Gate) -> None:
     (gate.step.directory / "gate").mkdir()
     (gate.step.directory / "gate" / "id").write_text(claim.id)
     for action in ("await", "release"):
-        params, _ = read_put_params({"action": action, "from": "gate"})
-        assert params is not None
+        params = read_put_params({"action": action, "from": "gate"})
         with pytest.raises(ConfigError, match=r"params\.from: is of lock"):
-            put_step(production, params, print)
+            put_step(production, params)
     assert find(gate.store, claim.id).state is State.APPROVED
 
 
 def released(gate: Gate, build: Build, claim_id: str = "") -> releases.Ended:
     """That build's release of lock deploy."""
-    return releases.release(gate.store, "payments", "deploy", build, build.key(), claim_id=claim_id)
+    return releases.release(gate.store, "payments", "deploy", Claimant(build), claim_id=claim_id)
 
 
 def test_a_build_that_never_got_its_lock_frees_nobody_elses(gate: Gate) -> None:
