@@ -25,8 +25,7 @@ RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resourc
 
 FROM ${BASE_IMAGE}
 # Nothing is installed here any more, so what installs goes.
-RUN useradd --no-log-init --uid 10001 --create-home --shell /usr/sbin/nologin approval \
- && rm -rf "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')/ensurepip" /usr/share/python-wheels \
+RUN rm -rf "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')/ensurepip" /usr/share/python-wheels \
  && find /usr -xdev \( -path '*-packages/pip' -o -path '*-packages/pip-*' -o -path '*-packages/setuptools*' \
       -o -path '*-packages/wheel*' -o -path '*/bin/pip*' \) -prune -exec rm -rf {} +
 COPY --from=build /opt/approval /opt/approval
@@ -35,7 +34,8 @@ COPY --from=build /opt/resource /opt/resource
 RUN PYTHONPATH=/opt/resource /opt/approval/bin/python -B -X no_debug_ranges /opt/approval/precompile.py
 ENV PATH=/opt/approval/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1
-USER 10001
+# No USER: Concourse runs check, in and out as the image's user, in directories that belong to root. Its root is an unprivileged id
+# of the worker, by a user namespace. What people run, cli, needs no privilege and runs as whoever they name.
 ARG VERSION=unreleased
 ARG REVISION=unknown
 ARG SOURCE=https://github.com/approval-resource/approval-resource

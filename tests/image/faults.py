@@ -7,13 +7,18 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from tests.image.workshop import Workshop
+from tests.image.inside import hand_over
+from tests.image.workshop import CONCOURSE_ROOT, Workshop
 
 SCRIPTS = ("check", "in", "out")
 INSTALLERS = ("pip", "setuptools", "wheel", "ensurepip", "uv")
 OURS = ("opt",)
-"""What the image adds to its base, but for users."""
+"""What the image adds to its base."""
+A_TASKS_USER = 4711
+"""Whoever a task's image runs as, whose files are artifacts too."""
 RUN_BY_NAME = ("cli.py", "precompile.py", "trim.py")
 """What Python runs as a program, of which it keeps no .pyc."""
 
@@ -22,7 +27,7 @@ def faults(shop: Workshop, image: str, source: dict[str, str]) -> list[str]:
     """Everything that is wrong with it, in words; `source` is that of a pool which nobody uses."""
     with shop.mounted(image) as root:
         found = [*loose(root), *uncompiled(root), *installers(root), *not_executable(root), *left_over(root)]
-    return [*found, *chatty(shop, image, source), *slow_to_import(shop, image, source)]
+    return [*found, *chatty(shop, image, source), *slow_to_import(shop, image, source), *shut_out(shop, image, source)]
 
 
 def files(root: Path, *under: str) -> Iterator[Path]:
@@ -35,7 +40,7 @@ def files(root: Path, *under: str) -> Iterator[Path]:
 def loose(root: Path) -> list[str]:
     """What anybody may change, or what lends its owner's rights, among what the image adds."""
     wrong = []
-    for path in files(root, *OURS, "home"):
+    for path in files(root, *OURS):
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode) and mode & (stat.S_IWOTH | stat.S_IWGRP | stat.S_ISUID | stat.S_ISGID):
             wrong.append(f"/{path.relative_to(root)} may be written by others, or is setuid: {stat.filemode(mode)}")
@@ -124,3 +129,37 @@ def runs(source: dict[str, str]) -> Iterator[tuple[list[str], bytes]]:
     yield ["/opt/resource/in", directory], json.dumps({"source": source, "version": version}).encode()
     yield ["/opt/resource/out", directory], json.dumps({"source": source, "params": release}).encode()
     yield ["cli", "--help"], b""
+
+
+def shut_out(shop: Workshop, image: str, source: dict[str, str]) -> list[str]:
+    """Steps that fail in Concourse: as the image's own user, in volumes that are root's, with artifacts that only their owner reads."""
+    wrong = []
+    with TemporaryDirectory(prefix="build-") as build:
+        put, get = Path(build, "put"), Path(build, "get")
+        for folder in (put / "plan", put / "notes", get):
+            folder.mkdir(parents=True)
+        (put / "plan" / "plan.txt").write_text("apply", encoding="utf-8")
+        (put / "notes" / "notes.txt").write_text("read me", encoding="utf-8")
+
+        def step(script: str, volume: Path, **request: Any) -> dict[str, str]:
+            hand_over(Path(build), CONCOURSE_ROOT)
+            for path in files(put, "notes"):
+                os.chown(path, A_TASKS_USER, A_TASKS_USER)
+            document = {"source": source | {"pool": "steps"}, **request}
+            ran = shop.step(image, script, volume, stdin=json.dumps(document).encode())
+            if ran.code == 0:
+                version: dict[str, str] = json.loads(ran.stdout)["version"]
+                return version
+            wrong.append(f"{script} with {request} ended with {ran.code}: {ran.stderr}")
+            return {}
+
+        version = step("out", put, params={"action": "claim", "lock_name": "deploy"})
+        step("in", get, version=version)
+        attached = {"plan": "plan/plan.txt", "notes": "notes/notes.txt"}
+        step("out", put, params={"action": "claim", "lock_name": "other", "need_approval": True, "attach": attached})
+        get.rename(put / "gate")
+        step("out", put, params={"action": "release", "from": "gate"})
+        owners = {path.lstat().st_uid for path in files(put, "gate")}
+    if owners != {CONCOURSE_ROOT}:
+        wrong.append(f"in wrote as {owners or 'nobody'}, not as root")
+    return wrong

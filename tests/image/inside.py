@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs a script in a fresh container, in the place of the script itself: same stdin, stdout, signals and exit code.
 
-`inside.py PODMAN-WITH-OPTIONS… -- /opt/resource/SCRIPT [DIRECTORY]`, where the options end in the image. The directory is mounted
-at its own path, and the environment is passed on, as Concourse does both.
+`inside.py OWNER PODMAN-WITH-OPTIONS… -- /opt/resource/SCRIPT [DIRECTORY]`, where the options end in the image. The directory is
+mounted at its own path, and belongs to the id OWNER as Concourse's volumes belong to root, or to everybody where OWNER is `all`.
+The environment is passed on, as Concourse does.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ OWN = 2
 def main() -> None:
     """Become podman, with a watcher that ends the container where podman itself is killed."""
     split = sys.argv.index("--")
-    *podman, image = sys.argv[1:split]
+    owner, *podman, image = sys.argv[1:split]
     script, *arguments = sys.argv[split + 1 :]
     options, name = [], f"inside-{uuid4()}"
     for variable, value in os.environ.items():
@@ -36,7 +37,10 @@ def main() -> None:
     for argument in arguments[:1]:
         path = nearest(Path(argument))
         if path is not None:
-            open_to_all(path)
+            if owner == "all":
+                open_to_all(path)
+            else:
+                hand_over(path, int(owner))
             options.append(f"--volume={path}:{path}")
     _end_with(os.getpid(), [*podman[: podman.index("run")], "rm", "--force", "--time=0", name])
     os.execvp(podman[0], [*podman, f"--name={name}", *options, image, script, *arguments])  # noqa: S606 - no shell is meant to be between
@@ -52,11 +56,20 @@ def nearest(path: Path) -> Path | None:
 
 
 def open_to_all(path: Path) -> None:
-    """Let whoever the container runs as write there, as Concourse's volumes do."""
+    """Let whoever the container runs as write there."""
     for found in (path, *path.rglob("*")):
         mode = found.lstat().st_mode
         if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
             found.chmod(stat.S_IMODE(mode) | (0o777 if stat.S_ISDIR(mode) else 0o666))
+
+
+def hand_over(path: Path, owner: int) -> None:
+    """Give it and all in it to that id alone: others may look into folders, as in Concourse's volumes, and read no file."""
+    for found in (path, *path.rglob("*")):
+        mode = found.lstat().st_mode
+        os.chown(found, owner, owner, follow_symlinks=False)
+        if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+            found.chmod(0o755 if stat.S_ISDIR(mode) else 0o600)
 
 
 def _end_with(pid: int, command: list[str]) -> None:

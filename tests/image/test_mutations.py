@@ -39,13 +39,18 @@ MUTATIONS = {
         DOCKERFILE + ROOT + "sed -i '1s|.*|#!/usr/bin/env python3|' /opt/resource/out\n",
         "/opt/resource/out depends on PATH",
     ),
+    "a user of its own": (
+        DOCKERFILE + "\nUSER 10001\n",
+        "can't read or write /tmp/build/get",
+        'can\'t read "plan/plan.txt"',
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", MUTATIONS)
 def test_it_is_found(shop: Workshop, base: str, image: str, source: dict[str, str], fault: str) -> None:
-    """A build with that fault, and no other, is called faulty for that."""
-    dockerfile, told = MUTATIONS[fault]
+    """A build with that fault, and no other, is called faulty for that, and for all that follows from it."""
+    dockerfile, *told = MUTATIONS[fault]
     mutant = shop.build("mutant", base, dockerfile, "--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc")
     found = faults(shop, mutant, source)
-    assert any(told in line for line in found), found
+    assert [part for part in told if not any(part in line for line in found)] == [], found

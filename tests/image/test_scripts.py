@@ -10,17 +10,23 @@ import sys
 
 import pytest
 
-from tests.image.workshop import HARDENED, ROOT, Workshop
+from tests.image.workshop import CONCOURSE, CONCOURSE_ROOT, HARDENED, ROOT, Workshop
 
 SECONDS = 1500
+CONTAINERS = {
+    "as Concourse runs it": (str(CONCOURSE_ROOT), CONCOURSE),
+    "as another": ("all", (*HARDENED, "--user=4711:4711")),
+}
+"""Whose the steps' directories are, and what else podman is told: with Concourse, as the image's own user."""
 
 
 @pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("user", ["0", "4711:4711"], ids=["as root", "as another"])
-def test_the_scripts_tests_pass_inside(shop: Workshop, image: str, user: str) -> None:
-    """Read-only, no capabilities, 256 MB, 64 processes; the engine is on the host."""
-    run = shop.command("podman", "run", "--rm", "--interactive", "--network=host", *HARDENED, f"--user={user}")
-    inside = [str(ROOT / "tests" / "image" / "inside.py"), *run, image, "--"]
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_the_scripts_tests_pass_inside(shop: Workshop, image: str, container: str) -> None:
+    """Read-only, 256 MB, 64 processes, and no capabilities but those that Concourse leaves root; the engine is on the host."""
+    owner, options = CONTAINERS[container]
+    run = shop.command("podman", "run", "--rm", "--interactive", "--network=host", *options)
+    inside = [str(ROOT / "tests" / "image" / "inside.py"), owner, *run, image, "--"]
     configuration = f"CONTAINERS_CONF={shop.environment['CONTAINERS_CONF']}"
     variables = {
         "APPROVAL_SCRIPTS_DIR": "/opt/resource",

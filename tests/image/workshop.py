@@ -32,6 +32,15 @@ HARDENED = (
 )
 """As little as a careful operator leaves a container."""
 
+CONCOURSE_ROOT = 65_535
+"""The host's id of an unprivileged container's root: the last one, as Concourse maps it. Other ids are the same inside."""
+CONCOURSE = (
+    *(option for option in HARDENED if option != "--cap-drop=ALL"),
+    *(f"--{kind}map=0:{CONCOURSE_ROOT}:1" for kind in ("uid", "gid")),
+    *(f"--{kind}map=1:1:{CONCOURSE_ROOT - 1}" for kind in ("uid", "gid")),
+)
+"""A step's container: root in a user namespace, with the capabilities that Concourse leaves it, which are podman's own too."""
+
 CONFIGURATION = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
@@ -152,6 +161,13 @@ class Workshop:
     def run(self, image: str, *command: str, user: str = "", stdin: bytes = b"", network: str = "host") -> Ran:
         """A command in a fresh, hardened container; 125 to 127 are podman's own exit codes."""
         options = [f"--network={network}", *HARDENED, *([f"--user={user}"] if user else [])]
+        return self.call("podman", "run", "--rm", "--interactive", *options, image, *command, stdin=stdin)
+
+    def step(self, image: str, script: str, volume: Path, *, stdin: bytes) -> Ran:
+        """A script as Concourse runs it: as whatever user the image names, with that volume as the step's directory."""
+        directory = f"/tmp/build/{volume.name}"  # noqa: S108 - in the container
+        options = ["--network=host", *CONCOURSE, f"--volume={volume}:{directory}"]
+        command = [f"/opt/resource/{script}", directory]
         return self.call("podman", "run", "--rm", "--interactive", *options, image, *command, stdin=stdin)
 
     @contextmanager
