@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,15 @@ PACKAGES = (
 HOOKS = (
     'for name in passwd group; do cp "$1/usr/share/base-passwd/$name.master" "$1/etc/$name"; done',
     'rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED "$1"/etc/resolv.conf "$1"/etc/hostname',
-    'for name in python python3; do ln -sf /usr/bin/python3 "$1/usr/local/bin/$name"; done',
+    'mkdir -p "$1/usr/local/bin"; for name in python python3; do ln -sf /usr/bin/python3 "$1/usr/local/bin/$name"; done',
     'ln -sf /usr/bin/pip3 "$1/usr/local/bin/pip"',
     'find "$1"/usr/lib/python3* -name "*.pyc" -delete',
+    'for deb in "$1"/var/cache/apt/archives/*.deb; do echo "Status: install ok installed";'
+    ' dpkg-deb -f "$deb" Package Source Version Architecture; echo; done > "$1/var/lib/dpkg/status"',
 )
-"""What makes Debian's own Python look like the official image: users, commands in /usr/local/bin, and nothing precompiled.
+"""What makes Debian's own Python look like the official image.
+
+Users, commands in /usr/local/bin, nothing precompiled, and the list of what is installed.
 
 The packages are only unpacked, which needs no program of theirs to run and is as quick for another architecture.
 """
@@ -229,12 +234,13 @@ def base_archive(architecture: str) -> Path:
     Raises:
         ToolMissingError: they can't be made.
     """
-    archive = CACHE / f"base-{SUITE}-{architecture}.tar"
+    recipe = sha256(repr((PACKAGES, HOOKS)).encode()).hexdigest()[:8]
+    archive = CACHE / f"base-{SUITE}-{architecture}-{recipe}.tar"
     if not archive.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         unfinished = archive.with_suffix(f".{os.getpid()}")
         leave_out = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale")]
-        hooks = [f"--customize-hook={hook}" for hook in HOOKS]
+        hooks = [f"--extract-hook={hook}" for hook in HOOKS]
         made = subprocess.run(
             [
                 *("mmdebstrap", "--quiet", "--format=tar", "--variant=extract", f"--architectures={architecture}"),
