@@ -9,6 +9,11 @@ ENGINE ?= $(shell for engine in docker podman buildah; do $$engine info >/dev/nu
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TAG ?= approval-resource:$(VERSION)
 BUILD_ARGS = VERSION=$(VERSION) REVISION=$(shell git rev-parse HEAD) $(if $(SOURCE),SOURCE=$(SOURCE)) $(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE))
+# A base that is named NAME@DIGEST is told by the image itself, in the labels that OCI has for it.
+BASE_LABEL := org.opencontainers.image.base
+BASE_PARTS = $(subst @, ,$(BASE_IMAGE))
+LABELS = $(if $(word 2,$(BASE_PARTS)),$(BASE_LABEL).name=$(word 1,$(BASE_PARTS)) $(BASE_LABEL).digest=$(word 2,$(BASE_PARTS)))
+BILL ?= build/sbom.cdx.json
 
 .PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against lint format lock clean
 
@@ -64,7 +69,7 @@ test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever D
 
 image: ## build the image with docker, podman or buildah, whichever works here; TAG=, VERSION=, BASE_IMAGE= say what else
 	@test -n "$(ENGINE)" || { echo "no docker, podman or buildah works here; install one of them" >&2; exit 1; }
-	$(ENGINE) build $(addprefix --build-arg ,$(BUILD_ARGS)) --tag $(TAG) .
+	$(ENGINE) build $(addprefix --build-arg ,$(BUILD_ARGS)) $(addprefix --label ,$(LABELS)) --tag $(TAG) .
 
 test-image: .venv/dev .venv-engine/ministack ## build the image without registry or engine, look at it and run the scripts' tests inside (root, Debian)
 	$(BIN)/python -m pytest -s --timeout 1800 --numprocesses 2 --dist loadfile tests/image
@@ -76,10 +81,20 @@ BASE ?= HEAD~1
 bench-against: .venv/dev .venv-engine/ministack ## time it against another commit, BASE=HEAD~1, and say what got slower
 	$(BIN)/python -m tests.bench.against $(BASE)
 
-sbom: .venv-sbom/cyclonedx ## write build/sbom.cdx.json, the bill of materials
+sbom: .venv-sbom/cyclonedx ## write build/sbom.cdx.json, the bill of materials; IMAGE= adds what that one has from its base (docker, podman)
 	rm -rf build/bill && $(PYTHON) -m venv --without-pip build/bill
 	.venv-sbom/bin/python -m pip --python build/bill/bin/python --disable-pip-version-check --quiet install --no-deps --only-binary :all: --require-hashes -r requirements/runtime.txt
-	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json build/bill/bin/python
+	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/bill/packages.json build/bill/bin/python
+ifdef IMAGE
+	container="$$($(ENGINE) create $(if $(PLATFORM),--platform $(PLATFORM)) $(IMAGE) true)" && \
+	trap '$(ENGINE) rm "$$container" >/dev/null' EXIT && \
+	base="$$($(ENGINE) inspect --format '{{index .Config.Labels "$(BASE_LABEL).name"}}@{{index .Config.Labels "$(BASE_LABEL).digest"}}' "$$container")" && \
+	$(ENGINE) export --output build/bill/image.tar "$$container" && \
+	$(PYTHON) image/bill.py build/bill/packages.json "$$base" < build/bill/image.tar > build/bill/whole.json
+	mv build/bill/whole.json $(BILL)
+else
+	mv build/bill/packages.json $(BILL)
+endif
 
 lint: .venv/dev ## ruff, its format, mypy, hadolint, zizmor
 	$(BIN)/ruff check .

@@ -36,8 +36,8 @@ def main() -> None:
     for service in ("dynamodb", "sts"):
         session.create_client(service, region_name="eu-west-1")
     library = Path(sysconfig.get_path("stdlib"))
-    for module in list(sys.modules.values()):
-        source = getattr(module, "__file__", None) or ""
+    for loaded in list(sys.modules.values()):
+        source = getattr(loaded, "__file__", None) or ""
         if source.endswith(".py") and Path(source).is_relative_to(library):
             py_compile.compile(source, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 

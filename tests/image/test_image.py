@@ -53,13 +53,16 @@ def test_it_runs_as_root_unless_told_otherwise(shop: Workshop, image: str) -> No
 
 
 def test_make_image_builds_it(shop: Workshop, base: str, image: str) -> None:
-    """With whichever engine it is told, and with the version and the commit that it is made from."""
-    options = {"ENGINE": shlex.join(shop.command("buildah")), "BASE_IMAGE": base, "TAG": "localhost/made", "VERSION": "9.9.9"}
+    """With whichever engine it is told, and with the version, the commit and the pinned base that it is made from."""
+    pinned = f"{base.rpartition(':')[0]}@{shop.configuration(base)['Digest']}"
+    options = {"ENGINE": shlex.join(shop.command("buildah")), "BASE_IMAGE": pinned, "TAG": "localhost/made", "VERSION": "9.9.9"}
     lent = {"BUILDAH_ISOLATION": "chroot", "BUILDAH_LAYERS": "true", "BUILDAH_FORMAT": "docker"}
     command = ["make", "image", *(f"{name}={text}" for name, text in options.items())]
     made = subprocess.run(command, cwd=ROOT, env=shop.environment | lent, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    labels = shop.configuration("localhost/made")["Config"]["Labels"]
+    assert f"{labels['org.opencontainers.image.base.name']}@{labels['org.opencontainers.image.base.digest']}" == pinned
     assert shop.run("localhost/made", "cli", "--help").code == 0
     # What the labels become is seen in test_it_says_what_it_is: an old buildah takes cached labels for those of other arguments.
     assert f"VERSION=9.9.9 --build-arg REVISION={commit}" in made.stdout
