@@ -20,6 +20,7 @@ from approval_resource.text import clean
 MAX_NAME = 500
 MAX_DURATION = timedelta(days=366)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?")
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
@@ -46,7 +47,13 @@ class WrongError(ValueError):
 
 
 def text(value: object, most: int | None = None) -> str:
-    """Text, of at most so many characters."""
+    """Text, of at most so many characters. A whole number is its digits: YAML and variables make one of text that looks so.
+
+    A fraction is refused: 1.10 would come as 1.1. So is a list that comes as JSON text: where text is wanted, it may be
+    meant as it stands.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         raise WrongError(NO_TEXT)
     if most is not None and len(value) > most:
@@ -55,15 +62,22 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def name(value: object) -> str:
-    """What a pool, a lock or a person is called."""
-    if isinstance(value, str) and (not value.strip() or value != value.strip() or value != clean(value)):
+    """What a pool, a lock or a person is called. No number: a policy's 007 would be another person."""
+    if not isinstance(value, str):
+        raise WrongError(NO_TEXT)
+    if not value.strip() or value != value.strip() or value != clean(value):
         raise WrongError("must be a name: not empty, no control characters, no space around it")
     return text(value, MAX_NAME)
 
 
+def numbered_name(value: object) -> str:
+    """A name that may come as a number."""
+    return name(text(value))
+
+
 def matching(pattern: str, told: str) -> Reader:
     """Text of that form."""
-    form = re.compile(pattern)
+    form = re.compile(pattern, re.ASCII)
 
     def read(value: object) -> str:
         if not form.fullmatch(text(value)):
@@ -84,6 +98,7 @@ def flag(value: object) -> bool:
 
 def whole(value: object, *, within: int) -> int:
     """A whole number, at most that far from 0."""
+    value = _number(value, int)
     if not isinstance(value, int) or isinstance(value, bool):
         raise WrongError(NO_NUMBER)
     if abs(value) > within:
@@ -93,11 +108,19 @@ def whole(value: object, *, within: int) -> int:
 
 def seconds(value: object) -> float:
     """A pause, fractions allowed."""
+    value = _number(value, float)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise WrongError("must be a number, such as 1 or 0.5, without quotes")
     if not 0 < value <= 3600:
         raise WrongError("must be more than 0 and at most 3600 seconds")
     return float(value)
+
+
+def _number(value: object, kind: type[int] | type[float]) -> object:
+    """The number that a text is, as variables come; all else as it is. 010 is none: it may be meant as 8 or as 10."""
+    written = value.strip() if isinstance(value, str) else ""
+    fits = DECIMAL.fullmatch(written) and (kind is float or "." not in written)
+    return kind(written) if fits else value
 
 
 def duration(value: object) -> timedelta:
@@ -128,10 +151,16 @@ def mapping(value: object) -> dict[str, Any]:
 
 def texts(value: object) -> dict[str, str]:
     """A map of texts."""
-    wrong = [key for key, inner in mapping(value).items() if not isinstance(inner, str)]
+    wrong = []
+    found = {}
+    for key, inner in mapping(value).items():
+        try:
+            found[key] = text(inner)
+        except WrongError:
+            wrong.append(key)
     if wrong:
         raise WrongError(NO_TEXT, *wrong)
-    return mapping(value)
+    return found
 
 
 # ---- documents ----

@@ -10,7 +10,7 @@ from approval_resource.audit.receipts import claim_facts
 from approval_resource.claims.proof import deciding_event, require_supported, state_event
 from approval_resource.errors import ConfigError, LockNotFoundError, describe_state
 from approval_resource.model.event import State
-from approval_resource.options import Options, duration, flag, name, option
+from approval_resource.options import Options, duration, flag, numbered_name, option
 from approval_resource.steps.files import write_contents, write_decision, write_json
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Version
@@ -23,7 +23,7 @@ from approval_resource.text import quoted
 class GetParams(Options):
     """`params` of a get step."""
 
-    lock_name: str | None = option(name, None)
+    lock_name: str | None = option(numbered_name, None)
     need_approval: bool = option(flag, False)
     timeout: timedelta | None = option(duration, None)
 

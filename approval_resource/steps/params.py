@@ -24,9 +24,10 @@ def _policies(value: object) -> dict[str, Any] | list[Any]:
 
 
 def _files(value: object) -> str | list[str]:
-    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
-        return value
-    raise WrongError("must be a path, or a list of paths")
+    try:
+        return [text(name) for name in value] if isinstance(value, list) else text(value)
+    except WrongError:
+        raise WrongError("must be a path, or a list of paths") from None
 
 
 _short = partial(text, most=MAX_NAME)
@@ -39,7 +40,7 @@ class ClaimParams(Options):
     """`params` of a put step that claims."""
 
     action: str = option(text)
-    lock_name: str = option(options.name)
+    lock_name: str = option(options.numbered_name)
     need_approval: bool = option(flag, False)
     description: str = option(_description, "")
     payload: dict[str, Any] | None = option(mapping, None)
@@ -64,7 +65,7 @@ class ReleaseParams(Options):
     """`params` of a put step that releases. The original's other params of a put are taken and mean nothing here."""
 
     action: str = option(text)
-    lock_name: str | None = option(options.name, None)
+    lock_name: str | None = option(options.numbered_name, None)
     from_: str | None = option(text, None, called="from")
     claim_key: str = option(_short, "")
     need_approval: bool = option(flag, False)
@@ -77,7 +78,7 @@ class AwaitParams(Options):
     """`params` of a put step that waits for a decision."""
 
     action: str = option(text)
-    lock_name: str | None = option(options.name, None)
+    lock_name: str | None = option(options.numbered_name, None)
     from_: str | None = option(text, None, called="from")
     verify: Mapping[str, str] = option(options.texts, default_factory=dict)
     reuse: bool = option(flag, False)
@@ -90,7 +91,7 @@ class RenewParams(Options):
     """`params` of a put step that may hold its lock for longer."""
 
     action: str = option(text)
-    lock_name: str | None = option(options.name, None)
+    lock_name: str | None = option(options.numbered_name, None)
     from_: str | None = option(text, None, called="from")
     hold_timeout: timedelta | None = option(duration, None)
     claim_key: str = option(_short, "")

@@ -47,7 +47,7 @@ class Source(Options):
 
     WHERE: ClassVar[str] = "source"
 
-    pool: str = option(options.name)
+    pool: str = option(options.numbered_name)
     aws_access_key_id: str = option(text, "", called="AWS_ACCESS_KEY_ID", repr=False)
     aws_secret_access_key: str = option(text, "", called="AWS_SECRET_ACCESS_KEY", repr=False)
     aws_session_token: str = option(text, "", called="AWS_SESSION_TOKEN", repr=False)
@@ -57,7 +57,7 @@ class Source(Options):
     table: str = option(_table, DEFAULT_TABLE)
     wait_lock: float = option(options.seconds, DEFAULT_WAIT_LOCK)
     debug: bool = option(flag, False)
-    lock_name: str | None = option(options.name, None)
+    lock_name: str | None = option(options.numbered_name, None)
     states: tuple[State, ...] = option(_states, ())
 
     def contradictions(self) -> Iterable[str]:

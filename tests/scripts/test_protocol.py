@@ -132,7 +132,7 @@ def test_stdout_is_one_document_of_strings(concourse: Concourse) -> None:
         (
             "out",
             {
-                "source": {"pool": 7, "wait_lock": "5", "aws_default_regio": "x", "debug": "perhaps"},
+                "source": {"pool": 7.5, "wait_lock": "five", "aws_default_regio": "x", "debug": "perhaps"},
                 "params": {"action": "claim", "lock_nam": LOCK, "need_approval": "perhaps", "attach": "plan"},
             },
             [

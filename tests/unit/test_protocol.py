@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import State
-from approval_resource.options import read_part, try_part
+from approval_resource.options import named_options, read_part, try_part
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, read_put_params
+from approval_resource.steps.params import ACTIONS, AwaitParams, ClaimParams, ReleaseParams, read_put_params
 from approval_resource.steps.protocol import RequestedVersion, Source, Version, read_request, version_timestamp
 from approval_resource.steps.step import build_of
 
@@ -75,7 +75,7 @@ def test_what_is_no_flag_is_refused(wrong: object) -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     """A missing option, a misspelt one and two wrong types: four lines."""
-    found = problems(Source, {"pol": "x", "wait_lock": "10", "debug": "perhaps", "AWS_SECRET_KEY": "canary"})
+    found = problems(Source, {"pol": "x", "wait_lock": "ten", "debug": "perhaps", "AWS_SECRET_KEY": "canary"})
     assert sorted(found) == [
         'source.AWS_SECRET_KEY: unknown option; did you mean "AWS_SECRET_ACCESS_KEY"?',
         "source.debug: must be true or false",
@@ -91,7 +91,7 @@ def test_an_option_like_no_other_lists_them_all() -> None:
     assert found == "params.zzzzzz: unknown option; use lock_name, need_approval, timeout"
 
 
-@pytest.mark.parametrize("name", ["", " ", " x", "x ", "a\nb", "a\x00b", "a\u202eb", 5, None, [], "x" * 501])
+@pytest.mark.parametrize("name", ["", " ", " x", "x ", "a\nb", "a\x00b", "a\u202eb", 5.5, True, None, [], "x" * 501])
 def test_names_that_nobody_could_tell_apart_are_refused(name: object) -> None:
     """Empty, padded, with control characters, overlong, or no text at all."""
     assert len(problems(Source, {"pool": name})) == 1
@@ -101,6 +101,125 @@ def test_names_that_nobody_could_tell_apart_are_refused(name: object) -> None:
 def test_ordinary_names_are_taken(name: str) -> None:
     """Slashes, hashes, spaces inside and emoji are fine."""
     assert read_part(Source, {"pool": name}).pool == name
+
+
+WHOLES = (7, 0, -5, 2024, 123456789012)
+"""Numbers as YAML makes them of text that looks like one."""
+KINDS: dict[str, set[str]] = {
+    "Source": {"pool", "lock_name", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"}
+    | {"endpoint_url", "table"},
+    "GetParams": {"lock_name"},
+    "ClaimParams": {"lock_name", "description", "payload_file", "policy_file", "facts_file", "claim_key"},
+    "ReleaseParams": {"lock_name", "from", "claim_key", "description"},
+    "AwaitParams": {"lock_name", "from", "claim_key"},
+    "RenewParams": {"lock_name", "from", "claim_key"},
+}
+"""Each document's options that are text or a name."""
+OTHERS: dict[str, set[str]] = {
+    "numbers": {"wait_lock", "priority"},
+    "flags": {"debug", "need_approval", "override_approval", "wait", "reuse"},
+    "durations": {"expires_after", "hold_timeout", "wait_timeout", "timeout"},
+    "maps": {"attach", "attach_digest", "verify"},
+    "what has a form of its own": {"action", "states", "role_arn", "policy", "payload", "facts"},
+}
+DOCUMENTS = {model.__name__: model for model in (Source, GetParams, *ACTIONS.values())}
+
+
+def with_option(model: str, option: str, value: object) -> dict[str, Any]:
+    """A document that is right but for that option, perhaps."""
+    needed: dict[str, Any] = {"pool": "x"} if model == "Source" else {}
+    needed |= {"lock_name": "x"} if model == "ClaimParams" else {}
+    needed |= {"action": "x"} if model in (one.__name__ for one in ACTIONS.values()) else {}
+    if option.startswith("AWS_") and option != "AWS_DEFAULT_REGION":
+        needed |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    return needed | {option: value}
+
+
+def taken(model: str, option: str, value: object) -> object:
+    """What that value means, or None if it is refused."""
+    part, _ = try_part(DOCUMENTS[model], with_option(model, option, value))
+    return None if part is None else getattr(part, named_options(DOCUMENTS[model])[option].name)
+
+
+def test_every_option_is_of_a_known_kind() -> None:
+    """A new one is put in its table, and so tried with every spelling."""
+    for name, model in DOCUMENTS.items():
+        assert set(named_options(model)) <= KINDS[name].union(*OTHERS.values()), name
+        assert not KINDS[name].intersection(*OTHERS.values())
+
+
+@pytest.mark.parametrize(("model", "option"), [(model, option) for model, names in KINDS.items() for option in sorted(names)])
+def test_a_number_is_text_where_text_is_meant(model: str, option: str) -> None:
+    """lock_name: 2024 is the lock `2024`; a fraction, a flag, a map or a list of them has no one text, so it is refused."""
+    for number in WHOLES:
+        assert taken(model, option, number) == taken(model, option, str(number))
+    assert taken(model, option, 123456789012) == "123456789012"
+    for wrong in (1.5, 1.10, 1e21, True, False, {}, {"a": 1}, [1.5], [None], [[1]], ["a", {}]):
+        document = with_option(model, option, wrong)
+        [line] = problems(DOCUMENTS[model], document)
+        assert line.endswith(("must be text; put it in quotes", "must be a path, or a list of paths"))
+
+
+@pytest.mark.parametrize(
+    ("model", "option"),
+    [(name, option) for name, model in DOCUMENTS.items() for option in named_options(model) if option in OTHERS["maps"]],
+)
+def test_a_number_is_text_in_a_map_of_texts(model: str, option: str) -> None:
+    """A path called 7; what has no one text is told by its name."""
+    assert taken(model, option, {"a": 7, "b": "7"}) == {"a": "7", "b": "7"}
+    found = problems(DOCUMENTS[model], with_option(model, option, {"a": 1.5, "b": True, "c": None, "d": []}))
+    assert [line.rpartition(": ")[0].rpartition(".")[2] for line in found] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds", "whole"),
+    [
+        ("5", 5.0, 5),
+        (" 10\n", 10.0, 10),
+        ("0.5", 0.5, None),
+        ("10.0", 10.0, None),
+        ("-3", None, -3),
+        ("0", None, 0),
+        *((wrong, None, None) for wrong in ("", " ", "010", "0x10", "0o10", "1e1", "1_0", "+5", ".5", "5.", "1,5", "5s")),
+        *((wrong, None, None) for wrong in ("ten", "true", "\u0665", "NaN", "inf", "9" * 5000, "[5]", "1 0", "- 5")),
+    ],
+)
+def test_text_is_a_number_where_a_number_is_meant(written: str, seconds: float | None, whole: int | None) -> None:
+    """As a variable gives it, in plain decimal; with a leading zero nobody knows whether it is octal."""
+    for model, option, meant, told in (
+        ("Source", "wait_lock", seconds, "source.wait_lock: must be "),
+        ("ClaimParams", "priority", whole, "params.priority: must be "),
+    ):
+        assert taken(model, option, written) == meant
+        if meant is None:
+            [line] = problems(DOCUMENTS[model], with_option(model, option, written))
+            assert line.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("model", "option"),
+    [(name, option) for name, model in DOCUMENTS.items() for option in named_options(model) if option in OTHERS["flags"]],
+)
+def test_every_flag_may_come_as_text(model: str, option: str) -> None:
+    """And as nothing else."""
+    for meant in (True, False):
+        for written in (meant, str(meant), str(meant).lower(), f" {str(meant).lower()}\n"):
+            assert taken(model, option, written) is meant
+    for wrong in ("1", "0", 1, 0, "yes", "no", "on", "off", "", "t"):
+        assert taken(model, option, wrong) is None
+
+
+@pytest.mark.parametrize("option", ["states", "policy", "attach", "payload"])
+def test_a_list_or_map_does_not_come_as_text(option: str) -> None:
+    """JSON in a text may be meant as that text, so it is refused everywhere alike."""
+    model = "Source" if option == "states" else "ClaimParams"
+    for text in ("[]", '["approved"]', "{}", '{"a": "b"}', "approved"):
+        assert len(problems(DOCUMENTS[model], with_option(model, option, text))) == 1
+
+
+def test_a_list_of_paths_may_have_numbers() -> None:
+    """policy_file: [1, b]."""
+    assert taken("ClaimParams", "policy_file", [1, "b"]) == ["1", "b"]
 
 
 @pytest.mark.parametrize("wait", [0, -1, 3601, "1s", True, float("inf")])
@@ -160,7 +279,7 @@ def test_each_action_has_its_own_options() -> None:
 
 def test_every_wrong_part_of_a_map_is_told() -> None:
     """Not the first alone."""
-    found = problems_of_put({"action": "await", "lock_name": "x", "verify": {"plan": 1, "image": "path", "sbom": None}})
+    found = problems_of_put({"action": "await", "lock_name": "x", "verify": {"plan": 1.5, "image": "path", "sbom": None}})
     assert found == [f"params.verify.{name}: must be text; put it in quotes" for name in ("plan", "sbom")]
 
 
