@@ -108,7 +108,8 @@ def say_error(line: str) -> None:
 
 
 def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:
-    return replace(base, **{name: value for name, value in options.items() if value})
+    given: dict[str, Any] = {name: value for name, value in options.items() if value}
+    return replace(base, **given)
 
 
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +15,7 @@ from approval_resource.canonical import instant, parse_instant
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import STATES, State
 from approval_resource.options import MAX_NAME, Options, WrongError, flag, option, read_part, text
+from approval_resource.store.dynamodb.certificates import decoded
 from approval_resource.store.interface import DEFAULT_TABLE, Connection
 from approval_resource.strict_json import exact, no_constant
 from approval_resource.text import quoted
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 DEFAULT_WAIT_LOCK = 1.0
 MIN_SECRET = 6
 _role = options.matching(
-    r"(arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+)?",
+    r"arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+",
     "must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals",
 )
+_external_id = options.matching(r"([\w+=,.@:/-]{2,1224})?", "must be 2 to 1224 letters, digits or +=,.@:/-_")
+_session_name = options.matching(r"([\w+=,.@-]{2,64})?", "must be 2 to 64 letters, digits or +=,.@-_")
 _table = options.matching(r"[a-zA-Z0-9_.-]{3,255}", "must be 3 to 255 letters, digits or _.-")
 _short = partial(text, most=MAX_NAME)
 
@@ -41,6 +44,32 @@ def _states(value: object) -> tuple[State, ...]:
     return tuple(State(state) for state in value)
 
 
+def _one_or_more(value: object, read: Callable[[object], str]) -> tuple[str, ...]:
+    """One text or a list of them; an empty text is none, as a variable may be."""
+    if not isinstance(value, list):
+        return () if value == "" else (read(value),)
+    found, problems = [], {}
+    for number, one in enumerate(value):
+        try:
+            found.append(read(one))
+        except WrongError as wrong:
+            problems[str(number)] = str(wrong)
+    if problems:
+        raise WrongError(next(iter(problems.values())), *problems)
+    return tuple(found)
+
+
+def _pem(value: object) -> str:
+    written = text(value)
+    if "PRIVATE KEY-----" in written:
+        raise WrongError("holds a private key; give certificates alone, and make a new key, since this one was shown")
+    try:
+        decoded(written)
+    except ValueError as wrong:
+        raise WrongError(f"{wrong}; give it certificates as PEM text") from wrong
+    return written
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(Options):
     """The resource's `source`. Its repr shows no secret, nor an address, which may hold a password until it is refused for that."""
@@ -52,7 +81,10 @@ class Source(Options):
     aws_secret_access_key: str = option(text, "", called="AWS_SECRET_ACCESS_KEY", repr=False)
     aws_session_token: str = option(text, "", called="AWS_SESSION_TOKEN", repr=False)
     aws_default_region: str = option(text, "", called="AWS_DEFAULT_REGION")
-    role_arn: str = option(_role, "")
+    role_arn: tuple[str, ...] = option(partial(_one_or_more, read=_role), ())
+    external_id: str = option(_external_id, "", repr=False)
+    role_session_name: str = option(_session_name, "")
+    ca_certs: tuple[str, ...] = option(partial(_one_or_more, read=_pem), (), repr=False)
     endpoint_url: str = option(text, "", repr=False)
     table: str = option(_table, DEFAULT_TABLE)
     wait_lock: float = option(options.seconds, DEFAULT_WAIT_LOCK)
@@ -67,6 +99,8 @@ class Source(Options):
                 "needs both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with or without AWS_SESSION_TOKEN, "
                 "or none of them, to use the worker's role"
             )
+        if not self.role_arn and (self.external_id or self.role_session_name):
+            yield "external_id and role_session_name are for a role that is assumed; give role_arn too"
 
     @property
     def connection(self) -> Connection:
@@ -76,6 +110,9 @@ class Source(Options):
             region=self.aws_default_region,
             endpoint_url=self.endpoint_url,
             role_arn=self.role_arn,
+            external_id=self.external_id,
+            role_session_name=self.role_session_name,
+            ca_certs=self.ca_certs,
             access_key_id=self.aws_access_key_id,
             secret_access_key=self.aws_secret_access_key,
             session_token=self.aws_session_token,
@@ -83,7 +120,7 @@ class Source(Options):
 
     def secrets(self) -> list[str]:
         """What must never be shown. Anything shorter is no credential of AWS, and would blot out ordinary words."""
-        kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token)
+        kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token, self.external_id)
         return [secret for secret in kept if len(secret) >= MIN_SECRET]
 
 

@@ -43,13 +43,19 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How to reach the table. Empty strings leave the choice to AWS's usual sources; secrets never appear in its repr."""
+    """How to reach the table. Empty strings leave the choice to AWS's usual sources; secrets never appear in its repr.
+
+    `role_arn` is a chain: each role is assumed with the one before it. `ca_certs` are PEM texts.
+    """
 
     table: str = DEFAULT_TABLE
     region: str = ""
     endpoint_url: str = ""
     profile: str = ""
-    role_arn: str = ""
+    role_arn: tuple[str, ...] = ()
+    external_id: str = ""
+    role_session_name: str = ""
+    ca_certs: tuple[str, ...] = ()
     access_key_id: str = ""
     secret_access_key: str = ""
     session_token: str = ""

@@ -39,7 +39,7 @@ APART = 1.25
 class Task:
     """What one process does: so many builds at once, each on a lock of a pool; or one, over and over, for some seconds."""
 
-    connection: dict[str, str]
+    connection: dict[str, Any]
     places: list[tuple[str, str]]
     first: int
     begin: float

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -61,7 +62,7 @@ def any_store(request: pytest.FixtureRequest, table: str) -> Iterator[DynamoStor
 def _connection(url: str, table: str) -> Connection:
     """Our own engines take any keys; another one is asked with what the environment gives, if it gives any."""
     given = bool(ELSEWHERE) and any(name in os.environ for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN"))
-    keys = {} if given else {"access_key_id": "test", "secret_access_key": "test-secret"}
+    keys: dict[str, Any] = {} if given else {"access_key_id": "test", "secret_access_key": "test-secret"}
     return Connection(table=table, region=os.environ.get("AWS_DEFAULT_REGION", REGION), endpoint_url=url, **keys)
 
 

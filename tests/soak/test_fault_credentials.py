@@ -207,7 +207,7 @@ def test_keys_that_may_assume_the_role_no_more_are_one_line(
     claim = take(store, 1)
     waiting = gate(claim)
     waiting.says(WAITS)
-    require_shut(store, claim, waiting.ends(), "this role may not do that")
+    require_shut(store, claim, waiting.ends(), "its trust policy must name that caller")
 
 
 def test_sessions_that_have_ended_when_they_are_given_are_sat_out(

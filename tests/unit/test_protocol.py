@@ -107,7 +107,7 @@ WHOLES = (7, 0, -5, 2024, 123456789012)
 """Numbers as YAML makes them of text that looks like one."""
 KINDS: dict[str, set[str]] = {
     "Source": {"pool", "lock_name", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"}
-    | {"endpoint_url", "table"},
+    | {"endpoint_url", "table", "external_id", "role_session_name"},
     "GetParams": {"lock_name"},
     "ClaimParams": {"lock_name", "description", "payload_file", "policy_file", "facts_file", "claim_key"},
     "ReleaseParams": {"lock_name", "from", "claim_key", "description"},
@@ -120,7 +120,7 @@ OTHERS: dict[str, set[str]] = {
     "flags": {"debug", "need_approval", "override_approval", "wait", "reuse"},
     "durations": {"expires_after", "hold_timeout", "wait_timeout", "timeout"},
     "maps": {"attach", "attach_digest", "verify"},
-    "what has a form of its own": {"action", "states", "role_arn", "policy", "payload", "facts"},
+    "what has a form of its own": {"action", "states", "role_arn", "ca_certs", "policy", "payload", "facts"},
 }
 DOCUMENTS = {model.__name__: model for model in (Source, GetParams, *ACTIONS.values())}
 
@@ -132,6 +132,8 @@ def with_option(model: str, option: str, value: object) -> dict[str, Any]:
     needed |= {"action": "x"} if model in (one.__name__ for one in ACTIONS.values()) else {}
     if option.startswith("AWS_") and option != "AWS_DEFAULT_REGION":
         needed |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    if option in ("external_id", "role_session_name"):
+        needed["role_arn"] = "arn:aws:iam::123456789012:role/x"
     return needed | {option: value}
 
 
@@ -220,6 +222,80 @@ def test_a_list_or_map_does_not_come_as_text(option: str) -> None:
 def test_a_list_of_paths_may_have_numbers() -> None:
     """policy_file: [1, b]."""
     assert taken("ClaimParams", "policy_file", [1, "b"]) == ["1", "b"]
+
+
+# ---- how AWS is reached ------------------------------------------------------------------------
+
+ROLE = "arn:aws:iam::123456789012:role/one"
+PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+
+
+def test_a_role_may_be_a_chain() -> None:
+    """One ARN or a list; every wrong one is told with its place."""
+    for given_, meant in ((ROLE, (ROLE,)), ("", ()), ([], ()), ([ROLE], (ROLE,)), ([ROLE, ROLE + "2"], (ROLE, ROLE + "2"))):
+        assert read_part(Source, POOL | {"role_arn": given_}).role_arn == meant
+    found = problems(Source, POOL | {"role_arn": [ROLE, "x", 5, "", "arn:aws:iam::٠٢٣٤٥٦٧٨٩٠١٢:role/x"]})
+    assert [line.partition(": ")[0] for line in found] == [f"source.role_arn.{number}" for number in (1, 2, 3, 4)]
+    assert all("must be a role's ARN, such as arn:aws:iam::123456789012:role/approvals" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("option", "right", "wrong"),
+    [
+        ("external_id", ("ab", "a" * 1224, "x=1,y@z:a/b-_.+", 123456), ("a", "a" * 1225, "a b", "ä" * 3, "a;b", 7, "a\n")),
+        ("role_session_name", ("ab", "a" * 64, "me@ci-1_2.x=,+", 2024), ("a", "a" * 65, "a b", "a/b", "a:b", "ää", 7, "a\n")),
+    ],
+)
+def test_a_roles_details_have_the_form_that_aws_wants(
+    option: str, right: tuple[object, ...], wrong: tuple[object, ...]
+) -> None:
+    """By AWS's own rules; without a role they mean nothing."""
+    given_ = POOL | {"role_arn": ROLE}
+    for value in right:
+        assert getattr(read_part(Source, given_ | {option: value}), option) == str(value)
+    for value in wrong:
+        [line] = problems(Source, given_ | {option: value})
+        assert line.startswith(f"source.{option}: must be 2 to ")
+    assert problems(Source, POOL | {option: "abc"}) == [
+        "source: external_id and role_session_name are for a role that is assumed; give role_arn too"
+    ]
+
+
+def test_ca_certs_are_pem() -> None:
+    """A text or a list of texts, each with a certificate or more."""
+    for given_, meant in ((PEM, (PEM,)), ([PEM, PEM + PEM], (PEM, PEM + PEM)), ("", ()), ([], ())):
+        assert read_part(Source, POOL | {"ca_certs": given_}).ca_certs == meant
+
+
+@pytest.mark.parametrize(
+    "wrong", ["hello", "/etc/ssl/certs/ca.pem", 5, PEM.replace("MAA=", "!"), PEM.replace("\n", "\\n"), " "]
+)
+def test_what_is_no_pem_is_refused(wrong: object) -> None:
+    """By the option's name and the place in its list."""
+    [line] = problems(Source, POOL | {"ca_certs": wrong})
+    assert line.startswith("source.ca_certs: holds ")
+    assert line.endswith("; give it certificates as PEM text")
+    [line] = problems(Source, POOL | {"ca_certs": [PEM, wrong]})
+    assert line.startswith("source.ca_certs.1: holds ")
+    others: tuple[object, ...] = (None, True, {}, [[]], [None], 1.5)
+    for worse in others:
+        assert len(problems(Source, POOL | {"ca_certs": worse})) == 1
+
+
+def test_a_private_key_is_no_certificate() -> None:
+    """It would be kept where secrets aren't, and is not repeated."""
+    key = "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n"
+    [line] = problems(Source, POOL | {"ca_certs": PEM + key})
+    assert line.startswith("source.ca_certs: holds a private key; ")
+    assert "MAA" not in line
+
+
+def test_an_external_id_is_kept_out_of_sight() -> None:
+    """Of what is printed, and of the build log."""
+    source = read_part(Source, POOL | {"role_arn": ROLE, "external_id": "c4nary-s3cret"})
+    assert source.connection.external_id == "c4nary-s3cret"
+    assert source.secrets() == ["c4nary-s3cret"]
+    assert "c4nary" not in f"{source!r} {source} {source.connection!r}"
 
 
 @pytest.mark.parametrize("wait", [0, -1, 3601, "1s", True, float("inf")])

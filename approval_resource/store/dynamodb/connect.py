@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.config import Config
-from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ProfileNotFound
 from botocore.handlers import BUILTIN_HANDLERS
 from botocore.loaders import Loader, create_loader
-from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
+from approval_resource.store.dynamodb.certificates import Certificates, TrustingSession
+from approval_resource.store.dynamodb.credentials import CREDENTIAL_ERRORS, assume, found, missing_files, sts_config
+from approval_resource.store.dynamodb.proxies import proxy_of
 from approval_resource.store.interface import Connection
+from approval_resource.text import without_user
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 10
-CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
-"""What botocore raises where credentials, or who has them, can't be told."""
 SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
 """What is asked: the table, and those that credentials come from."""
 EVENT_AND_HANDLER = 2
@@ -33,6 +34,62 @@ class _Loader(Loader):  # type: ignore[misc]
 
     def list_available_services(self, type_name: str) -> list[str]:
         return list(SERVICES)
+
+
+class _Session(Session):  # type: ignore[misc]
+    """botocore's own, with certificates, proxies and files that are named looked at before any of them is used."""
+
+    def __init__(self, *, ca_certs: Sequence[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._ca_certs = ca_certs
+        self._certificates: Certificates | None = None
+
+    def create_client(self, service_name: str, *arguments: Any, **settings: Any) -> Any:
+        """botocore's client of that service.
+
+        Raises:
+            ConfigError: its address, the proxy on the way there, or a certificate that is named can't be used.
+        """
+        try:
+            # True, since no bundle is botocore's business here.
+            client = super().create_client(service_name, *arguments, verify=True, **settings)
+        except ValueError as wrong:
+            _require_hyphens(str(wrong).partition("Invalid endpoint: ")[2])
+            raise
+        endpoint = client.meta.endpoint_url
+        proxy_of(endpoint)
+        if endpoint.lower().startswith("https:"):
+            client._endpoint.http_session = TrustingSession(client._endpoint.http_session, self._trusted())
+        return client
+
+    def get_credentials(self) -> Any:
+        if self._credentials is not None:
+            return self._credentials
+        return found(self, super().get_credentials)
+
+    def _trusted(self) -> Certificates:
+        if self._certificates is None:
+            configured = self.get_config_variable("ca_bundle")
+            bundles = [
+                ("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle of the AWS profile", configured),
+                ("REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE")),
+            ]
+            given = [(variable, path.strip()) for variable, path in bundles if path and path.strip()]
+            self._certificates = Certificates(self._ca_certs, given[0] if given else None)
+        return self._certificates
+
+
+def _require_hyphens(address: str) -> None:
+    """Pass for an address whose host has no underscore: botocore takes no such host."""
+    host = urlsplit(address).hostname or ""
+    if "_" in host:
+        raise ConfigError(
+            [
+                f"the address {without_user(address)} has an underscore in its host, which no name of a host may have; "
+                f"give the host a name without, such as {host.replace('_', '-')} (in docker compose, an alias of the "
+                "service's network), or use its IP address"
+            ]
+        )
 
 
 def _concerns_us(handler: tuple[Any, ...]) -> bool:
@@ -54,7 +111,7 @@ def session_of(connection: Connection) -> Session:
     """
     kept = list(filter(_concerns_us, BUILTIN_HANDLERS))
     ordered = any(len(handler) > EVENT_AND_HANDLER for handler in kept)
-    session = Session(profile=connection.profile or None, include_builtin_handlers=ordered)
+    session = _Session(ca_certs=connection.ca_certs, profile=connection.profile or None, include_builtin_handlers=ordered)
     for event, handler in () if ordered else kept:
         session.register(event, handler)
     if connection.access_key_id:
@@ -66,46 +123,18 @@ def session_of(connection: Connection) -> Session:
             session.set_config_variable("region", region)
         named = session.get_config_variable("region")
     except ProfileNotFound as missing:
-        raise ConfigError(
-            [f'the AWS profile "{missing.kwargs.get("profile", "")}" does not exist; see ~/.aws/config']
-        ) from missing
+        profile = missing.kwargs.get("profile", "")
+        raise ConfigError([f'the AWS profile "{profile}" does not exist; see ~/.aws/config', *missing_files()]) from missing
     except BotoCoreError as wrong:
         raise ConfigError([f"AWS's settings can't be used: {wrong}"]) from wrong
     paths = create_loader(session.get_config_variable("data_path")).search_paths
     session.register_component("data_loader", _Loader(extra_search_paths=paths, include_default_search_paths=False))
     if not named:
-        raise ConfigError(["no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"])
+        told = "no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"
+        raise ConfigError([told, *missing_files()])
     if connection.role_arn:
-        _assume(session, connection.role_arn)
+        assume(session, connection)
     return session
-
-
-def _assume(session: Session, role_arn: str) -> None:
-    """Let the session act as that role, renewed by botocore whenever it is about to run out."""
-    try:
-        source = session.get_credentials()
-    except CREDENTIAL_ERRORS as error:
-        # What a container's role or a profile's command answered is left out: it may be a credential.
-        raise StoreUnavailableError(
-            f"the AWS credentials with which to assume {role_arn} could not be had ({type(error).__name__}); give keys or a role"
-        ) from error
-    if source is None:
-        raise StoreUnavailableError(f"no AWS credentials were found with which to assume {role_arn}; give keys or a role")
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator=session.create_client,
-        source_credentials=source,
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": "approval-resource"},
-    )
-
-    def fetch() -> Any:
-        try:
-            return fetcher.fetch_credentials()
-        except ValueError as wrong:
-            # The client of STS is made only now, and its address may be none.
-            raise ConfigError([f"AWS's settings can't be used: {_told(wrong)}"]) from wrong
-
-    session._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetch)
 
 
 def dynamodb(session: Session, connection: Connection) -> Any:
@@ -159,8 +188,9 @@ def caller_arn(connection: Connection) -> str:
     local = (urlsplit(endpoint).hostname or "").startswith(LOOPBACK)
     if local and not (os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL")):
         return ""
-    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=CONNECT_SECONDS, retries={"total_max_attempts": 2})
     try:
-        return str(session_of(connection).create_client("sts", config=config).get_caller_identity()["Arn"])
+        return str(session_of(connection).create_client("sts", config=sts_config()).get_caller_identity()["Arn"])
+    except ConfigError as wrong:
+        raise StoreUnavailableError(f"AWS could not be asked who you are ({wrong})") from wrong
     except CREDENTIAL_ERRORS as error:
         raise StoreUnavailableError(f"AWS could not be asked who you are ({type(error).__name__})") from error

@@ -12,8 +12,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -31,6 +35,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from approval_resource.store.dynamodb.credentials import RoleError
+from approval_resource.store.dynamodb.proxies import through
 from approval_resource.text import without_user
 
 
@@ -104,7 +110,10 @@ CREDENTIALS = frozenset(
 DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 ABSENT = frozenset({"ResourceNotFoundException"})
 TOO_LARGE = ("Item size", "exceeded the maximum allowed size", "cannot exceed", "larger than")
-DNS_OR_REFUSED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+DNS_OR_REFUSED = (EndpointConnectionError, ConnectTimeoutError)
+TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+VERIFY = re.compile(r"certificate verify failed: ([a-zA-Z0-9 ,-]{1,100})")
+PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 class NotDynamoDBError(BotoCoreError):  # type: ignore[misc]
@@ -120,10 +129,12 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     wrote it about the caller's permissions.
     """
     endpoint = without_user(endpoint)
+    if isinstance(error, RoleError):
+        return _unassumed(error)
     if isinstance(error, ClientError):
-        return _answered(error, table, endpoint)
-    # Assuming a role asks STS on the way, which has an address of its own.
-    asked = without_user(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint)
+        return _answered(error, table, f"DynamoDB at {endpoint}")
+    # Credentials are fetched on the way, from an address of their own.
+    asked = through(without_user(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint).removesuffix("/"))
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)):
         return Failure(
             Outcome.REFUSED,
@@ -133,7 +144,9 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     if isinstance(error, (NoRegionError, InvalidRegionError)):
         return Failure(Outcome.REFUSED, "no valid AWS region is set; set AWS_DEFAULT_REGION (source, environment or --region)")
     if isinstance(error, SSLError):
-        return Failure(Outcome.REFUSED, f"{asked} has no certificate this machine trusts; check endpoint_url and the CA bundle")
+        return Failure(Outcome.REFUSED, _distrusted(str(error.kwargs.get("error")), asked))
+    if isinstance(error, ProxyConnectionError):
+        return _unproxied(error, asked)
     if isinstance(error, ParamValidationError):
         return Failure(Outcome.REFUSED, "AWS's client found the request invalid; check names, role_arn and region")
     if isinstance(error, NotDynamoDBError):
@@ -145,7 +158,58 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     raise TypeError(f"not an error of botocore: {type(error).__name__}") from error
 
 
-def _answered(error: ClientError, table: str, endpoint: str) -> Failure:
+def _distrusted(text: str, asked: str) -> str:
+    """Why TLS failed with `asked`, by the text of OpenSSL, of which only words of its own are repeated."""
+    if any(word in text for word in PLAIN):
+        return f"{asked} speaks no TLS; check endpoint_url, maybe it is http://"
+    if "doesn't match" in text or "mismatch" in text:
+        return f"{asked} has a certificate for another host; check endpoint_url, and proxies that read along"
+    why = VERIFY.search(text)
+    trusted = next((name for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), "")
+    move = f"only {trusted} and source.ca_certs are trusted" if trusted else "give its CA in source.ca_certs or SSL_CERT_FILE"
+    return f"{asked} has no certificate this machine trusts ({why[1].strip() if why else 'TLS failed'}); {move}"
+
+
+def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
+    """The proxy was not reached, or did not let the request through: nothing was sent to AWS."""
+    tunnel = TUNNEL.search(str(error.kwargs.get("error")))
+    if not tunnel:
+        return Failure(Outcome.BUSY, f"can't reach {asked}: no proxy answers there; check its address, or set NO_PROXY")
+    status = int(tunnel[1])
+    told = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return Failure(Outcome.REFUSED, f"can't reach {asked}: it wants another user and password ({told}); correct them")
+    outcome = Outcome.REFUSED if status < HTTPStatus.INTERNAL_SERVER_ERROR else Outcome.BUSY
+    return Failure(outcome, f"can't reach {asked}: it refuses ({told}); have it let this host through, or set NO_PROXY")
+
+
+def _unassumed(error: RoleError) -> Failure:
+    """A role could not be assumed, which comes before the request itself: that was not made."""
+    cause: Any = error.__cause__
+    if isinstance(cause, ClientError):
+        failure = _denied(cause) or _answered(cause, "", "STS")
+    elif isinstance(cause, BotoCoreError):
+        failure = classify(cause, table="", endpoint="STS")
+    elif isinstance(cause, ValueError) and "@" not in str(cause):
+        failure = Failure(Outcome.REFUSED, f"AWS's settings can't be used: {cause}")
+    else:
+        failure = Failure(
+            Outcome.BUSY, f"AWS's answer could not be used ({type(cause).__name__}); check the address of STS and proxies"
+        )
+    outcome = failure.outcome if failure.outcome in (Outcome.REFUSED, Outcome.RENEW) else Outcome.BUSY
+    return Failure(outcome, f"{error}: {failure.message}")
+
+
+def _denied(error: ClientError) -> Failure | None:
+    """What to do where STS says that the caller may not assume the role, or that there is none."""
+    details = error.response.get("Error", {})
+    if details.get("Code") not in DENIED:
+        return None
+    move = "its trust policy must name that caller, with external_id where it asks for one; the caller needs sts:AssumeRole"
+    return Failure(Outcome.REFUSED, f"{details.get('Message') or details['Code']}; {move}")
+
+
+def _answered(error: ClientError, table: str, service: str) -> Failure:
     details = error.response.get("Error", {})
     code, text = str(details.get("Code") or ""), str(details.get("Message") or "")
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -162,7 +226,7 @@ def _answered(error: ClientError, table: str, endpoint: str) -> Failure:
     if code in EXPIRED:
         return Failure(Outcome.RENEW, "the AWS session token has expired; give a new one, or a role")
     if code in ABSENT:
-        return Failure(Outcome.ABSENT, f"table {table} doesn't exist at {endpoint}")
+        return Failure(Outcome.ABSENT, f"table {table} doesn't exist at {service.removeprefix('DynamoDB at ')}")
     if code in CREDENTIALS:
         return Failure(Outcome.REFUSED, f"AWS refused these credentials ({code}); check the keys")
     if code in DENIED:
@@ -170,8 +234,8 @@ def _answered(error: ClientError, table: str, endpoint: str) -> Failure:
     if code == "ValidationException":
         return _invalid(text)
     if code in UNKNOWN or status >= 500:
-        return Failure(Outcome.UNKNOWN, f"DynamoDB at {endpoint} failed ({code or status}); try again")
-    return Failure(Outcome.REFUSED, f"DynamoDB at {endpoint} refused the request ({code or status})")
+        return Failure(Outcome.UNKNOWN, f"{service} failed ({code or status}); try again")
+    return Failure(Outcome.REFUSED, f"{service} refused the request ({code or status})")
 
 
 def _cancelled(error: ClientError, table: str) -> Failure:

@@ -1,0 +1,125 @@
+"""Credentials: where AWS's variables say they are, and the roles that are assumed with them, one after another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError, InvalidConfigError
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+
+from approval_resource.errors import ConfigError, StoreUnavailableError
+from approval_resource.store.interface import Connection
+
+CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
+"""What botocore raises where credentials, or who has them, can't be told."""
+SESSION_NAME = "approval-resource"
+STS_SECONDS = 5
+FILES = ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
+TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
+WEB_IDENTITY = "assume-role-with-web-identity"
+
+
+class RoleError(BotoCoreError):  # type: ignore[misc]
+    """A role could not be assumed; its cause is what botocore raised."""
+
+    fmt = "{which} could not be assumed"
+
+
+def sts_config() -> Config:
+    """How STS is asked: a wrong address is told in seconds."""
+    return Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 2})
+
+
+def missing_files() -> list[str]:
+    """AWS's variables that name a file which isn't there, one line each."""
+    named = [(variable, os.environ.get(variable, "").strip()) for variable in FILES]
+    return [
+        f"{variable} names {path}, which isn't there; name a file, or unset it"
+        for variable, path in named
+        if path and not os.path.exists(os.path.expandvars(os.path.expanduser(path)))
+    ]
+
+
+def found(session: Session, look: Callable[[], Any]) -> Any:
+    """The credentials that `look` finds in the usual places, or None.
+
+    Raises:
+        ConfigError: a file that is named for them isn't there, or names only half of what it takes.
+    """
+    try:
+        credentials = look()
+    except InvalidConfigError as wrong:
+        if os.environ.get(TOKEN_FILE) and not os.environ.get("AWS_ROLE_ARN"):
+            raise ConfigError([f"{TOKEN_FILE} is set and AWS_ROLE_ARN isn't; set both, or neither"]) from wrong
+        raise
+    method = getattr(credentials, "method", "")
+    if method == WEB_IDENTITY:
+        _require_token(session)
+    elif method != "env" and (problems := missing_files()):
+        raise ConfigError(problems)
+    return credentials
+
+
+def _require_token(session: Session) -> None:
+    variable, path = TOKEN_FILE, os.environ.get(TOKEN_FILE)
+    if not path or session.instance_variables().get("profile"):
+        variable, path = "web_identity_token_file of the AWS profile", session.get_scoped_config()["web_identity_token_file"]
+    try:
+        with open(path, encoding="utf-8") as file:
+            why = "" if file.read().strip() else "is empty"
+    except FileNotFoundError:
+        why = "isn't there"
+    except (OSError, ValueError) as error:
+        why = f"can't be read ({getattr(error, 'strerror', None) or 'it is no text'})"
+    if why:
+        raise ConfigError([f"{variable} names {path}, which {why}; mount the token there, or unset it"])
+
+
+def assume(session: Session, connection: Connection) -> None:
+    """Let the session act as the last of the roles, each assumed with the one before it.
+
+    botocore renews whichever of them is about to run out. The external id is for the last one: it is what the owner of
+    another account asks for, and a chain leads there.
+    """
+    roles = connection.role_arn
+    try:
+        source = session.get_credentials()
+    except CREDENTIAL_ERRORS as error:
+        # What a container's role or a profile's command answered is left out: it may be a credential.
+        raise StoreUnavailableError(
+            f"the AWS credentials with which to assume {roles[0]} could not be had ({type(error).__name__}); give keys or a role"
+        ) from error
+    if source is None:
+        raise StoreUnavailableError(f"no AWS credentials were found with which to assume {roles[0]}; give keys or a role")
+    for number, role in enumerate(roles, start=1):
+        extra = {"RoleSessionName": connection.role_session_name or SESSION_NAME}
+        if connection.external_id and number == len(roles):
+            extra["ExternalId"] = connection.external_id
+        which = f"role {role} ({number} of {len(roles)})" if len(roles) > 1 else f"role {role}"
+        fetch = _fetching(session, source, role, extra, which)
+        source = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetch)
+    session._credentials = source
+
+
+def _fetching(session: Session, source: Any, role: str, extra: dict[str, str], which: str) -> Callable[[], Any]:
+    """Have the role's credentials fetched, with every failure told as that role's."""
+
+    def sts(*arguments: Any, **keys: Any) -> Any:
+        return session.create_client(*arguments, config=sts_config(), **keys)
+
+    fetcher = AssumeRoleCredentialFetcher(client_creator=sts, source_credentials=source, role_arn=role, extra_args=extra)
+
+    def fetch() -> Any:
+        try:
+            return fetcher.fetch_credentials()
+        except RoleError:
+            raise
+        except CREDENTIAL_ERRORS as error:
+            raise RoleError(which=which) from error
+
+    return fetch
