@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from approval_resource.canonical import EMPTY, instant
-from approval_resource.documents.claims import BUILD_FIELDS, review_document
-from approval_resource.documents.events import sealed_document
-from approval_resource.documents.fields import optional
+from approval_resource.documents.claims import BUILD_FIELDS, REVIEW
+from approval_resource.documents.events import EVENT
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event
 
@@ -52,8 +51,8 @@ def receipt_of(
         "policy": json.loads(policy) if policy else (DEFAULT_POLICY if not pool_policy else []),
         "pool_policy": json.loads(pool_policy) if pool_policy else [],
         "forced": event.forced,
-        "valid_until": optional(claim.valid_until),
+        "valid_until": instant(claim.valid_until) if claim.valid_until else "",
         "inputs": dict(filled_in),
-        "reviews": [review_document(claim.reviews[who]) for who in sorted(claim.reviews)],
-        "event": sealed_document(event),
+        "reviews": [REVIEW.write(claim.reviews[who]) for who in sorted(claim.reviews)],
+        "event": EVENT.write(event),
     }

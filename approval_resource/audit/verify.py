@@ -9,7 +9,7 @@ from typing import Any
 from approval_resource.audit.receipts import receipt_of
 from approval_resource.audit.walk import Keeping, Report, Walk
 from approval_resource.documents.claims import claim_digest, made_under
-from approval_resource.documents.events import event_digest, event_from, sealed_document
+from approval_resource.documents.events import EVENT, event_digest
 from approval_resource.documents.settings import settings_digest
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
@@ -137,7 +137,7 @@ def _since(store: LockStore, walk: Walk) -> Iterator[Event]:
     """The events that landed after the walk began, newest first; those that can't be read were found before."""
     for record in store.records(walk.report.pool):
         try:
-            event = event_from(record.document)
+            event = EVENT.read(record.document)
         except CorruptRecordError:
             continue
         if event.revision <= walk.report.head.revision:
@@ -239,7 +239,7 @@ def _verify_receipt(store: LockStore, walk: Walk, receipt: Mapping[str, Any]) ->
     if not isinstance(document, Mapping):
         raise ConfigError(["against: not a receipt: it has no event"])
     try:
-        told = event_from(document)
+        told = EVENT.read(document)
     except CorruptRecordError as wrong:
         raise ConfigError([f"against: not a receipt: {wrong}"]) from wrong
     if told.pool != report.pool:
@@ -267,4 +267,4 @@ def _verify_receipt(store: LockStore, walk: Walk, receipt: Mapping[str, Any]) ->
 def export(store: LockStore, pool: str) -> Iterator[dict[str, Any]]:
     """The pool's events as documents with their digests, oldest first."""
     for event in store.events(pool):
-        yield sealed_document(event)
+        yield EVENT.write(event)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from approval_resource.canonical import instant
-from approval_resource.documents.events import event_digest, event_from
+from approval_resource.documents.events import EVENT, event_digest
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import Lock
@@ -94,7 +94,7 @@ class Walk:
         document = record.document
         what = f"event {document.get('revision')} at {document.get('timestamp')}"
         try:
-            event = event_from(document)
+            event = EVENT.read(document)
         except CorruptRecordError as corrupt:
             self._found(f"{what} was altered: {corrupt.why}")
             self._digest, self._revision, self._at = str(document.get("previous", "")), self._revision - 1, None

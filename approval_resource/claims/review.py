@@ -11,7 +11,7 @@ from approval_resource.claims.decide import Terms, apply_policies, facts_of, pol
 from approval_resource.claims.end import expiry_change
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
-from approval_resource.documents.claims import claim_document
+from approval_resource.documents.claims import CLAIM
 from approval_resource.errors import ConfigError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.model.event import Kind, State
@@ -126,4 +126,4 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
 
 def _size(claim: Claim) -> int:
     """At most how many bytes the claim has as it is stored: JSON's signs are more than what the store counts for them."""
-    return len(json.dumps(claim_document(claim), ensure_ascii=False, separators=(",", ":")).encode())
+    return len(json.dumps(CLAIM.write(claim), ensure_ascii=False, separators=(",", ":")).encode())

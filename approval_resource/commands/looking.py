@@ -21,7 +21,7 @@ from approval_resource.commands.tables import (
     queues_for_programs,
     queues_table,
 )
-from approval_resource.documents.events import sealed_document
+from approval_resource.documents.events import EVENT
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Claim
 from approval_resource.store.interface import LockStore
@@ -130,7 +130,7 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
         event for event in store.events(pool, lock_name=lock_name, since=since) if not claim_id or event.claim_id == claim.id
     ]
     if form == "json":
-        click.echo(json.dumps([sealed_document(event) for event in events], indent=2))
+        click.echo(json.dumps([EVENT.write(event) for event in events], indent=2))
     elif not events:
         click.echo("Nothing has happened yet")
     else:

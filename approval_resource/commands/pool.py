@@ -8,7 +8,7 @@ import click
 
 from approval_resource import pools
 from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, require_pool_name, reviewer_of, store_of
-from approval_resource.documents.settings import settings_document
+from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
 from approval_resource.text import clean, counted
@@ -52,7 +52,7 @@ def show(pool: str, form: str, **options: str | None) -> None:
     require_pool_name(pool)
     store, _ = store_of(options)
     settings = store.settings(pool)
-    click.echo(json.dumps(settings_document(settings), indent=2) if form == "json" else _told(settings))
+    click.echo(json.dumps(SETTINGS.write(settings), indent=2) if form == "json" else _told(settings))
 
 
 def _told(settings: Settings) -> str:

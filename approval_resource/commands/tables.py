@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from approval_resource.documents.claims import claim_document
+from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.locks import queue_document
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Kind
@@ -108,7 +108,7 @@ def claim_details(claim: Claim, now: datetime) -> str:
 
 def claim_for_programs(claim: Claim) -> dict[str, Any]:
     """All that is stored of a claim, and the link to its build."""
-    return claim_document(claim) | {"link": claim.build.link}
+    return CLAIM.write(claim) | {"link": claim.build.link}
 
 
 def _row(claim: Claim, now: datetime) -> dict[str, object]:

@@ -119,5 +119,9 @@ class Event:
     """The digest of the event before, or an empty string for a pool's first."""
     previous_timestamp: datetime | None
     terms: str = ""
-    """Of a claim's first event what it was made under, of settings their policy: a digest, or an empty string for none."""
+    """Digest of what the claim was made under, or of the settings' policy; an empty string for none."""
+    before: str = ""
+    """The digest of the claim, or of the settings, as the event found them; an empty string where there was none."""
+    lock: str = ""
+    """The digest of the lock as the event left it, its queue aside. Events of older versions tell neither this nor `before`."""
     digest: str = ""

@@ -45,6 +45,8 @@ class Lock:
     """Who waits for it: the higher priority first, then the lower ticket."""
     tickets: int = 0
     """How many were given out."""
+    event_at: datetime | None = None
+    """The place in the pool's log of its newest event; None in locks written by versions that kept none."""
     revision: int = 0
 
     @property

@@ -19,7 +19,7 @@ import cli
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
-from approval_resource.documents.claims import claim_document
+from approval_resource.documents.claims import CLAIM
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb import items, keys
@@ -116,9 +116,7 @@ def test_list_wide_adds_columns_after_those_of_the_original(connect: Connect, ru
 def test_list_for_programs_holds_the_whole_claim(store: DynamoStore, run: Run) -> None:
     """--format json is the claim as stored, with the link to its build."""
     claim = claim_of(store, A)
-    assert json.loads(run("list", "--format", "json").stdout) == [
-        claim_document(claim) | {"link": "https://ci.example/builds/1"}
-    ]
+    assert json.loads(run("list", "--format", "json").stdout) == [CLAIM.write(claim) | {"link": "https://ci.example/builds/1"}]
 
 
 def test_watch_lists_again_and_again(store: DynamoStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +203,7 @@ def test_show_for_programs_is_the_claim(store: DynamoStore, run: Run) -> None:
     claim = claim_of(store, A)
     shown = json.loads(run("show", A, "--format", "json").stdout)
     assert shown.pop("decision")["answer"] == "undecided"
-    assert shown == claim_document(claim) | {"link": claim.build.link}
+    assert shown == CLAIM.write(claim) | {"link": claim.build.link}
 
 
 def test_show_of_an_unknown_claim_is_one_line(store: DynamoStore, run: Run) -> None:

@@ -15,7 +15,7 @@ from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.lookup import find
-from approval_resource.documents.events import sealed_document
+from approval_resource.documents.events import EVENT
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
@@ -272,7 +272,7 @@ def test_a_receipt_whose_event_is_gone_by_age_is_told_as_that(shared: DynamoStor
     """It can't be compared, and that is no fault; before its time it is."""
     a_story(shared, time, 2)
     decided = next(event for event in shared.events(POOL) if event.kind is Kind.APPROVED)
-    receipt = {"event": sealed_document(decided)}
+    receipt = {"event": EVENT.write(decided)}
     (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, decided.timestamp)["sk"])
     table.delete(stored)
     assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, receipt).findings)

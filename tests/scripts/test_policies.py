@@ -13,7 +13,7 @@ import pytest
 
 from approval_resource import pools
 from approval_resource.claims import review as reviews
-from approval_resource.documents.claims import review_document
+from approval_resource.documents.claims import REVIEW
 from approval_resource.model.claim import Claim, Review, Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -136,7 +136,7 @@ def forge(store: DynamoStore, claim: Claim, left: dict[str, Review]) -> None:
         Key={"pk": {"S": f"claim#{claim.id}"}, "sk": {"S": "claim"}},
         UpdateExpression="SET reviews = :reviews",
         ExpressionAttributeValues={
-            ":reviews": values({"reviews": {who: review_document(review) for who, review in left.items()}})["reviews"]
+            ":reviews": values({"reviews": {who: REVIEW.write(review) for who, review in left.items()}})["reviews"]
         },
     )
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from approval_resource.documents.claims import claim_from
-from approval_resource.documents.events import event_from, head_from
-from approval_resource.documents.locks import build_from, lock_from, queue_document
-from approval_resource.documents.settings import settings_from
+from approval_resource.documents.claims import CLAIM
+from approval_resource.documents.events import EVENT, HEAD
+from approval_resource.documents.locks import BUILD_RECORD, LOCK, queue_document
+from approval_resource.documents.settings import SETTINGS
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Head
 from approval_resource.model.lock import BuildRecord, Lock
@@ -94,7 +94,7 @@ class Commits:
         budget = self._requests.budget(COMMIT_SECONDS)
         while True:
             found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
-            before = own(maybe(lock_from, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
+            before = own(maybe(LOCK.read, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
             after = change(before, self._requests.now())
             if after is before or before.revision == 0:
                 return before
@@ -128,7 +128,7 @@ class Commits:
         next one: both are conditional on the same head.
         """
         records = self._reads.stored(doubt.pool, since=doubt.timestamp, budget=budget)
-        return tuple(event_from(record.document) for record in records if record.document.get("operation") == operation)
+        return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
         while True:
@@ -145,11 +145,11 @@ class Commits:
         if read.build_key:
             wanted.append(keys.build_key(read.build_key, read.pool, read.lock_name))
         found = self._requests.get(wanted, budget)
-        head = own(maybe(head_from, found[0]), pool=read.pool) or Head(pool=read.pool)
-        lock = own(maybe(lock_from, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
-        settings = own(maybe(settings_from, found[2]), pool=read.pool) or Settings(pool=read.pool)
-        asked = own(maybe(claim_from, found[3]), id=read.claim_id) if read.claim_id else None
-        build = maybe(build_from, found[-1]) if read.build_key else None
+        head = own(maybe(HEAD.read, found[0]), pool=read.pool) or Head(pool=read.pool)
+        lock = own(maybe(LOCK.read, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
+        settings = own(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
+        asked = own(maybe(CLAIM.read, found[3]), id=read.claim_id) if read.claim_id else None
+        build = maybe(BUILD_RECORD.read, found[-1]) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
         known = self._reads.claims_within(sorted(others), budget)
         claims = {claim.id: claim for claim in (*known, asked) if claim is not None}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from approval_resource.documents.claims import claim_document
-from approval_resource.documents.events import head_document, sealed_document
-from approval_resource.documents.locks import build_document, lock_document
-from approval_resource.documents.settings import settings_document
+from approval_resource.documents.claims import CLAIM
+from approval_resource.documents.events import EVENT, HEAD
+from approval_resource.documents.locks import BUILD_RECORD, LOCK
+from approval_resource.documents.settings import SETTINGS
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Head, Kind
 from approval_resource.model.lock import BuildRecord, Lock
@@ -30,20 +30,20 @@ BUILD_DAYS = 400
 
 
 def head_item(head: Head) -> Item:
-    return head_key(head.pool) | values(head_document(head))
+    return head_key(head.pool) | values(HEAD.write(head))
 
 
 def lock_item(lock: Lock) -> Item:
-    return lock_key(lock.pool, lock.name) | values(lock_document(lock))
+    return lock_key(lock.pool, lock.name) | values(LOCK.write(lock))
 
 
 def settings_item(settings: Settings) -> Item:
-    return settings_key(settings.pool) | values(settings_document(settings))
+    return settings_key(settings.pool) | values(SETTINGS.write(settings))
 
 
 def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
     """The claim: with the sparse index's hash key while it holds its lock, and with its end of life once it has ended."""
-    item = claim_key(claim.id) | values(claim_document(claim))
+    item = claim_key(claim.id) | values(CLAIM.write(claim))
     if claim.claimed:
         return item | {"open_pool": {"S": claim.pool}}
     return item | time_to_live(claim.ended.at, keep) if claim.ended else item
@@ -51,7 +51,7 @@ def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
 
 def event_item(event: Event, keep: timedelta | None = None) -> Item:
     """The event, with its end of life. One of settings has none: it says for how long the others were to be kept."""
-    item = event_key(event.pool, event.timestamp) | values(sealed_document(event))
+    item = event_key(event.pool, event.timestamp) | values(EVENT.write(event))
     life = time_to_live(event.at, keep) if event.kind is not Kind.SETTINGS else {}
     return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}} | life
 
@@ -62,7 +62,7 @@ def time_to_live(since: datetime, keep: timedelta | None = None) -> Item:
 
 
 def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None) -> Item:
-    item = build_key(record.key, record.pool, record.lock_name) | values(build_document(record))
+    item = build_key(record.key, record.pool, record.lock_name) | values(BUILD_RECORD.write(record))
     return item | time_to_live(now, keep and max(keep, timedelta(days=BUILD_DAYS)))
 
 

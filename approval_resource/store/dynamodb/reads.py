@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from approval_resource.canonical import instant
-from approval_resource.documents.events import event_from, head_from
+from approval_resource.documents.events import EVENT, HEAD
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.event import Event, Head
 from approval_resource.store.dynamodb import keys
@@ -40,25 +40,25 @@ class DynamoReads:
         return self._requests.now()
 
     def claim(self, claim_id: str) -> Claim | None:
-        from approval_resource.documents.claims import claim_from
+        from approval_resource.documents.claims import CLAIM
 
-        return own(maybe(claim_from, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
+        return own(maybe(CLAIM.read, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
         return self.claims_within(claim_ids, self._requests.budget())
 
     def claims_within(self, claim_ids: list[str], budget: RetryBudget) -> list[Claim]:
         """As `claims`, as long as the budget lasts."""
-        from approval_resource.documents.claims import claim_from
+        from approval_resource.documents.claims import CLAIM
 
         found = self._requests.get([keys.claim_key(id_) for id_ in claim_ids], budget)
-        claims = (own(maybe(claim_from, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
+        claims = (own(maybe(CLAIM.read, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
         return [claim for claim in claims if claim is not None]
 
     def lock(self, pool: str, lock_name: str) -> Lock | None:
-        from approval_resource.documents.locks import lock_from
+        from approval_resource.documents.locks import LOCK
 
-        return own(maybe(lock_from, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
+        return own(maybe(LOCK.read, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
 
     def lock_names(self, pool: str) -> list[str]:
         query = {
@@ -70,7 +70,7 @@ class DynamoReads:
         return sorted(keys.lock_name_of(item) for item in self._requests.pages("query", query))
 
     def queues(self, pool: str) -> list[Lock]:
-        from approval_resource.documents.locks import lock_from
+        from approval_resource.documents.locks import LOCK
 
         query = {
             "ConsistentRead": True,
@@ -83,25 +83,25 @@ class DynamoReads:
                 ":none": {"N": "0"},
             },
         }
-        return [lock_from(document(item)) for item in self._requests.pages("query", query)]
+        return [LOCK.read(document(item)) for item in self._requests.pages("query", query)]
 
     def settings(self, pool: str) -> Settings:
-        from approval_resource.documents.settings import settings_from
+        from approval_resource.documents.settings import SETTINGS
         from approval_resource.model.settings import Settings
 
         found = self._requests.get([keys.settings_key(pool)])[0]
-        return own(maybe(settings_from, found), pool=pool) or Settings(pool=pool)
+        return own(maybe(SETTINGS.read, found), pool=pool) or Settings(pool=pool)
 
     def head(self, pool: str) -> Head | None:
-        return own(maybe(head_from, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
+        return own(maybe(HEAD.read, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
-        from approval_resource.documents.locks import build_from
+        from approval_resource.documents.locks import BUILD_RECORD
 
-        return maybe(build_from, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
+        return maybe(BUILD_RECORD.read, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
 
     def event(self, pool: str, timestamp: datetime) -> Event | None:
-        return own(maybe(event_from, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
+        return own(maybe(EVENT.read, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
 
     def content(self, claim_id: str, name: str) -> bytes | None:
         found = self._requests.get([keys.content_key(claim_id, name)])[0]
@@ -115,7 +115,7 @@ class DynamoReads:
         self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
     ) -> Iterator[Event]:
         for record in self.stored(pool, lock_name=lock_name, since=since, newest_first=newest_first):
-            yield event_from(record.document)
+            yield EVENT.read(record.document)
 
     def records(self, pool: str) -> Iterator[Record]:
         return self.stored(pool, newest_first=True)
@@ -174,7 +174,7 @@ class DynamoReads:
         return self._requests.pages("query", query)
 
     def all_claims(self) -> Iterator[Claim]:
-        from approval_resource.documents.claims import claim_from
+        from approval_resource.documents.claims import CLAIM
 
         scan = {
             "ConsistentRead": True,
@@ -183,7 +183,7 @@ class DynamoReads:
             "ExpressionAttributeValues": {":sk": {"S": keys.CLAIM_SORT_KEY}},
         }
         for item in self._requests.pages("scan", scan):
-            yield claim_from(document(item))
+            yield CLAIM.read(document(item))
 
     def pools(self) -> list[str]:
         scan = {
