@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from approval_resource.canonical import EMPTY, instant
+from approval_resource.claims.decide import explained, texts
 from approval_resource.documents.claims import BUILD_FIELDS, REVIEW
 from approval_resource.documents.events import EVENT
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event
+from approval_resource.store.interface import LockStore
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 
@@ -31,6 +33,16 @@ def claim_facts(claim: Claim) -> dict[str, Any]:
             name: {"digest": file.digest, "size": file.size, "stored": file.stored} for name, file in claim.attachments.items()
         },
     }
+
+
+def receipt(store: LockStore, claim: Claim, event: Event) -> dict[str, Any]:
+    """Return the receipt of a claim that `event` decided, with what is kept beside it.
+
+    Raises:
+        CorruptRecordError: what is kept beside the claim is not what it was decided by.
+    """
+    asked = claim.approved and any(review.inputs for review in claim.reviews.values())
+    return receipt_of(claim, event, *texts(store, claim), explained(store, claim).filled_in if asked else {})
 
 
 def receipt_of(

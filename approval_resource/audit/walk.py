@@ -14,6 +14,7 @@ from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
 from approval_resource.store.interface import LockStore, Record
+from approval_resource.store.transaction import CLOCK_PRECISION
 
 EVERY_LOCK = None
 
@@ -85,9 +86,14 @@ class Walk:
         """The newest event of the pool's settings."""
         self.fences: dict[str, int] = {}
         """Each claim's fence, as far as claims could be read."""
+        self.writes_of_lock: Counter[str] = Counter()
+        """How many transactions wrote each lock, by its events: one operation may have several."""
+        self._operation_of_lock: dict[str, str] = {}
         self._lock_number: dict[str, int] = {}
         """The number expected next of each lock."""
         self._later: list[Event] = []
+        self._found_before: dict[str, tuple[Event | None, int]] = {}
+        """The event of each claim, and of the settings, that was seen last, and how many of its lock's were missing then."""
 
     def step(self, record: Record) -> None:
         """The next older event."""
@@ -125,19 +131,48 @@ class Walk:
         self._lock_number[event.lock_name] = event.lock_event_number - 1
         self._digest, self._revision, self._at = event.previous, event.revision - 1, event.previous_timestamp
         self._missing_after[event.digest] = self._missing[event.lock_name]
+        self._continuous(event)
+        if event.at > self.keeping.now + CLOCK_PRECISION:
+            self._found(f"{what} is dated {instant(event.at)}, later than the store's time")
         if event.kind is Kind.SETTINGS:
             self.settings = self.settings or event
         else:
             self.newest_of_claim.setdefault(event.claim_id, event)
             self.oldest_of_claim[event.claim_id] = event
         self.newest_of_lock.setdefault(event.lock_name, event)
+        self.writes_of_lock[event.lock_name] += event.operation != self._operation_of_lock.get(event.lock_name)
+        self._operation_of_lock[event.lock_name] = event.operation
         if event.kind.state is not None:
             place = Place(event.timestamp, event.claim_id, event.lock_name)
             for name in (EVERY_LOCK, event.lock_name):
                 self.places.setdefault(name, {}).setdefault(event.kind.state, place)
 
+    def _continuous(self, event: Event) -> None:
+        """Hold the claim, or the settings, that the next younger event of it found against what this one left.
+
+        Where events of its lock are missing between the two, one of its own may be among them.
+        """
+        subject = event.claim_id
+        younger, missing = self._found_before.get(subject, (None, 0))
+        if younger is not None and younger.lock and missing == self._missing[event.lock_name] and younger.before != event.claim:
+            who = f"claim {subject} of lock {event.lock_name}" if subject else "the pool's settings"
+            verb = "was" if subject else "were"
+            self._found(
+                f"{who} {verb} altered between event {event.revision} and event {younger.revision}, "
+                f"which found something else than the one before had left"
+            )
+        self._found_before[subject] = (event, self._missing[event.lock_name])
+
+    def _begun(self) -> None:
+        """Hold each oldest event against the log's beginning: nothing that it found can have been there before."""
+        for subject, (event, _) in self._found_before.items():
+            if event is not None and event.before and not self.report.removed:
+                who = f"claim {subject} of lock {event.lock_name}" if subject else "the pool's settings"
+                self._found(f"{who} had no event before event {event.revision}, which found it there")
+
     def finish(self, store: LockStore) -> None:
-        """After the oldest event."""
+        """Judge what the oldest event leaves open."""
+        self._begun()
         if self._revision > 0 and not self._removed(1):
             self._found(f"the log's oldest part, up to event {self._revision}, is missing")
         elif self._revision == 0 and self._digest:

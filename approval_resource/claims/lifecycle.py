@@ -100,7 +100,7 @@ def _newest(claim: Claim) -> datetime:
     """The instant of the claim's newest event, as far as the claim tells."""
     reviewed_at = [review.at for review in claim.reviews.values()]
     decided_at = [claim.decided.at] if claim.decided else []
-    return claim.event_at or max(claim.changed, *reviewed_at, *decided_at)
+    return claim.event_at or max([claim.changed, *reviewed_at, *decided_at])
 
 
 def reviewed(claim: Claim, review: Review) -> Claim:

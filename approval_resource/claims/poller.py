@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import timedelta
 from random import SystemRandom
@@ -42,9 +43,9 @@ class Poller:
         """Seconds since some moment, by this host's clock that never goes back."""
         return self._clock.monotonic()
 
-    def pause(self) -> None:
-        """Wait for the next look's turn, or for the end of the waiting."""
-        pause = self.interval * _random.uniform(1 - JITTER, 1 + JITTER)
+    def pause(self, most: float = math.inf) -> None:
+        """Wait for the next look's turn, at most that many seconds, or for the end of the waiting."""
+        pause = min(most, self.interval * _random.uniform(1 - JITTER, 1 + JITTER))
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
     def call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -5,23 +5,64 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from approval_resource.canonical import instant
 from approval_resource.claims.decide import _until, explained
+from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
-from approval_resource.documents.claims import made_under
+from approval_resource.documents.claims import claim_digest, made_under
 from approval_resource.documents.events import event_digest
 from approval_resource.errors import CorruptRecordError, LockNotFoundError, StaleLockError, UnsupportedDecisionError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.store.interface import LockStore
+from approval_resource.store.transaction import CLOCK_PRECISION
 
 if TYPE_CHECKING:
     from approval_resource.policy.decision import Decision
 
 FRESH = timedelta(minutes=1)
-FRESH_LOOKS = 5
+FRESH_LOOKS = 6
+FRESH_PAUSE = 0.5
+"""Seconds at most between two of these looks."""
 ATTEMPTS = 3
 DOUBT = timedelta(minutes=2)
 """How far the instant of a decision and that of its event may lie apart."""
+
+
+def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
+    """Return the claim as it is stored now, once its newest event says that it left the claim so.
+
+    Reads are no transactions, so a commit that lands looks like an edit: what differs is looked at again a few times.
+
+    Raises:
+        LockNotFoundError: the log has no event of the claim any more.
+        CorruptRecordError: the claim is not as its newest event left it, or that event is not of this log.
+    """
+    for _ in range(FRESH_LOOKS):
+        newest = poller.call(newest_event, store, claim)
+        if newest is not None and newest.claim == claim_digest(claim) and newest.digest == event_digest(newest):
+            return claim
+        poller.pause(FRESH_PAUSE)
+        claim = poller.call(find, store, claim.id)
+    if newest is None:
+        raise LockNotFoundError(
+            f"the log of pool {claim.pool} has no event of claim {claim.id}; it may have been removed by age"
+        )
+    raise CorruptRecordError(f"claim {claim.id} of lock {claim.lock_name}", "it is not as its newest event left it")
+
+
+def newest_event(store: LockStore, claim: Claim) -> Event | None:
+    """Return the claim's newest event, or None where the log has none."""
+    if claim.event_at is not None:
+        since = [
+            event
+            for event in store.events(claim.pool, lock_name=claim.lock_name, since=claim.event_at)
+            if event.claim_id == claim.id
+        ]
+        if since:
+            return since[-1]
+    newest_first = store.events(claim.pool, lock_name=claim.lock_name, newest_first=True)
+    return next((event for event in newest_first if event.claim_id == claim.id), None)
 
 
 def deciding_event(store: LockStore, claim: Claim, poller: Poller) -> Event:
@@ -60,6 +101,8 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
         raise CorruptRecordError(what, "its event in the log tells of something else")
     if event.digest != event_digest(event):
         raise CorruptRecordError(what, "its event in the log was altered")
+    if event.at - store.now() > CLOCK_PRECISION:
+        raise CorruptRecordError(what, f"its event in the log is dated {instant(event.at)}, later than the store's time")
     return event
 
 
@@ -92,7 +135,8 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
         return "its policies were asked for another time than that of the decision"
     if claim.valid_until != valid_until:
         return "the time in which it may be used is not its policy's"
-    first = event if claim.timestamp == event.timestamp else store.event(claim.pool, claim.timestamp)
+    # Events of older versions tell of terms only where the claim was made.
+    first = event if event.lock or claim.timestamp == event.timestamp else store.event(claim.pool, claim.timestamp)
     if first is None:
         if not store.settings(claim.pool).may_be_gone(claim.timestamp, store.now()):
             return "the record of how it was made is missing"

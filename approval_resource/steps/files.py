@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from approval_resource.audit.receipts import receipt_of
-from approval_resource.claims import decide as decisions
+from approval_resource.audit.receipts import receipt
 from approval_resource.claims.lookup import read_attachment, read_content
 from approval_resource.errors import ConfigError, ContentChangedError, CorruptRecordError, Problems
 from approval_resource.model.claim import PAYLOAD_CONTENT, Attachment, Claim
@@ -210,9 +209,9 @@ def write_json(path: Path, document: object) -> None:
 
 def write_decision(store: LockStore, claim: Claim, event: Event, directory: Path) -> None:
     """The receipt, and what was filled in by those whose approval counted: as one JSON document and as a file each."""
-    asked = claim.approved and any(review.inputs for review in claim.reviews.values())
-    filled = decisions.explained(store, claim).filled_in if asked else {}
-    write_json(directory / "receipt.json", receipt_of(claim, event, *decisions.texts(store, claim), filled))
+    written = receipt(store, claim, event)
+    write_json(directory / "receipt.json", written)
+    filled = written["inputs"]
     if filled:
         write_json(directory / "inputs.json", filled)
         (directory / "inputs").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from approval_resource.claims import gate as gates
-from approval_resource.claims.proof import deciding_event, require_supported
+from approval_resource.claims.proof import borne_out, deciding_event, require_supported
 from approval_resource.model.claim import Claim, Review
 from approval_resource.model.event import State
 from approval_resource.steps.report import still_missing, who_decides
@@ -47,7 +47,8 @@ def pass_gate(
         reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
         remind=lambda waiting, left: say(_waiting(waiting, left)),
     )
-    # Not open before its decision is seen in the log, is worked out again, and the passage is written.
+    # Not open before the log bears the claim out, its decision is worked out again, and the passage is written.
+    claim = borne_out(store, claim, poller)
     poller.call(require_supported, store, claim, deciding_event(store, claim, poller))
     verify()
     claim = poller.call(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from approval_resource.audit.receipts import claim_facts
-from approval_resource.claims.proof import deciding_event, require_supported, state_event
+from approval_resource.claims.proof import borne_out, deciding_event, require_supported, state_event
 from approval_resource.errors import ConfigError, LockNotFoundError, describe_state
 from approval_resource.model.event import State
 from approval_resource.options import Options, duration, flag, numbered_name, option
@@ -59,6 +59,7 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
         state = State.APPROVED
         event = decision = deciding_event(store, claim, poller)
     elif claim.decided is not None and claim.decided.timestamp <= version.timestamp:
+        claim = borne_out(store, claim, poller)
         decision = deciding_event(store, claim, poller)
         if claim.approved:
             require_supported(store, claim, decision)

@@ -142,5 +142,8 @@ class LockStore(Protocol):
     def all_claims(self) -> Iterator[Claim]:
         """Every stored claim of every pool, in no order. Reads the whole table."""
 
+    def claim_ids(self, pool: str) -> Iterator[str]:
+        """The ids of all claims that lie in the pool, ended ones too, in no order. Reads the whole table."""
+
     def pools(self) -> list[str]:
         """Every pool that has anything stored, sorted. Reads the whole table."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from approval_resource.canonical import EMPTY
 from approval_resource.documents.claims import claim_digest, terms_digest
 from approval_resource.documents.events import event_digest
+from approval_resource.documents.locks import lock_digest
 from approval_resource.documents.settings import policy_digest, settings_digest
 from approval_resource.model.claim import Claim, Transition
 from approval_resource.model.event import Event, Head, Kind, Place, State
@@ -142,7 +143,8 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
             verdict=change.verdict,
             forced=change.forced,
             claim=claim_digest(claim),
-            terms="" if claim.id in snapshot.claims else terms_digest(claim),
+            terms=terms_digest(claim),
+            before=claim_digest(snapshot.claims[claim.id]) if claim.id in snapshot.claims else "",
         )
         claims[claim.id] = claim
     settings = replace(wanted.settings, revision=snapshot.settings.revision + 1) if wanted.settings else None
@@ -157,6 +159,7 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
             reason=wanted.reason,
             claim=digest,
             terms=policy_digest(settings.policy),
+            before=settings_digest(snapshot.settings) if snapshot.settings.revision else "",
         )
     return Plan(
         head=log.head,
@@ -209,10 +212,12 @@ class _Log:
         verdict: str = "",
         forced: bool = False,
         terms: str = "",
+        before: str = "",
     ) -> None:
         """Chain another event to the newest."""
-        head, lock = self.head, self.lock
-        timestamp, at = self.next_place()
+        head, (timestamp, at) = self.head, self.next_place()
+        place = {kind.state: Place(timestamp, claim_id, self.lock.name)} if kind.state else {}
+        lock = replace(self.lock, events=self.lock.events + 1, newest={**self.lock.newest, **place}, event_at=timestamp)
         event = Event(
             pool=head.pool,
             timestamp=timestamp,
@@ -220,7 +225,7 @@ class _Log:
             kind=kind,
             claim_id=claim_id,
             lock_name=lock.name,
-            lock_event_number=lock.events + 1,
+            lock_event_number=lock.events,
             state=state,
             actor=actor,
             build=build,
@@ -233,13 +238,14 @@ class _Log:
             previous=head.digest,
             previous_timestamp=head.timestamp,
             terms=terms,
+            before=before,
+            lock=lock_digest(lock),
         )
         event = replace(event, digest=event_digest(event))
-        place = {kind.state: Place(timestamp, claim_id, lock.name)} if kind.state else {}
         self.head = replace(
             head, revision=event.revision, timestamp=timestamp, digest=event.digest, newest={**head.newest, **place}
         )
-        self.lock = replace(lock, events=event.lock_event_number, newest={**lock.newest, **place})
+        self.lock = lock
         self.events.append(event)
 
 

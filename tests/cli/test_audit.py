@@ -370,9 +370,10 @@ def test_a_dropped_pool_head_is_found(kept: Kept, run: Run) -> None:
 
 def rewrite(kept: Kept, change: Callable[[Event], Event], claims: tuple[Claim, ...] = ()) -> None:
     """The whole log, changed and chained anew, with everything else made to fit."""
-    previous = ""
+    previous, left = "", dict[str, str]()
     for event in kept.events:
-        event = replace(change(event), previous=previous)
+        event = replace(change(event), previous=previous, before=left.get(event.claim_id, ""))
+        left[event.claim_id] = event.claim
         event = replace(event, digest=event_digest(event))
         kept.put(items.event_item(event))
         previous = event.digest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,16 +12,18 @@ from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.events import EVENT, HEAD
 from approval_resource.documents.locks import BUILD_RECORD, LOCK, queue_document
 from approval_resource.documents.settings import SETTINGS
+from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Event, Head
+from approval_resource.model.event import Event, Head, Kind
 from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb import items, keys
-from approval_resource.store.dynamodb.outcomes import Failure, Outcome
+from approval_resource.store.dynamodb.outcomes import Outcome
 from approval_resource.store.dynamodb.reads import DynamoReads, maybe, own
 from approval_resource.store.dynamodb.requests import RequestFailed, Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, values
+from approval_resource.store.evidence import Evidence, contradiction, newest_of_claims, require_provable
 from approval_resource.store.interface import Committed
 from approval_resource.store.transaction import Commit, Plan, ReadSet, Snapshot, plan
 
@@ -29,6 +31,52 @@ log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 60.0
 """How long one change may take, contention and failures included."""
+
+
+class Proofs:
+    """The log's evidence for the snapshots of one commit, looked up again only where they differ."""
+
+    def __init__(self, reads: DynamoReads, budget: RetryBudget) -> None:
+        self._reads = reads
+        self._budget = budget
+        self._proven: object = None
+        self.evidence = Evidence()
+
+    def fault(self, snapshot: Snapshot) -> CorruptRecordError | None:
+        """Return how the log contradicts the snapshot, or None."""
+        lock = snapshot.lock
+        subject = (replace(lock, queue=(), tickets=0, revision=0), snapshot.claims, snapshot.settings, snapshot.head.settings)
+        if subject == self._proven:
+            return None
+        self.evidence = self._look(snapshot)
+        found = contradiction(snapshot, self.evidence)
+        self._proven = None if found else subject
+        return found
+
+    def _look(self, snapshot: Snapshot) -> Evidence:
+        lock, pool = snapshot.lock, snapshot.head.pool
+        claims = {claim.id: claim for claim in snapshot.claims.values() if (claim.pool, claim.lock_name) == (pool, lock.name)}
+        begins = [lock.event_at, *(claim.event_at for claim in claims.values())]
+        since = [at for at in begins if at is not None]
+        tail = list(self._events(lock.name, pool, since=min(since))) if since else []
+        newest = newest_of_claims(tail, set(claims))
+        if not tail or newest.keys() != claims.keys():
+            # Older versions kept no place of the newest event, and of what is very old none may be left.
+            for event in self._events(lock.name, pool, newest_first=True):
+                tail = tail or [event]
+                if event.claim_id in claims:
+                    newest.setdefault(event.claim_id, event)
+                if newest.keys() == claims.keys():
+                    break
+        of_pool = self._events("", pool, newest_first=True) if lock.name else reversed(tail)
+        settings = next((event for event in of_pool if event.kind is Kind.SETTINGS), None)
+        return Evidence(lock=tail[-1] if tail else None, settings=settings, claims=newest)
+
+    def _events(
+        self, lock_name: str, pool: str, *, since: datetime | None = None, newest_first: bool = False
+    ) -> Iterator[Event]:
+        records = self._reads.stored(pool, lock_name=lock_name, since=since, newest_first=newest_first, budget=self._budget)
+        return (EVENT.read(record.document) for record in records)
 
 
 class Commits:
@@ -43,8 +91,15 @@ class Commits:
         """As `LockStore.commit`."""
         budget = self._requests.budget(COMMIT_SECONDS)
         doubt: Head | None = None
+        proofs = Proofs(self._reads, budget)
         while True:
             snapshot = self._snapshot(read, budget)
+            if (fault := proofs.fault(snapshot)) is not None:
+                # A commit in flight looks like tampering; what is really wrong stays so.
+                if not budget.look_again():
+                    raise fault
+                continue
+            budget.seen_whole()
             if doubt is not None and (written := self._written(doubt, operation, budget)):
                 after = self._snapshot(read, budget)
                 own = {event.claim_id for event in written} - {""}
@@ -56,6 +111,7 @@ class Commits:
             wanted = decide(snapshot)
             if wanted.nothing:
                 return Committed(snapshot)
+            require_provable(snapshot, proofs.evidence, (change.claim for change in wanted.changes))
             planned = plan(snapshot, wanted, operation)
             try:
                 self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
@@ -131,12 +187,11 @@ class Commits:
         return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
-        while True:
-            snapshot = self._look(read, budget)
-            if snapshot.is_whole:
-                return snapshot
-            torn = f'lock "{read.lock_name}" in pool "{read.pool}", its claims and the pool\'s settings contradict each other'
-            budget.wait(Failure(Outcome.CONTENDED, f"{torn}; run cli.py audit verify"), answered=True)
+        while not (snapshot := self._look(read, budget)).is_whole:
+            if not budget.look_again():
+                what = f'lock "{read.lock_name}" in pool "{read.pool}"'
+                raise CorruptRecordError(what, "the lock, its claims and the pool's settings contradict each other")
+        return snapshot
 
     def _look(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
         wanted = [keys.head_key(read.pool), keys.lock_key(read.pool, read.lock_name), keys.settings_key(read.pool)]

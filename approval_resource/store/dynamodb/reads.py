@@ -185,6 +185,17 @@ class DynamoReads:
         for item in self._requests.pages("scan", scan):
             yield CLAIM.read(document(item))
 
+    def claim_ids(self, pool: str) -> Iterator[str]:
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "#sk = :sk AND #pool = :pool",
+            "ProjectionExpression": "#pk",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk", "#pool": "pool"},
+            "ExpressionAttributeValues": {":sk": {"S": keys.CLAIM_SORT_KEY}, ":pool": {"S": pool}},
+        }
+        for item in self._requests.pages("scan", scan):
+            yield item["pk"]["S"].removeprefix("claim#")
+
     def pools(self) -> list[str]:
         scan = {
             "ConsistentRead": True,

@@ -16,6 +16,12 @@ BUSY_PAUSE = (0.1, 2.0)
 _random = SystemRandom()
 
 
+FRESH_LOOKS = 7
+FRESH_PAUSE = 0.02
+"""Seconds before the first new look at items that contradict each other, doubled with each: 2.5 s in all. Reads are no
+transactions, so a commit that lands looks like an edit."""
+
+
 class RetryBudget:
     """How long one piece of work goes on trying, and how it pauses between tries."""
 
@@ -24,8 +30,21 @@ class RetryBudget:
         self._started = clock.monotonic()
         self._seconds = seconds
         self._tries = 0
+        self._looks = 0
         self._renewed = False
         self._created = False
+
+    def look_again(self) -> bool:
+        """Pause before another look at what contradicts itself; False once a commit that lands can't be the reason any more."""
+        if self._looks == FRESH_LOOKS:
+            return False
+        self._clock.sleep(FRESH_PAUSE * 2**self._looks)
+        self._looks += 1
+        return True
+
+    def seen_whole(self) -> None:
+        """Count the looks anew: what was read fits together."""
+        self._looks = 0
 
     def wait(self, failure: Failure, *, answered: bool) -> None:
         """Pause and return if another try is due.
