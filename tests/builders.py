@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,13 @@ from approval_resource.claims import acquire as claims
 from approval_resource.claims.decide import Terms
 from approval_resource.claims.request import Attempt, Request
 from approval_resource.clock import HostClock, StoreClock
-from approval_resource.model.claim import Build, Claim, Claimant
-from approval_resource.model.event import State
+from approval_resource.documents.events import event_digest
+from approval_resource.model.claim import Build, Claim, Claimant, Review, Verdict
+from approval_resource.model.event import Event, Head, Kind, State
+from approval_resource.model.lock import Lock, Waiter
+from approval_resource.model.settings import Settings
 from approval_resource.store.interface import LockStore
+from approval_resource.store.transaction import Plan, Snapshot
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -97,3 +102,66 @@ def a_claim(**changes: Any) -> Claim:
         "changed": NOON,
     }
     return Claim(**(facts | changes))
+
+
+def a_review(reviewer: str = "aws:ann", verdict: Verdict = Verdict.APPROVE, at: datetime = NOON, **changes: Any) -> Review:
+    """That person's review."""
+    return Review(reviewer=reviewer, verdict=verdict, at=at, **changes)
+
+
+def a_waiter(number: int = 1, **changes: Any) -> Waiter:
+    """Build `number` of main/app/deploy in a queue, with that number as its ticket."""
+    build = a_build(number)
+    facts: dict[str, Any] = {"key": build.key(), "ticket": number, "build": str(build), "since": NOON}
+    return Waiter(**(facts | changes))
+
+
+def a_lock(name: str = "deploy", pool: str = "payments", **changes: Any) -> Lock:
+    """A free lock that nobody waits for."""
+    return Lock(pool=pool, name=name, **changes)
+
+
+def an_event(**changes: Any) -> Event:
+    """The first event of a pool's log, with the digest that belongs to it unless another is given."""
+    facts: dict[str, Any] = {
+        "pool": "payments",
+        "timestamp": NOON,
+        "revision": 1,
+        "kind": Kind.PENDING,
+        "claim_id": a_claim().id,
+        "lock_name": "deploy",
+        "lock_event_number": 1,
+        "state": State.PENDING,
+        "actor": str(a_build()),
+        "at": NOON,
+        "operation": "22222222-2222-4222-8222-222222222222",
+        "claim": "c",
+        "previous": "",
+        "previous_timestamp": None,
+    }
+    event = Event(**(facts | changes))
+    return event if event.digest else replace(event, digest=event_digest(event))
+
+
+def a_snapshot(**changes: Any) -> Snapshot:
+    """A pool nothing was written to, with a free lock, at noon."""
+    facts: dict[str, Any] = {
+        "now": NOON,
+        "head": Head(pool="payments"),
+        "lock": a_lock(),
+        "settings": Settings(pool="payments"),
+    }
+    return Snapshot(**(facts | changes))
+
+
+def after(snapshot: Snapshot, planned: Plan, now: datetime | None = None) -> Snapshot:
+    """The snapshot that the next transaction reads, once the planned one was written."""
+    return replace(
+        snapshot,
+        now=now or snapshot.now,
+        head=planned.head,
+        lock=planned.lock,
+        settings=planned.settings or snapshot.settings,
+        build=planned.build or snapshot.build,
+        claims={**snapshot.claims, **{claim.id: claim for claim in planned.claims}},
+    )
