@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -41,3 +42,29 @@ def test_only_the_one_form_is_read(text: str) -> None:
     """An instant in any other form is refused, so that two texts never mean one place."""
     with pytest.raises(ValueError, match=r".+"):
         parse_instant(text)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
+def test_a_digest_does_not_depend_on_the_order_of_keys(document: dict[str, object]) -> None:
+    """Whoever writes the document again gets the same, from JSON too."""
+    backwards = dict(reversed(document.items()))
+    assert digest(document) == digest(backwards) == digest(json.loads(json.dumps(document)))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_json_lacks_has_no_digest(number: float) -> None:
+    """Nobody else could compute it."""
+    with pytest.raises(ValueError, match="JSON"):
+        digest({"a": number})
+
+
+def test_early_years_have_four_digits_too() -> None:
+    """Every instant is as long as any other, so that text sorts as time."""
+    assert instant(datetime(987, 6, 5, tzinfo=UTC)) == "0987-06-05T00:00:00.000000Z"
