@@ -338,21 +338,26 @@ def test_every_option_of_the_command_line_is_told() -> None:
     assert {option for option in walk(cli) - everywhere if option not in text} == set()
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CHANGELOG.md", ".github/CONTRIBUTING.md", *[f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")]]
-)
+PAGES = sorted(str(path.relative_to(ROOT)) for folder in ("*.md", ".github/*.md", "docs/**/*.md") for path in ROOT.glob(folder))
+
+
+def anchors(text: str) -> set[str]:
+    """What a page's headings are called in links, as GitHub calls them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    """Files that are linked to exist, and so do headings within a page."""
+    """Files that are linked to exist, and so do headings, of the page itself and of others."""
     path = ROOT / page
-    text = path.read_text(encoding="utf-8")
-    anchors = {
-        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    }
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif not target.startswith("http"):
-            assert (path.parent / target.split("#")[0]).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        name, _, heading = target.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), target
+        assert not heading or heading in anchors(linked.read_text(encoding="utf-8")), target
 
 
 def test_all_pipelines_are_played() -> None:
