@@ -1,4 +1,4 @@
-"""Evidence for a snapshot: what the log says of the lock, the claims and the settings, which anybody may edit who can write."""
+"""Evidence for a snapshot: the newest events of its lock, claims and settings, which are mutable items."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def edits(scene: Scene) -> Iterator[tuple[str, Callable[[], None]]]:
         for path in paths(item):
             if path[0] in KEYS:
                 continue
-            for kind, value in values_for(at(item, path), index=path[0] in BY_ENGINE):
+            for kind, value in values_for(at(item, path), index=path in {("open_pool",), ("lock_event",), ("timestamp",)}):
                 yield (
                     f"{kind} {what} {'.'.join(path)}",
                     partial(scene.put, with_(item, path, value)),

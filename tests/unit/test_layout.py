@@ -19,7 +19,7 @@ LAYERS = (
     ("model",),
     ("errors",),
     ("options", "documents", "policy.sandbox"),
-    ("policy.language", "store.interface store.transaction"),
+    ("policy.language", "store.interface store.transaction store.evidence"),
     ("policy.decision policy.facts policy.people policy.requester", "store.dynamodb"),
     ("policy.kinds",),
     ("policy.evaluate policy.entitlement policy.unblock",),

@@ -18,8 +18,10 @@ _random = SystemRandom()
 
 FRESH_LOOKS = 7
 FRESH_PAUSE = 0.02
-"""Seconds before the first new look at items that contradict each other, doubled with each: 2.5 s in all. Reads are no
-transactions, so a commit that lands looks like an edit."""
+"""Seconds before the first new look at items that contradict each other, doubled with each: 2.5 s in all.
+
+Reads are no transactions, so a commit that lands looks like an edit.
+"""
 
 
 class RetryBudget:
@@ -35,7 +37,7 @@ class RetryBudget:
         self._created = False
 
     def look_again(self) -> bool:
-        """Pause before another look at what contradicts itself; False once a commit that lands can't be the reason any more."""
+        """Pause before another look at what contradicts itself; False once no commit in flight explains it."""
         if self._looks == FRESH_LOOKS:
             return False
         self._clock.sleep(FRESH_PAUSE * 2**self._looks)

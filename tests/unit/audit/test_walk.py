@@ -18,6 +18,7 @@ from tests.builders import NOON, a_lock, an_event
 LENGTH = 6
 SETTINGS = Settings(pool="payments")
 OLD = NOON + timedelta(days=401)
+NOW = NOON + timedelta(minutes=LENGTH)
 
 
 def a_log(length: int = LENGTH, **changes: Any) -> list[Event]:
@@ -54,7 +55,7 @@ def record(event: Event, **altered: Any) -> Record:
     return Record(EVENT.write(event) | altered, in_place=True)
 
 
-def walked(records: list[Record], head: Head, now: datetime = NOON, later: Head | None = None) -> Walk:
+def walked(records: list[Record], head: Head, now: datetime = NOW, later: Head | None = None) -> Walk:
     """The walk over those records, oldest first, from that head."""
     walk = Walk(Report("payments", head), Keeping(SETTINGS, now))
     walk.locks["deploy"] = a_lock(events=LENGTH)
@@ -64,7 +65,7 @@ def walked(records: list[Record], head: Head, now: datetime = NOON, later: Head 
     return walk
 
 
-def findings(events: list[Event], head: Head | None = None, now: datetime = NOON) -> list[str]:
+def findings(events: list[Event], head: Head | None = None, now: datetime = NOW) -> list[str]:
     """What the audit finds in a log of those events."""
     return walked([record(event) for event in events], head or head_of(a_log()), now).report.findings
 

@@ -186,12 +186,13 @@ def test_newest_places_are_of_state_changes_alone() -> None:
 
 
 def test_an_event_pins_the_claim_as_it_left_it() -> None:
-    """Its digest, and of the first one the terms too."""
+    """Its digest before and after, and the terms."""
     snapshot = a_snapshot()
     made = planned(snapshot, change(claim_of(1, policy="p")))
     assert (made.events[0].claim, made.events[0].terms) == (claim_digest(made.claims[0]), terms_digest(made.claims[0]))
     again = planned(after(snapshot, made), change(made.claims[0], Kind.REVIEWED))
-    assert (again.events[0].claim, again.events[0].terms) == (claim_digest(again.claims[0]), "")
+    assert (again.events[0].claim, again.events[0].terms) == (claim_digest(again.claims[0]), terms_digest(made.claims[0]))
+    assert (made.events[0].before, again.events[0].before) == ("", claim_digest(made.claims[0]))
 
 
 def test_an_event_says_what_the_change_says() -> None:
