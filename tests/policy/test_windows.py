@@ -149,13 +149,15 @@ def test_a_window_that_begins_in_the_hour_that_isnt_there_begins_as_it_ends() ->
     [
         ("01:00", "04:00", "2026-10-24 23:00", "2026-10-25 03:00"),
         ("02:00", "03:00", "2026-10-25 00:00", "2026-10-25 02:00"),
-        ("02:30", "02:45", "2026-10-25 00:30", "2026-10-25 01:45"),
+        ("02:30", "02:45", "2026-10-25 00:30", "2026-10-25 00:45"),
+        ("00:00", "02:00", "2026-10-24 22:00", "2026-10-25 00:00"),
+        ("01:00", "02:30", "2026-10-24 23:00", "2026-10-25 00:30"),
         ("00:00", "24:00", "2026-10-24 22:00", "2026-10-25 23:00"),
         ("03:00", "04:00", "2026-10-25 02:00", "2026-10-25 03:00"),
     ],
 )
-def test_where_clocks_are_set_back_a_window_is_an_hour_longer(from_: str, to: str, open_from: str, open_to: str) -> None:
-    """In Paris on 25 October 2026 two o'clock comes twice: it opens at the first beginning and closes at the last end."""
+def test_a_window_ends_the_first_time_that_its_end_comes(from_: str, to: str, open_from: str, open_to: str) -> None:
+    """In Paris on 25 October 2026 two o'clock comes twice: a window opens and closes at the first; one around both is longer."""
     one = opening({"days": ["sun"], "from": from_, "to": to, "tz": PARIS})
     begin, end = utc(open_from), utc(open_to)
     assert [windows.is_open(one, at) for at in (begin - MINUTE, begin, end - MINUTE, end)] == [False, True, True, False]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PRECISION = timedelta(seconds=1)
 LOOK_AHEAD = 800
-"""Days that are looked through for the next window."""
+"""Bound, in days, of the search for the next window."""
 
 
 def is_open(policy: Policy, now: datetime) -> bool:
@@ -24,7 +24,7 @@ def is_open(policy: Policy, now: datetime) -> bool:
 
 
 def next_opening(policy: Policy, now: datetime) -> datetime | None:
-    """When the next window opens, in UTC; None where none does for years."""
+    """Return when the next window opens, in UTC; None where none does for years."""
     firsts = (
         next((begin for begin, end in _spans(policy, window, now, LOOK_AHEAD) if now < begin < end), None)
         for window in policy.windows
@@ -33,7 +33,7 @@ def next_opening(policy: Policy, now: datetime) -> datetime | None:
 
 
 def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-    """The window's openings, in UTC, from the day before `now` to so many days after it."""
+    """Yield the window's openings, in UTC, from the day before `now` to so many days after it."""
     closed = {*window.holidays, *policy.holidays}
     today = now.astimezone(window.tz).date()
     for step in range(-1, days + 1):
@@ -43,15 +43,18 @@ def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator
 
 
 def _span(window: Window, day: date) -> tuple[datetime, datetime]:
-    """One opening. Where clocks are set back, an hour that comes twice is inside from its first beginning to its last end."""
+    """One opening: from the first instant at which the clock shows `from`, to the first at which it shows `to`.
+
+    Where clocks are set back, a time that comes twice counts the first time: a window never stays open past its end.
+    """
     begin, end = window.hours
     last = day + timedelta(days=1) if end is None or end <= begin else day
     end_at = datetime.combine(last, end or begin.replace(hour=0, minute=0), window.tz)
-    return _instant(datetime.combine(day, begin, window.tz)), _instant(end_at.replace(fold=1))
+    return _instant(datetime.combine(day, begin, window.tz)), _instant(end_at)
 
 
 def _instant(at: datetime) -> datetime:
-    """That time of day in UTC; one that clocks skip is when they skip it."""
+    """Return that time of day in UTC: of two the first, and for one that clocks skip the instant of the skip."""
     found = at.astimezone(UTC)
     if found.astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None):
         return found
@@ -64,14 +67,14 @@ def _instant(at: datetime) -> datetime:
 
 
 def told(at: datetime, zones: Iterable[Window]) -> str:
-    """An instant in the first window's zone, for people."""
+    """Word an instant for people, in the first window's zone."""
     zone = next(iter(zones)).tz
     local = at.astimezone(zone)
     return f"{local:%a %Y-%m-%d %H:%M} {zone.key}"
 
 
 def within(policy: Policy, claimed: datetime) -> datetime | None:
-    """The instant before which the gate stays shut, for a claim of that time."""
+    """Return the instant before which the gate stays shut, for a claim of that time."""
     if isinstance(policy.not_before, timedelta):
         return claimed + policy.not_before
     return policy.not_before
