@@ -136,8 +136,6 @@ def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
 @connected
 def unblock(claim_id: str, form: str, **options: str | None) -> None:
     """Show who can open a gate: the smallest sets of people whose approval would, or why none can."""
-    from approval_resource.policy.unblock import told
-
     store, _ = store_of(options)
     claim = find_claim(store, claim_id)
     require_reviewable(claim)
@@ -145,15 +143,17 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
     if form == "json":
         sets = [[{"count": count, "of": list(people)} for count, people in wanted] for wanted in found.sets]
         document = {"id": claim.id, "sets": sets, "reasons": list(found.reasons), "complete": found.complete}
+        if any(found.how):
+            document["how"] = list(found.how)
         click.echo(json.dumps(document, indent=2))
         return
     missing = decisions.missing(store, claim)
     click.echo(f"The lock {claim.id} is waiting: {missing or 'it needs one approval, by anyone'}")
-    for wanted in found.sets:
+    for wanted, line in zip(found.sets, found.lines, strict=True):
         if not wanted and claim.opens_at is None:
             click.echo("its reviews are enough by now: whoever approved may say so again, and it is decided")
         else:
-            click.echo(f"would be opened by: {clean(told(wanted))}")
+            click.echo(f"would be opened by: {clean(line)}")
     if not found.sets:
         click.echo("nobody can open it:" if found.complete else "no set was found among those tried:")
         for reason in found.reasons:

@@ -23,24 +23,27 @@ MAX_REPRESENTED = 5
 
 
 def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Review:
-    """What is to be kept of one person's review: the earlier one itself where the new one says the same.
+    """Return the review to keep of one person: the earlier one itself where the new one says the same.
 
-    The same verdict again changes nothing. It does where it forces what was not forced, fills in something else, or,
-    under `per_rule`, is for another rule too.
+    The same verdict again changes nothing, its comment included. It does where it forces what was not forced, fills in
+    something else, or names another rule: the approval moves there, or under `per_rule` counts there too.
     """
     if before is None or before.verdict is not new.verdict:
         return new
+    named = _named(policies, before.represented_as, new.represented_as)
     if (new.forced and not before.forced) or (new.inputs and dict(new.inputs) != dict(before.inputs)):
-        return replace(
-            new,
-            represented_as=new.represented_as or before.represented_as,
-            forced=new.forced or before.forced,
-            inputs={**before.inputs, **new.inputs},
-        )
-    more = tuple(name for name in new.represented_as if name not in before.represented_as)
-    if more and any(policy.per_rule for policy in policies):
-        return replace(before, represented_as=(*before.represented_as, *more))
-    return before
+        return replace(new, represented_as=named, forced=new.forced or before.forced, inputs={**before.inputs, **new.inputs})
+    return before if set(named) == set(before.represented_as) else replace(before, represented_as=named)
+
+
+def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the rules that an approval is for: the new ones, and of the earlier ones those that they don't replace."""
+    if not new:
+        return before
+    known = [(policy.per_rule, {rule.label for rule in policy.approval_rules}) for policy in policies]
+    replaced = {name for per_rule, labels in known if not per_rule and labels.intersection(new) for name in labels}
+    kept = [name for name in before if name not in replaced and any(name in labels for _, labels in known)]
+    return (*kept, *(name for name in dict.fromkeys(new) if name not in kept))
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:

@@ -27,6 +27,8 @@ class Voice:
     """What one person says of one claim, and in whose name they may say it."""
 
     person: str
+    identity: str
+    """The one by which they spoke last."""
     login: str
     """What a policy is told they are called."""
     shown: str
@@ -128,6 +130,7 @@ class Roster:
         stands_for = {} if typed else self._stands_for(person, newest.at, against)
         return Voice(
             person=person,
+            identity=newest.reviewer,
             login=self.requester if asked else TYPED_LOGIN if typed else person,
             shown=newest.reviewer if person in (TYPED_NAMES, newest.reviewer) else f"{person} ({newest.reviewer})",
             approves=newest.verdict is Verdict.APPROVE,

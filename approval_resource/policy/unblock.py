@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy.decision import Approved, Rejected
-from approval_resource.policy.entitlement import MAX_REPRESENTED
+from approval_resource.policy.entitlement import MAX_REPRESENTED, merged
 from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds.rules import fits
@@ -42,6 +42,13 @@ class Openers:
     """Where there is none: what is missing though everybody known approves."""
     complete: bool = True
     """Whether all sets were tried that could be smaller or as small."""
+    how: tuple[str, ...] = ()
+    """For each set who has to name a rule, and which; an empty string where plain approvals will do."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the sets in words."""
+        return [f"{told(wanted)}{how and f' ({how})'}" for wanted, how in zip(self.sets, self.how, strict=True)]
 
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
@@ -53,22 +60,30 @@ def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review],
 def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
     # Time and what has to be filled in don't depend on who approves.
     asked = [
-        policy.model_copy(update={"windows": [], "not_before": None, "inputs": []})
+        policy.model_copy(update={"windows": [], "freezes": [], "not_before": None, "inputs": []})
         for policy in policies or [Policy(name="default", required_approvals=1)]
     ]
     budget = MAX_REGO_EVALUATIONS if any(policy.rego for policy in asked) else MAX_EVALUATIONS
-    classes = _classes(asked, facts, reviews, now)
-    found: list[Wanted] = []
+    spoken = _spoken(asked, facts, reviews)
+    classes = _classes(asked, facts, spoken, now)
+    found: list[tuple[Wanted, str]] = []
     tried = 0
 
-    def approved_by(people: Sequence[str]) -> bool:
-        # Who fits several rules says which they approve for.
-        ways = itertools.product(*(_ways(asked, facts, person, now) for person in people))
-        return any(
-            isinstance(evaluate(asked, facts, [*reviews, *given], now), Approved)
-            for given in itertools.islice(ways, MAX_WAYS)
-            if not sandbox.spent()
+    def approved_by(people: Sequence[str]) -> str | None:
+        """How these people open it together, in words that are empty for plain approvals; None if they don't."""
+        ways = itertools.product(
+            *(_ways(asked, facts, person, _before(asked, facts, person, spoken), now) for person in people)
         )
+        for given in itertools.islice(ways, MAX_WAYS):
+            said = {review.reviewer: review for review in [*reviews, *given]}
+            if not sandbox.spent() and isinstance(evaluate(asked, facts, list(said.values()), now), Approved):
+                named = (f"{who}: approve {_as(review)}" for who, review in zip(people, given, strict=True))
+                return "; ".join(one for one, review in zip(named, given, strict=True) if review.represented_as)
+        return None
+
+    def answer(reasons: tuple[str, ...], complete: bool) -> Openers:
+        sets, how = zip(*found[:MAX_SETS], strict=True) if found else ((), ())
+        return Openers(tuple(sets), reasons, complete, tuple(how))
 
     most = sum(policy.required_approvals or 0 for policy in asked)
     most = max(most + sum(rule.required_approvals for policy in asked for rule in policy.approval_rules), 2)
@@ -78,14 +93,19 @@ def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
     for size in range(min(most, sum(map(len, classes))) + 1):
         for counts in _counts(classes, size):
             if tried >= budget or sandbox.spent():
-                return Openers(tuple(found), () if found else _why_none(asked, facts, reviews, classes, now), complete=False)
+                return answer(() if found else _why_none(asked, facts, reviews, classes, now), complete=False)
             tried += 1
             chosen = [person for count, people in zip(counts, classes, strict=True) for person in people[:count]]
-            if approved_by(chosen):
-                found.append(tuple((count, tuple(people)) for count, people in zip(counts, classes, strict=True) if count))
+            if (how := approved_by(chosen)) is not None:
+                wanted = tuple((count, tuple(people)) for count, people in zip(counts, classes, strict=True) if count)
+                found.append((wanted, how))
         if found:
-            return Openers(tuple(found[:MAX_SETS]), (), complete=len(found) <= MAX_SETS)
-    return Openers((), _why_none(asked, facts, reviews, classes, now), complete=certain)
+            return answer((), complete=len(found) <= MAX_SETS)
+    return answer(_why_none(asked, facts, reviews, classes, now), complete=certain)
+
+
+def _as(review: Review) -> str:
+    return " ".join(f"--as {label}" for label in review.represented_as)
 
 
 def told(wanted: Wanted) -> str:
@@ -104,44 +124,67 @@ def told(wanted: Wanted) -> str:
 def _why_none(
     asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review], classes: Sequence[Sequence[str]], now: datetime
 ) -> tuple[str, ...]:
-    everybody = [*reviews, *(_approval(person, now) for people in classes for person in people)]
-    decision = evaluate(asked, facts, everybody, now)
+    known = {review.reviewer: review for review in reviews}
+    everybody = known | {person: _approval(person, now) for people in classes for person in people if person not in known}
+    decision = evaluate(asked, facts, list(everybody.values()), now)
     if isinstance(decision, Rejected):
         return decision.reasons
     return tuple(f"though everybody known approves: {reason}" for reason in decision.reasons)
 
 
-def _ways(asked: Sequence[Policy], facts: Facts, person: str, now: datetime) -> list[Review]:
-    """The approvals that person may give: for the first rule that fits, for another by name, or for several at once."""
-    plain = _approval(person, now)
-    ways = [plain]
+def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, Review]:
+    """Return the approvals there are, by the person who gave each under any of the policies."""
+    found = {}
+    for policy in asked:
+        roster = Roster(policy, facts.requester)
+        by_identity = {review.reviewer: review for review in reviews}
+        for voice in roster.voices(reviews):
+            if voice.approves:
+                found[voice.person] = by_identity[voice.identity]
+    return found
+
+
+def _before(asked: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
+    """Return the approval that the person gave, under whichever policy they are known to be who gave it."""
+    known = (Roster(policy, facts.requester).person(person) for policy in asked)
+    return next((spoken[who] for who in known if who in spoken), None)
+
+
+def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | None, now: datetime) -> list[Review]:
+    """Return the approvals that the person may give: a plain one, or one that names a rule where that changes anything."""
+    plain = _approval(before.reviewer if before else person, now)
+    ways = [] if before else [plain]
     for policy in asked:
         roster = Roster(policy, facts.requester)
         voice = roster.voices([plain])[0]
         labels = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
-        ways += [replace(plain, represented_as=(label,)) for label in labels[1:]]
         if policy.per_rule and len(labels) > 1:
             ways.append(replace(plain, represented_as=labels[:MAX_REPRESENTED]))
-    return ways
+        elif before and any(rule.label in before.represented_as for rule in policy.approval_rules):
+            ways += [replace(plain, represented_as=(label,)) for label in labels]
+    if before is None:
+        return ways
+    kept = [merged(asked, before, way) for way in ways]
+    return list({review.represented_as: review for review in kept if review is not before}.values())
 
 
 def _approval(person: str, now: datetime) -> Review:
     return Review(reviewer=person, verdict=Verdict.APPROVE, at=now)
 
 
-def _classes(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> list[list[str]]:
-    """Everybody who may still approve, those together whom no policy can tell apart."""
+def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
+    """Return everybody whose approval may still change anything, those together whom no policy can tell apart."""
     rosters = [(policy, Roster(policy, facts.requester)) for policy in asked]
-    spoken = [{voice.person for voice in roster.voices(reviews) if voice.approves} for _, roster in rosters]
     named: dict[str, None] = {}
     for _, roster in rosters:
         named |= dict.fromkeys(person for person in roster.everybody if roster.can_be(person))
+    named |= dict.fromkeys(spoken)
     strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}
     for person in [*named, *(f"{ANYONE}-{number + 1}" for number in range(strangers))]:
-        if any(roster.person(person) in said for (_, roster), said in zip(rosters, spoken, strict=True)):
-            continue
-        known.setdefault(_looks(rosters, person, now), []).append(person)
+        before = _before(asked, facts, person, spoken)
+        if _ways(asked, facts, person, before, now):
+            known.setdefault((before and before.reviewer, _looks(rosters, person, now)), []).append(person)
     return list(known.values())
 
 

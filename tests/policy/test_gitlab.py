@@ -85,12 +85,13 @@ REPLAYS: dict[str, tuple[Document, list[Step]]] = {
         {"approval_rules": [QA, SECURITY]},
         [(yes("g1"), {"pending": 1}), (yes("g2"), {"pending": 1, "summary": "pending_approval", "state": BLOCKED})],
     ),
-    "one approval per person, and the first rule takes it": (
+    "one approval per person, which moves to the rule that is named": (
         {"approval_rules": [QA, SECURITY]},
         [
             (yes("both"), {"pending": 1, "count": 1}),
             (yes("both", represented_as="security-group"), {"pending": 1, "count": 1, "state": BLOCKED}),
-            (yes("sec"), {"state": APPROVED}),
+            (yes("sec"), {"pending": 1, "count": 2, "state": BLOCKED}),
+            (yes("g1"), {"state": APPROVED}),
         ],
     ),
     "one per rule where the policy says so": (

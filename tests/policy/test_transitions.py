@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -36,18 +36,22 @@ def transitions(step: int = 1) -> tuple[tuple[str, datetime], ...]:
     return tuple(found)
 
 
+def first_second(begin: datetime, end: datetime, holds: Callable[[datetime], bool]) -> datetime | None:
+    """The first second from `begin` to `end` at which something holds that then goes on to hold, or None."""
+    seconds = range(int((end - begin) / SECOND) + 1)
+    found = bisect_left(seconds, True, key=lambda second: holds(begin + second * SECOND))
+    return begin + found * SECOND if found < len(seconds) else None
+
+
 def _changes(zone: ZoneInfo) -> Iterator[datetime]:
-    at, offset = FIRST, FIRST.astimezone(zone).utcoffset()
+    at = FIRST
     while at < LAST:
-        after = at + DAY
-        now = after.astimezone(zone).utcoffset()
-        if now != offset:
-            hours = range(int(DAY / SECOND) + 1)
-            second = bisect_left(
-                hours, True, key=lambda s, at=at, old=offset: (at + s * SECOND).astimezone(zone).utcoffset() != old
-            )
-            yield at + second * SECOND
-        at, offset = after, now
+        offset = at.astimezone(zone).utcoffset()
+        if (at + DAY).astimezone(zone).utcoffset() != offset:
+            changed = first_second(at, at + DAY, lambda when, old=offset: when.astimezone(zone).utcoffset() != old)  # type: ignore[misc]
+            assert changed is not None
+            yield changed
+        at += DAY
 
 
 def first_shown(zone: ZoneInfo, wall: datetime, near: datetime) -> datetime:
@@ -57,12 +61,10 @@ def first_shown(zone: ZoneInfo, wall: datetime, near: datetime) -> datetime:
         return at.astimezone(zone).replace(tzinfo=None, fold=0) >= wall
 
     # Before and after the transition the clock only goes forward, so each side is searched by itself.
-    for begin, end in ((near - 3 * DAY, near - SECOND), (near, near + 3 * DAY)):
-        seconds = range(int((end - begin) / SECOND) + 1)
-        second = bisect_left(seconds, True, key=lambda s, begin=begin: shows(begin + s * SECOND))
-        if second < len(seconds):
-            return begin + second * SECOND
-    raise AssertionError(f"{zone.key} never shows {wall} near {near}")
+    before = first_second(near - 4 * DAY, near - SECOND, shows)
+    found = before or first_second(near, near + 4 * DAY, shows)
+    assert found is not None, f"{zone.key} never shows {wall} near {near}"
+    return found
 
 
 def check(name: str, at: datetime) -> list[str]:
@@ -76,6 +78,9 @@ def check(name: str, at: datetime) -> list[str]:
             one = policy(required_approvals=1, windows=[{"from": f"{begin:%H:%M}", "to": f"{end:%H:%M}", "tz": name}])
             for day in (begin.date(), begin.date() - DAY, begin.date() + DAY):
                 opens = datetime.combine(day, begin.time())
+                midnight = datetime.combine(day, time())
+                if first_shown(zone, midnight, at) == first_shown(zone, midnight + DAY, at):
+                    continue  # the zone has no such day
                 from_, to = first_shown(zone, opens, at), first_shown(zone, opens + (end - begin), at)
                 tried = {from_: from_ < to, to - SECOND: from_ < to, from_ - SECOND: False, to: False}
                 wrong += [

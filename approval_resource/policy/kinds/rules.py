@@ -1,4 +1,4 @@
-"""Who has to approve, rule by rule, as GitLab's deployment approvals have it."""
+"""Approval rules: each names people, as in GitLab's deployment approvals, and each must be met."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.policy.decision import Explanation, combine
+from approval_resource.policy.kinds.assignment import Seat, assign
 from approval_resource.policy.kinds.quorum import approval_document, counted_and_not, tallied
 from approval_resource.policy.people import Roster, Voice
 from approval_resource.text import clean
@@ -17,19 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """One rule and the approvals that it took, each under the name of the person it counts for."""
+    """One rule and the approvals that it takes, each under the name of the person it counts for."""
 
     rule: Rule
     approvals: dict[str, Voice] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
-        """How many more it takes."""
+        """Number of approvals that it still lacks."""
         return max(0, self.rule.required_approvals - len(self.approvals))
 
 
 def fits(roster: Roster, voice: Voice, rule: Rule) -> str:
-    """The person for whom that voice counts under the rule: themselves, else one they stand in for; or an empty string."""
+    """Return for whom that voice counts under the rule: themselves, else one they stand in for; or an empty string."""
     if voice.typed:
         return ""
     if rule.user is not None:
@@ -41,25 +42,51 @@ def fits(roster: Roster, voice: Voice, rule: Rule) -> str:
 
 
 def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list[Tally], list[str]]:
-    """What each rule took, and why some approvals count for none.
+    """Return each rule with the approvals that it takes, and why some approvals count for none.
 
-    The first rule that fits takes an approval, unless it was given for another by name; with `per_rule` one
-    that names several rules counts for each. What one rule doesn't need pays for no other.
+    Approvals are assigned so that as many rules as possible are met. One that was given for a rule by name counts for
+    that rule alone; with `per_rule` one that names several counts for each. A rule's surplus pays for no other.
     """
     tallies = [Tally(rule) for rule in policy.approval_rules]
     counting, others = counted_and_not(policy, voices, roster.requester)
+    ballots: list[tuple[Voice, list[Seat]]] = []
     for voice in counting:
-        named = [one for one in tallies if one.rule.label in voice.represented_as]
-        taken = [(one, person) for one in named or tallies if (person := fits(roster, voice, one.rule))]
-        if not taken:
-            others.append(f"{clean(voice.shown)} is named by no rule and doesn't count")
-        for one, person in taken if policy.per_rule and named else taken[:1]:
-            one.approvals.setdefault(person, voice)
+        named = {number for number, one in enumerate(tallies) if one.rule.label in voice.represented_as}
+        seats = [
+            (number, person)
+            for number, one in enumerate(tallies)
+            if (not named or number in named) and (person := fits(roster, voice, one.rule))
+        ]
+        if not seats:
+            others.append(_uncounted(voice, [tallies[number] for number in sorted(named)]))
+        elif policy.per_rule and named:
+            ballots += [
+                (voice, [seat for seat in seats if seat[0] == number]) for number in sorted({seat[0] for seat in seats})
+            ]
+        else:
+            ballots.append((voice, seats))
+    assigned = assign([seats for _, seats in ballots], [one.rule.required_approvals for one in tallies])
+    for (voice, _), seat in zip(ballots, assigned, strict=True):
+        if seat is not None:
+            tallies[seat[0]].approvals[seat[1]] = voice
+    for (voice, seats), seat in zip(ballots, assigned, strict=True):
+        # Surplus is shown where it was meant, as GitLab does.
+        spare = next((one for one in seats if one[1] not in tallies[one[0]].approvals), None)
+        if seat is None and spare is not None:
+            tallies[spare[0]].approvals[spare[1]] = voice
+        elif seat is None and seats[0][1] != voice.person:
+            others.append(f"{clean(voice.shown)} stands in for {clean(seats[0][1])}, who is counted, and adds nothing")
     return tallies, others
 
 
+def _uncounted(voice: Voice, named: Sequence[Tally]) -> str:
+    labels = ", ".join(clean(one.rule.label) for one in named)
+    why = f"approved for {labels}, which doesn't name them," if named else "is named by no rule"
+    return f"{clean(voice.shown)} {why} and doesn't count"
+
+
 def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Explanation, list[Tally]]:
-    """Approved once every rule has its approvals."""
+    """Approve once every rule has its approvals."""
     tallies, others = tally(policy, roster, voices)
     parts = [
         tallied(
@@ -74,7 +101,7 @@ def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Expl
 
 
 def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """The approvals that count for anything in the policy."""
+    """Return the approvals that count for anything in the policy."""
     able, _ = counted_and_not(policy, voices, roster.requester)
     if policy.required_approvals is not None or policy.rego or not policy.approval_rules:
         return able
@@ -82,14 +109,14 @@ def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Vo
 
 
 def named_rejections(policy: Policy, roster: Roster, voices: Iterable[Voice]) -> list[Voice]:
-    """The rejections of people whom a rule names."""
+    """Return the rejections of people whom a rule names."""
     return [
         voice for voice in voices if not voice.approves and any(fits(roster, voice, rule) for rule in policy.approval_rules)
     ]
 
 
 def summary(tallies: Sequence[Tally], rejected: Sequence[Voice], roster: Roster, status: str) -> dict[str, Any]:
-    """The rules as GitLab's API shows them."""
+    """Render the rules as GitLab's API shows them."""
     return {
         "status": status,
         "rules": [
@@ -111,5 +138,5 @@ def summary(tallies: Sequence[Tally], rejected: Sequence[Voice], roster: Roster,
 
 
 def pending(tallies: Sequence[Tally]) -> int:
-    """How many approvals are still missing, over all rules."""
+    """Count the approvals that are still missing, over all rules."""
     return sum(one.missing for one in tallies)

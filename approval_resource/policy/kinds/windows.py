@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from approval_resource.policy.language.days import DAYS
@@ -38,8 +38,15 @@ def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator
     today = now.astimezone(window.tz).date()
     for step in range(-1, days + 1):
         day = today + timedelta(days=step)
-        if DAYS[day.weekday()] in window.days and day not in closed:
+        if DAYS[day.weekday()] in window.days and day not in closed and _comes(window, day):
             yield _span(window, day)
+
+
+def _comes(window: Window, day: date) -> bool:
+    """Whether the zone has that day: Samoa had no 30 December 2011."""
+    midnights = (datetime.combine(one, time(), window.tz) for one in (day, day + timedelta(days=1)))
+    begin, end = (_instant(at) for at in midnights)
+    return begin < end
 
 
 def _span(window: Window, day: date) -> tuple[datetime, datetime]:
