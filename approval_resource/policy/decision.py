@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,30 +28,55 @@ PRECEDENCE = (Answer.REJECT, Answer.ERROR, Answer.UNDECIDED, Answer.APPROVE)
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One node of an explanation: an answer, a sentence a person can act on, and what it follows from."""
+    """One node of an explanation: an answer, a sentence a person can act on, and the parts it follows from."""
 
     answer: Answer
     sentence: str
     parts: tuple[Explanation, ...] = ()
+    counts: tuple[str, ...] = ()
+    """The people whose approval counts here."""
+    uncounted: tuple[tuple[str, str], ...] = ()
+    """The people whose approval doesn't, each with why."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The sentences at the ends of the tree that make the answer what it is."""
+        """Return the sentences at the ends of the tree that make the answer. Why an approval doesn't count is told once."""
+        counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counts}
+        told: set[str] = set()
+        found: dict[str, None] = {}
+        for leaf in self._leaves():
+            fresh = [(who, why) for who, why in leaf.uncounted if who not in told]
+            told |= {who for who, _ in fresh}
+            # Who counts for another rule or document is only said to be not named by this one.
+            more = [f"{who} {why.rstrip(',')}" if who in counted else _uncounted(who, why) for who, why in fresh]
+            found["; ".join([leaf.sentence, *more])] = None
+        return tuple(found)
+
+    def _leaves(self, *, all_of_them: bool = False) -> Iterator[Explanation]:
         if not self.parts:
-            return (self.sentence,)
-        deciding = [part for part in self.parts if part.answer is self.answer] or list(self.parts)
-        return tuple(dict.fromkeys(reason for part in deciding for reason in part.reasons))
+            yield self
+        deciding = [part for part in self.parts if part.answer is self.answer]
+        for part in self.parts if all_of_them else deciding or self.parts:
+            yield from part._leaves(all_of_them=all_of_them)
+
+    @property
+    def _text(self) -> str:
+        return "; ".join([self.sentence, *(_uncounted(who, why) for who, why in self.uncounted)])
 
     def document(self) -> dict[str, Any]:
-        """The tree for programs."""
+        """Return the tree for programs."""
         parts = {"parts": [part.document() for part in self.parts]} if self.parts else {}
-        return {"answer": self.answer.value, "sentence": self.sentence, **parts}
+        return {"answer": self.answer.value, "sentence": self._text, **parts}
 
     def lines(self, indent: str = "") -> Iterable[str]:
-        """The tree for people, a line a node."""
-        yield f"{indent}{self.answer.value}: {self.sentence}"
+        """Yield the tree for people, a line a node."""
+        yield f"{indent}{self.answer.value}: {self._text}"
         for part in self.parts:
             yield from part.lines(indent + "  ")
+
+
+def _uncounted(who: str, why: str) -> str:
+    return f"{who} {why} and doesn't count"
 
 
 def combine(sentence: str, parts: Iterable[Explanation], otherwise: Answer = Answer.ABSTAIN) -> Explanation:

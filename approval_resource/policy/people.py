@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -88,7 +90,7 @@ class Roster:
 
     def can_be(self, person: str) -> bool:
         """Whether a reviewer can turn out to be that person: by an identity, which has a colon, or by one that is listed."""
-        return ":" in person or bool(self._policy.people.get(person))
+        return any(_can_review(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
         """Whether that person is named, or in one of the groups, themselves."""
@@ -105,7 +107,7 @@ class Roster:
         if not self.requester or identity.startswith(TYPED):
             return False
         person = self.person(identity)
-        if person == self.requester:
+        if person == self.requester or person in self._at_concourse(self._asker):
             return True
         if identity in self._person and self.requester in self._policy.people:
             return False
@@ -121,9 +123,23 @@ class Roster:
             by_person.setdefault(self.person(review.reviewer), []).append(review)
         heard = {person: _newest(said) for person, said in by_person.items()}
         against = frozenset(person for person, review in heard.items() if review.verdict is Verdict.REJECT)
-        return [self._voice(person, review, against) for person, review in sorted(heard.items())]
+        shown = self._shown({person: review.reviewer for person, review in heard.items()})
+        return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
-    def _voice(self, person: str, newest: Review, against: frozenset[str]) -> Voice:
+    def _shown(self, identities: Mapping[str, str]) -> dict[str, str]:
+        """Return the shortest name by which people can tell each person from all others, given the identity that they used."""
+        names = {person: _names(person, identity) for person, identity in identities.items()}
+        others = {name.casefold() for name in self.everybody}
+        uses = Counter(name.casefold() for named in names.values() for name in set(named))
+        return {
+            person: next(
+                (name for name in named if uses[name.casefold()] == 1 and (name == person or name.casefold() not in others)),
+                named[-1],
+            )
+            for person, named in names.items()
+        }
+
+    def _voice(self, person: str, newest: Review, against: frozenset[str], shown: str) -> Voice:
         typed = person == TYPED_NAMES
         own = self.groups_of(person)
         asked = self.asked(newest.reviewer)
@@ -132,7 +148,7 @@ class Roster:
             person=person,
             identity=newest.reviewer,
             login=self.requester if asked else TYPED_LOGIN if typed else person,
-            shown=newest.reviewer if person in (TYPED_NAMES, newest.reviewer) else f"{person} ({newest.reviewer})",
+            shown=shown,
             approves=newest.verdict is Verdict.APPROVE,
             comment=newest.comment,
             at=newest.at,
@@ -159,12 +175,33 @@ class Roster:
                 found[principal] = self.groups_of(principal)
         return found
 
+    def _at_concourse(self, name: str) -> list[str]:
+        """Return the people who have that name at some Concourse. Of several each may be who asked."""
+        at = ((person, identity) for identity, person in self._person.items() if identity.startswith(CONCOURSE))
+        return [person for person, identity in at if identity.partition("#")[2] == name]
+
     def _requester(self, name: str) -> str:
         if not name:
             return ""
         listed = self._person.get(f"{CONCOURSE}{name}") or self._person.get(name)
+        listed = listed or next(iter(self._at_concourse(name)), None)
         named = (person for person in self._policy.people if _bare(person) == _bare(name))
         return listed or next(named, name)
+
+
+def _can_review(identity: str) -> bool:
+    """Whether a reviewer may have that identity, and not only somebody who starts a build."""
+    prefix, colon, rest = identity.partition(":")
+    return bool(colon) and (prefix != "concourse" or "#" in rest)
+
+
+def _names(person: str, identity: str) -> list[str]:
+    """Return the names by which people may be told of a person, the shortest first, the unmistakable last."""
+    if person not in (TYPED_NAMES, identity):
+        return [person]
+    found = re.fullmatch(r"aws:arn:[\w-]+:(?:iam|sts)::\d+:(?:user/(?:.*/)?([^/]+)|assumed-role/(.+))", identity)
+    # A session's name is chosen by whoever assumes the role, so it is told with the role.
+    return [found[1] or found[2], identity] if found else [identity]
 
 
 def _newest(said: list[Review]) -> Review:

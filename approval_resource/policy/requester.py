@@ -1,4 +1,4 @@
-"""Whether an approval may be the requester's own."""
+"""Self-approval: whether an approval may be the requester's own."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
-    """Why that approval may be the requester's own and doesn't count; an empty string where it counts."""
+    """Return why that approval may be the requester's own and doesn't count; an empty string where it counts."""
     if policy.allow_self_approval:
         return ""
     if voice.asked:
-        return f"{clean(voice.shown)} asked for this claim and doesn't count"
+        return "asked for this claim"
     if voice.typed and requester:
-        return f"{clean(voice.shown)} is only a typed name, which may be {clean(requester)}'s who asked, and doesn't count"
+        return f"is only a typed name, which may be {clean(requester)}'s who asked,"
     return ""
 
 
 def requester_known(policy: Policy, requester: str) -> Explanation | None:
-    """What speaks against deciding at all: nobody knows who asked, and they may not approve."""
+    """Return an error where nobody knows who asked and they may not approve, else None."""
     if policy.allow_self_approval or requester or policy.unknown_requester == "allow":
         return None
     return Explanation(

@@ -65,7 +65,7 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
     missing = still_missing(step, claim)
     if not missing:
         return ["One approval opens it, by anyone who may write its table; one rejection ends it:", *lines]
-    return [f"It needs: {missing}", *_openers(step, claim), *lines]
+    return [f"It {missing}" if missing.startswith("needs ") else f"It waits: {missing}", *_openers(step, claim), *lines]
 
 
 def still_missing(step: Step, claim: Claim) -> str:

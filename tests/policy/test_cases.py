@@ -54,7 +54,7 @@ def test_cases_that_fail_are_told_with_why_and_end_in_1(tmp_path: Path) -> None:
     file = written(tmp_path, "p.test.yaml", text + "  - {name: c, expect: undecided}\n")
     result = ran("test", file)
     assert result.exit_code == 1
-    assert f"FAIL {file} a\n     expected approve, but it is undecided: 0 of 2 approvals" in result.output
+    assert f"FAIL {file} a\n     expected approve, but it is undecided: needs 2 approvals" in result.output
     assert "     no reason says 'bogus'" in result.output
     assert "     expected notes ['n'], but they are []" in result.output
     assert f"ok   {file} c" in result.output
@@ -77,15 +77,24 @@ def test_rego_is_tested_with_facts_or_a_whole_input(tmp_path: Path) -> None:
 
 def test_cases_may_name_their_policies_and_requester(tmp_path: Path) -> None:
     """Several together, from beside the file."""
-    written(tmp_path, "one.yaml", "required_approvals: 1\nallow_self_approval: false\npeople: {ana: ['aws:ana']}\n")
+    written(
+        tmp_path,
+        "one.yaml",
+        "required_approvals: 1\nallow_self_approval: false\npeople: {ana: ['aws:arn:aws:iam::111122223333:user/ana']}\n",
+    )
     written(tmp_path, "two.yaml", "conditions: {env: prod}\non_policy_fail: deny\n")
     listed: list[Document] = [
-        {"name": "own", "requester": "ana", "facts": {"env": "prod"}, "reviews": [{"author": "aws:ana", "verdict": "approve"}]},
+        {
+            "name": "own",
+            "requester": "ana",
+            "facts": {"env": "prod"},
+            "reviews": [{"author": "aws:arn:aws:iam::111122223333:user/ana", "verdict": "approve"}],
+        },
         {
             "name": "other",
             "requester": "bob",
             "facts": {"env": "prod"},
-            "reviews": [{"author": "aws:ana", "verdict": "approve"}],
+            "reviews": [{"author": "aws:arn:aws:iam::111122223333:user/ana", "verdict": "approve"}],
         },
         {"name": "dev", "requester": "bob", "facts": {"env": "dev"}},
     ]

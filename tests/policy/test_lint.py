@@ -9,23 +9,53 @@ import pytest
 from approval_resource.errors import ConfigError
 from approval_resource.policy.authoring.lint import accepted
 from approval_resource.policy.language.load import load_text
-from tests.policy.asking import findings, ran, warnings, written
+from tests.policy.asking import ANA, BOB, errors, findings, ran, warnings, written
 
 QUIET = """\
 approval_rules:
   - {group: qa, required_approvals: 1}
   - {user: ana}
-groups: {qa: [ana, "aws:bob"]}
-people: {ana: ["aws:ana", "concourse:ana"]}
+groups: {qa: [ana, "aws:arn:aws:iam::111122223333:user/bob"]}
+people: {ana: ["aws:arn:aws:iam::111122223333:user/ana", "concourse:ana"]}
 allow_self_approval: false
 windows: [{days: mon-fri, from: 09:00, to: 17:00, tz: Europe/Paris}]
 """
 
-LIKELY = [
+ONE = f"people: {{ana: ['{ANA}'], bob: ['{BOB}'], zoe: ['concourse:zoe']}}\n"
+UNSATISFIABLE = [
     ("approval_rules: [{group: qa}]\n", "1:18", "group qa has no members here"),
-    ("approval_rules:\n  - group: leds\ngroups: {leads: ['aws:a']}\n", "2:5", "did you mean leads?"),
-    ("approval_rules:\n  - {group: qa, count: 2}\ngroups: {qa: ['aws:a']}\n", "2:5", "has 1 members, fewer than"),
+    ("approval_rules:\n  - group: leds\ngroups: {leads: [ana]}\n" + ONE, "2:5", "did you mean leads?"),
+    ("approval_rules:\n  - {group: qa, count: 2}\ngroups: {qa: [ana]}\n" + ONE, "2:5", "has 1 member who can approve"),
+    ("approval_rules:\n  - {group: qa}\ngroups: {qa: [zoe]}\n" + ONE, "2:5", "has no member who can approve"),
     ("approval_rules: [{user: ana}]\n", "1:18", "user ana is nobody here"),
+    ("approval_rules: [{user: zoe}]\n" + ONE, "1:18", "user zoe is nobody here"),
+    ("approval_rules: [{user: ana}, {group: g}]\ngroups: {g: [ana]}\n" + ONE, "1:31", "g can't be met together"),
+]
+
+
+@pytest.mark.parametrize(("text", "place", "words"), UNSATISFIABLE, ids=[words for _, _, words in UNSATISFIABLE])
+def test_a_rule_that_nobody_can_meet_is_an_error_with_its_place(text: str, place: str, words: str) -> None:
+    """Alone, or together with the other rules."""
+    told = errors(text, "p.yaml")
+    assert len(told) == 1
+    assert told[0].startswith(f"p.yaml:{place}: ")
+    assert words in told[0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "per_rule: true\n",
+        "delegates: [{person: ana, delegate: bob, from: 2026-01-01, until: 2026-12-31}]\n",
+    ],
+)
+def test_rules_that_somebody_can_meet_are_no_error(more: str) -> None:
+    """One person for each of two rules, or their delegate for one of them."""
+    text = "approval_rules: [{user: ana}, {group: g}]\ngroups: {g: [ana]}\n" + ONE + more
+    assert errors(text, "p.yaml") == []
+
+
+LIKELY = [
     ("required_approvals: 1\ngroups:\n  qa: [ana]\n", "3:3", "ana of group qa is nobody here"),
     ("required_approvals: 1\nbypass: {groups: [ops]}\n", "2:1", "group ops has no members here"),
     ("required_approvals: 1\non_policy_fail: deny\n", "2:1", "there are none"),
@@ -52,8 +82,9 @@ def test_a_policy_with_nothing_odd_is_not_commented_on() -> None:
 
 def test_one_person_with_two_identities_is_one_member() -> None:
     """Two of a group with one person in it can't be had."""
-    text = "approval_rules: [{group: g, count: 2}]\ngroups: {g: ['aws:a', 'oidc:a']}\npeople: {a: ['aws:a', 'oidc:a']}\n"
-    assert "has 1 members" in warnings(text, "p.yaml")[0]
+    two = f"['{ANA}', 'oidc:https://a#b']"
+    text = f"approval_rules: [{{group: g, count: 2}}]\ngroups: {{g: {two}}}\npeople: {{a: {two}}}\n"
+    assert "has 1 member who can approve" in errors(text, "p.yaml")[0]
 
 
 def test_conditions_are_told_with_their_place() -> None:
@@ -66,14 +97,14 @@ def test_conditions_are_told_with_their_place() -> None:
 
 def test_errors_come_before_warnings() -> None:
     """What makes a policy unfit is read first."""
-    text = "approval_rules: [{group: qa}]\nconditions:\n  a: {$foo: 1}\n"
+    text = "per_rule: true\nconditions:\n  a: {$foo: 1}\n"
     assert [finding.error for finding in findings(text)] == [True, False, False]
 
 
 def test_every_error_is_told_and_no_warning_among_them() -> None:
     """A policy that is unfit is refused with all that makes it so."""
     with pytest.raises(ConfigError) as caught:
-        accepted(load_text("approval_rules: [{group: qa}]\nconditions: {a: {$foo: 1}, b: {$bar: 1}}\n", "p.yaml"))
+        accepted(load_text("per_rule: true\nconditions: {a: {$foo: 1}, b: {$bar: 1}}\n", "p.yaml"))
     assert len(caught.value.problems) == 2
 
 

@@ -33,10 +33,10 @@ def say(store: DynamoStore, version: dict[str, str], who: str, verdict: Verdict 
 def test_a_gate_waits_for_two_and_tells_what_is_missing(concourse: Concourse, store: DynamoStore) -> None:
     """The build log says what it takes, after each review what is still missing, and the receipt under which policy."""
     claimed = concourse.claim(policy=TWO)
-    assert "It needs: 0 of 2 approvals" in claimed.stderr
+    assert "It needs 2 approvals" in claimed.stderr
     assert "Can be opened by: 2 other people whom AWS knows" in claimed.stderr
     gate = concourse.start_get(claimed.version, need_approval=True)
-    gate.says("It needs: 0 of 2 approvals")
+    gate.says("It needs 2 approvals")
     say(store, claimed.version, "aws:ann", comment="fine")
     gate.says("aws:ann said approve: fine; not decided yet (1 of 2 approvals (aws:ann))")
     say(store, claimed.version, "aws:bob")
@@ -79,10 +79,14 @@ def test_every_problem_of_a_policy_is_told_at_the_claim(concourse: Concourse, st
     assert store.lock(POOL, LOCK) is None
 
 
-def test_a_gate_that_nobody_can_open_is_warned_of(concourse: Concourse) -> None:
-    """At the claim, not after everybody has waited for a day."""
-    log = concourse.claim(policy={"approval_rules": [{"group": "qa"}]}).stderr
-    assert "warning: nobody can open this gate; though everybody known approves: 0 of 1 approvals from qa" in log
+def test_a_gate_that_nobody_can_open_is_told_at_the_claim(concourse: Concourse) -> None:
+    """Not after everybody has waited for a day: a rule that nobody can meet is refused, what only this claim lacks is warned of."""
+    log = concourse.claim(policy={"approval_rules": [{"group": "qa"}]}).refused()
+    assert "params.policy: group qa has no members here: list it under groups" in log
+    ana = "aws:arn:aws:iam::111122223333:user/ana"
+    own = {"approval_rules": [{"user": "ana"}], "people": {"ana": [ana]}, "allow_self_approval": False}
+    log = concourse.claim(policy=own, build=a_build(created_by="ana")).stderr
+    assert "warning: nobody can open this gate; though everybody known approves: needs 1 approval from ana" in log
 
 
 def test_facts_that_are_not_the_pipeline_s_are_told_to_be_left_out(concourse: Concourse) -> None:
@@ -178,10 +182,14 @@ def test_check_completes_what_a_window_held_back(concourse: Concourse, store: Dy
 
 def test_who_asked_is_told_by_concourse(concourse: Concourse, store: DynamoStore) -> None:
     """BUILD_CREATED_BY, where the resource exposes it, is whom `allow_self_approval: false` keeps from approving."""
-    policy = {"required_approvals": 1, "allow_self_approval": False, "people": {"dana": ["aws:arn:aws:iam::1:user/d.miller"]}}
+    policy = {
+        "required_approvals": 1,
+        "allow_self_approval": False,
+        "people": {"dana": ["aws:arn:aws:iam::111122223333:user/d.miller"]},
+    }
     version = concourse.claim(build=a_build(1, created_by="dana"), policy=policy).version
-    assert say(store, version, "aws:arn:aws:iam::1:user/d.miller").state is State.PENDING
-    assert say(store, version, "aws:arn:aws:iam::1:user/bob").state is State.APPROVED
+    assert say(store, version, "aws:arn:aws:iam::111122223333:user/d.miller").state is State.PENDING
+    assert say(store, version, "aws:arn:aws:iam::111122223333:user/bob").state is State.APPROVED
 
 
 def test_the_command_line_needs_no_table_to_try_a_policy(concourse: Concourse) -> None:

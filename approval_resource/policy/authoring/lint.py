@@ -8,10 +8,10 @@ from difflib import get_close_matches
 
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import MAX_REVIEWS
-from approval_resource.policy.kinds import conditions, rego, windows
+from approval_resource.policy.kinds import conditions, rego, rules, windows
+from approval_resource.policy.language import identities
 from approval_resource.policy.language.document import Policy
 from approval_resource.policy.language.load import Finding, Loaded
-from approval_resource.policy.people import Roster
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean
 
@@ -20,7 +20,7 @@ SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 def lint(loaded: Loaded) -> list[Finding]:
     """Everything found, errors first; whatever can't be read at all was refused when it was loaded."""
-    found = [*_conditions(loaded), *_rego(loaded), *_likely(loaded)]
+    found = [*_conditions(loaded), *_rego(loaded), *_people(loaded), *_likely(loaded)]
     return sorted(found, key=lambda finding: (not finding.error, finding.place or (0, 0)))
 
 
@@ -61,24 +61,21 @@ def _rego(loaded: Loaded) -> Iterator[Finding]:
             yield Finding(loaded.where, place, message, error=problem["error"])
 
 
+def _people(loaded: Loaded) -> Iterator[Finding]:
+    """Yield what nobody can be, and rules that nobody can meet."""
+    for path, message in identities.unmatchable(loaded.policy):
+        yield Finding(loaded.where, loaded.at(*path), f"{'.'.join(map(str, path))}: {message}")
+    for number, message in rules.unsatisfiable(loaded.policy):
+        yield Finding(loaded.where, loaded.at("approval_rules", number), message)
+
+
 def _likely(loaded: Loaded) -> Iterator[Finding]:
     """What is allowed, and seldom meant."""
     policy = loaded.policy
-    roster = Roster(policy)
 
     def warn(message: str, *path: str | int) -> Finding:
         return Finding(loaded.where, loaded.at(*path), message, error=False)
 
-    for number, rule in enumerate(policy.approval_rules):
-        where = ("approval_rules", number)
-        if rule.group is not None:
-            members = {roster.person(member) for member in policy.groups.get(rule.group, ())}
-            if rule.group not in policy.groups:
-                yield warn(f"group {rule.group} has no members here: list it under groups{_near(rule.group, policy)}", *where)
-            elif len(members) < rule.required_approvals:
-                yield warn(f"group {rule.group} has {len(members)} members, fewer than the rule asks for", *where)
-        elif rule.user is not None and not _can_be_somebody(policy, rule.user):
-            yield warn(f"user {rule.user} is nobody here: list their identities under people", *where)
     named: list[tuple[str, str | int, str]] = [
         ("bypass", "users", user) for user in (policy.bypass.users if policy.bypass else ())
     ]

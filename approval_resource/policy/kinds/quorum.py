@@ -1,4 +1,4 @@
-"""How many people it takes, whoever they are."""
+"""Quorum: so many approvals or rejections, whoever gives them."""
 
 from __future__ import annotations
 
@@ -9,43 +9,50 @@ from approval_resource.canonical import instant
 from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.people import Voice
 from approval_resource.policy.requester import self_approval
-from approval_resource.text import clean
+from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 
+Uncounted = tuple[str, str]
+"""Somebody whose approval doesn't count, as people are told, and why."""
+
+
 def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Explanation:
-    """Approved once so many people approve."""
+    """Approve once so many people approve."""
     counting, others = counted_and_not(policy, voices, requester)
-    return tallied("approvals", counting, required, others)
+    return tallied("", counting, required, others)
 
 
-def tallied(what: str, counting: Sequence[Voice], required: int, others: Iterable[str] = ()) -> Explanation:
-    """So many of so many, by whom, and why others don't count."""
-    who = f" ({', '.join(clean(voice.shown) for voice in counting)})" if counting else ""
-    missing = required - len(counting)
-    why = "".join(f"; {other}" for other in others)
-    sentence = f"{len(counting)} of {required} {what}{who}{why}"
-    return Explanation(Answer.UNDECIDED if missing > 0 else Answer.APPROVE, sentence)
+def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterable[Uncounted] = ()) -> Explanation:
+    """Tell how many of how many approvals there are for a rule, or at all, by whom, and whose don't count."""
+    names = tuple(clean(voice.shown) for voice in counting)
+    from_ = f" from {clean(rule)}" if rule else ""
+    sentence = f"{len(names)} of {required} approvals{from_} ({', '.join(names)})" if names else ""
+    answer = Answer.UNDECIDED if len(names) < required else Answer.APPROVE
+    return Explanation(
+        answer, sentence or f"needs {counted(required, 'approval')}{from_}", counts=names, uncounted=tuple(others)
+    )
 
 
-def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> tuple[list[Voice], list[str]]:
-    """The approvals that count, and why others don't, a sentence each."""
-    counting, others = [], []
+def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> tuple[list[Voice], list[Uncounted]]:
+    """Return the approvals that count, and why others don't."""
+    counting: list[Voice] = []
+    others: list[Uncounted] = []
     for voice in voices:
         if not voice.approves:
             continue
         why = self_approval(policy, voice, requester)
         if why:
-            others.append(why)
+            others.append((clean(voice.shown), why))
         else:
             counting.append(voice)
     return counting, others
 
 
 def rejections(policy: Policy, voices: Sequence[Voice]) -> Explanation | None:
-    """Rejected once so many people reject; None where nobody did."""
+    """Reject once so many people reject; None where nobody did."""
     if not voices:
         return None
     said = "; ".join(
@@ -58,7 +65,7 @@ def rejections(policy: Policy, voices: Sequence[Voice]) -> Explanation | None:
 
 
 def approval_document(voice: Voice) -> dict[str, Any]:
-    """One approval or rejection as GitLab's API shows it."""
+    """Render one approval or rejection as GitLab's API shows it."""
     return {
         "user": {"username": voice.login},
         "status": "approved" if voice.approves else "rejected",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.policy.decision import Explanation, combine
 from approval_resource.policy.kinds.assignment import Seat, assign
-from approval_resource.policy.kinds.quorum import approval_document, counted_and_not, tallied
+from approval_resource.policy.kinds.quorum import Uncounted, approval_document, counted_and_not, tallied
 from approval_resource.policy.people import Roster, Voice
-from approval_resource.text import clean
+from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy, Rule
@@ -41,7 +42,7 @@ def fits(roster: Roster, voice: Voice, rule: Rule) -> str:
     return next((person for person, groups in sorted(voice.stands_for.items()) if rule.group in groups), "")
 
 
-def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list[Tally], list[str]]:
+def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list[Tally], list[Uncounted]]:
     """Return each rule with the approvals that it takes, and why some approvals count for none.
 
     Approvals are assigned so that as many rules as possible are met. One that was given for a rule by name counts for
@@ -75,25 +76,26 @@ def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list
         if seat is None and spare is not None:
             tallies[spare[0]].approvals[spare[1]] = voice
         elif seat is None and seats[0][1] != voice.person:
-            others.append(f"{clean(voice.shown)} stands in for {clean(seats[0][1])}, who is counted, and adds nothing")
+            others.append((clean(voice.shown), f"stands in for {clean(seats[0][1])}, who is counted already,"))
     return tallies, others
 
 
-def _uncounted(voice: Voice, named: Sequence[Tally]) -> str:
+def _uncounted(voice: Voice, named: Sequence[Tally]) -> Uncounted:
     labels = ", ".join(clean(one.rule.label) for one in named)
     why = f"approved for {labels}, which doesn't name them," if named else "is named by no rule"
-    return f"{clean(voice.shown)} {why} and doesn't count"
+    return clean(voice.shown), why
 
 
 def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Explanation, list[Tally]]:
     """Approve once every rule has its approvals."""
     tallies, others = tally(policy, roster, voices)
+    lacking = next((number for number, one in enumerate(tallies) if one.missing), 0)
     parts = [
         tallied(
-            f"approvals from {clean(one.rule.label)}",
+            one.rule.label,
             list(one.approvals.values()),
             one.rule.required_approvals,
-            others if number == 0 else (),
+            others if number == lacking else (),
         )
         for number, one in enumerate(tallies)
     ]
@@ -140,3 +142,48 @@ def summary(tallies: Sequence[Tally], rejected: Sequence[Voice], roster: Roster,
 def pending(tallies: Sequence[Tally]) -> int:
     """Count the approvals that are still missing, over all rules."""
     return sum(one.missing for one in tallies)
+
+
+def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
+    """Yield each rule that can't be met though everybody whom the policy names approves: its number, and why."""
+    roster = Roster(policy)
+    able = [_able(policy, roster, rule) for rule in policy.approval_rules]
+    short = False
+    for number, (rule, people) in enumerate(zip(policy.approval_rules, able, strict=True)):
+        if len(people) < rule.required_approvals:
+            short = True
+            yield number, _too_few(policy, rule, people)
+    if short or policy.per_rule:
+        return
+    seats: dict[str, list[Seat]] = {}
+    for number, people in enumerate(able):
+        for person in people:
+            # A delegate may take a seat that their principal leaves free.
+            helpers = {roster.person(one.delegate) for one in policy.delegates if roster.person(one.person) == person}
+            for who in (person, *sorted(helpers - people)):
+                seats.setdefault(who, []).append((number, person))
+    required = [rule.required_approvals for rule in policy.approval_rules]
+    assigned = assign(list(seats.values()), required)
+    for number, rule in enumerate(policy.approval_rules):
+        if sum(seat is not None and seat[0] == number for seat in assigned) < rule.required_approvals:
+            yield (
+                number,
+                f"{rule.label} can't be met together with the other rules, since an approval counts once: name more "
+                "people, or set per_rule: true",
+            )
+
+
+def _able(policy: Policy, roster: Roster, rule: Rule) -> set[str]:
+    named = [rule.user] if rule.user is not None else policy.groups.get(rule.group or "", [])
+    # Whether somebody can have an identity is asked of all places that name one, apart from this.
+    return {person for person in map(roster.person, named) if ":" in person or roster.can_be(person)}
+
+
+def _too_few(policy: Policy, rule: Rule, people: set[str]) -> str:
+    if rule.user is not None:
+        return f"user {rule.user} is nobody here: list their identities under people"
+    if rule.group not in policy.groups:
+        near = get_close_matches(rule.group or "", policy.groups, n=1)
+        return f"group {rule.group} has no members here: list it under groups{f'; did you mean {near[0]}?' if near else ''}"
+    members = counted(len(people), "member") if people else "no member"
+    return f"group {rule.group} has {members} who can approve, and the rule needs {rule.required_approvals}"
