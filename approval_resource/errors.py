@@ -265,6 +265,15 @@ class ContentChangedError(ApprovalError):
         )
 
 
+class PoolFrozenError(ApprovalError):
+    """No gate opens for `current` now, though it is approved."""
+
+    def __init__(self, current: Claim, why: str) -> None:
+        self.current = current
+        self.why = why
+        super().__init__(f"claim {current.id} is approved, but its gate stays shut: {why}")
+
+
 class CorruptRecordError(ApprovalError):
     """Something stored can't be understood, or isn't what its digest says."""
 

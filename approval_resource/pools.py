@@ -1,4 +1,4 @@
-"""What an operator sets for a pool."""
+"""Settings of a pool, as an operator changes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from approval_resource.documents.settings import policy_digest
 from approval_resource.errors import ConfigError
-from approval_resource.model.settings import DEFAULT_RETENTION_DAYS, Retention, Settings
+from approval_resource.model.settings import DEFAULT_RETENTION_DAYS, Freeze, Retention, Settings
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
@@ -50,6 +50,37 @@ def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Setti
             return Commit()
         reason = f"policy sha256 {policy_digest(policy)}" if policy else "policy taken away"
         return Commit(settings=replace(snapshot.settings, policy=policy), actor=actor, reason=reason)
+
+    return store.commit(ReadSet(pool=pool), decide, new_id()).after.settings
+
+
+def freeze(store: LockStore, pool: str, until: datetime | timedelta | None, reason: str, *, actor: str) -> Settings:
+    """Open no gate of the pool until then, or until `unfreeze` where None is given; a freeze that is there is replaced.
+
+    Raises:
+        ConfigError: that is over already.
+    """
+
+    def decide(snapshot: Snapshot) -> Commit:
+        end = snapshot.now + until if isinstance(until, timedelta) else until
+        if end is not None and end <= snapshot.now:
+            raise ConfigError([f"--until: {end:%Y-%m-%d %H:%M:%S} UTC is over; give an instant to come"])
+        since = snapshot.head.next_timestamp(snapshot.now)
+        stop = Freeze(since=since, until=end, reason=reason, actor=actor)
+        told = f"{end:%Y-%m-%d %H:%M:%S} UTC" if end else "somebody lifts it"
+        return Commit(settings=replace(snapshot.settings, freeze=stop), actor=actor, reason=f"frozen until {told}: {reason}")
+
+    return store.commit(ReadSet(pool=pool), decide, new_id()).after.settings
+
+
+def unfreeze(store: LockStore, pool: str, reason: str, *, actor: str) -> Settings:
+    """Lift the pool's freeze, if there is one."""
+
+    def decide(snapshot: Snapshot) -> Commit:
+        if snapshot.settings.freeze is None:
+            return Commit()
+        why = f"the freeze is lifted{f': {reason}' if reason else ''}"
+        return Commit(settings=replace(snapshot.settings, freeze=None), actor=actor, reason=why)
 
     return store.commit(ReadSet(pool=pool), decide, new_id()).after.settings
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from approval_resource.claims.decide import POLICY_ACTOR, apply_policies, terms_of
 from approval_resource.claims.end import expiry_change, update_claim
 from approval_resource.claims.lifecycle import handed_back, require_passable
+from approval_resource.claims.freeze import freezes, holding
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
@@ -17,6 +18,7 @@ from approval_resource.errors import (
     ApprovalSpentError,
     CorruptRecordError,
     GateTimeoutError,
+    PoolFrozenError,
 )
 from approval_resource.model.claim import Build, Claim, Review
 from approval_resource.model.event import Kind, State
@@ -84,11 +86,13 @@ def wait(
     give_up_at: datetime | None = None,
     reviewed: Callable[[Claim, Review], None] = lambda claim, review: None,
     remind: Callable[[Claim, timedelta | None], None] = lambda claim, left: None,
+    frozen: Callable[[str], None] = lambda why: None,
 ) -> Claim:
-    """The claim once it is approved.
+    """Return the claim once it is approved and no freeze keeps its gate shut.
 
     `reviewed` is called with the claim and each new review, `remind` every few minutes with the time that is left, if
-    there is an end. `give_up_at` ends the waiting, not the claim.
+    there is an end, `frozen` with each new reason for which an approved claim has to wait. `give_up_at` ends the
+    waiting, not the claim.
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
@@ -97,6 +101,7 @@ def wait(
     """
     told = claim.reviews
     reminded = store.now()
+    terms, why = None, ""
     while True:
         if claim.overdue(store.now()) or claim.due(store.now()):
             claim = poller.call(apply_time, store, claim)
@@ -106,11 +111,16 @@ def wait(
         told = claim.reviews
         if claim.state is not State.PENDING:
             require_passable(claim)
-            return claim
+            terms = terms or poller.call(terms_of, store, claim)
+            before, why = why, holding(claim, terms, poller.call(store.settings, claim.pool), store.now())
+            if not why:
+                return claim
+            if why != before:
+                frozen(why)
         now = store.now()
         if give_up_at is not None and give_up_at <= now:
             raise GateTimeoutError(claim)
-        if now - reminded >= REMIND:
+        if now - reminded >= REMIND and not why:
             ends = [end for end in (claim.deadline, give_up_at) if end is not None]
             remind(claim, min(ends) - now if ends else None)
             reminded = now
@@ -127,9 +137,11 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
     Raises:
         ApprovalSpentError: another build used the approval.
         ApprovalLapsedError: it is older than its policy lets it be used.
+        PoolFrozenError: a freeze is in effect that nobody broke for this claim.
         Others: as `require_passable`, by the claim's state at the moment this is written.
     """
     key = build.key()
+    terms = terms_of(store, claim)
 
     def decide(snapshot: Snapshot) -> Commit:
         current = snapshot.claims[claim.id]
@@ -144,8 +156,14 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:
             return Commit()
+        if why := holding(current, terms, snapshot.settings, snapshot.now):
+            raise PoolFrozenError(current, why)
+        broken = [one.broken_by for one in freezes(current, terms, snapshot.settings, snapshot.now)]
+        reason = f"passed a freeze, broken by {'; '.join(dict.fromkeys(broken))}" if broken else ""
         after = replace(current, spent=key, spent_by=str(build), spent_job=build.job_key) if spends else current
-        passage = ClaimChange(claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link)
+        passage = ClaimChange(
+            claim=after, kind=Kind.SPENT if spends else Kind.PASSED, actor=str(build), build=build.link, reason=reason
+        )
         return Commit(changes=(passage,), build=replace(snapshot.build, passed=current.id))
 
     read = ReadSet(pool=claim.pool, lock_name=claim.lock_name, claim_id=claim.id, build_key=key)

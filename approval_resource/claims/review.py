@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from approval_resource.canonical import EMPTY, instant
 from approval_resource.claims.decide import Terms, apply_policies, facts_of, policies_of, terms_of
@@ -23,6 +23,10 @@ MAX_CLAIM = 96 * 1024
 ROOM = 43_000
 """Bytes of a claim that undecided reviews leave free: for the one that decides, its ruling, the claim's end, and who
 used it, each with names of builds and comments as long as they may be."""
+
+
+MAX_PASSES = 100
+"""Claims that may pass one freeze of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ def review(
         claim = snapshot.claims[claim_id]
         if claim.overdue(snapshot.now):
             return Commit(changes=(expiry_change(claim, snapshot),))
+        if forced and verdict is Verdict.APPROVE and claim.state is State.APPROVED and snapshot.settings.frozen(snapshot.now):
+            return _break_glass(claim, terms, snapshot, reviewer, comment)
         require_reviewable(claim)
         new = Review(
             reviewer=reviewer,
@@ -92,6 +98,29 @@ def review(
     if done.events and claim.state is State.EXPIRED:
         raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")
     return Recorded(claim, changed=bool(done.events))
+
+
+def _break_glass(claim: Claim, terms: Terms, snapshot: Snapshot, reviewer: str, comment: str) -> Commit:
+    """Let an approved claim pass the pool's freeze, as somebody may whom the pool's policy lets bypass.
+
+    Raises:
+        NotEntitledError: it doesn't.
+        ConfigError: too many claims may pass.
+    """
+    from approval_resource.policy import entitlement
+
+    freeze = snapshot.settings.freeze
+    if freeze is None or claim.id in freeze.passes:
+        return Commit()
+    asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True)
+    # A claim's own policy is its pipeline's, which can't let itself past the pool's stop.
+    refused = entitlement.refusal(policies_of(Terms(), snapshot.settings.policy), facts_of(claim, terms), [], asked)
+    if refused is not None:
+        raise NotEntitledError(claim, f"the pool is frozen, and {refused}")
+    if len(freeze.passes) >= MAX_PASSES:
+        raise ConfigError([f"{MAX_PASSES} claims may pass the freeze already; lift it: cli.py pool unfreeze"])
+    settings = replace(snapshot.settings, freeze=replace(freeze, passes=(*freeze.passes, claim.id)))
+    return Commit(settings=settings, actor=reviewer, reason=f"claim {claim.id} may pass the freeze: {comment}")
 
 
 def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import click
 
 from approval_resource import pools
-from approval_resource.commands.shared import FORMAT, REVIEWER, Commands, connected, require_pool_name, reviewer_of, store_of
+from approval_resource.commands.shared import (
+    FORMAT,
+    REASON,
+    REVIEWER,
+    Commands,
+    connected,
+    reason_of,
+    require_pool_name,
+    reviewer_of,
+    store_of,
+)
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
-from approval_resource.text import clean, counted
+from approval_resource.options import duration
+from approval_resource.text import clean, counted, quoted
 
 
 @click.group("pool", cls=Commands)
@@ -45,6 +57,53 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
 
 @commands.command()
 @click.argument("pool", metavar="POOL")
+@click.option("--until", help="When it ends: an instant, or a duration such as 4h from now. Without: once somebody lifts it.")
+@click.option("--reason", required=True, help="Why; shown to everybody who waits, and kept on record.")
+@REVIEWER
+@connected
+def freeze(pool: str, until: str | None, reason: str, reviewer: str | None, **options: str | None) -> None:
+    """Stop a pool: none of its gates opens, also for claims that were approved before."""
+    require_pool_name(pool)
+    if not reason.strip():
+        raise ConfigError(["--reason: required, since everybody who waits is told"])
+    end, why = _until(until), reason_of(reason)
+    store, connection = store_of(options)
+    settings = pools.freeze(store, pool, end, why, actor=reviewer_of(connection, reviewer))
+    click.echo(f"INFO: {_told(settings)}")
+
+
+@commands.command()
+@click.argument("pool", metavar="POOL")
+@REASON
+@REVIEWER
+@connected
+def unfreeze(pool: str, reason: str, reviewer: str | None, **options: str | None) -> None:
+    """Lift a pool's freeze; its gates open again."""
+    require_pool_name(pool)
+    why = reason_of(reason)
+    store, connection = store_of(options)
+    before = store.settings(pool)
+    settings = pools.unfreeze(store, pool, why, actor=reviewer_of(connection, reviewer))
+    changed = "nothing has changed: it was not frozen" if settings.revision == before.revision else "its gates open again"
+    click.echo(f"INFO: pool {clean(pool)}: {changed}")
+
+
+def _until(text: str | None) -> datetime | timedelta | None:
+    if text is None:
+        return None
+    from approval_resource.policy.authoring.trial import instant_of
+
+    for read in (duration, instant_of):
+        try:
+            found: datetime | timedelta = read(text)
+        except ValueError:
+            continue
+        return found
+    raise ConfigError([f"--until: {quoted(text)} is neither an instant such as 2026-12-24T18:00:00Z nor a duration such as 4h"])
+
+
+@commands.command()
+@click.argument("pool", metavar="POOL")
 @FORMAT
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:
@@ -57,4 +116,9 @@ def show(pool: str, form: str, **options: str | None) -> None:
 
 def _told(settings: Settings) -> str:
     span = f"for {counted(settings.retention_days, 'day')}" if settings.retention_days else "for ever"
-    return f"pool {clean(settings.pool)} keeps closed claims and their events {span}"
+    kept = f"pool {clean(settings.pool)} keeps closed claims and their events {span}"
+    stop = settings.freeze
+    if stop is None:
+        return kept
+    until = f"until {stop.until:%Y-%m-%d %H:%M:%S} UTC" if stop.until else "until somebody lifts that"
+    return f"{kept}; frozen {until} by {clean(stop.actor)}: {clean(stop.reason)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from approval_resource.canonical import digest
-from approval_resource.documents.codec import INSTANT, NUMBER, TEXT, WHEN, Codec, Derived, each, field, within
-from approval_resource.model.settings import MAX_RETENTION_DAYS, Retention, Settings
+from approval_resource.documents.codec import INSTANT, NUMBER, TEXT, WHEN, Codec, Derived, each, field, optional, within
+from approval_resource.model.settings import MAX_RETENTION_DAYS, Freeze, Retention, Settings
 
 RETENTION = Codec(
     Retention,
@@ -16,6 +16,15 @@ RETENTION = Codec(
     field("revision", NUMBER),
     field("before", WHEN),
 )
+FREEZE = Codec(
+    Freeze,
+    lambda document: "a freeze",
+    field("since", INSTANT),
+    field("until", WHEN),
+    field("reason", TEXT),
+    field("actor", TEXT),
+    field("passes", each(TEXT), sparse=True),
+)
 SETTINGS = Codec(
     Settings,
     lambda document: f"the settings of pool {document.get('pool', '')}",
@@ -23,6 +32,7 @@ SETTINGS = Codec(
     Derived("retention_days", lambda settings: settings.retention_days),
     field("retentions", each(RETENTION.form)),
     field("policy", TEXT, sparse=True),
+    field("freeze", optional(FREEZE.form, None), sparse=True),
     field("revision", NUMBER),
 )
 

@@ -19,6 +19,18 @@ class Retention:
     """The place of the event before that one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """An emergency stop: since then no gate of the pool opens, until then or until somebody lifts it."""
+
+    since: datetime
+    until: datetime | None
+    reason: str
+    actor: str
+    passes: tuple[str, ...] = ()
+    """Ids of the claims that may pass all the same, since somebody who may has broken the glass for them."""
+
+
 DEFAULT_RETENTION_DAYS = 400
 
 
@@ -31,6 +43,7 @@ class Settings:
     """Each setting that may still matter, oldest first: an event is kept by the one of its time."""
     policy: str = ""
     """The policies that every claim in the pool must satisfy too, as a JSON list; an empty string: none."""
+    freeze: Freeze | None = None
     revision: int = 0
 
     @property
@@ -42,6 +55,11 @@ class Settings:
     def retention(self) -> timedelta | None:
         """The same as a span; None: for ever."""
         return timedelta(days=self.retention_days) if self.retention_days else None
+
+    def frozen(self, now: datetime) -> Freeze | None:
+        """Return the freeze that is in effect at that instant, if there is one."""
+        freeze = self.freeze
+        return freeze if freeze is not None and (freeze.until is None or now < freeze.until) else None
 
     def may_be_gone(self, at: datetime, now: datetime) -> bool:
         """Whether something of that time may have been removed by age. What is older than every setting kept is."""

@@ -20,7 +20,7 @@ from approval_resource.policy.decision import (
     combine,
 )
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.kinds import quorum, rules, windows
+from approval_resource.policy.kinds import freezes, quorum, rules, windows
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import Memberships, Roster, Voice
 from approval_resource.policy.requester import requester_known, self_approval
@@ -138,8 +138,8 @@ def _judged(
 
 
 def dropped(policy: Policy, facts: Facts) -> bool:
-    """Whether the policy's selector leaves nothing of it for a claim of those facts."""
-    if policy.selector is None or asks_people(policy):
+    """Whether the policy's selector leaves nothing of it for a claim of those facts: it has conditions alone."""
+    if policy.selector is None or _asks_more(policy):
         return False
     from approval_resource.policy.kinds import conditions
 
@@ -150,6 +150,12 @@ def dropped(policy: Policy, facts: Facts) -> bool:
 def asks_people(policy: Policy) -> bool:
     """Whether the policy has rules of its own for who approves."""
     return bool(policy.approval_rules or policy.rego) or policy.required_approvals is not None
+
+
+def _asks_more(policy: Policy) -> bool:
+    """Whether anything of the policy holds where its conditions don't."""
+    holds = (policy.windows, policy.freezes, policy.not_before, policy.inputs, policy.valid_for, policy.bypass)
+    return asks_people(policy) or any(holds) or not policy.allow_self_approval or policy.rejections_required > 1
 
 
 class _Told:
@@ -177,7 +183,7 @@ def _people(
             told.details["action"] = ACTIONS.get(result.answer, "manual")
         parts.append(result)
     settled = any(part.answer in (Answer.APPROVE, Answer.REJECT, Answer.ERROR) for part in parts)
-    if policy.conditions is not None and not told.details["conditions"]["selected"] and not asks_people(policy):
+    if policy.conditions is not None and not told.details["conditions"]["selected"] and not _asks_more(policy):
         return parts, told
     required = policy.required_approvals or (None if asks_people(policy) or settled else 1)
     if (policy.approval_rules or policy.rego or required) and (unknown := requester_known(policy, roster.requester)):
@@ -250,7 +256,10 @@ def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Explanation
             at = windows.next_opening(policy, now)
             sentence = f"its window opens {windows.told(at, policy.windows)}" if at else "none of its windows ever opens"
             found.append((Explanation(Answer.UNDECIDED, sentence), at))
-    # An approval that time gives alone is none: time only holds back.
+    if frozen := freezes.in_effect(policy, now):
+        at = freezes.thaws(policy.freezes, now)
+        found += [(Explanation(Answer.UNDECIDED, freezes.told(one)), at) for one in frozen]
+    # Time never approves, it only delays.
     return [
         (Explanation(Answer.ABSTAIN, result.sentence), None) if result.answer is Answer.APPROVE else (result, at)
         for result, at in found

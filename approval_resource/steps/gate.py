@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from approval_resource.claims import gate as gates
 from approval_resource.claims.proof import borne_out, deciding_event, require_supported
+from approval_resource.errors import PoolFrozenError
 from approval_resource.model.claim import Claim, Review
 from approval_resource.model.event import State
 from approval_resource.steps.report import still_missing, who_decides
@@ -39,19 +40,25 @@ def pass_gate(
         left = min(ends) - store.now() if ends else None
         for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
             say(line)
-    claim = gates.wait(
-        store,
-        claim,
-        poller=poller,
-        give_up_at=claim.timestamp + timeout if timeout else None,
-        reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
-        remind=lambda waiting, left: say(_waiting(waiting, left)),
-    )
-    # Not open before the log bears the claim out, its decision is worked out again, and the passage is written.
-    claim = borne_out(store, claim, poller)
-    poller.call(require_supported, store, claim, deciding_event(store, claim, poller))
-    verify()
-    claim = poller.call(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
+    while True:
+        claim = gates.wait(
+            store,
+            claim,
+            poller=poller,
+            give_up_at=claim.timestamp + timeout if timeout else None,
+            reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
+            remind=lambda waiting, left: say(_waiting(waiting, left)),
+            frozen=lambda why: say(f"The approval stands, and its gate waits: {why}"),
+        )
+        # Not open before the log bears the claim out, its decision is worked out again, and the passage is written.
+        claim = borne_out(store, claim, poller)
+        poller.call(require_supported, store, claim, deciding_event(store, claim, poller))
+        verify()
+        try:
+            claim = poller.call(gates.pass_through, store, claim, step.build, spend=spend, reuse=reuse)
+            break
+        except PoolFrozenError:
+            poller.pause()  # frozen since the wait ended: wait again
     if claim.decided:
         why = f": {claim.decided.reason}" if claim.decided.reason else ""
         say(f"The lock {claim.lock_name} has been approved by {claim.decided.actor}{why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from approval_resource import pools
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
-from approval_resource.errors import StoreUnavailableError
+from approval_resource.errors import ConfigError, StoreUnavailableError
 from approval_resource.model.claim import FACTS_CONTENT, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy.language.load import load, stored
@@ -103,14 +104,18 @@ def test_filling_in_something_else_keeps_the_rule_it_was_for(store: DynamoStore)
     assert said("aws:cat").state is State.APPROVED
 
 
-def test_an_input_of_a_policy_that_does_not_apply_is_not_asked_for(store: DynamoStore) -> None:
-    """An input of a policy that does not apply is not asked for."""
+def test_an_input_is_asked_for_whatever_the_selector_says(store: DynamoStore) -> None:
+    """A selector scopes conditions; an input beside them holds for every claim."""
     terms = under(
         {"selector": {"tags.env": "prod"}, "conditions": {"tags.a": 1}, "inputs": [{"name": "ticket", "required": True}]},
         {"required_approvals": 1},
     )
-    claim = claim_of(store, terms=terms)
-    assert reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE).claim.state is State.APPROVED
+    claim = claim_of(store, terms=replace(terms, given={"tags": {"env": "dev"}}))
+    with pytest.raises(ConfigError, match="needs ticket"):
+        reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE)
+    given = {"ticket": "A-1"}
+    done = reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE, inputs=given)
+    assert done.claim.state is State.APPROVED
 
 
 def test_json_of_the_tests(run: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -62,3 +63,47 @@ def test_a_name_that_is_none_is_refused(run: Run, name: str) -> None:
 def test_nothing_to_set_is_said(run: Run) -> None:
     """With what could be."""
     refused(run("pool", "set", POOL), "--retention-days")
+
+
+def test_a_pool_is_frozen_and_lifted(store: DynamoStore, run: Run) -> None:
+    """Who, why and until when stand in its settings and in the log; the audit stays clean."""
+    claim_of(store)
+    told = run("pool", "freeze", POOL, "--until", "2099-01-01T00:00:00Z", "--reason", "the database burns").stdout
+    assert "frozen until 2099-01-01 00:00:00 UTC by typed:ana: the database burns" in told
+    assert "the database burns" in run("pool", "show", POOL).stdout
+    shown = json.loads(run("pool", "show", POOL, "--format", "json").stdout)["freeze"]
+    assert (shown["until"], shown["reason"], shown["actor"]) == (
+        "2099-01-01T00:00:00.000000Z",
+        "the database burns",
+        "typed:ana",
+    )
+    assert "its gates open again" in run("pool", "unfreeze", POOL, "--reason", "it is out").stdout
+    assert "freeze" not in json.loads(run("pool", "show", POOL, "--format", "json").stdout)
+    assert "was not frozen" in run("pool", "unfreeze", POOL).stdout
+    assert "nothing wrong" in run("audit", "verify", "--pool", POOL).stdout
+    assert "the freeze is lifted: it is out" in run("history", "--pool", POOL, "--format", "json").stdout
+
+
+def test_a_freeze_may_last_a_while_or_until_it_is_lifted(store: DynamoStore, run: Run) -> None:
+    """Hours from now, or no end."""
+    claim_of(store)
+    run("pool", "freeze", POOL, "--until", "4h", "--reason", "x")
+    freeze = store.settings(POOL).freeze
+    assert freeze is not None
+    assert freeze.until is not None
+    assert timedelta(hours=3, minutes=59) < freeze.until - freeze.since <= timedelta(hours=4)
+    assert "until somebody lifts that" in run("pool", "freeze", POOL, "--reason", "x").stdout
+
+
+@pytest.mark.parametrize("until", ["yesterday", "2026-02-30", "2001-01-01", "-1", ""])
+def test_an_end_that_is_none_is_refused(store: DynamoStore, run: Run, until: str) -> None:
+    """Nothing is frozen for a time that isn't to come."""
+    claim_of(store)
+    refused(run("pool", "freeze", POOL, "--until", until, "--reason", "x"), "--until: ")
+    assert store.settings(POOL).freeze is None
+
+
+def test_a_freeze_needs_a_reason(run: Run) -> None:
+    """Since everybody who waits is told."""
+    assert run("pool", "freeze", POOL).exit_code == 2
+    refused(run("pool", "freeze", POOL, "--reason", " "), "--reason: required")

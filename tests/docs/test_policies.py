@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from approval_resource.claims import decide as decisions
+from approval_resource.claims import review as reviews
 from approval_resource.commands import shared
 from approval_resource.model.claim import MAX_REVIEWS
 from approval_resource.options import MAX_DURATION, MAX_NAME, read_part
@@ -21,7 +22,7 @@ from approval_resource.policy.authoring import cases, trial
 from approval_resource.policy.authoring.lint import lint
 from approval_resource.policy.facts import OURS, OURS_WITHIN, SCHEMA
 from approval_resource.policy.kinds import conditions, inputs, windows
-from approval_resource.policy.language import document, load
+from approval_resource.policy.language import document, load, times
 from approval_resource.policy.sandbox import child
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.policy.sandbox.rego_lint import ALLOWED, INSTEAD
@@ -159,6 +160,7 @@ def options(model: Any) -> set[str]:
         ("A policy document", document.Policy),
         ("A rule", document.Rule),
         ("A window", document.Window),
+        ("A freeze", document.Freeze),
         ("A bypass", document.Bypass),
         ("A delegate", document.Delegate),
         ("An input", document.Input),
@@ -186,7 +188,7 @@ def test_defaults_are_those_of_the_code() -> None:
 def test_every_part_of_a_policy_has_its_table() -> None:
     """A part that is added to the schema gets a table of its own."""
     parts = {part.__name__ for part in document.Part.__subclasses__()}
-    assert parts == {"Policy", "Rule", "Window", "Bypass", "Delegate", "Input"}
+    assert parts == {"Policy", "Rule", "Window", "Freeze", "Bypass", "Delegate", "Input"}
 
 
 # ---- the input document ------------------------------------------------------------
@@ -274,7 +276,7 @@ def test_limits_are_those_of_the_code() -> None:
         "characters of one policy file": number(load.MAX_TEXT),
         "characters of a file of facts, reviews or input, in JSON": number(load.MAX_DATA),
         "levels and parts of a policy file": f"{load.MAX_DEPTH}, {number(load.MAX_NODES)}",
-        "rules, windows or Rego texts of one document": number(document.MAX_RULES),
+        "rules, windows, freezes or Rego texts of one document": number(document.MAX_RULES),
         "approvals or rejections that can be asked for": number(document.MAX_PEOPLE),
         "delegates of one document": "100",
         "inputs of one document": number(document.MAX_INPUTS),
@@ -290,6 +292,8 @@ def test_limits_are_those_of_the_code() -> None:
         "characters of its answer": number(child.MAX_ANSWER),
         "days that are looked through for the next window": number(windows.LOOK_AHEAD),
         "days of a duration": number(MAX_DURATION.days),
+        "days that holidays come to": number(times.MAX_HOLIDAYS),
+        "claims that may pass one freeze of a pool": number(reviews.MAX_PASSES),
         "people whose reviews a claim keeps while it waits": number(MAX_REVIEWS),
         "bytes of facts": number(files.MAX_CONTENT),
         "characters of a decision's reasons on record": number(decisions.MAX_REASON),

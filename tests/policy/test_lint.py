@@ -58,6 +58,12 @@ def test_rules_that_somebody_can_meet_are_no_error(more: str) -> None:
 LIKELY = [
     ("required_approvals: 1\ngroups:\n  qa: [ana]\n", "3:3", "ana of group qa is nobody here"),
     ("required_approvals: 1\nbypass: {groups: [ops]}\n", "2:1", "group ops has no members here"),
+    ("windows:\n- {days: mon, tz: EST}\n", "2:15", "EST is UTC-05:00 all year, whatever clocks do; write America/New_York"),
+    ("windows:\n- {days: mon, tz: MST}\n", "2:15", "write America/Denver"),
+    ("windows:\n- {days: mon, tz: HST}\n", "2:15", "write Pacific/Honolulu"),
+    ("windows:\n- {days: mon, tz: GMT}\n", "2:15", "write Europe/London"),
+    ("windows:\n- {days: mon, tz: Etc/GMT+5}\n", "2:15", "Etc/GMT+5 is UTC-05:00 all year, whatever clocks do: its sign"),
+    ("freezes:\n- {from: 2026-01-01, until: 2026-01-02, tz: EST}\n", "2:41", "write America/New_York"),
     ("required_approvals: 1\non_policy_fail: deny\n", "2:1", "there are none"),
     ("required_approvals: 1\nconditions: {a: 1}\n", "2:1", "the conditions change nothing"),
     ("required_approvals: 1\nper_rule: true\n", "2:1", "per_rule is about approval_rules"),

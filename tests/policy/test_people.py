@@ -347,10 +347,12 @@ def test_a_forced_rejection_is_stronger_than_a_forced_approval() -> None:
 SESSION = "aws:arn:aws:sts::123456789012:assumed-role/Admin/"
 
 
-def test_a_policy_that_was_dropped_lets_nobody_force() -> None:
-    """What doesn't apply approves nothing, and overrules no rejection."""
+def test_a_selector_takes_the_bypass_from_nobody() -> None:
+    """It scopes conditions; who may force may so wherever the rest of the document holds."""
     one = policy(selector={"env": "prod"}, conditions={"ok": True}, bypass={"users": [ANA]})
-    assert answer(one, approval(ANA, forced=True), rejection(BOB), given={"env": "dev"}) == "reject"
+    for env in ("dev", "prod"):
+        assert answer(one, approval(ANA, forced=True), rejection(BOB), given={"env": env}) == "approve"
+        assert answer(one, rejection(BOB), given={"env": env}) == "reject"
 
 
 def test_force_is_for_the_document_that_gives_it() -> None:

@@ -319,12 +319,13 @@ def test_documents_whose_windows_never_meet_never_approve() -> None:
         at = decision.opens_at
 
 
-def test_a_policy_that_was_dropped_holds_nothing_back() -> None:
-    """Its windows included."""
+def test_a_selector_takes_no_window_away() -> None:
+    """Where conditions don't apply the hours still hold, and what is left asks for one approval as hours alone do."""
     one = policy(selector={"env": "prod"}, conditions={"ok": True}, on_policy_success="approve", windows=[OFFICE])
     given = {"ok": True}
-    assert answer(one, approval(ANA), given={**given, "env": "dev"}) == "approve"
-    assert answer(one, given={**given, "env": "dev"}) == "undecided"
+    assert answer(one, approval(ANA), given={**given, "env": "dev"}) == "undecided"
+    assert answer(one, approval(ANA), given={**given, "env": "dev"}, now=utc("2026-11-23 10:00")) == "approve"
+    assert answer(one, given={**given, "env": "dev"}, now=utc("2026-11-23 10:00")) == "undecided"
     assert answer(one, given={**given, "env": "prod"}) == "undecided"
     assert answer(one, given={**given, "env": "prod"}, now=utc("2026-11-23 10:00")) == "approve"
 
@@ -334,6 +335,7 @@ def test_a_policy_that_was_dropped_holds_nothing_back() -> None:
     [
         {"from": "09:00", "to": "09:00"},
         {"from": "24:00"},
+        {"from": "00:00", "to": "00:00"},
         {"from": "9:00"},
         {"from": 900},
         {"to": "25:00"},
@@ -361,3 +363,24 @@ def test_a_window_that_makes_no_sense_is_a_configuration_error(window: Document)
 def test_every_zone_is_read_from_the_package_that_comes_along() -> None:
     """Zones that clocks know: the image has no others."""
     assert opening({"tz": PARIS}).windows[0].tz == ZoneInfo(PARIS)
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ({"from": "09:00", "to": "09:00"}, "from and to are both 09:00, so it never opens; for the whole day leave both out"),
+        ({"from": "00:00", "to": "00:00"}, "from and to are both 00:00"),
+        ({"from": "24:00"}, "can't begin at 24:00"),
+    ],
+)
+def test_a_window_without_time_is_told_as_what_it_is(window: Document, words: str) -> None:
+    """And what to write where the whole day is meant."""
+    with pytest.raises(ConfigError) as caught:
+        load({"required_approvals": 1, "windows": [window]}, "p")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("zone", ["EST5EDT", "America/New_York", "CET", "UTC", "Etc/UTC", "Asia/Tokyo"])
+def test_zones_that_are_as_they_are_called_are_not_commented_on(zone: str) -> None:
+    """Those that follow daylight saving, and those that nobody takes for one that does."""
+    assert lint(load({"windows": [{"tz": zone}]}, "p")[0]) == []

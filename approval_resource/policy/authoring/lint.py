@@ -112,6 +112,8 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
     if most > MAX_REVIEWS:
         message = f"asks for {most} approvals, but a claim keeps {MAX_REVIEWS} people's reviews"
         yield Finding(loaded.where, loaded.at("approval_rules"), message)
+    for path, message in windows.doubtful_zones(policy):
+        yield warn(message, *path)
     if policy.windows and not windows.is_open(policy, SOME_DAY) and windows.next_opening(policy, SOME_DAY) is None:
         yield warn("none of the windows ever opens", "windows")
 

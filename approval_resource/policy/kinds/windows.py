@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,27 @@ if TYPE_CHECKING:
 PRECISION = timedelta(seconds=1)
 LOOK_AHEAD = 800
 """Bound, in days, of the search for the next window."""
+
+
+FOLLOWING = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "GMT": "Europe/London"}
+"""Legacy zones of one offset all year, and for each the zone whose clocks people may have meant."""
+
+
+def doubtful_zones(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield each zone that follows no daylight saving though its name suggests it, or whose sign is turned round."""
+    zones = {
+        "windows": [one.tz for one in policy.windows],
+        "freezes": [one.tz for one in policy.freezes],
+        "delegates": [one.tz for one in policy.delegates],
+    }
+    for option, listed in zones.items():
+        for number, zone in enumerate(listed):
+            key, offset = zone.key, datetime(2026, 1, 1, tzinfo=zone).strftime("%z")
+            told = f"{key} is UTC{offset[:3]}:{offset[3:]} all year, whatever clocks do"
+            if key in FOLLOWING:
+                yield (option, number, "tz"), f"{told}; write {FOLLOWING[key]} where daylight saving is meant"
+            elif re.fullmatch(r"(Etc/)?GMT[-+][1-9]\d*", key):
+                yield (option, number, "tz"), f"{told}: its sign is turned round; name a place, such as Europe/Paris"
 
 
 def is_open(policy: Policy, now: datetime) -> bool:

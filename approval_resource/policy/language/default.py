@@ -30,6 +30,7 @@ class _Default:
     rego: tuple[str, ...] = ()
     windows: tuple[Any, ...] = ()
     holidays: tuple[Any, ...] = ()
+    freezes: tuple[Any, ...] = ()
     not_before = None
     valid_for = None
     groups: dict[str, Any] = {}  # noqa: RUF012 - of a document, which nobody changes

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from approval_resource.policy.language.days import DAYS
 from approval_resource.policy.language.strict import Document, Duration, Flag, Name
+from approval_resource.policy.language.times import Date, Days, Holidays, Moment, NotBefore, TimeOfDay, Zone
 
 MAX_RULES = 20
 MAX_PEOPLE = 20
@@ -22,67 +23,9 @@ MAX_REGO = 65_536
 MAX_INPUTS = 10
 MAX_SHORT_NAME = 100
 KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:")
-A_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
-INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)")
+MAX_FREEZE_REASON = 255
 ShortName = Annotated[Name, Field(max_length=MAX_SHORT_NAME)]
 Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]
-
-
-def _date(value: object) -> object:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    if isinstance(value, str) and A_DATE.fullmatch(value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass
-    raise PydanticCustomError("date", "must be a date such as 2026-12-24")
-
-
-def _clock(value: object) -> object:
-    if not isinstance(value, str) or not CLOCK.fullmatch(value):
-        raise PydanticCustomError("clock", 'must be a time of day such as "09:00", in quotes, from "00:00" to "24:00"')
-    return value
-
-
-def _days(value: object) -> object:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
-    if not isinstance(value, list) or not value or not all(isinstance(day, str) for day in value):
-        raise PydanticCustomError("days", "must be a list of days, such as [mon, tue]")
-    found: list[str] = []
-    for day in value:
-        first, dash, last = day.lower().partition("-")
-        ends = [DAYS.index(part[:3]) for part in (first, last if dash else first) if part[:3] in DAYS and _is_day(part)]
-        if len(ends) != 2:
-            raise PydanticCustomError("days", "unknown day; use mon, tue, wed, thu, fri, sat, sun, or mon-fri")
-        count = (ends[1] - ends[0]) % 7 + 1
-        found += [DAYS[(ends[0] + step) % 7] for step in range(count)]
-    return list(dict.fromkeys(found))
-
-
-def _is_day(word: str) -> bool:
-    full = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-    return any(word in (name, name[:3]) for name in full)
-
-
-def _zone(value: object) -> object:
-    try:
-        if isinstance(value, str):
-            return ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    raise PydanticCustomError("zone", "must be a time zone such as Europe/Paris or UTC")
-
-
-def _not_before(value: object) -> object:
-    if isinstance(value, str) and INSTANT.fullmatch(value):
-        try:
-            return datetime.fromisoformat(value.upper())
-        except ValueError:
-            pass
-    return value
 
 
 def _one_or_more(value: object) -> object:
@@ -95,11 +38,8 @@ def _person(value: object) -> object:
     return value
 
 
-Date = Annotated[date, BeforeValidator(_date)]
-TimeOfDay = Annotated[str, BeforeValidator(_clock)]
 Person = Annotated[Name, BeforeValidator(_person)]
 Members = dict[ShortName, list[Person]]
-Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 
 
 class Part(Document):
@@ -144,22 +84,56 @@ class Rule(Part):
 class Window(Part):
     """Hours in which the gate may open. One that ends before it begins ends on the next day."""
 
-    days: Annotated[list[str], BeforeValidator(_days)] = Field(default_factory=lambda: list(DAYS))
+    days: Days = Field(default_factory=lambda: list(DAYS))
     from_: TimeOfDay = Field("00:00", alias="from")
     to: TimeOfDay = "24:00"
     tz: Zone = Field(default_factory=lambda: ZoneInfo("UTC"))
-    holidays: list[Date] = Field(default_factory=list)
+    holidays: Holidays = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _some_time(self) -> Window:
-        if self.from_ in (self.to, "24:00"):
-            raise PydanticCustomError("hours", "from and to leave no time between them")
+        if self.from_ == "24:00":
+            raise PydanticCustomError("hours", 'a window can\'t begin at 24:00; write from: "00:00" on the next day')
+        if self.from_ == self.to:
+            told = "from and to are both {time}, so it never opens; for the whole day leave both out"
+            raise PydanticCustomError("hours", told, {"time": self.to})
         return self
 
     @property
     def hours(self) -> tuple[time, time | None]:
         """Where it begins, and where it ends; None is midnight."""
         return time.fromisoformat(self.from_), None if self.to == "24:00" else time.fromisoformat(self.to)
+
+
+class Freeze(Part):
+    """A time in which no gate opens, whatever people say. Of dates, both are included; of times, the last is not."""
+
+    from_: Moment = Field(alias="from")
+    until: Moment
+    tz: Zone = Field(default_factory=lambda: ZoneInfo("UTC"))
+    reason: Annotated[str, Field(max_length=MAX_FREEZE_REASON)] = ""
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Freeze:
+        try:
+            begin, end = self.span
+        except OverflowError:
+            raise PydanticCustomError("dates", "a freeze lies between the years 1 and 9999") from None
+        if end <= begin:
+            raise PydanticCustomError("dates", "until lies before from, so it freezes nothing")
+        return self
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """Return its begin and its end, in UTC. Where clocks are changed a time has two meanings: the earlier one begins it,
+        and the later one ends it."""
+        last = self.until if isinstance(self.until, datetime) else self.until + timedelta(days=1)
+        return min(self._at(self.from_)), max(self._at(last))
+
+    def _at(self, moment: date) -> list[datetime]:
+        at = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+        at = at.replace(tzinfo=self.tz) if at.tzinfo is None else at
+        return [at.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
 
 
 class Bypass(Part):
@@ -242,9 +216,11 @@ class Policy(Part):
     )
 
     windows: list[Window] = Field(default_factory=list, max_length=MAX_RULES)
-    holidays: list[Date] = Field(default_factory=list)
+    holidays: Holidays = Field(default_factory=list)
     """Days on which no window begins."""
-    not_before: Annotated[datetime | Duration | None, BeforeValidator(_not_before)] = None
+    freezes: list[Freeze] = Field(default_factory=list, max_length=MAX_RULES)
+    """Times in which no gate opens, also one that was approved before."""
+    not_before: NotBefore = None
     """An instant, or how long after the claim."""
     valid_for: Duration | None = None
 

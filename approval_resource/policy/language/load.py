@@ -250,7 +250,9 @@ def load(
             continue
         policy, faults = problems_of(Policy, plain)
         if policy is None or policy.says_nothing:
-            faults = faults or [((), "asks for nothing; give required_approvals, approval_rules, conditions, rego or windows")]
+            faults = faults or [
+                ((), "asks for nothing; give required_approvals, approval_rules, conditions, rego, windows or freezes")
+            ]
             nowhere = Loaded(where, Policy(), plain, own)
             problems += [str(Finding(where, nowhere.at(*path), _told(path, message))) for path, message in faults]
             continue

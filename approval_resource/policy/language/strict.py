@@ -66,6 +66,11 @@ def problems_of(model: type[D], document: object) -> tuple[D | None, list[tuple[
         return None, list(dict.fromkeys(found))
 
 
+SYNONYMS = dict.fromkeys(
+    ("blackout", "blackouts", "blackout_windows", "moratorium", "moratoria", "moratoriums", "change_freeze", "frozen"),
+    "freezes",
+)
+"""Options by the names that other systems give them."""
 PATTERNS = {"name": "must begin with a letter and have at most 50 letters, digits, _ or -"}
 WORDS = {
     "missing": options.MISSING,
@@ -83,7 +88,9 @@ WORDS = {
 def _problem(model: type[Document], problem: Mapping[str, Any]) -> tuple[tuple[str | int, ...], str]:
     path: tuple[str | int, ...] = problem["loc"]
     if problem["type"] == "extra_forbidden":
-        return path, nearest(path[-1], [field.alias or name for name, field in _fields_at(model, path[:-1]).items()])
+        known = [field.alias or name for name, field in _fields_at(model, path[:-1]).items()]
+        meant = SYNONYMS.get(str(path[-1]).lower())
+        return path, nearest(meant if meant in known else path[-1], known)
     if problem["type"] == "string_pattern_mismatch":
         return path, PATTERNS[str(path[-1])]
     if problem["type"] == "string_too_long":

@@ -19,7 +19,8 @@ FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool = True) -> bool:
     """Whether the facts meet the query.
 
-    Closed, a negation doesn't hold of what is missing, at whatever depth; else it does, as in MongoDB.
+    Closed, a negation doesn't hold of what is missing, at whatever depth. Else every condition on what is missing or null
+    is taken to hold, but for `$exists`: a selector errs by selecting.
 
     Raises:
         ValueError: it is no query.
@@ -27,7 +28,7 @@ def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool 
     resolved = _resolved(query, facts)
     if resolved is None:
         return not closed
-    return bool(mgqpy.Query(_closed(resolved, facts) if closed else resolved).test(facts))
+    return bool(mgqpy.Query(_closed(resolved, facts) if closed else _open(resolved, facts)).test(facts))
 
 
 def expected(condition: object, facts: Mapping[str, Any]) -> str | None:
@@ -98,6 +99,23 @@ def _closed(query: Mapping[str, Any], facts: Any, *, negated: bool = False, insi
             # Of a negation every path has to be there, or it doesn't hold.
             parts += [_there(path, facts, inside=inside) for part in value for path in _paths(part)]
     return parts[0] if len(parts) == 1 else {"$and": parts}
+
+
+def _open(query: Mapping[str, Any], facts: Any, *, negated: bool = False) -> dict[str, Any]:
+    """Return the query in which what rests on a missing path makes the whole met."""
+    parts: list[dict[str, Any]] = []
+    for key, value in query.items():
+        if key in LOGICAL:
+            parts.append({key: [_open(part, facts, negated=negated != (key == "$nor")) for part in value]})
+        elif (everywhere(facts, key) and at(facts, key) is not None) or _asks_existence(value):
+            parts.append({key: value})
+        else:
+            parts.append(NEVER if negated else ALWAYS)
+    return parts[0] if len(parts) == 1 else {"$and": parts}
+
+
+def _asks_existence(condition: object) -> bool:
+    return isinstance(condition, Mapping) and ("$exists" in condition or _asks_existence(condition.get("$not")))
 
 
 def _atom(path: str, value: Any, facts: Any, *, negated: bool, inside: bool) -> dict[str, Any]:
