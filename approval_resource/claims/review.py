@@ -1,4 +1,4 @@
-"""Recording a verdict, and what follows from it."""
+"""Recording a person's verdict and what follows from it, and taking back what waits for one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from approval_resource.canonical import EMPTY, instant
 from approval_resource.claims.decide import Terms, apply_policies, facts_of, policies_of, terms_of
-from approval_resource.claims.end import expiry_change
+from approval_resource.claims.end import end_change, expiry_change, update_claim
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
 from approval_resource.documents.claims import CLAIM
-from approval_resource.errors import ConfigError, NotEntitledError, ReviewsFullError, ReviewTimeoutError
+from approval_resource.errors import ConfigError, NotEntitledError, ReviewsFullError, ReviewTimeoutError, StaleLockError
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
@@ -98,6 +98,40 @@ def review(
     if done.events and claim.state is State.EXPIRED:
         raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")
     return Recorded(claim, changed=bool(done.events))
+
+
+def withdraw(store: LockStore, claim: Claim, *, actor: str, reason: str = "", forced: bool = False) -> Claim:
+    """Take back a pending claim, as somebody may whose rejection would count; `forced` lets anybody, and the log says so.
+
+    A step that takes back its own claim, as after an abort, asks nobody: see `claims/end.py`.
+
+    Raises:
+        StaleLockError: it is no longer pending.
+        NotEntitledError: no policy gives this person a say.
+    """
+    terms = Terms() if forced else terms_of(store, claim)
+
+    def withdrawn(current: Claim, snapshot: Snapshot) -> ClaimChange:
+        if current.state is not State.PENDING:
+            raise StaleLockError(current, "withdrawn", "release" if current.claimed else "show")
+        if not forced and (refused := _without_a_say(current, terms, snapshot, actor)):
+            raise NotEntitledError(current, f"{refused}; withdraw --force --reason TEXT takes it back all the same, on record")
+        change = end_change(current, snapshot, State.WITHDRAWN, actor=actor, reason=reason)
+        return replace(change, forced=True) if forced else change
+
+    return update_claim(store, claim, withdrawn)
+
+
+def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str) -> str | None:
+    """Return why that person's rejection wouldn't be heard; None where it would."""
+    from approval_resource.policy import entitlement
+
+    try:
+        policies = policies_of(terms, snapshot.settings.policy)
+    except ConfigError as broken:
+        return f"a policy can't be read ({broken.problems[0]})"
+    against = Review(reviewer=actor, verdict=Verdict.REJECT, at=snapshot.now)
+    return entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], against)
 
 
 def _break_glass(claim: Claim, terms: Terms, snapshot: Snapshot, reviewer: str, comment: str) -> Commit:

@@ -168,19 +168,25 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
 @connected
 def release(claim_id: str, force: bool, reason: str, reviewer: str | None, **options: str | None) -> None:
     """Free the lock of a claim that is held or approved, whatever its build thinks."""
-    if force and not reason.strip():
-        raise ConfigError(["--reason: required with --force, since the record shall tell why"])
+    _require_reason(force, reason)
     _end(State.RELEASED, claim_id, reason, reviewer, options, force=force)
 
 
 @click.command()
 @click.argument("claim_id", metavar="ID")
+@click.option("--force", is_flag=True, help="Though no rule names you; needs --reason, and the log says forced.")
 @REASON
 @REVIEWER
 @connected
-def withdraw(claim_id: str, reason: str, reviewer: str | None, **options: str | None) -> None:
-    """Take back a claim that still waits for its decision."""
-    _end(State.WITHDRAWN, claim_id, reason, reviewer, options)
+def withdraw(claim_id: str, force: bool, reason: str, reviewer: str | None, **options: str | None) -> None:
+    """Take back a claim that still waits for its decision, as who may reject it."""
+    _require_reason(force, reason)
+    _end(State.WITHDRAWN, claim_id, reason, reviewer, options, force=force)
+
+
+def _require_reason(force: bool, reason: str) -> None:
+    if force and not reason.strip():
+        raise ConfigError(["--reason: required with --force, since the record shall tell why"])
 
 
 def _end(
@@ -189,14 +195,15 @@ def _end(
     why = reason_of(reason)
     store, connection = store_of(options)
     claim = find_claim(store, claim_id)
-    if state is State.WITHDRAWN and claim.state is not State.PENDING:
-        raise StaleLockError(claim, "withdrawn", "release" if claim.claimed else "show")
     if state is State.RELEASED and claim.state is State.PENDING and not force:
         raise StaleLockError(claim, "released", "withdraw")
     who = reviewer_of(connection, reviewer)
-    ended = (
-        force_release(store, claim, actor=who, reason=why) if force else end_claim(store, claim, state, actor=who, reason=why)
-    )
+    if state is State.WITHDRAWN:
+        ended = reviews.withdraw(store, claim, actor=who, reason=why, forced=force)
+    elif force:
+        ended = force_release(store, claim, actor=who, reason=why)
+    else:
+        ended = end_claim(store, claim, state, actor=who, reason=why)
     click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
 
 

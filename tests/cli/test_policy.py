@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from approval_resource import pools
+from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
+from approval_resource.claims.decide import Terms
+from approval_resource.claims.lookup import find
+from approval_resource.errors import StaleLockError
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -232,3 +237,62 @@ def test_backtest_shows_what_would_have_gone_otherwise(store: DynamoStore, run: 
     found = json.loads(run("policy", "backtest", str(path), "--pool", POOL, "--format", "json").stdout)
     assert [row["id"] for row in found["different"]] == [A]
     assert revision(store) == before
+
+
+# ---- withdrawing past the rules -----------------------------------------------------
+
+
+@pytest.mark.parametrize("of_pool", [False, True])
+def test_whom_no_rule_names_withdraws_by_force_alone(store: DynamoStore, run: Run, rules: str, of_pool: bool) -> None:
+    """Withdrawing ends what others are asked about, so it takes the say that a rejection takes; a typed name has none."""
+    claim_of(store, A, **({"need_approval": True} if of_pool else {"terms": under(document(rules))}))
+    if of_pool:
+        assert run("policy", "set", POOL, rules).exit_code == 0
+    refused(run("withdraw", A), "named by none of the rules QA, security", "withdraw --force --reason TEXT")
+    assert find(store, A).state is State.PENDING
+    refused(run("withdraw", A, "--force"), "--reason: required with --force")
+    assert run("withdraw", A, "--force", "--reason", "asked twice").exit_code == 0
+    (event,) = [event for event in store.events(POOL) if event.kind is Kind.WITHDRAWN]
+    assert (event.actor, event.reason, event.forced) == ("typed:ana", "asked twice", True)
+
+
+@pytest.mark.parametrize("who", [BOB, DAN])
+def test_whom_a_rule_names_withdraws(store: DynamoStore, rules: str, who: str) -> None:
+    """As they may reject; the log doesn't say forced."""
+    claim = claim_of(store, A, terms=under(document(rules)))
+    assert reviews.withdraw(store, claim, actor=who).state is State.WITHDRAWN
+    assert not any(event.forced for event in store.events(POOL))
+
+
+@pytest.mark.parametrize("policy", [{"required_approvals": 2}, {"conditions": {"a": 1}}, None])
+def test_where_no_rule_says_whose_say_it_is_anybody_withdraws(
+    store: DynamoStore, run: Run, policy: dict[str, object] | None
+) -> None:
+    """As anybody may reject."""
+    claim_of(store, A, terms=under(policy) if policy else Terms())
+    assert run("withdraw", A).exit_code == 0
+
+
+def test_a_claim_that_was_decided_meanwhile_is_not_withdrawn(store: DynamoStore, rules: str) -> None:
+    """By force neither: an approval isn't taken back under the name of something else."""
+    claim = claim_of(store, A, terms=under(document(rules)))
+    for who in (BOB, DAN):
+        reviews.review(store, A, reviewer=who, verdict=Verdict.APPROVE)
+    for forced in (False, True):
+        with pytest.raises(StaleLockError, match="can't be withdrawn"):
+            reviews.withdraw(store, claim, actor=BOB, reason="x", forced=forced)
+
+
+def test_a_pool_whose_policy_cant_be_read_is_withdrawn_from_by_force(store: DynamoStore, run: Run) -> None:
+    """Nobody is stuck, and nobody gets by unseen."""
+    claim_of(store, A)
+    pools.set_policy(store, POOL, "{", actor="aws:op")
+    refused(run("withdraw", A), "a policy can't be read")
+    assert run("withdraw", A, "--force", "--reason", "stuck").exit_code == 0
+
+
+def test_a_build_takes_back_its_own_claim_unasked(store: DynamoStore, rules: str) -> None:
+    """As a step does that is aborted: whose claim it is needs no rule's say."""
+    claim = claim_of(store, A, terms=under(document(rules)))
+    ended = releases.release(store, POOL, claim.lock_name, claim.build, claim.build_key, claim_id=claim.id)
+    assert (ended.changed, ended.claim.state) == (True, State.WITHDRAWN)
