@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
 from approval_resource.policy import entitlement
@@ -26,8 +28,13 @@ def asking(*asked_for: Document, **options: Any) -> Any:
         ({"kind": "number"}, ["1", "-2.5", "1e3"], ["", "one", "1_000", "nan", "inf", "-Infinity", "0x10"]),
         ({"kind": "boolean"}, ["true", "false"], ["yes", "True", "1", ""]),
         ({"kind": "choice", "choices": ["canary", "all at once"]}, ["canary", "all at once"], ["Canary", "", "both"]),
+        (
+            {"kind": "choices", "choices": ["eu", "us", "ap south"]},
+            ["eu", "eu,us", "us, eu", "ap south,eu,us"],
+            ["", ",", "eu,", "EU", "eu,eu", "eu us", "eu,mars", "eu;us"],
+        ),
     ],
-    ids=["string", "pattern", "number", "boolean", "choice"],
+    ids=["string", "pattern", "number", "boolean", "choice", "choices"],
 )
 def test_what_is_filled_in_must_be_of_its_kind(asked_for: Document, fitting: list[str], unfit: list[str]) -> None:
     """Each kind takes what it should and nothing else, wholly; what doesn't fit approves nothing though it were stored."""
@@ -133,6 +140,9 @@ def test_all_that_is_filled_in_has_a_limit() -> None:
         [{"name": "a", "kind": "date"}],
         [{"name": "a", "kind": "choice"}],
         [{"name": "a", "kind": "choice", "choices": [""]}],
+        [{"name": "a", "kind": "choices"}],
+        [{"name": "a", "kind": "choices", "choices": ["a,b"]}],
+        [{"name": "a", "kind": "choices", "choices": [" a"]}],
         [{"name": "a", "kind": "number", "pattern": "1"}],
         [{"name": "a", "pattern": "x" * 501}],
         [{"name": "a"}, {"name": "a"}],
@@ -153,3 +163,21 @@ def test_rego_is_shown_what_was_filled_in() -> None:
     one = policy(rego=text, inputs=[{"name": "size", "kind": "choice", "choices": ["small", "large"]}])
     assert answer(one, approval(ANA, inputs={"size": "small"})) == "approve"
     assert answer(one, approval(ANA, inputs={"size": "large"})) == "undecided"
+
+
+CHOICES = ("eu", "us", "ap", "sa")
+PICKS = st.lists(st.sampled_from(CHOICES), unique=True, min_size=1)
+
+
+@settings(deadline=None, database=None, derandomize=True, max_examples=100, suppress_health_check=list(HealthCheck))
+@given(PICKS, PICKS, st.sampled_from((",", ", ", " ,")))
+def test_several_choices_are_the_same_in_whatever_order(mine: list[str], theirs: list[str], comma: str) -> None:
+    """Who picks the same agrees, who picks otherwise doesn't; what is written stands in the policy's order."""
+    one = asking({"name": "regions", "kind": "choices", "choices": list(CHOICES), "required": True}, required_approvals=2)
+    said = [approval(ANA, inputs={"regions": comma.join(mine)}), approval(BOB, inputs={"regions": ",".join(theirs)})]
+    decision = asked(one, *said)
+    if set(mine) == set(theirs):
+        assert decision.result.answer.value == "approve"
+        assert decision.filled_in == {"regions": ",".join(choice for choice in CHOICES if choice in mine)}
+    else:
+        assert "disagree on regions" in why(decision)

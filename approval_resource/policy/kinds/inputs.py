@@ -1,4 +1,4 @@
-"""What who approves has to fill in: checked, and put together from all who approve."""
+"""Inputs: fields that approvers fill in, checked, and put together from all whose approval counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_ALL = 500
 
 
 def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
-    """What the policies ask for, by name; several may ask for the same, and then all must be content."""
+    """Return the inputs that the policies ask for, by name; where several ask for the same, a value must fit all."""
     found: dict[str, list[Input]] = {}
     for policy in policies:
         for asked in policy.inputs:
@@ -30,7 +30,7 @@ def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
 
 
 def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
-    """What is wrong with what somebody filled in, one line each."""
+    """Return what is wrong with what somebody filled in, one line each."""
     asked = asked_for(policies)
     found = []
     for name, value in given.items():
@@ -47,7 +47,11 @@ def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
 
 
 def _unfit(asked: Input, value: str) -> str:
-    if asked.choices and value not in asked.choices:
+    if asked.kind == "choices":
+        picked = [one.strip() for one in value.split(",")]
+        if not set(picked) <= set(asked.choices) or len(set(picked)) < len(picked):
+            return f"must be one or more of {', '.join(asked.choices)}, each once, with commas between them"
+    elif asked.choices and value not in asked.choices:
         return f"must be one of {', '.join(asked.choices)}"
     match asked.kind:
         case "boolean" if value not in ("true", "false"):
@@ -70,14 +74,26 @@ def _matches(pattern: str, value: str) -> bool:
     return answer.get("results") == [True]
 
 
+def _meant(asked: Iterable[Input], value: str) -> str:
+    """Return the value in the one form that it is compared and written in: several choices in the policy's order."""
+    for one in asked:
+        if one.kind == "choices" and not _unfit(one, value):
+            picked = {part.strip() for part in value.split(",")}
+            return ",".join(choice for choice in one.choices if choice in picked)
+    return value
+
+
 def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
-    """What those whose approval counts filled in, of what the policy asks for, and the names on which they disagree."""
+    """Return the values that those whose approval counts filled in, and the names on which they disagree."""
     asked = asked_for([policy])
     values: dict[str, str] = {}
     disputed = []
     for voice in sorted(counting, key=lambda voice: (voice.at, voice.person)):
-        for name, value in voice.inputs.items():
-            if name in asked and values.setdefault(name, value) != value:
+        for name, given in voice.inputs.items():
+            if name not in asked:
+                continue
+            value = _meant(asked[name], given)
+            if values.setdefault(name, value) != value:
                 disputed.append(name)
     return values, list(dict.fromkeys(disputed))
 

@@ -168,10 +168,10 @@ class Delegate(Part):
 
 
 class Input(Part):
-    """Something that who approves has to, or may, fill in."""
+    """A field that whoever approves has to, or may, fill in."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,49}$")]
-    kind: Literal["string", "number", "boolean", "choice"] = "string"
+    kind: Literal["string", "number", "boolean", "choice", "choices"] = "string"
     description: Annotated[str, Field(max_length=500)] = ""
     choices: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default_factory=list)
     pattern: Annotated[str, Field(max_length=500)] = ""
@@ -179,8 +179,12 @@ class Input(Part):
 
     @model_validator(mode="after")
     def _fitting(self) -> Input:
-        if self.kind == "choice" and not self.choices:
-            raise PydanticCustomError("choices", "kind: choice needs choices")
+        if self.kind in ("choice", "choices") and not self.choices:
+            raise PydanticCustomError("choices", "kind: {kind} needs choices", {"kind": self.kind})
+        if self.kind == "choices" and any("," in choice or choice != choice.strip() for choice in self.choices):
+            raise PydanticCustomError(
+                "choices", "several choices are given with commas between them, so none can have one in it"
+            )
         if self.pattern:
             if self.kind != "string":
                 raise PydanticCustomError("pattern", "a pattern is for kind: string")
