@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from approval_resource.canonical import EMPTY
 from approval_resource.claims.lifecycle import transition
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
     from approval_resource.policy.unblock import Openers
 
+T = TypeVar("T")
+
+HELD = timedelta(seconds=30)
+"""How long a commit that is tried again goes by what it has worked out."""
 POLICY_ACTOR = "the policy"
 """Who is said to have decided where no person did."""
 MAX_REASON = 300
@@ -109,15 +113,66 @@ def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decis
     return evaluate(policies, facts_of(claim, terms), list(claim.reviews.values()), now)
 
 
-def apply_policies(claim: Claim, terms: Terms, snapshot: Snapshot, change: ClaimChange) -> ClaimChange:
-    """That change to the claim, and what the policies make of it: a decision, or when time may bring one.
+class Held:
+    """Evaluations of one commit, kept for its next try: a policy that takes long must not starve in a busy pool.
 
-    `change` tells what happened; its kind stays where nothing is decided.
+    They hold while the claim, the pool's policy, and what time says are the same; they are of the instant at which they
+    were made, which is what the claim tells and a gate works out again.
     """
-    from approval_resource.policy.decision import Approved, Rejected, Waiting
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._about: tuple[Claim, str] | None = None
+        self._at: datetime | None = None
+        self._kept: dict[object, Any] = {}
+
+    def instant(self, claim: Claim, snapshot: Snapshot) -> datetime:
+        """Return the instant to evaluate at: that of the try before where its evaluations hold, else now."""
+        about = (claim, snapshot.settings.policy)
+        if about != self._about or self._at is None or not self._holds(claim, self._at, snapshot):
+            self._about, self._at, self._kept = about, snapshot.now, {}
+        return self._at
+
+    def once(self, what: object, make: Callable[[], T], keeps: Callable[[T], bool] = lambda made: True) -> T:
+        """Return what `make` returns, or returned in a try before if that is to be kept."""
+        if what in self._kept:
+            kept: T = self._kept[what]
+            return kept
+        made = make()
+        if keeps(made):
+            self._kept[what] = made
+        return made
+
+    def _holds(self, claim: Claim, at: datetime, snapshot: Snapshot) -> bool:
+        from approval_resource.policy.evaluate import time_agrees
+
+        if not at <= snapshot.now <= at + HELD:
+            return False
+        try:
+            policies = policies_of(self._terms, snapshot.settings.policy)
+        except ConfigError:
+            return False
+        return time_agrees(policies, facts_of(claim, self._terms), at, snapshot.now)
+
+
+def apply_policies(
+    claim: Claim, terms: Terms, snapshot: Snapshot, change: ClaimChange, held: Held | None = None, at: datetime | None = None
+) -> ClaimChange:
+    """Return that change to the claim with what the policies make of it: a decision, or when time may bring one.
+
+    `change` tells what happened; its kind stays where nothing is decided. `held` keeps the evaluation for the next try;
+    `at` is its instant, else the snapshot's.
+    """
+    from approval_resource.policy.decision import Approved, Rejected, Undecidable, Waiting
 
     pool_policy = snapshot.settings.policy
-    decision = decide(claim, terms, pool_policy, snapshot.now)
+    at = at or snapshot.now
+    decision = (held or Held(terms)).once(
+        "decision",
+        lambda: decide(claim, terms, pool_policy, at),
+        # What was too slow on a busy machine may not be the next time.
+        keeps=lambda made: not isinstance(made, Undecidable),
+    )
     if isinstance(decision, Approved | Rejected):
         state, kind = (State.APPROVED, Kind.APPROVED) if isinstance(decision, Approved) else (State.REJECTED, Kind.REJECTED)
         own = change.verdict == ("approve" if state is State.APPROVED else "reject")
@@ -127,9 +182,9 @@ def apply_policies(claim: Claim, terms: Terms, snapshot: Snapshot, change: Claim
         after = replace(
             after,
             opens_at=None,
-            judged_at=snapshot.now if terms.policy or pool_policy else None,
+            judged_at=at if terms.policy or pool_policy else None,
             pool_policy=policy_digest(pool_policy),
-            valid_until=_until(decision, snapshot.now),
+            valid_until=_until(decision, at if terms.policy or pool_policy else snapshot.now),
         )
         contents = {**change.contents, POOL_POLICY_CONTENT: kept} if kept else change.contents
         return replace(change, claim=after, kind=kind, reason=reason, forced=decision.forced, contents=contents)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.decide import POLICY_ACTOR, apply_policies, terms_of
+from approval_resource.claims.decide import POLICY_ACTOR, Held, Terms, apply_policies, terms_of
 from approval_resource.claims.end import expiry_change, update_claim
 from approval_resource.claims.lifecycle import handed_back, require_passable
 from approval_resource.claims.freeze import freezes, holding
@@ -31,13 +31,16 @@ log = logging.getLogger(__name__)
 def apply_time(store: LockStore, claim: Claim) -> Claim:
     """Apply what time has brought, a deadline or the completion of a decision; returns the claim as it is then."""
     terms = terms_of(store, claim) if claim.opens_at is not None else None
+    held = Held(terms or Terms())
 
     def settled(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
         if current.overdue(snapshot.now):
             return expiry_change(current, snapshot)
         if terms is None or not current.due(snapshot.now):
             return None
-        change = apply_policies(current, terms, snapshot, ClaimChange(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR))
+        at = held.instant(current, snapshot)
+        postponed = ClaimChange(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR)
+        change = apply_policies(current, terms, snapshot, postponed, held, at)
         if change.claim.decided is None:
             opens = change.claim.opens_at
             if opens == current.opens_at:

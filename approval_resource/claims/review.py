@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from approval_resource.canonical import EMPTY, instant
-from approval_resource.claims.decide import Terms, apply_policies, facts_of, policies_of, terms_of
+from approval_resource.claims.decide import Held, Terms, apply_policies, facts_of, policies_of, terms_of
 from approval_resource.claims.end import end_change, expiry_change, update_claim
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
@@ -64,6 +64,7 @@ def review(
     """
     found = find(store, claim_id)
     terms = terms_of(store, found)
+    held = Held(terms)
 
     def decide(snapshot: Snapshot) -> Commit:
         claim = snapshot.claims[claim_id]
@@ -72,20 +73,21 @@ def review(
         if forced and verdict is Verdict.APPROVE and claim.state is State.APPROVED and snapshot.settings.frozen(snapshot.now):
             return _break_glass(claim, terms, snapshot, reviewer, comment)
         require_reviewable(claim)
+        at = held.instant(claim, snapshot)
         new = Review(
             reviewer=reviewer,
             verdict=verdict,
             comment=comment,
-            at=snapshot.now,
+            at=at,
             represented_as=represented_as,
             forced=forced,
             inputs=inputs,
         )
-        given = _with(claim, new, terms, snapshot)
+        given = held.once("review", lambda: _with(claim, new, terms, snapshot))
         said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, reason=comment, verdict=verdict.value)
-        change = apply_policies(given, terms, snapshot, said)
+        change = apply_policies(given, terms, snapshot, said, held, at)
         if change.claim.decided is None:
-            if given is claim:
+            if given == claim:
                 return Commit()
             # Who changes their mind at no greater length is always heard.
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))

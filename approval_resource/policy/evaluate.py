@@ -137,6 +137,14 @@ def _judged(
     )
 
 
+def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: datetime) -> bool:
+    """Whether hours, freezes and waiting times say the same at both instants."""
+    return all(
+        [result.answer for result, _ in _time(policy, facts, at)] == [result.answer for result, _ in _time(policy, facts, now)]
+        for policy in policies
+    )
+
+
 def dropped(policy: Policy, facts: Facts) -> bool:
     """Whether the policy's selector leaves nothing of it for a claim of those facts: it has conditions alone."""
     if policy.selector is None or _asks_more(policy):

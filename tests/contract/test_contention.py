@@ -1,0 +1,180 @@
+"""A slow policy in a busy pool: what was worked out once is kept for the commit's next try, as long as it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from approval_resource import pools
+from approval_resource.audit import verify as audit
+from approval_resource.claims import gate as gates
+from approval_resource.claims import review as reviews
+from approval_resource.claims.decide import HELD, Terms
+from approval_resource.claims.lookup import find
+from approval_resource.claims.proof import require_supported
+from approval_resource.model.claim import Claim, Verdict
+from approval_resource.model.event import State
+from approval_resource.policy import evaluate
+from approval_resource.policy.decision import Answer, Approved, Explanation, Undecidable
+from approval_resource.store.dynamodb.store import DynamoStore
+from tests.builders import NOON, FrozenTime, take, under
+
+POOL = "payments"
+ANN, BOB = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ann", "bob"))
+Act = Callable[[], object]
+
+
+class Busy:
+    """A pool in which something happens during each evaluation of the policies, so that the commit is tried again."""
+
+    def __init__(self, connect: Callable[..., DynamoStore], time: FrozenTime, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = time
+        self.store, self._other = connect(store_clock=time), connect(store_clock=time)
+        self.evaluations = 0
+        self.meanwhile: list[Act] = []
+        self._real = evaluate.evaluate
+        monkeypatch.setattr(evaluate, "evaluate", self._slowly)
+
+    def _slowly(self, *arguments: Any) -> Any:
+        self.evaluations += 1
+        decision = self._real(*arguments)
+        meanwhile = self.meanwhile
+        self.meanwhile = []
+        for act in meanwhile:
+            act()
+        return decision
+
+    def another_claim(self) -> None:
+        """A claim on another lock of the pool, which moves the pool's head on."""
+        take(
+            self._other, 100 + self.evaluations, lock_name=f"other-{self.evaluations}-{self.time.at:%M%S}", need_approval=False
+        )
+
+    def claimed(self, terms: Terms) -> Claim:
+        """A claim to review."""
+        claim = take(self.store, 1, terms=terms)
+        self.evaluations = 0
+        return claim
+
+    def approve(self, claim: Claim, who: str = ANN, *meanwhile: Act) -> Claim:
+        """That person's approval, during whose first evaluation something happens."""
+        self.meanwhile = list(meanwhile)
+        return reviews.review(self.store, claim.id, reviewer=who, verdict=Verdict.APPROVE).claim
+
+
+@pytest.fixture
+def busy(connect: Callable[..., DynamoStore], time: FrozenTime, monkeypatch: pytest.MonkeyPatch) -> Busy:
+    """Such a pool."""
+    return Busy(connect, time, monkeypatch)
+
+
+def supported(store: DynamoStore, claim: Claim) -> bool:
+    """Whether a gate works out the same."""
+    (event,) = [one for one in store.events(POOL) if one.claim_id == claim.id and one.kind.state is State.APPROVED]
+    return isinstance(require_supported(store, claim, event), Approved)
+
+
+def test_a_slow_policy_is_asked_once_however_busy_its_pool(busy: Busy) -> None:
+    """The second try goes by what the first worked out, at the instant of the first; a gate and the audit agree."""
+    claim = busy.claimed(under(required_approvals=1, valid_for="1h"))
+
+    def later() -> None:
+        busy.time.tick(seconds=3)
+        busy.another_claim()
+
+    approved = busy.approve(claim, ANN, later)
+    assert busy.evaluations == 1
+    assert approved.state is State.APPROVED
+    assert approved.judged_at == NOON
+    assert approved.valid_until == NOON + timedelta(hours=1)
+    assert approved.decided is not None
+    assert approved.decided.at >= NOON + timedelta(seconds=3)
+    assert supported(busy.store, approved)
+    assert audit.verify(busy.store, POOL).findings == []
+
+
+def test_a_review_that_changes_nothing_still_changes_nothing(busy: Busy) -> None:
+    """Also where the pool is busy."""
+    claim = busy.claimed(under(required_approvals=2))
+    busy.approve(claim)
+    busy.meanwhile = [busy.another_claim]
+    assert not reviews.review(busy.store, claim.id, reviewer=ANN, verdict=Verdict.APPROVE).changed
+
+
+def test_another_review_in_between_is_counted(busy: Busy) -> None:
+    """The claim is another then, so all is asked again."""
+    claim = busy.claimed(under(required_approvals=2))
+    approved = busy.approve(claim, ANN, lambda: reviews.review(busy._other, claim.id, reviewer=BOB, verdict=Verdict.APPROVE))
+    assert busy.evaluations == 3
+    assert approved.state is State.APPROVED
+    assert set(approved.reviews) == {ANN, BOB}
+    assert supported(busy.store, approved)
+
+
+def test_another_policy_of_the_pool_in_between_is_asked(busy: Busy) -> None:
+    """As every claim that waits is decided under the pool's policy of that moment."""
+    claim = busy.claimed(under(required_approvals=1))
+    strict = under(required_approvals=2).policy
+    assert busy.approve(claim, ANN, lambda: pools.set_policy(busy._other, POOL, strict, actor="aws:op")).state is State.PENDING
+    assert busy.evaluations == 2
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"windows": [{"from": "09:00", "to": "12:01"}]},
+        {"freezes": [{"from": "2026-11-21 12:01", "until": "2026-11-22"}]},
+    ],
+    ids=str,
+)
+def test_hours_that_end_in_between_hold_back(busy: Busy, policy: dict[str, Any]) -> None:
+    """What time says is looked at in each try."""
+    busy.time.tick(seconds=50)
+    claim = busy.claimed(under(required_approvals=1, **policy))
+
+    def later() -> None:
+        busy.time.tick(seconds=20)
+        busy.another_claim()
+
+    assert busy.approve(claim, ANN, later).state is State.PENDING
+    assert busy.evaluations == 2
+
+
+def test_what_was_worked_out_long_ago_is_worked_out_again(busy: Busy) -> None:
+    """A gate doubts a decision whose policies were asked for another time."""
+    claim = busy.claimed(under(required_approvals=1))
+
+    def later() -> None:
+        busy.time.tick(seconds=HELD.total_seconds() + 1)
+        busy.another_claim()
+
+    approved = busy.approve(claim, ANN, later)
+    assert busy.evaluations == 2
+    assert approved.judged_at == NOON + HELD + timedelta(seconds=1)
+
+
+def test_what_could_not_be_worked_out_is_tried_again(busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too slow on a busy machine is no answer to keep."""
+    claim = busy.claimed(under(required_approvals=1))
+    real = evaluate.evaluate
+
+    def fails_first(*arguments: Any) -> Any:
+        decision = real(*arguments)
+        return Undecidable(result=Explanation(Answer.ERROR, "too slow"), policies=()) if busy.evaluations == 1 else decision
+
+    monkeypatch.setattr(evaluate, "evaluate", fails_first)
+    assert busy.approve(claim, ANN, busy.another_claim).state is State.APPROVED
+    assert busy.evaluations == 2
+
+
+def test_a_window_that_opens_is_applied_in_a_busy_pool(busy: Busy) -> None:
+    """What completes by time alone is worked out once, too."""
+    claim = busy.claimed(under(required_approvals=1, not_before="1h"))
+    busy.approve(claim)
+    busy.time.tick(hours=1)
+    busy.evaluations, busy.meanwhile = 0, [busy.another_claim]
+    assert gates.apply_time(busy.store, find(busy.store, claim.id)).state is State.APPROVED
+    assert busy.evaluations == 1
