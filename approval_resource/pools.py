@@ -86,7 +86,7 @@ def unfreeze(store: LockStore, pool: str, reason: str, *, actor: str) -> Setting
 
 
 def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:
-    """Those of whose time something may be left; neighbours of whose time nothing is are told as one, the first as none."""
+    """Drop retentions of whose time nothing is left: neighbours become one, and the first goes."""
     kept: list[Retention] = []
     past = True
     for retention, following in pairwise(retentions):

@@ -89,7 +89,7 @@ def review(
         if change.claim.decided is None:
             if given == claim:
                 return Commit()
-            # Who changes their mind at no greater length is always heard.
+            # A review may always be replaced by one that is no longer.
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
             if len(given.reviews) > MAX_REVIEWS or grown:
                 raise ReviewsFullError(claim)
@@ -160,7 +160,7 @@ def _break_glass(claim: Claim, terms: Terms, snapshot: Snapshot, reviewer: str, 
 
 
 def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
-    """The claim with that review in it; the same claim where that tells nothing new.
+    """Return the claim with that review in it; the same claim where that tells nothing new.
 
     Raises:
         NotEntitledError, ConfigError: as `review`.
@@ -190,5 +190,5 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
 
 
 def _size(claim: Claim) -> int:
-    """At most how many bytes the claim has as it is stored: JSON's signs are more than what the store counts for them."""
+    """Upper bound of the stored size in bytes: JSON's punctuation is more than what the store counts for it."""
     return len(json.dumps(CLAIM.write(claim), ensure_ascii=False, separators=(",", ":")).encode())

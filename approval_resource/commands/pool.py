@@ -1,4 +1,4 @@
-"""pool: what an operator sets for a pool."""
+"""pool: settings and the emergency stop of a pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a person's review is taken at all, before anything is made of it."""
+"""Entitlement: whether a person's review is taken at all, before policies are asked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
-    """Why no policy gives that person a say, or lets them force; None where one does."""
+    """Return why no policy gives that person a say, or lets them force; None where one does."""
     speaking = [
         (policy, roster, voice)
         for policy in policies
@@ -75,7 +75,7 @@ def may_force(policies: Sequence[Policy], facts: Facts, review: Review, membersh
 
 
 def _own(roster: Roster, others: Sequence[Review], review: Review) -> Voice:
-    """What the person behind the review would be heard as, with it as their newest."""
+    """Return the voice of the person behind the review, with it as their newest."""
     person = roster.person(review.reviewer)
     rest = [other for other in others if roster.person(other.reviewer) != person]
     return next(voice for voice in roster.voices([*rest, review]) if voice.person == person)
@@ -88,7 +88,7 @@ def _has_a_say(policy: Policy, roster: Roster, voice: Voice) -> bool:
 
 
 def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> list[str]:
-    """What is wrong with the rules that a review was given for and with what was filled in, one line each."""
+    """Return what is wrong with the rules that a review names and with what was filled in, one line each."""
     known = [(policy, rule) for policy in policies for rule in policy.approval_rules]
     found = []
     for name in review.represented_as:

@@ -1,4 +1,4 @@
-"""Who a reviewer is: the person behind an identity, their groups, whom they stand in for, and whether they asked."""
+"""People: the person behind an identity, their groups, those they stand in for, and whether they asked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
-"""Who all that merely typed a name are together: names that anyone may invent are no more than one person, and in no list."""
+"""The one person that all typed names are: anyone may invent a name, so together they count once, and are in no list."""
 TYPED_LOGIN = "typed names"
 CONCOURSE = "concourse:"
 
@@ -26,15 +26,15 @@ Memberships = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
-    """What one person says of one claim, and in whose name they may say it."""
+    """A person's newest word on a claim, and in whose name they may say it."""
 
     person: str
     identity: str
     """The one by which they spoke last."""
     login: str
-    """What a policy is told they are called."""
+    """Their name in a policy's input document."""
     shown: str
-    """What people are told."""
+    """Their name in what people are told."""
     approves: bool
     comment: str
     at: datetime
@@ -42,7 +42,7 @@ class Voice:
     asked: bool
     """Whether they asked for the claim, as far as anybody can tell."""
     groups: frozenset[str]
-    """Those they are in themselves, and those of whom they stand in for."""
+    """Their own groups, and those of the people they stand in for."""
     stands_for: Mapping[str, frozenset[str]] = field(default_factory=lambda: EMPTY)
     """The people who delegated to them, with those people's groups."""
     own_groups: frozenset[str] = frozenset()
@@ -70,18 +70,18 @@ class Roster:
         """The person who asked, or an empty string where nobody knows."""
 
     def person(self, identity: str) -> str:
-        """The person with that identity, who may be called by it where no list tells more."""
+        """Return the person with that identity, which is their name where no list tells more."""
         if identity.startswith(TYPED):
             return TYPED_NAMES
         return self._person.get(identity, identity)
 
     def groups_of(self, person: str) -> frozenset[str]:
-        """The groups that person is in."""
+        """Return the groups that person is in."""
         return frozenset(self._groups.get(person, ()))
 
     @property
     def everybody(self) -> list[str]:
-        """Everyone whom the policy names, in any way."""
+        """Return everyone whom the policy names, in any way."""
         named = [*self._groups, *self._policy.people]
         named += [self.person(rule.user) for rule in self._policy.approval_rules if rule.user]
         named += [self.person(delegate.delegate) for delegate in self._policy.delegates]
@@ -114,7 +114,7 @@ class Roster:
         return _bare(self._asker) in (_bare(person), _bare(identity.rsplit("/", 1)[-1]))
 
     def voices(self, reviews: Iterable[Review]) -> list[Voice]:
-        """What each person says: the newest they said, by whichever of their identities.
+        """Return each person's newest word, by whichever of their identities.
 
         Of the typed names, which are one person, a rejection stands whatever another of them says.
         """
@@ -163,7 +163,7 @@ class Roster:
         )
 
     def _stands_for(self, person: str, at: datetime, against: frozenset[str]) -> dict[str, frozenset[str]]:
-        """Whom that person stood in for then; not for who rejects it themselves, nor for who asked and may not approve."""
+        """Return the people that person stood in for then: nobody who rejects it themselves, nor who asked and may not approve."""
         found = {}
         for delegate in self._policy.delegates:
             principal = self.person(delegate.person)
@@ -205,7 +205,7 @@ def _names(person: str, identity: str) -> list[str]:
 
 
 def _newest(said: list[Review]) -> Review:
-    """What one person says last. At one instant, and among typed names at any, who rejects is heard."""
+    """Return one person's last review. At one instant, and among typed names at any, a rejection is the last."""
 
     def order(review: Review) -> tuple[bool, datetime, bool, str]:
         rejects = review.verdict is Verdict.REJECT

@@ -1,4 +1,4 @@
-"""Who can open this gate: the smallest sets of people whose approval would, found by asking the policies themselves."""
+"""Openers of a gate: the smallest sets of people whose approval would open it, found by asking the policies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from approval_resource.policy.sandbox import parent as sandbox
 MAX_EVALUATIONS = 2_000
 MAX_REGO_EVALUATIONS = 40
 SECONDS = 5.0
-"""What looking for all of them may take."""
+"""Time limit of the search."""
 MAX_SETS = 20
 MAX_WAYS = 32
 MAX_STRANGERS = 4
@@ -29,17 +29,17 @@ ANYONE = "aws:anyone"
 """Stands for people whom no policy names."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
-"""So many of these people, and so many of those."""
+"""A set of openers: counts of interchangeable people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Openers:
-    """Who can open a gate."""
+    """The smallest sets of people who can open a gate, or why nobody can."""
 
     sets: tuple[Wanted, ...]
     """The smallest sets, each as numbers of interchangeable people. One empty set: nobody is needed."""
     reasons: tuple[str, ...]
-    """Where there is none: what is missing though everybody known approves."""
+    """Where there is no set: what is missing though everybody known approves."""
     complete: bool = True
     """Whether all sets were tried that could be smaller or as small."""
     how: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Openers:
 
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
-    """The smallest sets of people whose approval, added to the reviews there are, would open the gate once its hours come."""
+    """Return the smallest sets of people whose approval, added to the reviews there are, would open the gate once its hours come."""
     with sandbox.budget(SECONDS):
         return _openers(policies, facts, reviews, now)
 
@@ -70,7 +70,7 @@ def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
     tried = 0
 
     def approved_by(people: Sequence[str]) -> str | None:
-        """How these people open it together, in words that are empty for plain approvals; None if they don't."""
+        """Return how these people open it together, an empty string for plain approvals; None if they don't."""
         ways = itertools.product(
             *(_ways(asked, facts, person, _before(asked, facts, person, spoken), now) for person in people)
         )
@@ -109,7 +109,7 @@ def _as(review: Review) -> str:
 
 
 def told(wanted: Wanted) -> str:
-    """One set in words."""
+    """Word one set for people."""
     parts = []
     for count, people in wanted:
         if people[0].startswith(ANYONE):
@@ -189,7 +189,7 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
 
 
 def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
-    """All by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
+    """Return all by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
     looks: list[object] = [person.startswith(ANYONE)]
     for policy, roster in rosters:
         voice = roster.voices([_approval(person, now)])[0]
@@ -201,7 +201,7 @@ def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime)
 
 
 def _counts(classes: Sequence[Sequence[str]], size: int) -> Iterator[tuple[int, ...]]:
-    """Every way to choose that many people, by how many of each class."""
+    """Yield every way to choose that many people, by how many of each class."""
     if not classes:
         if size == 0:
             yield ()

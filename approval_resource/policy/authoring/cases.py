@@ -19,11 +19,11 @@ from approval_resource.text import clean
 
 SUFFIXES = (".test.yaml", ".test.yml", ".test.json")
 BEGINNING = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""What time it is in a case that doesn't say: a Thursday, at noon."""
+"""Time of a case that gives none: a Thursday, at noon."""
 
 
 class Expected(Document):
-    """What a case expects, in full."""
+    """The expectation of a case, in full."""
 
     decision: Literal["approve", "reject", "undecided", "error"]
     reasons: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
@@ -32,7 +32,7 @@ class Expected(Document):
 
 
 class Case(Document):
-    """One case."""
+    """A case: facts and reviews, and what is expected of them."""
 
     name: Name
     facts: dict[str, Any] = Field(default_factory=dict)
@@ -53,7 +53,7 @@ class CaseFile(Document):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a case went: nothing wrong, or what."""
+    """The outcome of a case: nothing wrong, or what."""
 
     file: str
     case: str
@@ -66,12 +66,12 @@ class Outcome:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """The files of cases in a directory and those below it, sorted."""
+    """Return the files of cases in a directory and those below it, sorted."""
     return sorted(path for path in directory.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file())
 
 
 def run(path: Path) -> Iterator[Outcome]:
-    """Every case of one file. A file that can't be read is one case that fails."""
+    """Run every case of one file. A file that can't be read is one case that fails."""
     name = str(path)
     try:
         document, _ = parse(text_of(path), name)

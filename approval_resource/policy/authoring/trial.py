@@ -1,4 +1,4 @@
-"""Policies asked on made-up facts and reviews, touching no claim: what `policy eval` and `policy test` do."""
+"""Trials: policies asked on made-up facts and reviews, as by `policy eval` and `policy test`; no claim is touched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERDICTS = {"approve": Verdict.APPROVE, "approved": Verdict.APPROVE, "reject": V
 
 
 def instant_of(text: object) -> datetime:
-    """An instant as people write it, in UTC where they name no zone.
+    """Parse an instant as people write it, in UTC where they name no zone.
 
     Raises:
         ValueError: it is none.
@@ -50,7 +50,7 @@ def a_list(value: object) -> object:
 
 
 class Said(Document):
-    """One review in a file."""
+    """A review in a file."""
 
     author: Name
     verdict: Literal["approve", "approved", "reject", "rejected"]
@@ -65,7 +65,7 @@ class Said(Document):
 
 
 class ClaimFacts(Document):
-    """What may be said of the claim that a trial is about."""
+    """Facts of the claim that a trial is about."""
 
     id: str = "00000000-0000-0000-0000-000000000000"
     pool: str = ""
@@ -79,7 +79,7 @@ class ClaimFacts(Document):
 
 
 def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
-    """The facts of a trial: what a pipeline would give, and under `claim` what the claim would be.
+    """Return the facts of a trial: what a pipeline would give, and under `claim` what the claim would be.
 
     Raises:
         ConfigError: every problem.
@@ -104,7 +104,7 @@ def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
 
 
 def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tuple[list[Review], dict[str, frozenset[str]]]:
-    """The reviews in a file, as they would have been kept one after the other, and the groups that authors are said to be in.
+    """Return the reviews in a file, as they would have been kept one after the other, and the groups that authors are said to be in.
 
     Raises:
         ConfigError: every problem.
@@ -136,7 +136,7 @@ def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tupl
 
 
 def trial(loaded: Sequence[Loaded], facts: object, reviews: object, now: datetime, requester: str = "") -> Decision:
-    """What the policies together make of that.
+    """Return what the policies together decide.
 
     Raises:
         ConfigError: facts or reviews are not what they should be.
@@ -150,7 +150,7 @@ def trial(loaded: Sequence[Loaded], facts: object, reviews: object, now: datetim
 
 
 def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
-    """What Rego policies make of a whole input document.
+    """Return what Rego policies make of a whole input document.
 
     Raises:
         ConfigError: there are other kinds of policy among them, or the input is no map.
@@ -176,7 +176,7 @@ def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
 
 
 def document_of(decision: Decision) -> dict[str, Any]:
-    """The decision for programs; where rules, a quorum or conditions are used also as GitLab and nullplatform show theirs."""
+    """Render the decision for programs; where rules, a quorum or conditions are used also as GitLab and nullplatform show theirs."""
     policies = [
         {
             "name": one.name,

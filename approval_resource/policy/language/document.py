@@ -1,4 +1,4 @@
-"""The policy document: what may stand under `policy:`, checked as strictly as Concourse's own options."""
+"""Schema of a policy document, which stands under `policy:`; unknown options are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_REGO = 65_536
 """Characters of one Rego policy."""
 MAX_INPUTS = 10
 MAX_SHORT_NAME = 100
-KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:")
+KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:", "slack:", "link:")
 MAX_FREEZE_REASON = 255
 ShortName = Annotated[Name, Field(max_length=MAX_SHORT_NAME)]
 Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]
@@ -47,7 +47,7 @@ class Part(Document):
 
 
 class Rule(Part):
-    """Who has to approve, and how many of them: GitLab's approval rule."""
+    """An approval rule, as GitLab has it: people, and how many of them have to approve."""
 
     name: ShortName = ""
     user: Person | None = None
@@ -77,7 +77,7 @@ class Rule(Part):
 
     @property
     def label(self) -> str:
-        """What the rule is called."""
+        """Return the rule's name, which `--as` takes."""
         return self.name or self.user or self.group or ""
 
 
@@ -101,7 +101,7 @@ class Window(Part):
 
     @property
     def hours(self) -> tuple[time, time | None]:
-        """Where it begins, and where it ends; None is midnight."""
+        """Return when it begins and when it ends; None is midnight."""
         return time.fromisoformat(self.from_), None if self.to == "24:00" else time.fromisoformat(self.to)
 
 
@@ -137,7 +137,7 @@ class Freeze(Part):
 
 
 class Bypass(Part):
-    """Who may force a decision, with a reason."""
+    """People who may force a decision, with a reason."""
 
     users: list[Person] = Field(default_factory=list)
     groups: list[ShortName] = Field(default_factory=list)
@@ -150,7 +150,7 @@ class Bypass(Part):
 
 
 class Delegate(Part):
-    """Who stands in for whom, from one date to another, both included."""
+    """A person who stands in for another, from one date to another, both included."""
 
     person: Person
     delegate: Person

@@ -30,7 +30,7 @@ FORMS = {
     "slack": re.compile(r"[A-Z0-9]+#[A-Z0-9]+"),
     "link": re.compile(r"\S.*"),
 }
-"""What stands after the prefix of each kind of identity."""
+"""Form of each kind of identity, after its prefix."""
 SHOWN = {
     "aws": "aws:arn:aws:iam::ACCOUNT:user/NAME or aws:arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION",
     "oidc": "oidc:https://ISSUER#SUB",

@@ -37,7 +37,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found in a policy file: an error makes it unfit, a warning does not."""
+    """A fault in a policy file: an error makes it unfit, a warning does not."""
 
     where: str
     """The file, or the option that held the policy."""
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One policy document, as it was written and as it is meant."""
+    """A policy document, as it was written and as it is meant."""
 
     where: str
     policy: Policy
@@ -64,7 +64,7 @@ class Loaded:
 
     @property
     def name(self) -> str:
-        """What it is called: its own name, or where it was found."""
+        """Return its own name, or where it was found."""
         return self.policy.name or self.where.rpartition("/")[2]
 
     @property
@@ -73,7 +73,7 @@ class Loaded:
         return digest(self.source)
 
     def at(self, *path: str | int) -> Place | None:
-        """Where that part of the document stands, or the nearest part around it."""
+        """Return where that part of the document stands, or the nearest part around it."""
         for end in range(len(path), -1, -1):
             if (place := self.places.get(path[:end])) is not None:
                 return place
@@ -102,7 +102,7 @@ class _Wrong(Exception):
 
 
 def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
-    """The YAML or JSON document, and where each part of it stands.
+    """Return the YAML or JSON document, and where each part of it stands.
 
     Raises:
         ConfigError: it is neither, says a thing twice, refers to itself, or is larger than any policy.
@@ -203,11 +203,12 @@ def _scalar(node: yaml.Node, reader: _Reader) -> object:
 
 
 def load_text(text: str, where: str) -> list[Loaded]:
-    """The policies in a file: one document or a list of them in YAML or JSON, or bare Rego where the name ends so.
+    """Return the policies in a file: one document or a list of them in YAML or JSON, or bare Rego where the name ends so.
 
     Raises:
         ConfigError: every problem, each with its line and column.
     """
+    text = text.removeprefix("\ufeff")  # some editors write a byte order mark
     if len(text) > MAX_TEXT:
         raise ConfigError([f"{where}: has more than {MAX_TEXT} characters"])
     if where.endswith(".rego"):
@@ -226,7 +227,7 @@ def load(
     *,
     rego_at: Mapping[int, tuple[int, int, bool]] | None = None,
 ) -> list[Loaded]:
-    """The policies that a map, or a list of maps, describes.
+    """Return the policies that a map, or a list of maps, describes.
 
     Raises:
         ConfigError: every problem, each with its line and column where that is known.
@@ -270,7 +271,7 @@ def _told(path: Iterable[str | int], message: str) -> str:
 
 
 def _rego_places(rego: object, places: Mapping[Path, Place], text: str) -> dict[int, tuple[int, int, bool]]:
-    """Where each Rego text begins, and whether its lines are the file's: after its key in a block, else where its value stands."""
+    """Return where each Rego text begins, and whether its lines are the file's: after its key in a block, else where its value stands."""
     paths: list[Path] = [("rego",)] if isinstance(rego, str) else [("rego", i) for i in range(len(rego or ()))]  # type: ignore[arg-type]
     lines = text.splitlines()
     found: dict[int, tuple[int, int, bool]] = {}
@@ -288,7 +289,7 @@ def _rego_places(rego: object, places: Mapping[Path, Place], text: str) -> dict[
 
 
 def stored(loaded: Sequence[Loaded]) -> str:
-    """The policies as they are kept.
+    """Return the policies as they are kept, in JSON.
 
     Raises:
         ConfigError: there are too many, or they are too long.
@@ -305,7 +306,7 @@ def stored(loaded: Sequence[Loaded]) -> str:
 
 
 def text_of(file: pathlib.Path) -> str:
-    """The text of a file that a person named.
+    """Return the text of a file that a person named.
 
     Raises:
         ConfigError: it can't be read, is far too long, or is no text.

@@ -33,7 +33,7 @@ Duration = Annotated[timedelta, _as(options.duration)]
 
 
 class Document(BaseModel):
-    """What people write for this package, checked as a whole."""
+    """Base of all documents that people write, checked as a whole."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, populate_by_name=False, regex_engine="python-re"
@@ -44,7 +44,7 @@ D = TypeVar("D", bound=Document)
 
 
 def read_document(model: type[D], document: object, where: str) -> D:
-    """What the document says.
+    """Read the document.
 
     Raises:
         ConfigError: every problem of it, each with its place below `where`.
@@ -56,7 +56,7 @@ def read_document(model: type[D], document: object, where: str) -> D:
 
 
 def problems_of(model: type[D], document: object) -> tuple[D | None, list[tuple[tuple[str | int, ...], str]]]:
-    """What the document says, or every problem of it: where it is and what it is."""
+    """Return the document as read, or every problem of it: where it is and what it is."""
     if not isinstance(document, Mapping):
         return None, [((), "must be a map of options")]
     try:
