@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -219,3 +221,26 @@ def test_who_pinned_an_approval_in_the_way_is_told_to_move_it() -> None:
     said = [approval(PEOPLE["ada"][0]), approval(PEOPLE["bob"][0], represented_as=("b",)), approval(PEOPLE["cyd"][0])]
     found = openers([one], facts(), said, NOON)
     assert found.lines == ["bob (bob: approve --as c)"]
+
+
+@CHECKED
+@given(overlapping())
+def test_lint_tells_exactly_the_rules_that_cant_be_met(one: Policy) -> None:
+    """An error wherever not even everybody together can meet all rules, and none where they can."""
+    everybody = [approval(PEOPLE[name][0]) for name in NAMES]
+    if one.per_rule:
+        everybody = [replace(review, represented_as=tuple(rule.label for rule in one.approval_rules)) for review in everybody]
+    assert (list(rules.unsatisfiable(one)) == []) == (answer(one, *everybody) == "approve")
+
+
+def test_rules_over_many_people_are_looked_at_soon() -> None:
+    """Whether many people can meet many rules needs no search."""
+    names = [f"p{number}" for number in range(900)]
+    one = policy(
+        approval_rules=[{"name": f"r{number}", "group": "g"} for number in range(20)],
+        groups={"g": names},
+        people={name: [f"aws:arn:aws:iam::111122223333:user/{name}"] for name in names},
+    )
+    begin = time.process_time()
+    assert list(rules.unsatisfiable(one)) == []
+    assert time.process_time() - begin < 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from approval_resource.model.claim import MAX_REVIEWS
 from approval_resource.policy.decision import Explanation, combine
 from approval_resource.policy.kinds.assignment import Seat, assign
 from approval_resource.policy.kinds.quorum import Uncounted, approval_document, counted_and_not, tallied
@@ -153,18 +154,23 @@ def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
         if len(people) < rule.required_approvals:
             short = True
             yield number, _too_few(policy, rule, people)
-    if short or policy.per_rule:
-        return
+    total = sum(rule.required_approvals for rule in policy.approval_rules)
+    if short or policy.per_rule or total > MAX_REVIEWS:
+        return  # which is told by itself
     seats: dict[str, list[Seat]] = {}
-    for number, people in enumerate(able):
-        for person in people:
+    # A rule with as many people as all rules together require is met whatever the others take.
+    contested = [number for number, people in enumerate(able) if len(people) < total]
+    for number in contested:
+        people = able[number]
+        for person in sorted(people):
             # A delegate may take a seat that their principal leaves free.
             helpers = {roster.person(one.delegate) for one in policy.delegates if roster.person(one.person) == person}
             for who in (person, *sorted(helpers - people)):
                 seats.setdefault(who, []).append((number, person))
     required = [rule.required_approvals for rule in policy.approval_rules]
     assigned = assign(list(seats.values()), required)
-    for number, rule in enumerate(policy.approval_rules):
+    for number in contested:
+        rule = policy.approval_rules[number]
         if sum(seat is not None and seat[0] == number for seat in assigned) < rule.required_approvals:
             yield (
                 number,
