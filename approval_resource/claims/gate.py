@@ -99,7 +99,7 @@ def wait(
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
-        GateTimeoutError: `give_up_at` came.
+        GateTimeoutError, PoolFrozenError: `give_up_at` came, before an approval or before the end of a freeze.
         Others: as `require_passable`.
     """
     told = claim.reviews
@@ -122,7 +122,7 @@ def wait(
                 frozen(why)
         now = store.now()
         if give_up_at is not None and give_up_at <= now:
-            raise GateTimeoutError(claim)
+            raise PoolFrozenError(claim, f"{why}. Gave up after this step's timeout") if why else GateTimeoutError(claim)
         if now - reminded >= REMIND and not why:
             ends = [end for end in (claim.deadline, give_up_at) if end is not None]
             remind(claim, min(ends) - now if ends else None)

@@ -15,7 +15,7 @@ from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import Terms
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.poller import Poller
-from approval_resource.errors import ConfigError, GateTimeoutError, NotEntitledError, PoolFrozenError, StaleLockError
+from approval_resource.errors import ConfigError, NotEntitledError, PoolFrozenError, StaleLockError
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
@@ -100,7 +100,7 @@ def test_waiting_for_the_end_of_a_freeze_ends_in_time(store: DynamoStore, time: 
     """By the step's own timeout, and where the claim is ended meanwhile."""
     claim = said(store, take(store, 1), ANN)
     freeze(store, None)
-    with pytest.raises(GateTimeoutError):
+    with pytest.raises(PoolFrozenError, match="Gave up after this step's timeout"):
         waits(store, time, claim, give_up_at=NOON + HOUR)
     with pytest.raises(StaleLockError):
         waits(store, time, claim, lambda: end_claim(store, claim, State.RELEASED, actor="aws:op"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from approval_resource import pools
-from approval_resource.errors import GateTimeoutError
+from approval_resource.errors import PoolFrozenError
 from approval_resource.model.claim import Verdict
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, take
@@ -76,5 +76,5 @@ def test_a_step_s_timeout_ends_the_wait_for_a_freeze(gate: Gate) -> None:
     claim = take(gate.store, 1)
     gate.review(claim, Verdict.APPROVE)()
     freeze(gate, None)
-    with pytest.raises(GateTimeoutError):
+    with pytest.raises(PoolFrozenError, match=f"claim {claim.id} is approved, but its gate stays shut"):
         gate.wait(claim, timeout=HOUR)
