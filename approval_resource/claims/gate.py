@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from approval_resource.claims.decide import POLICY_ACTOR, Held, Terms, apply_policies, terms_of
 from approval_resource.claims.end import expiry_change, update_claim
-from approval_resource.claims.lifecycle import handed_back, require_passable
 from approval_resource.claims.freeze import freezes, holding
+from approval_resource.claims.lifecycle import handed_back, require_passable
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
