@@ -64,14 +64,19 @@ def review(
     """
     found = find(store, claim_id)
     terms = terms_of(store, found)
+    if (
+        forced
+        and verdict is Verdict.APPROVE
+        and found.state is State.APPROVED
+        and store.settings(found.pool).frozen(store.now())
+    ):
+        return _break_glass(store, found, terms, reviewer, comment)
     held = Held(terms)
 
     def decide(snapshot: Snapshot) -> Commit:
         claim = snapshot.claims[claim_id]
         if claim.overdue(snapshot.now):
             return Commit(changes=(expiry_change(claim, snapshot),))
-        if forced and verdict is Verdict.APPROVE and claim.state is State.APPROVED and snapshot.settings.frozen(snapshot.now):
-            return _break_glass(claim, terms, snapshot, reviewer, comment)
         require_reviewable(claim)
         at = held.instant(claim, snapshot)
         new = Review(
@@ -136,7 +141,7 @@ def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str) -
     return entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], against)
 
 
-def _break_glass(claim: Claim, terms: Terms, snapshot: Snapshot, reviewer: str, comment: str) -> Commit:
+def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, comment: str) -> Recorded:
     """Let an approved claim pass the pool's freeze, as somebody may whom the pool's policy lets bypass.
 
     Raises:
@@ -145,18 +150,23 @@ def _break_glass(claim: Claim, terms: Terms, snapshot: Snapshot, reviewer: str, 
     """
     from approval_resource.policy import entitlement
 
-    freeze = snapshot.settings.freeze
-    if freeze is None or claim.id in freeze.passes:
-        return Commit()
-    asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True)
-    # A claim's own policy is its pipeline's, which can't let itself past the pool's stop.
-    refused = entitlement.refusal(policies_of(Terms(), snapshot.settings.policy), facts_of(claim, terms), [], asked)
-    if refused is not None:
-        raise NotEntitledError(claim, f"the pool is frozen, and {refused}")
-    if len(freeze.passes) >= MAX_PASSES:
-        raise ConfigError([f"{MAX_PASSES} claims may pass the freeze already; lift it: cli.py pool unfreeze"])
-    settings = replace(snapshot.settings, freeze=replace(freeze, passes=(*freeze.passes, claim.id)))
-    return Commit(settings=settings, actor=reviewer, reason=f"claim {claim.id} may pass the freeze: {comment}")
+    def decide(snapshot: Snapshot) -> Commit:
+        freeze = snapshot.settings.freeze
+        if freeze is None or claim.id in freeze.passes:
+            return Commit()
+        asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True)
+        # A claim's own policy is its pipeline's, which can't let itself past the pool's stop.
+        refused = entitlement.refusal(policies_of(Terms(), snapshot.settings.policy), facts_of(claim, terms), [], asked)
+        if refused is not None:
+            raise NotEntitledError(claim, f"the pool is frozen, and {refused}")
+        if len(freeze.passes) >= MAX_PASSES:
+            raise ConfigError([f"{MAX_PASSES} claims may pass the freeze already; lift it: cli.py pool unfreeze"])
+        settings = replace(snapshot.settings, freeze=replace(freeze, passes=(*freeze.passes, claim.id)))
+        return Commit(settings=settings, actor=reviewer, reason=f"claim {claim.id} may pass the freeze: {comment}")
+
+    # Settings belong to the pool, so their event does to the lock without a name.
+    done = store.commit(ReadSet(pool=claim.pool), decide, new_id())
+    return Recorded(claim, changed=bool(done.events))
 
 
 def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:

@@ -149,6 +149,8 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
         claims[claim.id] = claim
     settings = replace(wanted.settings, revision=snapshot.settings.revision + 1) if wanted.settings else None
     if settings is not None:
+        if snapshot.lock.name:
+            raise AssertionError("settings are the pool's, so their event belongs to the lock without a name")
         digest = settings_digest(settings)
         log.head = replace(log.head, settings=settings.revision)
         log.add(

@@ -13,7 +13,7 @@ from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import Terms
 from approval_resource.claims.lookup import find
 from approval_resource.errors import StaleLockError
-from approval_resource.model.claim import Verdict
+from approval_resource.model.claim import Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import under
@@ -294,5 +294,5 @@ def test_a_pool_whose_policy_cant_be_read_is_withdrawn_from_by_force(store: Dyna
 def test_a_build_takes_back_its_own_claim_unasked(store: DynamoStore, rules: str) -> None:
     """As a step does that is aborted: whose claim it is needs no rule's say."""
     claim = claim_of(store, A, terms=under(document(rules)))
-    ended = releases.release(store, POOL, claim.lock_name, claim.build, claim.build_key, claim_id=claim.id)
+    ended = releases.release(store, POOL, claim.lock_name, Claimant(claim.build), claim_id=claim.id)
     assert (ended.changed, ended.claim.state) == (True, State.WITHDRAWN)
