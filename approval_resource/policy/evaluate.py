@@ -30,8 +30,6 @@ from approval_resource.text import clean, counted
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
-REQUESTER_NAMES = ("creator_session", "requester", "created_by")
-"""By which of its names a Rego policy may ask who asked for the claim."""
 ACTIONS = {Answer.APPROVE: "approve", Answer.REJECT: "deny"}
 """What conditions do, in nullplatform's words."""
 
@@ -208,11 +206,11 @@ def _people(
     if policy.rego:
         from approval_resource.policy.kinds import rego
 
-        verdicts = [
-            one
-            for text in policy.rego
-            for ((one,),) in [rego.ask([text], [facts.document(roster, _shown_to(text, policy, roster, voices), now)])]
-        ]
+        shown = _shown(policy, roster, voices)
+        document = facts.document(roster, shown, now)
+        # Where a text asks who asked for the claim, no typed approval is shown, since it may be theirs.
+        known = facts.document(roster, [voice for voice in shown if not voice.typed], now)["reviews"]["current"]["approvals"]
+        verdicts = [rego.ask_of_claim(text, document, known, facts.defaults) for text in policy.rego]
         parts += [one.result for one in verdicts]
         told.notes = tuple(note for one in verdicts for note in one.notes)
         told.flags = tuple(flag for one in verdicts for flag in one.flags)
@@ -227,17 +225,9 @@ def _people(
     return parts, told
 
 
-def _shown_to(text: str, policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """Whom that Rego policy hears: no approval that may be the requester's own and doesn't count.
-
-    Where the text itself asks who that is, no typed approval either, since it may be theirs.
-    """
-    asks = any(name in text for name in REQUESTER_NAMES)
-    return [
-        voice
-        for voice in voices
-        if not voice.approves or not (self_approval(policy, voice, roster.requester) or (asks and voice.typed))
-    ]
+def _shown(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
+    """Return whom a Rego policy hears: no approval that may be the requester's own and doesn't count."""
+    return [voice for voice in voices if not voice.approves or not self_approval(policy, voice, roster.requester)]
 
 
 def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:

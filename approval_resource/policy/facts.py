@@ -1,4 +1,4 @@
-"""What a policy is told: the input document, its schema, and what a pipeline can't supply."""
+"""The input document of policies, its schema, and the parts of it that a pipeline can't supply."""
 
 from __future__ import annotations
 
@@ -56,10 +56,25 @@ SCHEMA: dict[str, Any] = {
         },
         "branch?": {},
         "command?": {},
-        "commit?": {"open": True},
+        "commit?": {
+            "open": True,
+            "author?": {},
+            "branch?": {},
+            "created_at?": {},
+            "hash?": {},
+            "message?": {},
+            "exist_on_tracked_branch?": {},
+        },
         "drift_detection?": {},
-        "runtime_config?": {"open": True},
+        "runtime_config?": {
+            "open": True,
+            "before_init?": {"[]": {}},
+            "project_root?": {},
+            "runner_image?": {},
+            "terraform_version?": {},
+        },
         "triggered_by?": {},
+        "updated_at?": {},
         "user_provided_metadata?": {"[]": {}},
         "based_on_local_workspace?": {},
     },
@@ -74,8 +89,10 @@ SCHEMA: dict[str, Any] = {
         "namespace?": {},
         "project_root?": {},
         "state?": {},
+        "terraform_version?": {},
+        "locked_by?": {},
         "space?": {"open": True},
-        "worker_pool?": {"open": True},
+        "worker_pool?": {"open": True, "id?": {}, "labels?": {"[]": {}}, "name?": {}, "public?": {}},
     },
     "claim": {
         "id": {},
@@ -103,12 +120,38 @@ SCHEMA: dict[str, Any] = {
 """Every path of the input document. `?` may be missing, `[]` is each item of a list, `open` may hold facts of the pipeline."""
 
 OURS = ("reviews", "request", "requester", "claim", "pool", "attached")
-"""What a pipeline can't supply: its own parts of that name are left out."""
+"""Reserved parts: those of the same name that a pipeline gives are left out."""
 OURS_WITHIN = {
-    "run": ("id", "state", "created_at", "creator_session"),
-    "stack": ("name",),
+    "run": ("id", "state", "created_at", "creator_session", "triggered_by"),
+    "stack": ("name", "locked_by"),
     "build": ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "link", "created_by"),
+    "run.commit": ("author",),
 }
+"""Reserved fields of parts that a pipeline may otherwise give."""
+PEOPLE = (
+    "run.creator_session",
+    "run.creator_session.creator_ip",
+    "run.triggered_by",
+    "run.commit.author",
+    "stack.locked_by",
+    "claim.requester",
+    "build.created_by",
+    "requester",
+    *(
+        f"reviews.current.{verdict}.[].{field}"
+        for verdict in ("approvals", "rejections")
+        for field in ("request.remote_ip", "session.creator_ip")
+    ),
+)
+"""Fields that tell persons apart. Only Concourse fills them, or nothing does: a policy that asks for one that isn't there
+approves nothing."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "run": {"type": "TRACKED", "flags": [], "changes": []},
+    "stack": {"labels": [], "administrative": False, "autodeploy": False},
+}
+"""Stand in for facts that nobody gave."""
+KNOWN: dict[str, Any] = {"merged": ["", "run", "stack", "build"], "ours": OURS, "people": PEOPLE, "defaults": []}
+"""Where parts of the document come from: both from a pipeline and from the claim, or from the claim alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +174,7 @@ class Facts:
         """The part of the input document that stays the same whoever reviews, and whenever: what conditions are asked on."""
         document = {name: value for name, value in self.given.items() if name not in OURS}
         document["run"] = {
-            "type": "TRACKED",
-            "flags": [],
-            "changes": [],
+            **DEFAULTS["run"],
             **self._given("run"),
             "id": self.id,
             "state": REVIEW_STATE,
@@ -142,10 +183,9 @@ class Facts:
         if self.requester:
             login = roster.requester
             document["run"]["creator_session"] = _session(login, roster.groups_of(login))
+            document["run"]["triggered_by"] = login
         document["stack"] = {
-            "labels": [],
-            "administrative": False,
-            "autodeploy": False,
+            **DEFAULTS["stack"],
             **self._given("stack"),
             "name": self.pool,
         }
@@ -174,23 +214,36 @@ class Facts:
             "reviews": {"current": {"approvals": given[True], "rejections": given[False]}, "older": []},
         }
 
+    @property
+    def defaults(self) -> list[str]:
+        """The paths at which a default stands for a fact that nobody gave."""
+        return [f"{name}.{key}" for name, values in DEFAULTS.items() for key in values if key not in self._given(name)]
+
     def _given(self, name: str) -> dict[str, Any]:
-        given = self.given.get(name)
-        if not isinstance(given, Mapping):
-            return {}
-        return {key: value for key, value in given.items() if key not in OURS_WITHIN[name]}
+        return _permitted(self.given.get(name), name)
+
+
+def _permitted(given: object, name: str) -> dict[str, Any]:
+    """What a pipeline gives at that place, without what is reserved there or below."""
+    if not isinstance(given, Mapping):
+        return {}
+    kept = {key: value for key, value in given.items() if key not in OURS_WITHIN.get(name, ())}
+    below = {key: f"{name}.{key}" for key in kept if f"{name}.{key}" in OURS_WITHIN}
+    return kept | {key: _permitted(kept[key], place) for key, place in below.items() if isinstance(kept[key], Mapping)}
 
 
 def not_suppliable(given: Mapping[str, Any]) -> list[str]:
-    """The paths of what the pipeline gives in vain, since it is not for a pipeline to say."""
-    within = [
-        f"{name}.{key}"
-        for name, keys in OURS_WITHIN.items()
-        for key in keys
-        if isinstance(inner := given.get(name), Mapping) and key in inner
-    ]
-    whole = [name for name in OURS_WITHIN if name in given and not isinstance(given[name], Mapping)]
-    return [*(name for name in OURS if name in given), *within, *whole]
+    """Reserved paths that a pipeline gives in vain."""
+    found = [name for name in OURS if name in given]
+    for place, keys in OURS_WITHIN.items():
+        inner: object = given
+        for step in place.split("."):
+            inner = inner.get(step, {}) if isinstance(inner, Mapping) else {}
+        if isinstance(inner, Mapping):
+            found += [f"{place}.{key}" for key in keys if key in inner]
+        elif "." not in place:
+            found.append(place)
+    return found
 
 
 def nanoseconds(at: datetime) -> int:
@@ -213,7 +266,7 @@ def _session(login: str, groups: frozenset[str]) -> dict[str, Any]:
     return {"login": login, "name": login, "teams": sorted(groups), "admin": False, "machine": False}
 
 
-SAMPLE = Facts(created_at=datetime(2026, 1, 1, tzinfo=UTC), requester="somebody").document(
-    Roster(DEFAULT, "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC)
-)
+_SAMPLE = Facts(created_at=datetime(2026, 1, 1, tzinfo=UTC), requester="somebody")
+SAMPLE = _SAMPLE.document(Roster(DEFAULT, "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC))
 """An input document in which all that is always there is there."""
+SAMPLE_DEFAULTS = _SAMPLE.defaults

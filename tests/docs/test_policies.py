@@ -25,7 +25,8 @@ from approval_resource.policy.kinds import conditions, inputs, windows
 from approval_resource.policy.language import document, load, times
 from approval_resource.policy.sandbox import child
 from approval_resource.policy.sandbox import parent as sandbox
-from approval_resource.policy.sandbox.rego_lint import ALLOWED, INSTEAD
+from approval_resource.policy.sandbox.functions import ALLOWED
+from approval_resource.policy.sandbox.rego_lint import INSTEAD
 from approval_resource.steps import files
 from approval_resource.steps.params import ClaimParams
 from approval_resource.steps.protocol import Source
@@ -287,7 +288,10 @@ def test_limits_are_those_of_the_code() -> None:
         "characters of an identity": number(MAX_NAME),
         "characters of a comment": number(shared.MAX_COMMENT),
         "levels of conditions, and values in one of their lists": f"{conditions.MAX_DEPTH}, {conditions.MAX_LIST}",
-        "seconds of CPU, and of waiting, for Rego or a pattern": f"{child.CPU_SECONDS}, {sandbox.WALL_SECONDS}",
+        "processor seconds for a Rego text, a document's conditions or a pattern, and for all of one decision": (
+            f"{sandbox.CPU_SECONDS:g}, {sandbox.BUDGET_SECONDS:g}"
+        ),
+        "seconds that one of those is waited for": f"{sandbox.WALL_SECONDS:g}",
         "MiB of memory for it": number(child.MEMORY // mib),
         "characters of its answer": number(child.MAX_ANSWER),
         "days that are looked through for the next window": number(windows.LOOK_AHEAD),

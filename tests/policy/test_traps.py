@@ -35,7 +35,8 @@ from tests.policy.asking import (
 
 HEAD = "package spacelift\n"
 V1 = "package spacelift\nimport rego.v1\n"
-SECONDS = 3.0
+SECONDS = 45.0
+"""Less than the backstop: what ends sooner was ended by its processor seconds, also on a busy machine."""
 
 ERRORS = {
     "the one version's if among the other's rules": (HEAD + "approve if { 1 == 2 }\nreject { 1 == 2 }", ""),
@@ -130,7 +131,8 @@ def test_what_is_seldom_meant_is_warned_of(name: str) -> None:
     [
         HEAD + "approve { not input.reviews.current.rejections[_] }",
         HEAD + 'approve { not bad }\nbad { input.reviews.current.rejections[_].session.teams[_] == "x" }',
-        HEAD + 'approve { not "x" == input.run.flags[_] }',
+        HEAD + 'approve { not input.claim.lock_name == "production" }',
+        HEAD + 'approve { count(input.reviews.current.approvals) > 0; not "x" == input.run.flags[_] }',
     ],
 )
 def test_not_over_what_is_always_there_is_not_warned_of(text: str) -> None:
@@ -267,7 +269,7 @@ def test_a_block_that_begins_with_an_empty_line_keeps_its_columns() -> None:
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """What is done within ends within three seconds."""
+    """End of work by its processor seconds: a busy machine takes longer over them, but not for ever."""
     begin = time.perf_counter()
     yield
     assert time.perf_counter() - begin < SECONDS

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from approval_resource.policy.decision import Answer, Explanation
-from approval_resource.policy.facts import SAMPLE, SCHEMA
+from approval_resource.policy.facts import KNOWN, SAMPLE, SAMPLE_DEFAULTS, SCHEMA
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean
 
@@ -20,7 +19,7 @@ MISSING_ENGINE = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one Rego policy says on one input."""
+    """One Rego policy's answer on one input."""
 
     result: Explanation
     notes: tuple[str, ...] = ()
@@ -33,14 +32,15 @@ def installed() -> bool:
 
 
 def lint(texts: Sequence[str]) -> list[list[dict[str, Any]]]:
-    """What is wrong with each text: line, column, message, and whether it is an error."""
+    """Return what is wrong with each text: line, column, message, and whether it is an error."""
     if not installed():
         return [[_fault(MISSING_ENGINE)] for _ in texts]
+    sample = {"document": SAMPLE, "defaults": SAMPLE_DEFAULTS}
     found = []
     for text in texts:
         try:
-            answer = sandbox.run({"task": "rego", "policies": [text], "inputs": [], "schema": SCHEMA, "sample": SAMPLE})
-            found.append(list(answer["policies"][0]["problems"]))
+            task = {"task": "rego", "policies": [text], "inputs": [], "schema": SCHEMA, "sample": sample, "known": KNOWN}
+            found.append(list(sandbox.run(task)["policies"][0]["problems"]))
         except (sandbox.SandboxError, LookupError, TypeError) as broken:
             found.append([_fault(f"can't be read: {broken}")])
     return found
@@ -51,15 +51,26 @@ def _fault(message: str) -> dict[str, Any]:
 
 
 def ask(texts: Sequence[str], inputs: Sequence[dict[str, Any]]) -> list[list[Verdict]]:
-    """What each policy says on each input. Whatever goes wrong is an error, and an error is never an approval."""
-    if not installed():
-        return [[_error(MISSING_ENGINE) for _ in inputs] for _ in texts]
-    return [_asked(text, inputs) for text in texts]
+    """Return what each policy says on each whole input document, in which everything is given, people included."""
+    given = [{"document": one, "merged": [], "defaults": [], "people": []} for one in inputs]
+    return [_asked(text, given) for text in texts]
+
+
+def ask_of_claim(text: str, document: dict[str, Any], known_only: Sequence[Any], defaults: Sequence[str]) -> Verdict:
+    """Return what one policy says of a claim.
+
+    `known_only`: the approvals by people whom somebody else knows, which are all that a policy sees that asks who started
+    the build. `defaults`: the paths that stand for facts which nobody gave.
+    """
+    return _asked(text, [{"document": document, "known_only": list(known_only), "defaults": list(defaults)}])[0]
 
 
 def _asked(text: str, inputs: Sequence[dict[str, Any]]) -> list[Verdict]:
+    """Ask one policy. Whatever goes wrong is an error, and an error is never an approval."""
+    if not installed():
+        return [_error(MISSING_ENGINE) for _ in inputs]
     try:
-        answer = sandbox.run({"task": "rego", "policies": [text], "inputs": list(inputs), "schema": SCHEMA})
+        answer = sandbox.run({"task": "rego", "policies": [text], "inputs": list(inputs), "schema": SCHEMA, "known": KNOWN})
         found = answer["policies"][0]
         wrong = next((problem for problem in found["problems"] if problem["error"]), None)
         if wrong is not None:
@@ -72,7 +83,8 @@ def _asked(text: str, inputs: Sequence[dict[str, Any]]) -> list[Verdict]:
 
 def _verdict(answers: dict[str, Any]) -> Verdict:
     if "error" in answers:
-        return _error(_short(str(answers["error"])))
+        wrong = answers["error"]
+        return _error(f"line {wrong['line']}: {wrong['message']}" if wrong["line"] else wrong["message"])
     rejecting = [clean(note) for note in answers.get("reject_with_note", [])]
     approving = [clean(note) for note in answers.get("approve_with_note", [])]
     flags = tuple(clean(flag) for flag in answers.get("flag", []))
@@ -84,15 +96,6 @@ def _verdict(answers: dict[str, Any]) -> Verdict:
     if answers.get("approve") is True or approving:
         return Verdict(Explanation(Answer.APPROVE, f"the Rego policy approves{told}"), notes, flags)
     return Verdict(Explanation(Answer.UNDECIDED, "the Rego policy neither approves nor rejects yet"), notes, flags)
-
-
-def _short(error: str) -> str:
-    """What the engine says, without the picture of the line and without its own insides."""
-    text = error.split("\nStack backtrace:")[0]
-    place = re.search(r"--> policy:(\d+):", text)
-    message = re.search(r"error: (.*)", text, re.DOTALL)
-    where = f"line {place.group(1)}: " if place else ""
-    return where + " ".join((message.group(1) if message else text).split())[:300]
 
 
 def _error(why: str) -> Verdict:

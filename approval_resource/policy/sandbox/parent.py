@@ -1,4 +1,8 @@
-"""Running what strangers wrote in a process of its own, with limits, so that it can neither hang nor reach anything."""
+"""Run what strangers wrote in a process of its own, with limits, so that it can neither hang nor reach anything.
+
+What is bounded is work, in processor seconds, so that a busy machine gives the same answer as an idle one. The limit on
+waiting is a backstop, for a machine that gives no processor at all.
+"""
 
 from __future__ import annotations
 
@@ -11,70 +15,86 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-WALL_SECONDS = 2.5
-"""What one task may take."""
+CPU_SECONDS = 2.0
+"""Processor seconds of one task, its start included."""
 BUDGET_SECONDS = 5.0
-"""What all tasks of one evaluation may take together, however many policies there are."""
+"""Processor seconds of all tasks of one evaluation together, however many policies there are."""
+WALL_SECONDS = 60.0
+"""Backstop: seconds that one task is waited for."""
 CHILD = Path(__file__).with_name("child.py")
 
 
 class SandboxError(Exception):
-    """It gave no answer: it ran too long, took too much, or crashed. Never raised out of the policy package."""
+    """It gave no answer: it took too much, or crashed. Never raised out of the policy package."""
 
 
-_until: ContextVar[float | None] = ContextVar("until", default=None)
+class _Budget:
+    """Processor seconds that several tasks share: those of this thread meanwhile, and those of its tasks."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.thread_time() + seconds
+
+    def left(self) -> float:
+        return self._until - time.thread_time()
+
+    def take(self, seconds: float) -> None:
+        self._until -= seconds
+
+
+_budgets: ContextVar[tuple[_Budget, ...]] = ContextVar("budgets", default=())
 
 
 @contextmanager
 def budget(seconds: float = BUDGET_SECONDS) -> Iterator[None]:
-    """Let all that runs meanwhile share that much time, and no more than is left of what it shares already."""
-    outer, until = _until.get(), time.monotonic() + seconds
-    mark = _until.set(until if outer is None else min(outer, until))
+    """Let all that runs meanwhile share so many processor seconds, and no more than is left of what it shares already."""
+    mark = _budgets.set((*_budgets.get(), _Budget(seconds)))
     try:
         yield
     finally:
-        _until.reset(mark)
+        _budgets.reset(mark)
 
 
 def spent() -> bool:
-    """Whether the time that is shared is over."""
-    until = _until.get()
-    return until is not None and time.monotonic() >= until
+    """Whether a budget that is shared is used up."""
+    return any(one.left() <= 0 for one in _budgets.get())
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """The child's answer to the task.
+    """Return the child's answer to the task.
 
     Raises:
         SandboxError: there is none.
     """
     import subprocess  # budgets are kept by every evaluation, few of which run anything
 
-    until = _until.get()
-    seconds = WALL_SECONDS if until is None else min(WALL_SECONDS, until - time.monotonic())
+    shared = _budgets.get()
+    seconds = min([CPU_SECONDS, *(one.left() for one in shared)])
     if seconds <= 0:
-        raise SandboxError("the policies before it took all the time there is")
+        raise SandboxError("the policies before it took all the processor time there is")
+    used = seconds
+    answer: dict[str, Any] = {}
     try:
-        text = json.dumps(task)
-        code, out, err = _ended(text.encode(), seconds)
+        code, out, err = _ended(json.dumps({**task, "seconds": seconds}).encode())
+        if not code:
+            answer = json.loads(out)
+            used = float(answer["used"])
     except subprocess.TimeoutExpired as slow:
-        raise SandboxError(f"it took more than {seconds:.1f} s and was stopped") from slow
-    except (OSError, ValueError, RecursionError) as broken:
+        raise SandboxError(f"it was waited for {WALL_SECONDS:g} s and stopped") from slow
+    except (OSError, RecursionError) as broken:
         raise SandboxError(f"it could not be run ({type(broken).__name__})") from broken
-    if code:
-        why = "an engine that is missing" if b"No module named" in err else "too much time or memory, or a crash"
-        raise SandboxError(f"its evaluation ended in {why}")
-    try:
-        answer = json.loads(out)
-    except ValueError as garbled:
+    except (ValueError, TypeError, LookupError) as garbled:
         raise SandboxError("its evaluation gave no answer") from garbled
-    if not isinstance(answer, dict):
-        raise SandboxError("its evaluation gave no answer")
+    finally:
+        for one in shared:
+            one.take(used)
+    if code:
+        why = "an engine that is missing" if b"No module named" in err else "too much processor time or memory, or a crash"
+        raise SandboxError(f"its evaluation ended in {why}")
     return answer
 
 
-def _ended(text: bytes, seconds: float) -> tuple[int, bytes, bytes]:
-    """The child's exit code and what it wrote. It is gone when this returns or raises, on Ctrl-C too.
+def _ended(text: bytes) -> tuple[int, bytes, bytes]:
+    """Return the child's exit code and what it wrote. It is gone when this returns or raises, on Ctrl-C too.
 
     Raises:
         subprocess.TimeoutExpired: it took longer.
@@ -85,7 +105,7 @@ def _ended(text: bytes, seconds: float) -> tuple[int, bytes, bytes]:
     command = [sys.executable, "-I", "-B", str(CHILD)]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env={}) as process:  # noqa: S603 - a file of this package
         try:
-            out, err = process.communicate(text, timeout=seconds)
+            out, err = process.communicate(text, timeout=WALL_SECONDS)
         except BaseException:
             process.kill()
             process.wait()

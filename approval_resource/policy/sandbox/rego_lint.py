@@ -1,4 +1,4 @@
-"""What is wrong with a Rego policy before it is ever asked, found in its syntax tree. Run by path, in the child.
+"""Find what is wrong with a Rego policy before it is ever asked, in its syntax tree. Runs in the child.
 
 The traps are those of facts measured on the engine: built-ins that reach out of the policy, keywords taken for rule
 names, data looked up by what an input says, negations that hold because a fact is missing.
@@ -6,130 +6,66 @@ names, data looked up by what an input says, negations that hold because a fact 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-PACKAGE = "spacelift"
+from approval_resource.policy.sandbox import functions, go_format
+from approval_resource.policy.sandbox import tree as ast
+from approval_resource.policy.sandbox.functions import ALLOWED
+from approval_resource.policy.sandbox.expressions import Clause, Use
+from approval_resource.policy.sandbox.reach import Reach
+from approval_resource.policy.sandbox.tree import APPROVING, PACKAGE, REJECTING
+from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path
+
 KEYWORDS = ("if", "contains", "in", "every")
-APPROVING = ("approve", "approve_with_note")
-ANSWERS = frozenset({*APPROVING, "reject", "reject_with_note", "flag"})
-SIMPLE = """
-    abs all any ceil concat contains count endswith floor format_int indexof indexof_n intersection is_array is_boolean
-    is_null is_number is_object is_set is_string lower max min print product re_match replace round set_diff sort split sprintf
-    startswith substring sum to_number trim trim_left trim_prefix trim_right trim_space trim_suffix type_name union upper walk
-    cast_array cast_boolean cast_null cast_object cast_set cast_string array_concat and or minus plus mul div rem
-"""
-DOTTED = """
-    array.concat array.reverse array.slice array.flatten base64.decode base64.encode base64.is_valid base64url.decode
-    base64url.encode base64url.encode_no_pad crypto.hmac.equal
-    crypto.md5 crypto.sha1 crypto.sha256 glob.match glob.quote_meta graph.reachable graph.reachable_paths hex.decode hex.encode
-    json.filter json.is_valid json.marshal json.patch json.remove json.unmarshal net.cidr_contains net.cidr_contains_matches
-    net.cidr_expand net.cidr_intersects net.cidr_is_valid net.cidr_merge numbers.range numbers.range_step object.filter
-    object.get object.keys object.remove object.subset object.union object.union_n regex.find_all_string_submatch_n
-    regex.find_n regex.globs_match regex.is_valid regex.match regex.replace regex.split regex.template_match semver.compare
-    semver.is_valid strings.any_prefix_match strings.any_suffix_match strings.count strings.render_template
-    strings.replace_n strings.reverse time.add_date time.clock time.date time.diff time.format time.parse_duration_ns
-    time.parse_ns time.parse_rfc3339_ns time.weekday units.parse units.parse_bytes urlquery.decode
-    urlquery.decode_object urlquery.encode urlquery.encode_object yaml.is_valid yaml.marshal yaml.unmarshal
-"""
-ALLOWED = frozenset(SIMPLE.split()) | frozenset(DOTTED.split())
+ANSWERS = frozenset({*APPROVING, *REJECTING, "flag"})
 INSTEAD = {
     "time.now_ns": "time comes as input.request.timestamp_ns",
     "http.send": "a policy reaches nothing outside; give what it needs as facts",
     "opa.runtime": "a policy sees nothing of the machine",
     "trace": "use a note instead",
 }
+REFUSED = {"author_roles": "there are no roles here; list people under groups, and ask for session.teams"}
+"""Fields of Spacelift's input that nothing here can fill, and the way out."""
+ORDERING = ("Lt", "Le", "Gt", "Ge")
+VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
 
 Problem = dict[str, Any]
-Told = tuple[dict[str, Any], str, bool]
-"""Where, what, and whether it is an error."""
+Told = tuple[int, str, bool]
+"""Where in the text, what, and whether it is an error."""
 
 
-def lint(tree: dict[str, Any], text: str, schema: dict[str, Any]) -> list[Problem]:
-    """Every problem of the policy, with line and column within it; those that aren't errors are warnings."""
-    return list(_Lint(tree, text.encode(), schema).problems())
+def lint(tree: dict[str, Any], source: bytes, schema: dict[str, Any], reach: Reach) -> list[Problem]:
+    """Return every problem of the policy, with line and column within it; those that aren't errors are warnings."""
+    found = []
+    for start, message, error in dict.fromkeys(_Lint(tree, source, schema, reach).found()):
+        line, column = place(source, start)
+        found.append({"line": line, "column": column, "message": message, "error": error})
+    return found
 
 
-def rule_names(tree: dict[str, Any]) -> set[str]:
-    """The names of all rules."""
-    return {name for name, _, _ in _heads(tree)}
-
-
-def _heads(tree: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Each rule's name, the span of its head, and the rule."""
-    for rule in tree["rules"]:
-        (kind, body) = next(iter(rule.items()))
-        head = body if kind == "Default" else next(iter(body["head"].values()))
-        path = _static(head["refr"])
-        yield (path[0] if path else ""), body["span"], rule
-
-
-def _static(node: dict[str, Any]) -> list[str]:
-    """The path of a reference as far as it doesn't depend on anything: `input.run.changes[_].x` is input, run, changes."""
-    steps, _ = _reference(node)
-    known = []
-    for step in steps:
-        if not isinstance(step, str):
-            break
-        known.append(step)
-    return known
-
-
-def _reference(node: dict[str, Any]) -> tuple[list[str | None], dict[str, Any] | None]:
-    """A reference's steps, None for one that is computed, and where it begins; nothing for what is no reference."""
-    kind, body = next(iter(node.items()))
-    if kind == "Var":
-        return [body["value"]], body["span"]
-    if kind not in ("RefDot", "RefBrack"):
-        return [], None
-    steps, span = _reference(body["refr"])
-    if not steps:
-        return [], None
-    if kind == "RefDot":
-        return [*steps, body["field"][1]], span
-    inner, value = next(iter(body["index"].items()))
-    return [*steps, value["value"] if inner in ("String", "RawString") else None], span
-
-
-def _nodes(node: Any, outer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every expression of the tree as (kind, body)."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if isinstance(value, dict) and "span" in value and key[:1].isupper():
-                yield key, value
-            yield from _nodes(value, key)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _nodes(item, outer)
+def place(source: bytes, start: int) -> tuple[int, int]:
+    """Return line and column of an offset: the engine's own columns are those of an expression's last sign."""
+    before = source[:start]
+    return before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
 
 
 class _Lint:
-    def __init__(self, tree: dict[str, Any], text: bytes, schema: dict[str, Any]) -> None:
-        self._tree, self._text, self._schema = tree, text, schema
-        self._names = rule_names(tree)
-        self._aliases: dict[str, list[str | None]] = {}
-        """What names stand for parts of the input: those imported, and in the rule at hand those assigned."""
-        for imported in tree["imports"]:
-            steps, _ = _reference(imported["refr"])
-            if steps[:1] == ["input"]:
-                alias = imported.get("as")
-                name = text[alias["start"] : alias["end"]].decode() if alias else str(steps[-1])
-                self._aliases[name] = steps
+    def __init__(self, tree: dict[str, Any], source: bytes, schema: dict[str, Any], reach: Reach) -> None:
+        self._tree, self._source, self._schema, self._reach = tree, source, schema, reach
+        self._names = ast.rule_names(tree)
+        self._functions = ast.functions(tree)
 
-    def problems(self) -> Iterator[Problem]:
-        """Every problem, at the place where what it is about begins: the engine's own columns are those of its last sign."""
-        for span, message, error in self._found():
-            before = self._text[: span["start"]]
-            column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
-            yield {"line": before.count(b"\n") + 1, "column": column, "message": message, "error": error}
-
-    def _found(self) -> Iterator[Told]:
-        package = ".".join(str(step) for step in _reference(self._tree["package"]["refr"])[0])
+    def found(self) -> Iterator[Told]:
+        """Yield every problem, at the place where what it is about begins."""
+        beginning = self._tree["package"]["span"]
+        package = ".".join(str(step) for step in ast.reference(self._tree["package"]["refr"])[0])
         if package != PACKAGE:
-            yield _problem(self._tree["package"]["span"], f"package is {package}; it must be {PACKAGE}")
+            yield _problem(beginning, f"package is {package}; it must be {PACKAGE}")
         yield from self._imports()
-        for name, span, rule in _heads(self._tree):
+        for name, span, rule in ast.heads(self._tree):
             if name in KEYWORDS:
                 yield _problem(
                     span,
@@ -138,112 +74,160 @@ class _Lint:
             if name in APPROVING and not _conditional(rule):
                 yield _problem(span, f"{name} has no condition, so it approves everything", error=False)
         if not self._names & set(APPROVING):
-            yield _problem(
-                self._tree["package"]["span"], "has no approve rule, so it never approves and the gate never opens", error=False
-            )
+            yield _problem(beginning, "has no approve rule, so it never approves and the gate never opens", error=False)
+        yield from self._unasked()
         yield from self._calls()
-        yield from self._references()
-        yield from self._negations()
+        yield from self._data()
+        for clause in self._reach.clauses:
+            for use in clause.uses:
+                yield from self._use(use)
+            yield from self._negations(clause)
+        yield from self._failing()
+        yield from self._versions()
 
     def _imports(self) -> Iterator[Told]:
         for imported in self._tree["imports"]:
-            steps, span = _reference(imported["refr"])
+            steps, span = ast.reference(imported["refr"])
             if steps[:1] not in (["rego"], ["future"], ["input"]):
                 yield _problem(span or imported["span"], "imports what isn't there: a policy is one text, with no other data")
 
+    def _unasked(self) -> Iterator[Told]:
+        """Yield rules that no answer depends on, such as a `deny` that rejects nothing."""
+        asked, todo = set[str](), list(ANSWERS)
+        while todo:
+            name = todo.pop()
+            if name not in asked:
+                asked.add(name)
+                todo += [one for clause in self._reach.clauses if clause.name == name for one in clause.asks]
+        told = set[str]()
+        for name, span, _ in ast.heads(self._tree):
+            if name not in asked and name not in told and name not in KEYWORDS:
+                told.add(name)
+                near = get_close_matches(name, ANSWERS, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                yield _problem(
+                    span,
+                    f"rule {name} decides nothing: only {', '.join(sorted(ANSWERS))} and what they ask count{hint}",
+                    error=False,
+                )
+
     def _calls(self) -> Iterator[Told]:
-        functions = {
-            ".".join(_static(next(iter(rule["Spec"]["head"].values()))["refr"]))
-            for rule in self._tree["rules"]
-            if "Spec" in rule and "Func" in rule["Spec"]["head"]
-        }
-        for name, span, rule in _heads(self._tree):
-            if "Spec" in rule and "Func" in rule["Spec"]["head"] and name in ALLOWED | ANSWERS:
+        for name, span, rule in ast.heads(self._tree):
+            if ast.function_of(rule) is not None and name in ALLOWED | ANSWERS:
                 yield _problem(span, f"a function is called {name}, which is something else already")
-        for kind, body in _nodes(self._tree["rules"]):
+        for kind, body in ast.nodes(self._tree["rules"]):
             if kind == "Call":
-                name = ".".join(str(step) for step in _reference(body["fcn"])[0])
-                if name not in ALLOWED | functions and name.removeprefix(f"data.{PACKAGE}.") not in functions:
-                    near = get_close_matches(name, ALLOWED | functions, n=1)
-                    way = INSTEAD.get(name) or (f"did you mean {near[0]}?" if near else "it isn't available to policies")
-                    yield _problem(body["span"], f"calls {name}: {way}")
+                yield from self._call(body, ast.called(body))
         for changed in _with(self._tree["rules"]):
             yield _problem(changed["span"], "changes its own input or data with `with`, which is for tests")
 
-    def _by_rule(self) -> Iterator[Any]:
-        """Each rule, while the names that it gives to parts of the input are known."""
-        imported = self._aliases
-        for rule in self._tree["rules"]:
-            self._aliases = dict(imported)
-            for kind, body in _nodes(rule):
-                if kind == "AssignExpr" and "Var" in body["lhs"]:
-                    path = self._input_path(_reference(body["rhs"])[0])
-                    if path is not None:
-                        self._aliases[body["lhs"]["Var"]["value"]] = ["input", *path]
-            yield rule
-        self._aliases = imported
+    def _call(self, body: dict[str, Any], name: str) -> Iterator[Told]:
+        given = len(body["params"])
+        if ast.own(name, self._functions) is not None:
+            return
+        if name not in ALLOWED:
+            near = get_close_matches(name, ALLOWED | self._functions, n=1)
+            way = INSTEAD.get(name) or (f"did you mean {near[0]}?" if near else "it isn't available to policies")
+            yield _problem(body["span"], f"calls {name}: {way}")
+        elif name != "print":
+            arity = len(functions.SIGNATURES[name])
+            if given not in (arity, arity + 1):
+                yield _problem(body["span"], f"calls {name} with {given} arguments; it takes {arity}")
+            elif given == arity + 1 and name in functions.BODIES:
+                yield _problem(body["span"], f"calls {name} with its result as an argument; write x := {name}(…)")
+        if name == "sprintf" and given and (form := ast.text_of(body["params"][0])) is not None:
+            yield from self._format(body, form)
 
-    def _references(self) -> Iterator[Told]:
-        for rule in self._by_rule():
-            yield from self._references_in(rule)
+    def _format(self, body: dict[str, Any], form: str) -> Iterator[Told]:
+        doubt = go_format.doubt(form)
+        values = body["params"][1] if len(body["params"]) > 1 else {}
+        if doubt:
+            yield _problem(body["span"], f"sprintf: {doubt}, which is an error", error=False)
+        elif "Array" in values and (listed := len(values["Array"]["items"])) != (asked := go_format.values(form)):
+            yield _problem(body["span"], f"sprintf: the format is for {asked} values, and {listed} are given", error=False)
 
-    def _references_in(self, rule: Any) -> Iterator[Told]:
+    def _data(self) -> Iterator[Told]:
         inner: set[int] = set()
-        for kind, body in _nodes(rule):
-            if body.get("eidx") in inner or kind not in ("RefDot", "RefBrack", "Var"):
+        for kind, body in ast.nodes(self._tree["rules"]):
+            if body.get("eidx") in inner or kind not in ast.REFERENCES:
                 continue
-            steps, _ = _reference({kind: body})
+            steps, _ = ast.reference({kind: body})
             _cover(body, inner)
-            if steps[:1] == ["data"]:
-                if steps[1:2] != [PACKAGE] or not all(isinstance(step, str) for step in steps[:3]):
-                    yield _problem(body["span"], f"looks into data by name: name the rule itself, as data.{PACKAGE}.RULE")
-                elif len(steps) < 3:
-                    yield _problem(body["span"], f"takes all of data.{PACKAGE}; name one rule")
-                elif steps[2] not in self._names:
-                    yield _problem(body["span"], f"data.{PACKAGE}.{steps[2]} is no rule of this policy")
-            path = self._input_path(steps)
-            if path is not None and (told := unknown(path, self._schema)):
-                message, error = told
-                yield _problem(body["span"], message, error=error)
+            if steps[:1] != ["data"]:
+                continue
+            if steps[1:2] != [PACKAGE] or not all(isinstance(step, str) for step in steps[:3]):
+                yield _problem(body["span"], f"looks into data by name: name the rule itself, as data.{PACKAGE}.RULE")
+            elif len(steps) < 3:
+                yield _problem(body["span"], f"takes all of data.{PACKAGE}; name one rule")
+            elif steps[2] not in self._names:
+                yield _problem(body["span"], f"data.{PACKAGE}.{steps[2]} is no rule of this policy")
 
-    def _input_path(self, steps: list[str | None]) -> list[str | None] | None:
-        """The path below input, or None where the reference is to something else."""
-        if steps[:1] == ["input"]:
-            return steps[1:]
-        alias = self._aliases.get(str(steps[0])) if steps else None
-        return [*alias[1:], *steps[1:]] if alias and steps[0] not in self._names else None
+    # ---- paths ----
 
-    def _negations(self) -> Iterator[Told]:
-        bodies: dict[str, list[Any]] = {}
-        for name, _, rule in _heads(self._tree):
-            bodies.setdefault(name, []).append(rule)
-        nots = ((kind, body) for rule in self._by_rule() for kind, body in _nodes(rule))
-        for kind, body in nots:
-            if kind == "NotExpr" and (path := self._may_be_missing(body["expr"], bodies, set())):
+    def _use(self, use: Use) -> Iterator[Told]:
+        if use.dark:
+            yield use.start, f"not checked: what {use.dark} gives may have any parts", False
+        if not use.paths:
+            return
+        told = [unknown(_steps(path), self._schema) for path in sorted(use.paths)]
+        if all(told):
+            # Of several parts that it may be, one that is there is enough.
+            message, error = min((one for one in told if one is not None), key=lambda one: one[1])
+            yield use.start, message, error
+        for path in use.paths:
+            for number, step in enumerate(path):
+                known = _schema_at(path[:number], self._schema)
+                if step == ANY and known is not None and "[]" not in known and len(known.keys() - {"open"}) > 0:
+                    where = ".".join(["input", *_steps_told(path[:number])])
+                    yield use.start, f"not checked: takes a part of {where} by a key that can't be told; name the key", False
+
+    def _negations(self, clause: Clause) -> Iterator[Told]:
+        for start, uses, asks in clause.negated:
+            paths = sorted(path for use in self._reach.closure(asks, uses) for path in use.paths)
+            missing = next((one for path in paths if (one := _optional(_steps(path), self._schema)) is not None), None)
+            if missing is not None:
+                yield start, f"holds also where input.{missing} is missing; ask for it in a line before this one", False
+
+    # ---- what goes wrong only when it is asked ----
+
+    def _failing(self) -> Iterator[Told]:
+        """Yield calls that may fail where that can't be undefined, on facts of a pipeline."""
+        starts = {call.start: call for clause in self._reach.clauses for call in clause.calls}
+        for _, body, name, holds in functions.calls(self._source, self._tree):
+            call = starts.get(body["span"]["start"])
+            paths = call.paths if call is not None else frozenset()
+            if not holds and any(_optional(_steps(path), self._schema) is not None for path in paths):
                 yield _problem(
-                    body["span"], f"holds also where input.{path} is missing; ask for it in a line before this one", error=False
+                    body["span"],
+                    f"where {functions.WRITTEN.get(name, name)} fails it is an error here, and not undefined as in OPA, since the "
+                    "policy might approve without it",
+                    error=False,
                 )
 
-    def _may_be_missing(self, node: Any, bodies: dict[str, list[Any]], seen: set[str]) -> str:
-        for kind, body in _nodes(node):
-            if kind not in ("RefDot", "RefBrack", "Var"):
-                continue
-            steps, _ = _reference({kind: body})
-            path = self._input_path(steps)
-            if path:
-                if (missing := _optional(path, self._schema)) is not None:
-                    return missing
-            elif steps and steps[0] in bodies and steps[0] not in seen:
-                seen.add(str(steps[0]))
-                if found := self._may_be_missing(bodies[str(steps[0])], bodies, seen):
-                    return found
-        return ""
+    def _versions(self) -> Iterator[Told]:
+        for kind, body in ast.nodes(self._tree["rules"]):
+            if kind == "BoolExpr" and body["op"] in ORDERING:
+                sides = (body["lhs"], body["rhs"])
+                if any(_is_version(side) for side in sides) and not any("Number" in side or "Call" in side for side in sides):
+                    yield _problem(
+                        body["span"],
+                        'compares versions as text, where "1.10" is less than "1.9"; use semver.compare',
+                        error=False,
+                    )
+
+
+def _is_version(node: dict[str, Any]) -> bool:
+    text = ast.text_of(node)
+    if text is not None:
+        return VERSION.fullmatch(text) is not None
+    steps, _ = ast.reference(node)
+    return bool(steps) and "version" in str(steps[-1]).lower()
 
 
 def _conditional(rule: dict[str, Any]) -> bool:
     """Whether the rule depends on anything."""
     if "Default" in rule:
-        return next(iter(rule["Default"]["value"].items()))[1].get("value") is not True
+        return ast.kind_of(rule["Default"]["value"])[1].get("value") is not True
     spec = rule["Spec"]
     if spec["bodies"]:
         return True
@@ -252,7 +236,7 @@ def _conditional(rule: dict[str, Any]) -> bool:
 
 
 def _with(node: Any) -> Iterator[dict[str, Any]]:
-    """Every `with` of the tree."""
+    """Yield every `with` of the tree."""
     if isinstance(node, dict):
         yield from node.get("with_mods") or ()
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -263,15 +247,43 @@ def _cover(body: dict[str, Any], covered: set[int]) -> None:
     """Take note of the references within a reference, which are no references of their own."""
     inner = body.get("refr")
     while isinstance(inner, dict):
-        kind, value = next(iter(inner.items()))
-        if kind not in ("RefDot", "RefBrack", "Var"):
+        kind, value = ast.kind_of(inner)
+        if kind not in ast.REFERENCES:
             return
         covered.add(value["eidx"])
         inner = value.get("refr")
 
 
+# ---- the schema ----------------------------------------------------------------
+
+
+def _steps(path: Path) -> list[str | None]:
+    """Return a path's steps, None for one that can't be told, up to where it is everything below."""
+    steps: list[str | None] = []
+    for step in path:
+        if step == BELOW:
+            break
+        steps.append(None if step in (EACH, ANY) else step)
+    return steps
+
+
+def _steps_told(path: Path) -> list[str]:
+    return ["_" if step is None else step for step in _steps(path)]
+
+
+def _named(known: dict[str, Any]) -> dict[str, Any]:
+    return {key.rstrip("?"): value for key, value in known.items() if key not in ("[]", "open")}
+
+
+def _schema_at(path: Path, schema: dict[str, Any]) -> dict[str, Any] | None:
+    known: dict[str, Any] | None = schema
+    for step in _steps(path):
+        known = None if known is None else known.get("[]") if step is None else _named(known).get(step)
+    return known
+
+
 def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] | None:
-    """What to say of a path that the input document has no place for, and whether nothing could ever stand there."""
+    """Return what to say of a path that the input document has no place for, and whether nothing could ever stand there."""
     known = schema
     for number, step in enumerate(path):
         if step is None:
@@ -279,7 +291,7 @@ def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] 
                 return None
             known = known["[]"]
             continue
-        by_name = {key.rstrip("?"): value for key, value in known.items() if key not in ("[]", "open")}
+        by_name = _named(known)
         if step in by_name:
             known = by_name[step]
             continue
@@ -287,6 +299,8 @@ def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] 
             known = known["[]"]
             continue
         where = ".".join(["input", *("_" if part is None else part for part in path[: number + 1])])
+        if step in REFUSED:
+            return (f"{where} is refused: {REFUSED[step]}", True)
         near = get_close_matches(step, by_name, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         if "open" in known:
@@ -296,23 +310,19 @@ def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] 
 
 
 def _optional(path: list[str | None], schema: dict[str, Any]) -> str | None:
-    """The beginning of the path that may be missing; None where all of it is always there."""
+    """Return the beginning of the path that may be missing; None where all of it is always there."""
     known = schema
     for number, step in enumerate(path):
         if step is None or (step.isdigit() and "[]" in known):
             if "[]" not in known:
-                return _named(path, number)
+                return ".".join("_" if part is None else part for part in path[: number + 1])
             known = known["[]"]
         elif step in known:
             known = known[step]
         else:
-            return _named(path, number)
+            return ".".join("_" if part is None else part for part in path[: number + 1])
     return None
 
 
-def _named(path: list[str | None], last: int) -> str:
-    return ".".join("_" if part is None else part for part in path[: last + 1])
-
-
 def _problem(span: dict[str, Any], message: str, *, error: bool = True) -> Told:
-    return span, message, error
+    return span["start"], message, error

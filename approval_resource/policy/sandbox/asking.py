@@ -1,0 +1,287 @@
+"""One Rego text: compiled, linted, asked, and its approval held against what was given. Runs in the child."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from approval_resource.policy.sandbox import functions, go_format, rego_lint, supplied
+from approval_resource.policy.sandbox import tree as ast
+from approval_resource.policy.sandbox.expressions import Clause, Use
+from approval_resource.policy.sandbox.reach import Reach
+from approval_resource.policy.sandbox.supplied import APPROVALS, Supply
+
+RULES = (*ast.APPROVING, *ast.REJECTING, "flag")
+BACKTRACE = "\nStack backtrace:"
+BOM = "\ufeff"
+FAILED = "approval-failed"
+"""Stands before what this program says, in the engine's messages."""
+
+
+def asked(text: str, task: dict[str, Any]) -> dict[str, Any]:
+    """Return the policy's problems, and what it says on each input; without inputs, it is linted more closely."""
+    source = text.encode()
+    if text.startswith(BOM):
+        return {
+            "problems": [_problem(1, 1, "begins with a byte order mark; save the file as UTF-8 without one")],
+            "results": [],
+        }
+    tree, v0, problems = _compiled(text)
+    if tree is None:
+        return {"problems": problems, "results": []}
+    reach = Reach(tree, source)
+    problems = rego_lint.lint(tree, source, task["schema"], reach)
+    results: list[dict[str, Any]] = []
+    if not any(problem["error"] for problem in problems):
+        policy = _Policy(tree, source, reach, v0=v0)
+        results = [policy.answer(given, task["known"]) for given in task["inputs"]]
+        if not task["inputs"]:
+            problems += policy.doubts(task["sample"], task["known"])
+    return {"problems": problems, "results": results}
+
+
+# ---- the engine ----------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[Callable[[], str]]:
+    """Catch what the engine, which is no Python, writes to stderr meanwhile: its warnings come no other way."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+
+        def told() -> str:
+            file.seek(0)
+            return file.read().decode("utf-8", "replace")
+
+        try:
+            yield told
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _compiled(text: str) -> tuple[Any, bool, list[dict[str, Any]]]:
+    """Return the policy's syntax tree, whether it is Rego v0, and what is wrong with it."""
+    import regorus
+
+    refusals: list[tuple[bool, dict[str, Any]]] = []
+    for v0 in (False, True):
+        engine = regorus.Engine()
+        engine.set_rego_v0(v0)
+        with _warnings() as told:
+            try:
+                engine.add_policy("policy", text)
+                tree = json.loads(engine.get_ast_as_json())[0]["ast"]
+                warned = told()
+            except RecursionError:
+                raise
+            except (RuntimeError, ValueError) as wrong:
+                refusals.append((v0, _located(str(wrong))))
+                continue
+        if "warning" not in warned:
+            return tree, v0, []
+        refusals.append((v0, _located(warned)))
+    # Each version refuses the other's keywords; the one meant is the one that got further.
+    _, refusal = max(refusals, key=lambda refused: (refused[1]["line"], refused[1]["column"], refused[0]))
+    return None, False, [refusal]
+
+
+def _problem(line: int, column: int, message: str, *, error: bool = True) -> dict[str, Any]:
+    return {"line": line, "column": column, "message": message, "error": error}
+
+
+def _located(text: str) -> dict[str, Any]:
+    """Return what the engine says, with its place."""
+    text = text.split(BACKTRACE)[0]
+    if FAILED in text:
+        at, _, failed = text.partition(FAILED)[2].strip(" :").partition(":")
+        return _problem(int(at), 1, failed.strip()[:300])
+    place = re.search(r"--> policy:(\d+):(\d+)", text)
+    message = re.search(r"(?:error|warning): (.*)", text, re.DOTALL)
+    why = " ".join((message.group(1) if message else text).split())
+    line, column = (int(place.group(1)), int(place.group(2))) if place else (1, 1)
+    return _problem(line, column, why.replace("regorus", "the engine")[:300])
+
+
+def _because(name: str, given: str, line: int) -> None:
+    values = ", ".join(json.dumps(one)[:80] for one in json.loads(given))
+    shown = f"{name}({values})" if name.isidentifier() or "." in name else values.replace(", ", f" {name} ")
+    raise ValueError(f"{FAILED}: {line}: {shown} fails, and a policy that went on without it might approve by mistake")
+
+
+def _go(form: str, given: str, nested: bool) -> str:
+    return go_format.sprintf(form, given, nested=nested)
+
+
+class _Policy:
+    """A policy that is fit to be asked."""
+
+    def __init__(self, tree: Any, source: bytes, reach: Reach, *, v0: bool) -> None:
+        self._tree, self._source, self._reach, self._v0 = tree, source, reach, v0
+        self._names = ast.rule_names(tree)
+        self._edits = functions.edits(source, tree)
+        self._whole = self._engine()
+
+    def _engine(self, without: Sequence[Any] = ()) -> Any:
+        import regorus
+
+        engine = regorus.Engine()
+        engine.add_extension(functions.FAIL, 3, _because)
+        engine.add_extension(functions.FORMAT, 3, _go)
+        engine.set_gather_prints(True)
+        engine.set_rego_v0(False)
+        engine.add_policy("library", functions.library())
+        engine.set_rego_v0(self._v0)
+        engine.add_policy("policy", functions.applied(self._source, self._edits, without))
+        return engine
+
+    def _ask(self, engine: Any, given: Any, rules: Sequence[str]) -> dict[str, Any]:
+        # As JSON: the other way in turns false into 0.
+        engine.set_input_json(json.dumps(given))
+        answers: dict[str, Any] = {}
+        with _warnings() as told:
+            for rule in rules:
+                if rule not in self._names:
+                    continue
+                try:
+                    # Not the rule alone: its answer for undefined is a text that a rule could have too.
+                    found = json.loads(engine.eval_query_as_json(f"data.{ast.PACKAGE}.{rule}")).get("result")
+                except (RuntimeError, ValueError) as wrong:
+                    return {"error": self._explained(str(wrong))}
+                if not found:
+                    continue
+                value = found[0]["expressions"][0]["value"]
+                if rule in ("approve", "reject"):
+                    if not isinstance(value, bool):
+                        return {"error": _problem(0, 0, f"{rule} is neither true nor false")}
+                elif not isinstance(value, list) or not all(isinstance(note, str) for note in value):
+                    return {"error": _problem(0, 0, f"{rule} is no set of strings")}
+                answers[rule] = value
+            if "warning" in told():
+                return {"error": _problem(0, 0, "the engine warned of something")}
+        return answers
+
+    def _explained(self, told: str) -> dict[str, Any]:
+        """Return the engine's error, at the policy's own place; of the library, the function is told."""
+        place = re.search(r"--> library:(\d+):", told)
+        found = _located(told)
+        if place is None or FAILED in told:
+            return found
+        line = functions.library().splitlines()[int(place.group(1)) - 1]
+        name = line.partition("(")[0].removeprefix("quiet_").removeprefix("loud_")
+        known = next((one for one in functions.ALLOWED if one.replace(".", "_") == name), name)
+        raised = found["message"].rpartition("UnlikeGoError: ")[2]
+        at = [i for i, one in enumerate(self._source.decode().splitlines(), start=1) if f"{known}(" in one]
+        return _problem(
+            at[0] if len(at) == 1 else 1, 1, f"{known}: {raised}" + (f", in one of lines {at}" if len(at) > 1 else "")
+        )
+
+    # ---- an approval and what it rests on ----
+
+    def answer(self, given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+        """Return what the policy says of an input; an approval that rests on nobody and on facts that nobody gave is an error."""
+        document = given["document"]
+        known = {**known, **{name: given[name] for name in ("merged", "defaults", "people") if name in given}}
+        every: dict[Use, None] = {}
+        for clause in self._reach.clauses:
+            every |= clause.uses
+        if "known_only" in given and supplied.reached(every, [supplied.path_of(one) for one in known["people"]]):
+            document = _with_approvals(document, given["known_only"])
+        answers = self._ask(self._whole, document, RULES)
+        if "error" in answers or not _approves(answers) or answers.get("reject") is True or answers.get("reject_with_note"):
+            return answers
+        lacking = self._lacking(document, Supply(known, document))
+        return {"error": _problem(0, 0, lacking)} if lacking else answers
+
+    def _lacking(self, document: dict[str, Any], supply: Supply) -> str:
+        """Return what an approval lacks: somebody who approves, or facts that were given."""
+        approving = [clause for clause in self._reach.clauses if clause.name in ast.APPROVING]
+        against = self._against()
+        bare = _with_approvals(document, [])
+        facts: set[Any] = set()
+        people: set[Any] = set()
+        for clause in approving:
+            others = [ast.kind_of(one.rule)[1]["span"] for one in approving if one is not clause]
+            try:
+                engine = self._engine(others) if others else self._whole
+            except (RuntimeError, ValueError):
+                continue
+            if not _approves(self._ask(engine, document, ast.APPROVING)):
+                continue
+            uses = self._reach.of(clause) | against
+            unknown = supply.unknown_people(uses)
+            alone = self._ask(engine, bare, ast.APPROVING)
+            missing = supply.missing(uses) if "error" in alone or _approves(alone) else set()
+            if not unknown and not missing:
+                return ""
+            people, facts = people | unknown, facts | missing
+        said = []
+        if people:
+            said.append(
+                f"asks for {_listed(people)}, which nobody knows here; who started the build is known where the "
+                "Concourse resource says expose_build_created_by: true"
+            )
+        if facts:
+            said.append(f"approves though nobody approved, and without facts that it asks for; give {_listed(facts)}")
+        return "; ".join(said) or "approves, and what it rests on can't be told"
+
+    def _against(self) -> dict[Use, None]:
+        found: dict[Use, None] = {}
+        for clause in self._reach.clauses:
+            if clause.name in ast.REJECTING:
+                found |= self._reach.of(clause)
+        return found
+
+    # ---- lint ----
+
+    def doubts(self, sample: dict[str, Any], known: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what is only seen when the policy is asked, and what an approval of its own would lack."""
+        told = self._ask(self._whole, sample["document"], RULES).get("error")
+        found = [told] if told else []
+        supply = Supply({**known, "defaults": sample["defaults"]}, sample["document"])
+        against = self._against()
+        for clause in self._reach.clauses:
+            if clause.name in ast.APPROVING:
+                found += self._doubt(clause, self._reach.of(clause), against, supply)
+        return found
+
+    def _doubt(
+        self, clause: Clause, uses: dict[Use, None], against: dict[Use, None], supply: Supply
+    ) -> Iterator[dict[str, Any]]:
+        start = ast.kind_of(clause.rule)[1]["span"]["start"]
+        line, column = rego_lint.place(self._source, start)
+        if unknown := supply.unknown_people(uses | against):
+            yield _problem(
+                line, column, f"asks for {_listed(unknown)}, which nobody knows here, so it approves nothing", error=False
+            )
+        if not supplied.reached(uses, [APPROVALS]) and (missing := supply.missing(uses | against)):
+            yield _problem(
+                line,
+                column,
+                f"approves by itself, which is an error where nobody gives {_listed(missing)}",
+                error=False,
+            )
+
+
+def _approves(answers: dict[str, Any]) -> bool:
+    return answers.get("approve") is True or bool(answers.get("approve_with_note"))
+
+
+def _with_approvals(document: dict[str, Any], approvals: list[Any]) -> dict[str, Any]:
+    reviews = document.get("reviews")
+    current = reviews.get("current") if isinstance(reviews, dict) else None
+    if not isinstance(reviews, dict) or not isinstance(current, dict):
+        return document
+    return {**document, "reviews": {**reviews, "current": {**current, "approvals": approvals}}}
+
+
+def _listed(paths: set[Any]) -> str:
+    return ", ".join(sorted(supplied.told(path) for path in paths))

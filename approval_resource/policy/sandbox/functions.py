@@ -1,0 +1,268 @@
+"""The functions that a policy may call: what each takes, and how a call that fails is undefined, or an error that says why.
+
+The engine raises where OPA leaves a failed call undefined, and can't be told otherwise. So each call is turned into one of
+a library in Rego, which asks first whether the arguments fit. Where they don't, the call is undefined if that can only hold
+an approval back, else it ends the evaluation and names function, value and line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from approval_resource.policy.sandbox import tree as ast
+from approval_resource.policy.sandbox.tree import Node
+
+LIBRARY = "approval_library"
+FAIL = "approval_fail.because"
+FORMAT = "approval_format.go"
+
+TYPES = {
+    "s": "is_string({0})",
+    "n": "is_number({0})",
+    "i": "is_number({0}); {0} == floor({0})",
+    "u": "is_number({0}); {0} == floor({0}); {0} >= 0",
+    "a": "is_array({0})",
+    "o": "is_object({0})",
+    "t": "is_set({0})",
+    "c": "listed({0})",
+    "k": "countable({0})",
+    "S": "texts({0})",
+    "N": "numbers_in({0})",
+    "T": "sets_in({0})",
+    "O": "objects_in({0})",
+    "p": "is_string({0}); regex.is_valid({0})",
+    "v": "semver.is_valid({0})",
+    "r": "is_string({0}); net.cidr_is_valid({0})",
+    "b": "bounded({0})",
+    "x": "",
+}
+"""What an argument has to be, by the letters of the table: text, number, whole number, not below 0, array, object, set, ..."""
+
+TABLE = """
+    abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s base64.encode:s
+    base64.is_valid:x base64url.decode:s base64url.encode:s base64url.encode_no_pad:s cast_array:c cast_boolean:x cast_null:x
+    cast_object:o cast_set:c cast_string:s ceil:n concat:sS contains:ss count:k div:nn endswith:ss floor:n format_int:ni
+    glob.match:sxs glob.quote_meta:s graph.reachable:oc graph.reachable_paths:oc hex.decode:s hex.encode:s indexof:ss
+    indexof_n:ss intersection:T is_array:x is_boolean:x is_null:x is_number:x is_object:x is_set:x is_string:x json.filter:oc
+    json.is_valid:x json.marshal:x json.remove:oc json.unmarshal:s lower:s max:c min:c minus:xx mul:nn net.cidr_contains:rr
+    net.cidr_expand:r net.cidr_is_valid:x numbers.range:bb numbers.range_step:bbu object.filter:ox object.get:oxx object.keys:o
+    object.remove:ox object.subset:xx object.union:oo object.union_n:O or:tt plus:nn print:* product:N re_match:ps
+    regex.find_all_string_submatch_n:psi regex.find_n:psi regex.is_valid:x regex.match:ps regex.replace:sps regex.split:ps
+    regex.template_match:ssss rem:nn replace:sss round:n semver.compare:vv semver.is_valid:x set_diff:tt sort:c split:ss
+    sprintf:sa startswith:ss strings.any_prefix_match:xx strings.any_suffix_match:xx strings.count:ss strings.replace_n:os
+    strings.reverse:s substring:sui sum:N time.add_date:niii time.clock:x time.date:x time.diff:xx time.format:x
+    time.parse_duration_ns:s time.parse_ns:ss time.parse_rfc3339_ns:s time.weekday:x to_number:x trim:ss trim_left:ss
+    trim_prefix:ss trim_right:ss trim_space:s trim_suffix:ss type_name:x union:T units.parse:s units.parse_bytes:s upper:s
+    urlquery.decode:s urlquery.decode_object:s urlquery.encode:s urlquery.encode_object:o walk:x yaml.is_valid:x yaml.marshal:x
+    yaml.unmarshal:s
+"""
+SIGNATURES = dict(entry.split(":") for entry in TABLE.split())
+ALLOWED = frozenset(SIGNATURES)
+
+BODIES = {
+    "all": "y := count([1 | some one in a; one != true]) == 0",
+    "any": "y := count([1 | some one in a; one == true]) > 0",
+    "and": "y := a & b",
+    "array_concat": "y := array.concat(a, b)",
+    "cast_array": "y := [one | some one in a]",
+    "cast_boolean": "is_boolean(a); y := a",
+    "cast_null": "is_null(a); y := a",
+    "cast_object": "y := a",
+    "cast_set": "y := {one | some one in a}",
+    "cast_string": "y := a",
+    "div": "b != 0; y := a / b",
+    "minus": "subtractable(a, b); y := a - b",
+    "mul": "y := a * b",
+    "or": "y := a | b",
+    "plus": "y := a + b",
+    "re_match": "y := regex.match(a, b)",
+    "rem": "b != 0; a == floor(a); b == floor(b); y := a % b",
+    "set_diff": "y := a - b",
+    "base64.decode": "base64.is_valid(a); y := base64.decode(a)",
+    "format_int": "b in {2, 8, 10, 16}; y := format_int(a, b)",
+    "hex.decode": "regex.match(`^([0-9a-fA-F]{2})*$`, a); y := hex.decode(a)",
+    "json.unmarshal": "json.is_valid(a); y := json.unmarshal(a)",
+    "yaml.unmarshal": "yaml.is_valid(a); y := yaml.unmarshal(a)",
+    "sprintf": f"y := {FORMAT}(a, json.marshal([[type_name(one), one] | some one in b]), nested(b))",
+    "substring": "y := substring(a, b, c)",
+    "time.parse_rfc3339_ns": r"regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`, a); y := time.parse_rfc3339_ns(a)",
+    "to_number": "numeric(a); y := to_number(a)",
+}
+"""What is asked of the arguments beyond their types, and how a function is done that the engine doesn't have."""
+OPERATORS = {"Add": ("+", "plus"), "Sub": ("-", "minus"), "Mul": ("*", "mul"), "Div": ("/", "div"), "Mod": ("%", "rem")}
+WRITTEN = {name: sign for sign, name in OPERATORS.values()}
+
+HELPERS = r"""
+listed(x) if is_array(x)
+listed(x) if is_set(x)
+countable(x) if listed(x)
+countable(x) if is_object(x)
+countable(x) if is_string(x)
+texts(x) if { listed(x); every one in x { is_string(one) } }
+numbers_in(x) if { listed(x); every one in x { is_number(one) } }
+sets_in(x) if { is_set(x); every one in x { is_set(one) } }
+objects_in(x) if { is_array(x); every one in x { is_object(one) } }
+bounded(x) if { is_number(x); x == floor(x); abs(x) < 1000000000 }
+subtractable(x, y) if { is_number(x); is_number(y) }
+subtractable(x, y) if { is_set(x); is_set(y) }
+numeric(x) if is_number(x)
+numeric(x) if is_boolean(x)
+numeric(x) if is_null(x)
+numeric(x) if { is_string(x); regex.match(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`, x) }
+nested(x) := count([1 | some one in x; walk(one, [path, below]); is_set(below); any_step(path, one)]) > 0
+any_step(path, one) if count(path) > 0
+any_step(path, one) if not is_set(one)
+"""
+PARAMETERS = "abcd"
+
+
+def library() -> str:
+    """Return the library, in Rego v1: each function quiet, which is undefined where it fails, and loud, which says so."""
+    lines = [f"package {LIBRARY}", HELPERS]
+    for name, signature in SIGNATURES.items():
+        if not _may_fail(name):
+            continue
+        given = PARAMETERS[: len(signature)]
+        fits = [TYPES[letter].format(one) for letter, one in zip(signature, given, strict=True) if TYPES[letter]]
+        body = "; ".join([*fits, BODIES.get(name, f"y := {name}({', '.join(given)})")])
+        short, arguments = _short(name), ", ".join(given)
+        lines.append(f"quiet_{short}({arguments}) := y if {{ {body} }}")
+        told = json.dumps(WRITTEN.get(name, name))
+        lines.append(
+            f"loud_{short}({arguments}, line) := y if {{ {body} }} else := {FAIL}({told}, json.marshal([{arguments}]), line)"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _turned(name: str, call: Node) -> bool:
+    """Whether that call is turned into one of the library."""
+    return name in ALLOWED and _may_fail(name) and len(call["params"]) == len(SIGNATURES[name])
+
+
+def _may_fail(name: str) -> bool:
+    return name in BODIES or set(SIGNATURES[name]) - {"x", "*"} != set()
+
+
+def _short(name: str) -> str:
+    return name.replace(".", "_")
+
+
+Edit = tuple[int, int, str]
+"""From where to where in the source, and what comes there instead."""
+
+
+def edits(source: bytes, tree: Node) -> list[Edit]:
+    """Return what turns the calls of a policy into calls of the library, none of which changes a line's number."""
+    found = []
+    for kind, body, name, holds in calls(source, tree):
+        line = source.count(b"\n", 0, body["span"]["start"]) + 1
+        variant, last = ("quiet", "") if holds else ("loud", f", {line}")
+        start, end = body["span"]["start"], body["span"]["end"]
+        if kind == "Call":
+            named = start + len(source[start : source.index(b"(", start)].rstrip())
+            found.append((start, named, f"data.{LIBRARY}.{variant}_{_short(name)}"))
+            found.append((end - 1, end - 1, last))
+        elif (at := _operator(source, body, OPERATORS[body["op"]][0])) is not None:
+            found.append((start, start, f"data.{LIBRARY}.{variant}_{name}("))
+            found.append((at, at + 1, ","))
+            found.append((end, end, f"{last})"))
+    return found
+
+
+def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
+    """Yield every call and sum that may fail, with the function's name and whether its failing only holds an approval back."""
+    loud, own = _loud(source, tree), ast.functions(tree)
+    for name, _, rule in ast.heads(tree):
+        for kind, body, holds in _positions(rule, holds=name not in loud):
+            if kind == "ArithExpr" and body["op"] in OPERATORS:
+                yield kind, body, OPERATORS[body["op"]][1], holds
+            elif kind == "Call" and ast.own(function := ast.called(body), own) is None and _turned(function, body):
+                yield kind, body, function, holds
+
+
+def _operator(source: bytes, body: Node, sign: str) -> int | None:
+    """Return where the operator stands, or None where what is between the operands can't be told."""
+    (_, left), (_, right) = ast.kind_of(body["lhs"]), ast.kind_of(body["rhs"])
+    between = source[left["span"]["end"] : right["span"]["start"]]
+    plain = re.fullmatch(rb"[\s)\"`]*(" + re.escape(sign).encode() + rb")[\s(\"`]*", between)
+    return left["span"]["end"] + plain.start(1) if plain else None
+
+
+def applied(source: bytes, changes: list[Edit], without: Sequence[Node] = ()) -> str:
+    """Return the source with the changes made, and without the rules at those spans; lines keep their numbers."""
+    kept = [
+        change for change in changes if not any(span["start"] <= change[0] and change[1] <= span["end"] for span in without)
+    ]
+    kept += [(span["start"], span["end"], "\n" * source.count(b"\n", span["start"], span["end"])) for span in without]
+
+    def order(numbered: tuple[int, Edit]) -> tuple[int, bool, int]:
+        # At one place an end comes before a beginning, an inner end before an outer, an outer beginning before an inner.
+        number, (start, end, text) = numbered
+        begins = end > start or text.endswith("(")
+        return start, begins, number if begins else -number
+
+    out, at = [], 0
+    for _, (start, end, text) in sorted(enumerate(kept), key=order):
+        out += [source[at:start].decode("utf-8", "replace"), text]
+        at = end
+    return "".join([*out, source[at:].decode("utf-8", "replace")])
+
+
+# ---- where a failure may open something --------------------------------------
+
+
+def _positions(node: Any, *, holds: bool) -> Iterator[tuple[str, Node, bool]]:
+    """Yield every call and sum, and whether its being undefined makes no more than its own rule undefined."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            below = holds and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
+            if key in ("Call", "ArithExpr") and isinstance(value, dict):
+                yield key, value, below
+            yield from _positions(value, holds=below)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _positions(item, holds=holds)
+
+
+def _names(node: Any, names: set[str], *, holds: bool) -> Iterator[tuple[str, bool]]:
+    """Yield every rule that is named, and whether its being undefined makes no more than this rule undefined."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            below = holds and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
+            if key in ast.REFERENCES and isinstance(value, dict):
+                steps = ast.static({key: value})
+                name = steps[2] if steps[:2] == ["data", ast.PACKAGE] and len(steps) > 2 else next(iter(steps), "")
+                if name in names:
+                    yield name, below
+            yield from _names(value, names, holds=below)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _names(item, names, holds=holds)
+
+
+def _loud(source: bytes, tree: Node) -> set[str]:
+    """Return the rules in which a failed call must be told, since a rule that is undefined could open a gate."""
+    names = ast.rule_names(tree)
+    loud = set(ast.REJECTING)
+    for name, _, rule in ast.heads(tree):
+        if "Default" in rule:
+            loud |= {name} - {*ast.APPROVING, "flag"}
+            continue
+        spec = rule["Spec"]
+        bodies = spec["bodies"]
+        # What is not in a set that others count may open something, and so may what comes after an `else`.
+        listed = "Set" in spec["head"] or ast.kind_of(next(iter(spec["head"].values()))["refr"])[0] == "RefBrack"
+        if (listed and name not in (*ast.APPROVING, "flag")) or any(
+            b"else" in source[one["span"]["end"] : other["span"]["start"] + 4] for one, other in itertools.pairwise(bodies)
+        ):
+            loud.add(name)
+    references = [(name, set(_names(rule, names, holds=True))) for name, _, rule in ast.heads(tree)]
+    grown = True
+    while grown:
+        found = {one for name, named in references for one, holds in named if not holds or name in loud} | loud
+        grown, loud = found != loud, found
+    return loud

@@ -1,0 +1,111 @@
+"""Whether what a policy reaches was given: facts that nobody supplied, and people whom nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from approval_resource.policy.sandbox.expressions import Use
+from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path
+
+REST = "*"
+"""Stands for whatever else there may be at a place."""
+APPROVALS: Path = ("reviews", "current", "approvals")
+FREE: Path = ("run", "changes", EACH, "entity", "data")
+"""A planned entity's attributes: what is missing there is missing in the plan."""
+
+
+class Supply:
+    """What is known of an input document, beside itself."""
+
+    def __init__(self, known: dict[str, Any], document: Any) -> None:
+        """`known`: the parts that are `merged` of several sources, those that are `ours`, the `defaults` that stand for
+        facts which nobody gave, and the `people` whom nobody but Concourse can tell.
+        """
+        self._document = document
+        self._merged = {path_of(one) for one in known["merged"]}
+        self._ours = frozenset(known["ours"])
+        self._defaults = {path_of(one) for one in known["defaults"]}
+        self._people = [path_of(one) for one in known["people"]]
+
+    def missing(self, uses: Iterable[Use]) -> set[Path]:
+        """Return the facts that nobody gave, of those that are reached; one that ends in `*` can't be told by name."""
+        return {
+            path
+            for use in uses
+            for one in use.paths
+            for path in self._absent(self._document, one, (), whole=use.whole)
+            if not any(_same(path, person) for person in self._people)
+        }
+
+    def unknown_people(self, uses: Iterable[Use]) -> set[Path]:
+        """Return what tells persons apart, is reached, and isn't known."""
+        return {person for person in reached(uses, self._people) if not _there(self._document, person)}
+
+    def _absent(self, node: Any, path: Path, prefix: Path, *, whole: bool) -> Iterator[Path]:
+        if prefix in self._defaults:
+            yield prefix
+        elif _same(prefix, FREE):
+            return
+        elif not path or path[0] == BELOW:
+            if (whole or path) and prefix in self._merged:
+                yield (*prefix, REST)
+        elif isinstance(node, list):
+            if path[0] in (EACH, ANY) or path[0].isdigit():
+                for number, item in enumerate(node):
+                    yield from self._absent(item, path[1:], (*prefix, str(number)), whole=whole)
+        elif isinstance(node, dict):
+            yield from self._absent_in(node, path, prefix, whole=whole)
+
+    def _absent_in(self, node: dict[str, Any], path: Path, prefix: Path, *, whole: bool) -> Iterator[Path]:
+        step = path[0]
+        ours = prefix[:1] != () and prefix[0] in self._ours
+        if step in (EACH, ANY):
+            if prefix in self._merged or (step == ANY and not ours):
+                yield (*prefix, REST)
+            for name, value in node.items():
+                yield from self._absent(value, path[1:], (*prefix, name), whole=whole)
+        elif step in node:
+            yield from self._absent(node[step], path[1:], (*prefix, step), whole=whole)
+        elif not ours and not (prefix == () and step in self._ours):
+            yield (*prefix, step)
+
+
+def reached(uses: Iterable[Use], places: Sequence[Path]) -> set[Path]:
+    """Return those of the places that any of the uses may reach."""
+    return {place for use in uses for path in use.paths for place in places if _overlaps(path, place, whole=use.whole)}
+
+
+def _overlaps(path: Path, place: Path, *, whole: bool) -> bool:
+    for one, other in zip(path, place, strict=False):
+        if one == BELOW:
+            return True
+        if one != other and one not in (EACH, ANY) and not (other == EACH and one.isdigit()):
+            return False
+    return len(path) >= len(place) or whole or path[-1:] == (BELOW,)
+
+
+def _same(path: Path, place: Path) -> bool:
+    """Whether a path of a document is at a place, or below."""
+    return len(path) >= len(place) and all(other in (one, EACH) for one, other in zip(path, place, strict=False))
+
+
+def _there(node: Any, path: Path) -> bool:
+    """Whether something is there, in every item where the path leads through a list."""
+    if not path:
+        return True
+    if isinstance(node, list) and path[0] == EACH:
+        return all(_there(item, path[1:]) for item in node)
+    return isinstance(node, dict) and path[0] in node and _there(node[path[0]], path[1:])
+
+
+def path_of(text: str) -> Path:
+    return tuple(EACH if step == "[]" else step for step in text.split(".")) if text else ()
+
+
+def told(path: Path) -> str:
+    """Return a path in words."""
+    if path[-1] == REST:
+        where = ".".join(("input", *path[:-1]))
+        return f"whatever else may be in {where}, of which the text takes all or a key that can't be told: name the key"
+    return ".".join("_" if step in (EACH, ANY) else step for step in path)

@@ -1,0 +1,110 @@
+"""Reading the engine's syntax tree of a Rego text: names, references, clauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+PACKAGE = "spacelift"
+APPROVING = ("approve", "approve_with_note")
+REJECTING = ("reject", "reject_with_note")
+REFERENCES = ("RefDot", "RefBrack", "Var")
+
+Node = dict[str, Any]
+
+
+def kind_of(node: Node) -> tuple[str, Node]:
+    """Return an expression's kind and its body."""
+    kind, body = next(iter(node.items()))
+    return kind, body
+
+
+def rule_names(tree: Node) -> set[str]:
+    """Return the names of all rules."""
+    return {name for name, _, _ in heads(tree)}
+
+
+def heads(tree: Node) -> Iterator[tuple[str, Node, Node]]:
+    """Yield each rule's name, the span of its head, and the rule."""
+    for rule in tree["rules"]:
+        kind, body = kind_of(rule)
+        head = body if kind == "Default" else next(iter(body["head"].values()))
+        path = static(head["refr"])
+        yield (path[0] if path else ""), body["span"], rule
+
+
+def static(node: Node) -> list[str]:
+    """Return the beginning of a reference that depends on nothing: `input.run.changes[_].x` is input, run, changes."""
+    steps, _ = reference(node)
+    known = []
+    for step in steps:
+        if not isinstance(step, str):
+            break
+        known.append(step)
+    return known
+
+
+def reference(node: Node) -> tuple[list[str | None], Node | None]:
+    """Return a reference's steps, None for a computed one, and its beginning; nothing for what is no reference."""
+    kind, body = kind_of(node)
+    if kind == "Var":
+        return [body["value"]], body["span"]
+    if kind not in REFERENCES:
+        return [], None
+    steps, span = reference(body["refr"])
+    if not steps:
+        return [], None
+    if kind == "RefDot":
+        return [*steps, body["field"][1]], span
+    inner, value = kind_of(body["index"])
+    return [*steps, value["value"] if inner in ("String", "RawString") else None], span
+
+
+def called(call: Node) -> str:
+    """Return the name of the function that a call calls."""
+    return ".".join(str(step) for step in reference(call["fcn"])[0])
+
+
+def nodes(node: Any) -> Iterator[tuple[str, Node]]:
+    """Yield every expression of the tree as (kind, body)."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, dict) and "span" in value and key[:1].isupper():
+                yield key, value
+            yield from nodes(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from nodes(item)
+
+
+def function_of(rule: Node) -> Node | None:
+    """Return the head of a rule that is a function."""
+    return rule["Spec"]["head"].get("Func") if "Spec" in rule else None
+
+
+def functions(tree: Node) -> set[str]:
+    """Return the names of the policy's own functions."""
+    return {".".join(static(head["refr"])) for rule in tree["rules"] if (head := function_of(rule)) is not None}
+
+
+def own(name: str, defined: set[str]) -> str | None:
+    """Return the name of the policy's own function that a call means, by its short or its full name."""
+    short = name.removeprefix(f"data.{PACKAGE}.")
+    return short if short in defined else None
+
+
+def source_of(source: bytes, span: Node) -> str:
+    """Return the source text of a span."""
+    return source[span["start"] : span["end"]].decode("utf-8", "replace")
+
+
+def text_of(node: Node) -> str | None:
+    """Return the text that an expression is, where it is one as it stands."""
+    kind, body = kind_of(node)
+    return body["value"] if kind in ("String", "RawString") else None
+
+
+def start_of(node: Node) -> int:
+    """Return where in the source an expression begins."""
+    start: int = kind_of(node)[1]["span"]["start"]
+    return start
