@@ -21,7 +21,7 @@ from approval_resource.policy.language.document import Policy
 from approval_resource.policy.language.load import load
 from approval_resource.policy.people import Roster
 from tests.builders import NOON
-from tests.policy.asking import ANA, BOB, CAROL, DAN, Document, answer, approval, asked, facts, policy, rejection
+from tests.policy.asking import ANA, BOB, CAROL, DAN, Document, answer, approval, asked, facts, policy, rejection, says
 from tests.policy.making import KINDS
 
 LAPTOP = "oidc:https://login.example/ana"
@@ -353,9 +353,9 @@ def test_rego_doesnt_see_what_a_pipeline_forged() -> None:
         inner = forged.setdefault(first, {})
         if rest and "." not in rest:
             inner[rest] = "forged"
-    one = policy(rego='package spacelift\napprove { walk(input, [_, "forged"]) }')
-    assert answer(one, given=forged) == "undecided"
-    assert answer(one, given={"free": "forged"}) == "approve"
+    text = 'package spacelift\napprove { walk(input, [_, "forged"]) }'
+    assert says(text, whole(replace(CLAIM, given=forged))) == "undecided"
+    assert says(text, whole(replace(CLAIM, given={"free": "forged"}))) == "approve"
 
 
 @settings(CHECKED, max_examples=150)

@@ -31,6 +31,8 @@ PASSING = frozenset(
     ]
 )
 """Functions whose result holds, or is, what their arguments hold."""
+PATTERNS = ("Var", "Array", "Object")
+"""Expressions whose names are given values by what they are matched with."""
 FLATTENING = frozenset(("union", "intersection"))
 MERGING = frozenset(
     ["object.union", "object.union_n", "object.filter", "object.remove", "json.filter", "json.remove", "cast_object"]
@@ -179,16 +181,19 @@ class Expressions:
             self._taken(inner, scope, whole=True)
 
     def _assigned(self, body: Node, scope: Scope) -> Value:
-        for pattern, given in ((body["lhs"], body["rhs"]), (body["rhs"], body["lhs"])):
+        declares = body["op"] == "ColEq"
+        sides = (body["lhs"], body["rhs"])
+        names = [ast.kind_of(side)[0] in PATTERNS for side in sides]
+        if not declares and not any(names):
+            for side in sides:
+                self._taken(side, scope, whole=True)
+            return OTHER
+        for pattern, given, named in ((*sides, names[0]), (*sides[::-1], names[1])):
             value = self._value(given, scope)
-            self._use(
-                value,
-                ast.start_of(given),
-                whole=body["op"] == "Eq" and ast.kind_of(pattern)[0] not in ("Var", "Array", "Object"),
-            )
-            if ast.kind_of(pattern)[0] in ("Var", "Array", "Object"):
-                self._match(pattern, value, scope, declares=body["op"] == "ColEq")
-            if body["op"] == "ColEq":
+            self._use(value, ast.start_of(given), whole=False)
+            if named:
+                self._match(pattern, value, scope, declares=declares)
+            if declares:
                 break
         return OTHER
 
@@ -309,7 +314,7 @@ class Expressions:
         if name == "walk":
             below = Value(frozenset((*path, BELOW) for path in together.everything()), other=True, dark="walk")
             return Value(items=below)
-        return Value(other=True, dark=name if together.everything() else "")
+        return Value(other=True, dark=name if together.everything() or together.dark else "")
 
     def _got(self, values: list[Value], given: list[Node]) -> Value:
         value, key, otherwise = values

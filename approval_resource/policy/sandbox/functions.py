@@ -186,18 +186,20 @@ def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
 
 def _operator(source: bytes, body: Node, sign: str) -> int | None:
     """Return where the operator stands, or None where what is between the operands can't be told."""
+    # The engine's places of a text are within its quotes; such a sum fails in any case.
+    start, end = body["span"]["start"], body["span"]["end"]
+    if source[start - 1 : start] in (b'"', b"`") or source[end : end + 1] in (b'"', b"`"):
+        return None
     (_, left), (_, right) = ast.kind_of(body["lhs"]), ast.kind_of(body["rhs"])
     between = source[left["span"]["end"] : right["span"]["start"]]
     plain = re.fullmatch(rb"[\s)\"`]*(" + re.escape(sign).encode() + rb")[\s(\"`]*", between)
     return left["span"]["end"] + plain.start(1) if plain else None
 
 
-def applied(source: bytes, changes: list[Edit], without: Sequence[Node] = ()) -> str:
-    """Return the source with the changes made, and without the rules at those spans; lines keep their numbers."""
-    kept = [
-        change for change in changes if not any(span["start"] <= change[0] and change[1] <= span["end"] for span in without)
-    ]
-    kept += [(span["start"], span["end"], "\n" * source.count(b"\n", span["start"], span["end"])) for span in without]
+def applied(source: bytes, changes: list[Edit], without: Sequence[tuple[int, int]] = ()) -> str:
+    """Return the source with the changes made, and without the rules at those places; lines keep their numbers."""
+    kept = [change for change in changes if not any(start <= change[0] and change[1] <= end for start, end in without)]
+    kept += [(start, end, "\n" * source.count(b"\n", start, end)) for start, end in without]
 
     def order(numbered: tuple[int, Edit]) -> tuple[int, bool, int]:
         # At one place an end comes before a beginning, an inner end before an outer, an outer beginning before an inner.

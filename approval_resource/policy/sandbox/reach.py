@@ -75,9 +75,11 @@ class Reach(Expressions):
             path = ast.static(head["refr"])
             if kind == "Set":
                 key = self._value(head["key"], scope) if head.get("key") else OTHER
+                self._use(key, head["span"]["start"], whole=False)
                 self._define(path, Value(items=key))
                 continue
             value = self._value(assigned["value"], scope) if assigned else OTHER
+            self._use(value, head["span"]["start"], whole=False)
             if ast.kind_of(head["refr"])[0] == "RefBrack":
                 key = self._value(ast.kind_of(head["refr"])[1]["index"], scope)
                 self._use(key, head["span"]["start"], whole=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from approval_resource.policy.sandbox import functions, go_format
 from approval_resource.policy.sandbox import tree as ast
-from approval_resource.policy.sandbox.functions import ALLOWED
 from approval_resource.policy.sandbox.expressions import Clause, Use
+from approval_resource.policy.sandbox.functions import ALLOWED
 from approval_resource.policy.sandbox.reach import Reach
 from approval_resource.policy.sandbox.tree import APPROVING, PACKAGE, REJECTING
 from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path

@@ -108,3 +108,28 @@ def start_of(node: Node) -> int:
     """Return where in the source an expression begins."""
     start: int = kind_of(node)[1]["span"]["start"]
     return start
+
+
+def _assigned(rule: Node) -> list[Node]:
+    """Return the values that a rule may have, where it says any."""
+    if "Default" in rule:
+        return [rule["Default"]["value"]]
+    spec = rule["Spec"]
+    parts = [*spec["head"].values(), *spec["bodies"]]
+    return [part["assign"]["value"] for part in parts if part.get("assign")]
+
+
+def only_true(rule: Node) -> bool:
+    """Whether the rule is true wherever it is defined, as far as that is said."""
+    return "Default" in rule or all(is_bool(value, True) for value in _assigned(rule))
+
+
+def never(rule: Node) -> bool:
+    """Whether the rule is a default of false."""
+    return "Default" in rule and is_bool(rule["Default"]["value"], False)
+
+
+def is_bool(value: Node, wanted: bool) -> bool:
+    """Whether the expression is true, or false, as it stands."""
+    kind, body = kind_of(value)
+    return kind == "Bool" and body["value"] is wanted
