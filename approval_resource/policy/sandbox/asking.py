@@ -121,6 +121,23 @@ def _go(form: str, given: str, nested: bool) -> str:
     return go_format.sprintf(form, given, nested=nested)
 
 
+class _Trial:
+    """Whether a function of the engine succeeds on some arguments."""
+
+    def __init__(self) -> None:
+        import regorus
+
+        self._engine = regorus.Engine()
+
+    def __call__(self, name: str, given: str) -> bool:
+        arguments = ", ".join(f"input[{number}]" for number in range(len(functions.SIGNATURES[name])))
+        self._engine.set_input_json(given)
+        try:
+            return bool(json.loads(self._engine.eval_query_as_json(f"x := {name}({arguments})")).get("result"))
+        except (RuntimeError, ValueError):
+            return False
+
+
 class _Policy:
     """A policy that is fit to be asked."""
 
@@ -136,6 +153,7 @@ class _Policy:
         engine = regorus.Engine()
         engine.add_extension(functions.FAIL, 3, _because)
         engine.add_extension(functions.FORMAT, 3, _go)
+        engine.add_extension(functions.TRY, 2, _Trial())
         engine.set_gather_prints(True)
         engine.set_rego_v0(False)
         engine.add_policy("library", functions.library())
