@@ -178,6 +178,7 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
     from approval_resource.policy import entitlement
     from approval_resource.policy.evaluate import dropped
     from approval_resource.policy.kinds import rego
+    from approval_resource.policy.sandbox import parent as sandbox
 
     try:
         policies = policies_of(terms, snapshot.settings.policy)
@@ -192,8 +193,9 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
     refused = entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], merged)
     if refused is not None:
         raise NotEntitledError(claim, refused)
-    applying = [policy for policy in policies if not dropped(policy, facts_of(claim, terms))]
-    problems = entitlement.problems(applying, facts_of(claim, terms), [*claim.reviews.values()], merged)
+    with sandbox.budget():
+        applying = [policy for policy in policies if not dropped(policy, facts_of(claim, terms))]
+        problems = entitlement.problems(applying, facts_of(claim, terms), [*claim.reviews.values()], merged)
     if problems:
         raise ConfigError(problems)
     return reviewed(claim, merged)

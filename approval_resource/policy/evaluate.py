@@ -149,8 +149,7 @@ def dropped(policy: Policy, facts: Facts) -> bool:
         return False
     from approval_resource.policy.kinds import conditions
 
-    _, shape = conditions.judge(policy, facts.static_document(Roster(policy, facts.requester)))
-    return not shape["selected"]
+    return not conditions.selected(policy, facts.static_document(Roster(policy, facts.requester)))
 
 
 def asks_people(policy: Policy) -> bool:
@@ -184,7 +183,7 @@ def _people(
     if policy.conditions is not None:
         from approval_resource.policy.kinds import conditions
 
-        result, told.details["conditions"] = conditions.judge(policy, facts.static_document(roster))
+        result, told.details["conditions"] = conditions.judge(policy, facts.static_document(roster), facts.defaults)
         if told.details["conditions"]["selected"]:
             told.details["action"] = ACTIONS.get(result.answer, "manual")
         parts.append(result)

@@ -101,10 +101,12 @@ def test_conditions_are_told_with_their_place() -> None:
     assert all(finding.error for finding in found)
 
 
-def test_errors_come_before_warnings() -> None:
-    """What makes a policy unfit is read first."""
-    text = "per_rule: true\nconditions:\n  a: {$foo: 1}\n"
-    assert [finding.error for finding in findings(text)] == [True, False, False]
+def test_what_is_found_comes_by_line() -> None:
+    """Errors among warnings, as who reads the file from its top meets them; at one place the error first."""
+    text = "approval_rules: [{group: qa}]\nconditions:\n  a: {$foo: 1}\nrequired_approvals: 1\nper_rule: true\n"
+    found = findings(text)
+    assert [finding.place for finding in found] == sorted(finding.place or (0, 0) for finding in found)
+    assert {finding.error for finding in found} == {True, False}
 
 
 def test_every_error_is_told_and_no_warning_among_them() -> None:

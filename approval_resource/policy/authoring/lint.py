@@ -1,4 +1,4 @@
-"""What is wrong with a policy, or likely to be, before anybody relies on it."""
+"""Find what is wrong with a policy, or likely to be, before anybody relies on it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def lint(loaded: Loaded) -> list[Finding]:
-    """Everything found, errors first; whatever can't be read at all was refused when it was loaded."""
+    """Return everything found, by line; whatever can't be read at all was refused when it was loaded."""
     found = [*_conditions(loaded), *_rego(loaded), *_people(loaded), *_likely(loaded)]
-    return sorted(found, key=lambda finding: (not finding.error, finding.place or (0, 0)))
+    return sorted(found, key=lambda finding: (finding.place or (0, 0), not finding.error))
 
 
 def accepted(loaded: Sequence[Loaded]) -> list[Finding]:
-    """The warnings about policies that are fit to be relied on.
+    """Return the warnings about policies that are fit to be relied on.
 
     Raises:
         ConfigError: every error, with file, line and column.
@@ -70,7 +70,7 @@ def _people(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _likely(loaded: Loaded) -> Iterator[Finding]:
-    """What is allowed, and seldom meant."""
+    """Yield what is allowed, and seldom meant."""
     policy = loaded.policy
 
     def warn(message: str, *path: str | int) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.policy.decision import Answer, Explanation
@@ -24,17 +24,19 @@ OPERATORS = frozenset(
 PATTERNS = ('"$regex"', '"$dynamicPattern"')
 MAX_DEPTH = 20
 MAX_LIST = 500
-SMALL_QUERIES = 4_000
-SMALL_FACTS = 50_000
-"""Characters of JSON up to which asking takes no time worth a limit."""
+SMALL = 1_000_000
+"""Characters of the queries times those of the facts, in JSON, up to which asking takes no work worth a limit."""
+VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
 
 UNSEEN = ("reviews", "request")
 
 Path = tuple[str | int, ...]
+BROKEN = (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError)
+"""Raised where conditions can't be evaluated."""
 
 
 def problems(query: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """What is wrong with a query, as where and what."""
+    """Yield what is wrong with a query, as where and what."""
     if len(path) > MAX_DEPTH * 2:
         yield path, f"is nested more than {MAX_DEPTH} deep"
     elif not isinstance(query, Mapping):
@@ -62,7 +64,7 @@ def _list_of(value: object, path: Path, check: Any) -> Iterator[tuple[Path, str]
 
 
 def _condition(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    """What one path is to be: a value, or operators."""
+    """Yield what is wrong with one path's value or operators."""
     if len(path) > MAX_DEPTH * 2:
         yield path, f"is nested more than {MAX_DEPTH} deep"
     elif isinstance(value, Mapping) and any(key.startswith("$") for key in value):
@@ -148,7 +150,7 @@ def _dynamic(value: object, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
-    """What is well formed and can't be meant, as where, what, and whether nothing could ever come of it."""
+    """Yield what is well formed and can't be meant, as where, what, and whether nothing could ever come of it."""
     if isinstance(query, list):
         for number, item in enumerate(query):
             yield from doubts(item, (*path, number))
@@ -163,6 +165,10 @@ def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
                 yield (*path, key), f"conditions are asked without reviews and time, so {clean(key)} is never there", True
             elif (told := rego_lint.unknown(steps, SCHEMA)) is not None and told[1]:
                 yield (*path, key), told[0].removeprefix("input."), True
+            if isinstance(value, Mapping):
+                for operator in COMPARING[2:]:
+                    if isinstance(text := value.get(operator), str) and VERSION.fullmatch(text):
+                        yield (*path, key), 'compares versions as text, where "1.10" is less than "1.9"; give numbers', False
             if value is None or (isinstance(value, Mapping) and any(one is None for one in value.values())):
                 yield (
                     (*path, key),
@@ -171,8 +177,21 @@ def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
                 )
 
 
-def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Explanation, dict[str, Any]]:
-    """What the policy's conditions say on these facts, and the same in nullplatform's shape."""
+def selected(policy: Policy, facts: Mapping[str, Any]) -> bool:
+    """Whether the policy's selector matches these facts. One that can't be evaluated errs by applying."""
+    if policy.selector is None or any(problems(policy.selector)):
+        return True
+    try:
+        return _matched([(policy.selector, False)], facts)[0]
+    except BROKEN:
+        return True
+
+
+def judge(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()) -> tuple[Explanation, dict[str, Any]]:
+    """Return what the policy's conditions say on these facts, and the same in nullplatform's shape.
+
+    `defaults`: the paths that stand for facts which nobody gave; nothing is approved by those.
+    """
     shape: dict[str, Any] = {"id": policy.id, "name": policy.name, "selected": True, "passed": False, "evaluations": []}
     wrong = [*problems(policy.conditions), *(problems(policy.selector) if policy.selector is not None else ())]
     if wrong:
@@ -184,7 +203,7 @@ def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Explanation, dict[s
     queries += [(one, True) for one in criteria]
     try:
         results = _matched(queries, facts)
-    except (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError) as broken:
+    except BROKEN as broken:
         why = str(broken) if isinstance(broken, sandbox.SandboxError) else type(broken).__name__
         return Explanation(Answer.ERROR, f"the conditions can't be evaluated: {clean(why)}"), shape
     if policy.selector is not None and not results.pop(0):
@@ -197,6 +216,9 @@ def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Explanation, dict[s
         for one, met in zip(criteria, results, strict=True)
     )
     match passed, policy.on_policy_success, policy.on_policy_fail:
+        case True, "approve", _ if assumed := [path for path in defaults if any(_asks(one, path) for one in criteria)]:
+            why = f"the conditions approve by facts that nobody gave; give {', '.join(assumed)}"
+            return Explanation(Answer.ERROR, why), shape
         case True, "approve", _:
             return Explanation(Answer.APPROVE, "all conditions are met, which approves", ()), shape
         case True, _, _:
@@ -210,12 +232,24 @@ def judge(policy: Policy, facts: Mapping[str, Any]) -> tuple[Explanation, dict[s
 
 def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any]) -> list[bool]:
     asked = json.dumps(queries)
-    if any(pattern in asked for pattern in PATTERNS) or len(asked) > SMALL_QUERIES or len(json.dumps(facts)) > SMALL_FACTS:
+    if any(pattern in asked for pattern in PATTERNS) or len(asked) * len(json.dumps(facts)) > SMALL:
         answer = sandbox.run({"task": "conditions", "queries": queries, "facts": facts})
         return [result is True for result in answer["results"]]
     from approval_resource.policy.sandbox import matching
 
     return [matching.matches(query, facts, closed=closed) for query, closed in queries]
+
+
+def _asks(query: object, path: str) -> bool:
+    """Whether the query asks for that path, or for something below or around it."""
+    if isinstance(query, list):
+        return any(_asks(one, path) for one in query)
+    if not isinstance(query, Mapping):
+        return False
+    return any(
+        _asks(value, path) if key in LOGICAL else f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")
+        for key, value in query.items()
+    )
 
 
 def _evaluation(criteria: dict[str, Any], met: bool, facts: Mapping[str, Any]) -> dict[str, Any]:
