@@ -490,7 +490,14 @@ def test_a_pipeline_can_t_say_what_is_not_its_to_say(shared: DynamoStore) -> Non
         "reviews": {"current": {"approvals": [{"author": "a"}, {"author": "b"}], "rejections": []}, "older": []},
         "request": {"timestamp_ns": 1},
         "requester": "somebody",
-        "run": {"id": "mine", "state": "FINISHED", "created_at": 1, "creator_session": {"login": "x"}, "branch": "main"},
+        "run": {
+            "id": "mine",
+            "state": "FINISHED",
+            "created_at": 1,
+            "creator_session": {"login": "x"},
+            "triggered_by": "x",
+            "branch": "main",
+        },
         "stack": {"name": "mine", "labels": ["prod"]},
         "claim": {"requester": "somebody"},
         "build": {"created_by": "somebody", "commit": "abc"},
@@ -501,18 +508,27 @@ package spacelift
 told { input.run.branch == "main"; input.stack.labels[_] == "prod"; input.build.commit == "abc" }
 lied { count(input.reviews.current.approvals) > 0 }
 lied { input.request.timestamp_ns == 1 }
-lied { input.requester }
 lied { input.run.id == "mine" }
 lied { input.run.state == "FINISHED" }
 lied { input.run.created_at == 1 }
-lied { input.run.creator_session }
+lied { input.run.creator_session.login != "dana" }
+lied { input.run.triggered_by != "dana" }
 lied { input.stack.name == "mine" }
-lied { input.claim.requester }
-lied { input.build.created_by }
+lied { input.claim.requester != "dana" }
+lied { input.build.created_by != "dana" }
 approve { told; not lied }
 """
-    claim = take(shared, 1, terms=under(rego=rego, given=given))
+    claim = take(shared, a_build(1, created_by="dana"), terms=under(rego=rego, given=given))
     assert (claim.state, claim.decided and claim.decided.actor) == (State.APPROVED, POLICY_ACTOR)
+    for known_only_to_concourse in (
+        "input.requester",
+        "input.run.creator_session",
+        "input.claim.requester",
+        "input.build.created_by",
+    ):
+        rego = f"package spacelift\n\napprove {{ {known_only_to_concourse} }}\napprove {{ not {known_only_to_concourse} }}\n"
+        claim = take(shared, 2, lock_name=known_only_to_concourse, terms=under(rego=rego, given=given))
+        assert claim.state is State.PENDING
 
 
 def test_what_is_asked_for_is_checked_and_kept(shared: DynamoStore) -> None:

@@ -190,7 +190,9 @@ class Expressions:
             return OTHER
         for pattern, given, named in ((*sides, names[0]), (*sides[::-1], names[1])):
             value = self._value(given, scope)
-            self._use(value, ast.start_of(given), whole=False)
+            # A pattern of several parts is matched with all there is.
+            whole = ast.kind_of(pattern)[0] in ("Array", "Object")
+            self._use(Value(value.paths), ast.start_of(given), whole=whole)
             if named:
                 self._match(pattern, value, scope, declares=declares)
             if declares:
