@@ -20,6 +20,7 @@ FOLLOWED = {
     "a key in a variable": 'bad if { k := "labels"; input.stack[k][_] == "x" }',
     "a key in a list": 'bad if { some k in ["labels"]; "x" in input.stack[k] }',
     "a key in a set": 'keys := {"labels"}\nbad if { some k in keys; "x" in input.stack[k] }',
+    "a key in a set of a rule": 'keys contains "labels"\nbad if { keys[k]; "x" in input.stack[k] }',
     "object.get": 'bad if "x" in object.get(input.stack, "labels", [])',
     "object.get by a list": 'bad if "x" in object.get(input, ["stack", "labels"], [])',
     "an alias": 'bad if { s := input.stack; "x" in s.labels }',
@@ -171,6 +172,26 @@ def test_an_approval_that_doesnt_matter_changes_nothing() -> None:
     assert answer(one, approval(BEN)) == "error"
     assert answer(one, approval(ANNA)) == "approve"
     assert answer(one, approval(BEN), given={"frozen": False}) == "approve"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "approve if not prod\napprove if { prod; some_yes }",
+        "approve if not prod\napprove if some_yes",
+        "approve if { not prod; not huge }\napprove if some_yes\nhuge if input.plan.huge",
+        "approve if ok\nok if not prod\nok if some_yes",
+    ],
+)
+def test_an_approval_that_stands_whatever_the_facts_are_is_one(rules: str) -> None:
+    """Where one is needed in production only, and given, it doesn't matter whether this is production."""
+    text = (
+        f'{HEAD}prod if "production" in input.stack.labels\nsome_yes if count(input.reviews.current.approvals) > 0\n{rules}\n'
+    )
+    assert answer(policy(rego=text)) == "error"
+    assert answer(policy(rego=text), approval(BEN)) == "approve"
+    two = text.replace("> 0", "> 1")
+    assert answer(policy(rego=two), approval(BEN)) == "error"
 
 
 def test_an_approval_that_needs_somebody_needs_no_facts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from approval_resource.policy.sandbox.supplied import APPROVALS, Supply
 RULES = (*ast.APPROVING, *ast.REJECTING, "flag")
 BACKTRACE = "\nStack backtrace:"
 BOM = "\ufeff"
+MAX_DOUBTS = 4
+"""Rules whose truth is tried both ways, which doubles the work with each."""
 FAILED = "approval-failed"
 """Stands before what this program says, in the engine's messages."""
 
@@ -147,7 +150,7 @@ class _Policy:
         self._edits = functions.edits(source, tree)
         self._whole = self._engine()
 
-    def _engine(self, without: Sequence[tuple[int, int]] = ()) -> Any:
+    def _engine(self, without: Sequence[tuple[int, int]] = (), more: str = "") -> Any:
         import regorus
 
         engine = regorus.Engine()
@@ -158,7 +161,7 @@ class _Policy:
         engine.set_rego_v0(False)
         engine.add_policy("library", functions.library())
         engine.set_rego_v0(self._v0)
-        engine.add_policy("policy", functions.applied(self._source, self._edits, without))
+        engine.add_policy("policy", functions.applied(self._source, self._edits, without) + more)
         return engine
 
     def _ask(self, engine: Any, given: Any, rules: Sequence[str]) -> dict[str, Any]:
@@ -241,12 +244,41 @@ class _Policy:
             if not unknown and not missing:
                 return ""
             people, facts = people | unknown, facts | missing
+        if facts and not people and self._stands_anyway(document, supply):
+            return ""
         said = []
         if facts:
             said.append(f"approves though nobody approved, and without facts that it asks for; give {_listed(facts)}")
         if people:
             said.append(f"asks for {_listed(people)}, which nobody knows here{_hint(people)}")
         return "; ".join(said) or "approves, and what it rests on can't be told"
+
+    def _stands_anyway(self, document: dict[str, Any], supply: Supply) -> bool:
+        """Whether the policy approves whatever the facts are that nobody gave.
+
+        That can be told where only rules ask for them that are true or undefined: each is tried both ways.
+        """
+        asked = {one.name for one in self._reach.clauses if one.name in (*ast.APPROVING, *ast.REJECTING)}
+        relevant = self._reach.asked(asked)
+        doubtful = {one.name for one in self._reach.clauses if one.name in relevant and supply.missing(one.uses)}
+        clauses = [one for one in self._reach.clauses if one.name in doubtful]
+        if len(doubtful) > MAX_DOUBTS or any(one.name in RULES or not ast.plain(one.rule) for one in clauses):
+            return False
+        without = [self._place(one) for one in clauses]
+        for truths in itertools.product((True, False), repeat=len(doubtful)):
+            undefined = "{} {{ false }}" if self._v0 else "{} if false"
+            rules = [
+                f"{name} := true" if true else undefined.format(name)
+                for name, true in zip(sorted(doubtful), truths, strict=True)
+            ]
+            try:
+                engine = self._engine(without, "\n".join(["", *rules, ""]))
+            except (RuntimeError, ValueError):
+                return False
+            answers = self._ask(engine, document, RULES)
+            if not _approves(answers) or answers.get("reject") is True or answers.get("reject_with_note"):
+                return False
+        return True
 
     def _place(self, clause: Clause) -> tuple[int, int]:
         """Return where a rule begins and where the next does: the engine's end of a rule may leave out a quote."""

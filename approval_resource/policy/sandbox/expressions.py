@@ -138,7 +138,7 @@ class Expressions:
                 items = NOTHING
                 for item in body["items"]:
                     items |= self._value(item, scope)
-                return Value(items=items)
+                return Value(items=items, members=kind == "Set")
             case "Object":
                 names: dict[str, Value] = {}
                 rest = NOTHING
@@ -155,7 +155,8 @@ class Expressions:
                 self._query(body["query"], inner_scope)
                 if kind == "ObjectCompr":
                     self._taken(body["key"], inner_scope, whole=True)
-                return Value(items=self._value(body["value" if kind == "ObjectCompr" else "term"], inner_scope))
+                held = self._value(body["value" if kind == "ObjectCompr" else "term"], inner_scope)
+                return Value(items=held, members=kind == "SetCompr")
             case "AssignExpr":
                 return self._assigned(body, scope)
             case "Membership":
@@ -255,9 +256,10 @@ class Expressions:
             # A name that is given no value elsewhere goes through all there is, where it stands first.
             first = place.loops.setdefault(name, index["span"]["start"])
             if first == index["span"]["start"]:
-                place.bind(name, OTHER if value.items is None else OTHER | value.items)
+                held = OTHER if value.items is None else value.items if value.members else OTHER | value.items
+                place.bind(name, held)
                 return value.at(EACH)
-            return value.at(ANY)
+            return self._keyed(value, place.values[name])
         key = self._value(body["index"], scope)
         self._use(key, ast.start_of(body["index"]), whole=True)
         return self._keyed(value, key)

@@ -7,6 +7,8 @@ can't be told reaches everything beside it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from approval_resource.policy.sandbox import tree as ast
 from approval_resource.policy.sandbox.expressions import Clause, Expressions, Use
 from approval_resource.policy.sandbox.tree import Node
@@ -34,17 +36,24 @@ class Reach(Expressions):
             for clause in self.clauses:
                 clause.uses[Use(frozenset([(BELOW,)]), True, 0)] = None
 
-    def closure(self, asks: set[str], uses: dict[Use, None]) -> dict[Use, None]:
-        """Return the uses, with those of all rules that are asked, and of the rules that those ask."""
-        found, seen, todo = dict(uses), set[str](), list(asks)
+    def asked(self, names: Iterable[str]) -> set[str]:
+        """Return the names, and those of all rules that they ask, and that those ask."""
+        seen, todo = set[str](), list(names)
         while todo:
             name = todo.pop()
             if name not in seen:
                 seen.add(name)
                 for clause in self.clauses:
                     if name in (clause.name, self._function(clause.rule)):
-                        found |= clause.uses
                         todo += clause.asks
+        return seen
+
+    def closure(self, asks: set[str], uses: dict[Use, None]) -> dict[Use, None]:
+        """Return the uses, with those of all rules that are asked, and of the rules that those ask."""
+        found, names = dict(uses), self.asked(asks)
+        for clause in self.clauses:
+            if clause.name in names or self._function(clause.rule) in names:
+                found |= clause.uses
         return found
 
     def of(self, clause: Clause) -> dict[Use, None]:
@@ -76,7 +85,7 @@ class Reach(Expressions):
             if kind == "Set":
                 key = self._value(head["key"], scope) if head.get("key") else OTHER
                 self._use(key, head["span"]["start"], whole=False)
-                self._define(path, Value(items=key))
+                self._define(path, Value(items=key, members=True))
                 continue
             value = self._value(assigned["value"], scope) if assigned else OTHER
             self._use(value, head["span"]["start"], whole=False)
@@ -85,7 +94,7 @@ class Reach(Expressions):
                 self._use(key, head["span"]["start"], whole=True)
                 # In v0 `p[x]` without a value is a set of x; else it is an object.
                 value = value if assigned else key
-                value = Value(items=value)
+                value = Value(items=value, members=not assigned)
             self._define(path, value)
 
     def _define(self, path: list[str], value: Value) -> None:

@@ -93,12 +93,7 @@ class _Lint:
 
     def _unasked(self) -> Iterator[Told]:
         """Yield rules that no answer depends on, such as a `deny` that rejects nothing."""
-        asked, todo = set[str](), list(ANSWERS)
-        while todo:
-            name = todo.pop()
-            if name not in asked:
-                asked.add(name)
-                todo += [one for clause in self._reach.clauses if clause.name == name for one in clause.asks]
+        asked = self._reach.asked(ANSWERS)
         told = set[str]()
         for name, span, _ in ast.heads(self._tree):
             if name not in asked and name not in told and name not in KEYWORDS:

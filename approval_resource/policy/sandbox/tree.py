@@ -133,3 +133,11 @@ def is_bool(value: Node, wanted: bool) -> bool:
     """Whether the expression is true, or false, as it stands."""
     kind, body = kind_of(value)
     return kind == "Bool" and body["value"] is wanted
+
+
+def plain(rule: Node) -> bool:
+    """Whether the rule is true or undefined, and takes nothing."""
+    if "Default" in rule:
+        return False
+    kind, head = kind_of(rule["Spec"]["head"])
+    return kind == "Compr" and kind_of(head["refr"])[0] == "Var" and only_true(rule)

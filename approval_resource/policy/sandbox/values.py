@@ -24,6 +24,8 @@ class Value:
     items: Value | None = None
     """What a collection holds that the policy built."""
     fields: tuple[tuple[str, Value], ...] = ()
+    members: bool = False
+    """Whether that collection is a set, whose keys are what it holds."""
     other: bool = False
     """Whether it may be something that is none of these."""
     dark: str = ""
@@ -41,6 +43,7 @@ class Value:
             self.texts | more.texts,
             items,
             tuple(sorted(names.items())),
+            self.members if more.items is None else more.members if self.items is None else self.members and more.members,
             self.other or more.other,
             self.dark or more.dark,
         )
