@@ -304,6 +304,21 @@ def test_who_it_is_that_nobody_here_can_tell_fails_closed(way: str, other: str) 
             assert answer(one, approval(who), requester=requester, given=FORGED) != "approve"
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "approve if input.reviews.current.approvals != []",
+        'approve if { some a in input.reviews.current.approvals; contains(json.marshal(a), "ben") }',
+        'approve if { object.get(input.run, "creator_session", null) != null; count(input.reviews.current.approvals) > 0 }',
+    ],
+)
+def test_all_of_a_review_or_a_session_is_not_its_address(rule: str) -> None:
+    """Nobody knows addresses; who asks for one by name approves nothing, and everybody else may take the rest."""
+    assert answer(policy(rego=f"{HEAD}{rule}\n", people=PEOPLE), approval(BEN), requester="anna") == "approve"
+    by_address = f"{HEAD}approve if {{ some a in input.reviews.current.approvals; not a.request.remote_ip == input.bad }}\n"
+    assert answer(policy(rego=by_address), approval(BEN), requester="anna", given={"bad": "1"}) == "error"
+
+
 def test_a_rule_that_asks_for_nobody_still_approves() -> None:
     """What another rule asks for is no reason to keep this one shut."""
     text = (

@@ -15,6 +15,7 @@ from approval_resource.policy.sandbox.tree import Node
 from approval_resource.policy.sandbox.values import BELOW, EACH, NOTHING, OTHER, Scope, Value
 
 MAX_ROUNDS = 12
+MAX_TWICE = 5
 
 
 class Reach(Expressions):
@@ -22,6 +23,7 @@ class Reach(Expressions):
 
     def __init__(self, tree: Node, source: bytes) -> None:
         super().__init__(tree, source)
+        self._depth = 0
         self.clauses = [Clause(name, rule) for name, _, rule in ast.heads(tree)]
         for _ in range(MAX_ROUNDS):
             before = dict(self._values), dict(self._given)
@@ -105,12 +107,13 @@ class Reach(Expressions):
 
     def _query(self, query: Node, scope: Scope) -> None:
         kept = dict(self._clause.uses), list(self._clause.negated)
-        for again in (False, True):
-            if again:
-                # Once more with every name known: statements may stand in any order.
-                self._clause.uses, self._clause.negated = dict(kept[0]), list(kept[1])
+        self._depth += 1
+        # Twice, so that every name is known: statements may stand in any order. Deep inside, that would take for ever.
+        for _ in range(2 if self._depth <= MAX_TWICE else 1):
+            self._clause.uses, self._clause.negated = dict(kept[0]), list(kept[1])
             for statement in query["stmts"]:
                 self._statement(statement["literal"], scope)
+        self._depth -= 1
 
     def _statement(self, literal: Node, scope: Scope) -> None:
         kind, body = ast.kind_of(literal)

@@ -11,6 +11,7 @@ from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path
 REST = "*"
 """Stands for whatever else there may be at a place."""
 APPROVALS: Path = ("reviews", "current", "approvals")
+ADDRESSES = ("creator_ip", "remote_ip")
 FREE: Path = ("run", "changes", EACH, "entity", "data")
 """A planned entity's attributes: what is missing there is missing in the plan."""
 
@@ -79,10 +80,11 @@ def reached(uses: Iterable[Use], places: Sequence[Path]) -> set[Path]:
 def _overlaps(path: Path, place: Path, *, whole: bool) -> bool:
     for one, other in zip(path, place, strict=False):
         if one == BELOW:
-            return True
+            return place[-1] not in ADDRESSES
         if one != other and one not in (EACH, ANY) and not (other == EACH and one.isdigit()):
             return False
-    return len(path) >= len(place) or whole or path[-1:] == (BELOW,)
+    # An address is asked for by its name; all of a session or a review is taken for other reasons.
+    return len(path) >= len(place) or (whole and place[-1] not in ADDRESSES)
 
 
 def _same(path: Path, place: Path) -> bool:
