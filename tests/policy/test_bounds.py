@@ -123,3 +123,14 @@ def test_conditions_approve_by_no_fact_that_nobody_gave(path: str, condition: ob
     given = {first: {second: "TRACKED" if path == "run.type" else known}}
     assert answer(one, given=given) == "approve"
     assert answer(policy(conditions={path: condition}, on_policy_fail="deny"), approval(ANA)) == "approve"
+
+
+@pytest.mark.parametrize("condition", [None, {"$eq": None}, {"$in": [None, 0]}, {"$lte": None}], ids=str)
+def test_conditions_approve_by_no_null_that_is_only_missing(condition: object) -> None:
+    """Null that was given is null; what wasn't given is nothing to approve by."""
+    one = policy(conditions={"plan.destroyed": condition}, on_policy_success="approve")
+    assert answer(one) in ("error", "undecided")
+    assert answer(one, given={"plan": {"destroyed": None}}) == "approve"
+    assert (
+        answer(policy(conditions={"$or": [{"a": 1}, {"plan.destroyed": condition}]}, on_policy_success="approve")) != "approve"
+    )

@@ -216,7 +216,7 @@ def judge(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()
         for one, met in zip(criteria, results, strict=True)
     )
     match passed, policy.on_policy_success, policy.on_policy_fail:
-        case True, "approve", _ if assumed := [path for path in defaults if any(_asks(one, path) for one in criteria)]:
+        case True, "approve", _ if assumed := _assumed(criteria, facts, defaults):
             why = f"the conditions approve by facts that nobody gave; give {', '.join(assumed)}"
             return Explanation(Answer.ERROR, why), shape
         case True, "approve", _:
@@ -238,6 +238,31 @@ def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any
     from approval_resource.policy.sandbox import matching
 
     return [matching.matches(query, facts, closed=closed) for query, closed in queries]
+
+
+def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults: Sequence[str]) -> list[str]:
+    """Return the paths by which conditions are met that nobody gave: of defaults, and of null, which equals what is missing."""
+    from approval_resource.policy.sandbox import matching
+
+    nulls = dict.fromkeys(path for path in _nulls(criteria) if matching.at(facts, path) is matching.ABSENT)
+    return [*(path for path in defaults if any(_asks(one, path) for one in criteria)), *nulls]
+
+
+def _nulls(query: object) -> Iterator[str]:
+    """Yield the paths that are compared with null."""
+    if isinstance(query, list):
+        for one in query:
+            yield from _nulls(one)
+    elif isinstance(query, Mapping):
+        for key, value in query.items():
+            if key in LOGICAL:
+                yield from _nulls(value)
+            elif value is None or (
+                isinstance(value, Mapping)
+                and any(one is None or (isinstance(one, list) and None in one) for one in value.values())
+                and value.get("$exists") is not True
+            ):
+                yield key
 
 
 def _asks(query: object, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""One condition against facts, with MongoDB's meaning where that fails closed. Also run by path, in the child."""
+"""One condition against facts, with MongoDB's meaning where that fails closed. Also runs in the child."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool 
 
 
 def expected(condition: object, facts: Mapping[str, Any]) -> str | None:
-    """The regular expression that a `$dynamicPattern` asks for, given the facts; None where it asks for what isn't there."""
+    """Return the regular expression that a `$dynamicPattern` comes to; None where it asks for a fact that isn't there."""
     if not isinstance(condition, Mapping) or "$dynamicPattern" not in condition:
         return None
     return _pattern(condition["$dynamicPattern"], facts)
 
 
 def at(facts: object, path: str) -> object:
-    """The fact at a dotted path, or ABSENT."""
+    """Return the fact at a dotted path, or ABSENT."""
     for step in path.split("."):
         if isinstance(facts, Mapping) and step in facts:
             facts = facts[step]
@@ -61,7 +61,7 @@ def _pattern(dynamic: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None
 
 
 def _resolved(query: Any, facts: Mapping[str, Any]) -> Any:
-    """The query with each `$dynamicPattern` as the `$regex` it comes to; None where one asks for a fact that isn't there."""
+    """Return the query with each `$dynamicPattern` as its `$regex`; None where one asks for a fact that isn't there."""
     if isinstance(query, Mapping):
         found: dict[str, Any] = {}
         for key, value in query.items():
@@ -82,7 +82,7 @@ def _resolved(query: Any, facts: Mapping[str, Any]) -> Any:
 
 
 def _closed(query: Mapping[str, Any], facts: Any, *, negated: bool = False, inside: bool = False) -> dict[str, Any]:
-    """The query in which nothing that rests on a missing path makes a negation hold.
+    """Return the query in which nothing that rests on a missing path makes a negation hold.
 
     `negated`: it stands under so many negations that its being met makes the whole not met. `inside`: it is asked of
     the items of a list, which aren't at hand, so that what is missing has to be asked for in the query itself.
@@ -135,7 +135,7 @@ def _there(path: str, facts: Any, *, inside: bool) -> dict[str, Any]:
 
 
 def _inner(operators: Mapping[str, Any], *, negated: bool) -> dict[str, Any]:
-    """The operators, with what is asked of a list's items closed too."""
+    """Return the operators, with those on a list's items closed too."""
     found: dict[str, Any] = {}
     for name, value in operators.items():
         if name == "$elemMatch":
@@ -178,7 +178,7 @@ def _leads(facts: object, steps: list[str]) -> bool:
 
 
 def _paths(query: Mapping[str, Any]) -> Iterator[str]:
-    """Every path that the query asks about."""
+    """Yield every path that the query asks about."""
     for key, value in query.items():
         if key in ("$and", "$or", "$nor"):
             for part in value:
