@@ -201,6 +201,9 @@ OPENING = {
     "a set that is counted": "approve if count(bads) == 0\nbads contains 1 if {} == 7",
     "an object that is counted": "approve if count(bads) == 0\nbads[1] := 2 if {} == 7",
     "else": "approve if ok\nok := false if {} != 7 else := true",
+    "a part that is counted": "approve if count(bads) == 0\nbads.one := 1 if {} == 7",
+    "the other value": "approve := false if {} != 7\napprove := true if 1 == 1",
+    "the other value of a function": 'approve if f(1) == "no"\nf(_) := "yes" if {} != 7\nf(_) := "no" if 1 == 1',
     "a default": "approve if not_bad\ndefault not_bad := true\nnot_bad := false if {} != 7",
 }
 

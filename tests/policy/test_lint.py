@@ -192,3 +192,79 @@ def test_a_whole_input_is_for_rego_alone(tmp_path: Path) -> None:
     assert "is for Rego policies alone" in ran("eval", written(tmp_path, "p.yaml", QUIET), "--input", whole).output
     rego = written(tmp_path, "p.rego", "package spacelift\napprove { input.run.id == 1 }\n")
     assert "leave out --facts" in ran("eval", rego, "--input", whole, "--facts", whole).output
+
+
+# ---- what Rego is seldom meant to say --------------------------------------------------
+
+ASKED = "package spacelift\n\napprove { count(input.reviews.current.approvals) > 0 }\n"
+
+
+@pytest.mark.parametrize(
+    "rule", ["deny[msg] { msg := input.run.id }", "deny { true }", "warn[m] { m := 1 }", "helper := 1", "f(x) { x }"]
+)
+def test_a_rule_that_decides_nothing_is_told(rule: str) -> None:
+    """Such as a deny that somebody thinks rejects; one that an answer asks is not."""
+    (told,) = [one for one in warnings(ASKED + rule + "\n", "p.rego") if "decides nothing" in one]
+    assert told.startswith("p.rego:4:1: ")
+    name = rule.partition("[")[0].partition(" ")[0].partition("(")[0]
+    call = f"{name}(1)" if rule.startswith("f(") else name
+    assert not any("decides nothing" in one for one in warnings(f"{ASKED}{rule}\nreject {{ {call} }}\n", "p.rego"))
+
+
+def test_a_misspelt_answer_is_told_with_the_right_one() -> None:
+    """It would reject nothing."""
+    assert any("did you mean reject?" in one for one in warnings(ASKED + "rejct { true }\n", "p.rego"))
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        'input.app.version > "1.9"',
+        '"1.9" <= input.app.release',
+        'input.app.release < "v1.10.2"',
+        "input.app.version >= input.app.old_version",
+        "x := input.app.release; x > `2.0`",
+        "input.app.version < oldest",
+    ],
+)
+def test_versions_compared_as_text_are_told(comparison: str) -> None:
+    """1.10 is less than 1.9 there; semver.compare knows better."""
+    text = f'{ASKED}oldest := "1.9"\nreject {{ {comparison}; oldest }}\n'
+    assert any(one.startswith("p.rego:5:") and "versions as text" in one for one in warnings(text, "p.rego"))
+    better = 'semver.compare(input.app.version, "1.9.0") > 0; input.count > 1; input.text > "b"'
+    assert not any("versions as text" in one for one in warnings(f"{ASKED}reject {{ {better} }}\n", "p.rego"))
+
+
+@pytest.mark.parametrize("operator", ["$gt", "$gte", "$lt", "$lte"])
+def test_versions_compared_as_text_by_conditions_are_told(operator: str) -> None:
+    """As in Rego."""
+    text = f'conditions:\n  app.version: {{{operator}: "1.9"}}\non_policy_fail: deny\n'
+    assert any("p.yaml:2:" in one and "versions as text" in one for one in warnings(text, "p.yaml"))
+    assert warnings(text.replace('"1.9"', "1.9"), "p.yaml") == []
+
+
+def test_a_byte_order_mark_is_told_as_what_it_is() -> None:
+    """Editors don't show it."""
+    assert errors("\ufeff" + ASKED, "p.rego") == [
+        "p.rego:1:1: begins with a byte order mark; save the file as UTF-8 without one"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "approve {",
+        "approve { x }",
+        "approve { true } }",
+        'approve = "x" { true }',
+        "approve { f(1) }",
+        "import data.x\napprove { x.y }",
+    ],
+)
+def test_no_library_shows_its_insides(text: str) -> None:
+    """What is said is about the policy, in one line."""
+    for one in errors(f"package spacelift\n\n{text}\n", "p.rego"):
+        assert "\n" not in one
+        assert not any(
+            word in one.lower() for word in ("regorus", "stack backtrace", "runtimeerror", "-->", "pydantic", "mgqpy")
+        )

@@ -109,7 +109,7 @@ def _located(text: str) -> dict[str, Any]:
         return _problem(int(at), 1, failed.strip()[:300])
     place = re.search(r"--> policy:(\d+):(\d+)", text)
     message = re.search(r"(?:error|warning): (.*)", text, re.DOTALL)
-    why = " ".join((message.group(1) if message else text).split())
+    why = " ".join((message.group(1) if message else text).partition("-->")[0].split())
     line, column = (int(place.group(1)), int(place.group(2))) if place else (1, 1)
     return _problem(line, column, why.replace("regorus", "the engine")[:300])
 

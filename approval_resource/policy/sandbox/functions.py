@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -298,18 +299,21 @@ def _names(node: Any, names: set[str], *, holds: bool) -> Iterator[tuple[str, bo
 def _loud(source: bytes, tree: Node) -> set[str]:
     """Return the rules in which a failed call must be told, since a rule that is undefined could open a gate."""
     names = ast.rule_names(tree)
-    loud = set(ast.REJECTING)
+    loud, answers = set(ast.REJECTING), (*ast.APPROVING, "flag")
+    often = Counter(name for name, _, _ in ast.heads(tree))
     for name, _, rule in ast.heads(tree):
         if "Default" in rule:
-            loud |= {name} - {*ast.APPROVING, "flag"}
+            loud |= {name} - set(answers)
             continue
         spec = rule["Spec"]
-        bodies = spec["bodies"]
-        # What is not in a set that others count may open something, and so may what comes after an `else`.
-        listed = "Set" in spec["head"] or ast.kind_of(next(iter(spec["head"].values()))["refr"])[0] == "RefBrack"
-        if (listed and name not in (*ast.APPROVING, "flag")) or any(
-            b"else" in source[one["span"]["end"] : other["span"]["start"] + 4] for one, other in itertools.pairwise(bodies)
-        ):
+        # What isn't in a collection that others count may open something; so may what comes after an `else`, and the
+        # other value of a rule that has several.
+        listed = "Set" in spec["head"] or ast.kind_of(ast.kind_of(spec["head"])[1]["refr"])[0] != "Var"
+        otherwise = any(
+            b"else" in source[one["span"]["end"] : other["span"]["start"] + 4]
+            for one, other in itertools.pairwise(spec["bodies"])
+        )
+        if (listed and name not in answers) or otherwise or (often[name] > 1 and not ast.only_true(rule)):
             loud.add(name)
     references = [(name, set(_names(rule, names, holds=True))) for name, _, rule in ast.heads(tree)]
     grown = True
