@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ class Supply:
         elif step in node:
             yield from self._absent(node[step], path[1:], (*prefix, step), whole=whole)
         elif not ours and not (prefix == () and step in self._ours):
-            yield (*prefix, step)
+            yield (*prefix, *itertools.takewhile(lambda one: one not in (EACH, ANY, BELOW), path))
 
 
 def reached(uses: Iterable[Use], places: Sequence[Path]) -> set[Path]:
