@@ -151,19 +151,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """Stand in for facts that nobody gave."""
 KNOWN: dict[str, Any] = {"merged": ["", "run", "stack", "build"], "ours": OURS, "people": PEOPLE, "defaults": []}
-"""Where parts of the document come from: both from a pipeline and from the claim, or from the claim alone."""
+"""Sources of the document's parts: a pipeline and the claim together, or the claim alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What never changes about a claim, and what its pipeline said of it."""
+    """Facts of a claim that never change: its own, and its pipeline's."""
 
     id: str = ""
     pool: str = ""
     lock_name: str = ""
     description: str = ""
     requester: str = ""
-    """Who asked for it, as Concourse knows them; empty where it doesn't say."""
+    """Requester, as Concourse knows them; empty where it doesn't say."""
     created_at: datetime
     build: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     payload_digest: str = ""
@@ -224,7 +224,7 @@ class Facts:
 
 
 def _permitted(given: object, name: str) -> dict[str, Any]:
-    """What a pipeline gives at that place, without what is reserved there or below."""
+    """Return what a pipeline gives at that place, without reserved fields there or below."""
     if not isinstance(given, Mapping):
         return {}
     kept = {key: value for key, value in given.items() if key not in OURS_WITHIN.get(name, ())}

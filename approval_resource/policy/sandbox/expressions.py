@@ -49,14 +49,14 @@ class Use:
     whole: bool
     """Whether all of it is taken, and not only whether it is there."""
     start: int
-    """Where in the text."""
+    """Offset in the text."""
     dark: str = ""
     """A function whose result is asked for a part there, which nobody can check."""
 
 
 @dataclass(slots=True)
 class Clause:
-    """What one rule takes, and which rules it asks."""
+    """Parts of the input that one rule takes, and the rules that it asks."""
 
     name: str
     rule: Node
@@ -84,9 +84,9 @@ class Expressions:
                     value = value.at(step if isinstance(step, str) else ANY)
                 self._imports[ast.source_of(source, alias) if alias else str(steps[-1])] = value
         self._values: dict[str, Value] = {}
-        """What each rule may be."""
+        """Value of each rule."""
         self._given: dict[tuple[str, int], Value] = {}
-        """What each function's arguments may be."""
+        """Values of each function's arguments."""
         self._clause = Clause("", {})
         """The rule that is read."""
 

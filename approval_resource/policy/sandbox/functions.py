@@ -42,7 +42,7 @@ TYPES = {
     "b": "bounded({0})",
     "x": "",
 }
-"""What an argument has to be, by the letters of the table: text, number, whole number, not below 0, array, object, set, ..."""
+"""Conditions on an argument, by the letters of the table: text, number, whole number, not below 0, array, object, set ..."""
 
 TABLE = """
     abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s base64.encode:s
@@ -96,7 +96,7 @@ BODIES = {
     "time.parse_rfc3339_ns": r"regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`, a); y := time.parse_rfc3339_ns(a)",
     "to_number": "numeric(a); y := to_number(a)",
 }
-"""What is asked of the arguments beyond their types, and how a function is done that the engine doesn't have."""
+"""Conditions on arguments beyond their types, and functions that the engine doesn't have."""
 TRIED = frozenset(
     [
         "base64url.decode",

@@ -1,4 +1,4 @@
-"""Where a Rego text reaches into its input: every path, by whatever name, and what can't be followed.
+"""Reach of a Rego text into its input: every path, by whatever name, and what can't be followed.
 
 The text isn't run. Each expression is taken for all the parts of the input that its value may be: through names, rules,
 functions' arguments and results, `some … in`, `every`, comprehensions, and collections that the policy builds. A key that
@@ -19,7 +19,7 @@ MAX_TWICE = 5
 
 
 class Reach(Expressions):
-    """What a text reaches, clause by clause."""
+    """Parts of the input that a text reaches, rule by rule."""
 
     def __init__(self, tree: Node, source: bytes) -> None:
         super().__init__(tree, source)

@@ -34,7 +34,7 @@ VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
 
 Problem = dict[str, Any]
 Told = tuple[int, str, bool]
-"""Where in the text, what, and whether it is an error."""
+"""Offset in the text, message, and whether it is an error."""
 
 
 def lint(tree: dict[str, Any], source: bytes, schema: dict[str, Any], reach: Reach) -> list[Problem]:

@@ -18,7 +18,7 @@ FREE: Path = ("run", "changes", EACH, "entity", "data")
 
 
 class Supply:
-    """What is known of an input document, beside itself."""
+    """Sources of an input document's parts."""
 
     def __init__(self, known: dict[str, Any], document: Any) -> None:
         """`known`: the parts that are `merged` of several sources, those that are `ours`, the `defaults` that stand for

@@ -22,7 +22,7 @@ class Value:
     paths: frozenset[Path] = frozenset()
     texts: frozenset[str] = frozenset()
     items: Value | None = None
-    """What a collection holds that the policy built."""
+    """Members of a collection that the policy built."""
     fields: tuple[tuple[str, Value], ...] = ()
     members: bool = False
     """Whether that collection is a set, whose keys are what it holds."""
@@ -95,7 +95,7 @@ class Scope:
         self.values: dict[str, Value] = {}
         self.assigned: set[str] = set()
         self.loops: dict[str, int] = {}
-        """Where a name that is given no value stands first, and so goes through all there is."""
+        """Offset at which a name that is given no value stands first, and so goes through all there is."""
 
     def find(self, name: str) -> Scope | None:
         """Return the scope in which the name is one of these."""
