@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from approval_resource.policy.sandbox import parent as sandbox
 MAX_EVALUATIONS = 2_000
 MAX_REGO_EVALUATIONS = 40
 SECONDS = 5.0
-"""Time limit of the search."""
+"""Processor seconds that looking for all of them may take."""
 MAX_SETS = 20
 MAX_WAYS = 32
 MAX_STRANGERS = 4
@@ -52,8 +53,8 @@ class Openers:
 
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
-    """Return the smallest sets of people whose approval, added to the reviews there are, would open the gate once its hours come."""
-    with sandbox.budget(SECONDS):
+    """Return the smallest sets of people whose approval, with the reviews there are, would open the gate in its hours."""
+    with sandbox.budget(SECONDS, time.thread_time):
         return _openers(policies, facts, reviews, now)
 
 

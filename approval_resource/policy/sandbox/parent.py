@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,6 +20,7 @@ BUDGET_SECONDS = 5.0
 """Processor seconds of all tasks of one evaluation together, however many policies there are."""
 WALL_SECONDS = 60.0
 """Backstop: seconds that one task is waited for."""
+Clock = Callable[[], float]
 CHILD = Path(__file__).with_name("child.py")
 
 
@@ -29,13 +29,13 @@ class SandboxError(Exception):
 
 
 class _Budget:
-    """Processor seconds that several tasks share: those of this thread meanwhile, and those of its tasks."""
+    """Processor seconds that several tasks share."""
 
-    def __init__(self, seconds: float) -> None:
-        self._until = time.thread_time() + seconds
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._clock, self._until = clock, clock() + seconds
 
     def left(self) -> float:
-        return self._until - time.thread_time()
+        return self._until - self._clock()
 
     def take(self, seconds: float) -> None:
         self._until -= seconds
@@ -44,10 +44,18 @@ class _Budget:
 _budgets: ContextVar[tuple[_Budget, ...]] = ContextVar("budgets", default=())
 
 
+def still() -> float:
+    """Return the time of a clock that stands still: nothing but tasks is counted."""
+    return 0.0
+
+
 @contextmanager
-def budget(seconds: float = BUDGET_SECONDS) -> Iterator[None]:
-    """Let all that runs meanwhile share so many processor seconds, and no more than is left of what it shares already."""
-    mark = _budgets.set((*_budgets.get(), _Budget(seconds)))
+def budget(seconds: float = BUDGET_SECONDS, clock: Clock = still) -> Iterator[None]:
+    """Let all tasks meanwhile share so many processor seconds, and no more than is left of what they share already.
+
+    `clock`: tells the work done meanwhile in this process, where that is to count.
+    """
+    mark = _budgets.set((*_budgets.get(), _Budget(seconds, clock)))
     try:
         yield
     finally:
