@@ -366,6 +366,7 @@ def test_a_misspelt_path_is_told_by_whatever_name_it_goes(way: str) -> None:
         'input.claim[lower("ID")] == "x"',
         "walk(input.reviews, [_, v]); v.login",
         "json.unmarshal(json.marshal(input.claim)).id",
+        'p := [x | some x in ["id"]]; object.get(input.claim, p, "") == "x"',
         'some k in object.keys(input.pool); input.pool[k] == "x"',
     ],
 )

@@ -234,8 +234,9 @@ class Expressions:
         return value
 
     def _at(self, value: Value, step: str, body: Node) -> Value:
-        if value.dark:
-            self._clause.uses[Use(frozenset(), False, body["span"]["start"], value.dark)] = None
+        dark = value.dark or ("a path that can't be told" if any(path[-1:] == (BELOW,) for path in value.paths) else "")
+        if dark:
+            self._clause.uses[Use(frozenset(), False, body["span"]["start"], dark)] = None
         return value.at(step)
 
     def _indexed(self, value: Value, body: Node, scope: Scope) -> Value:
@@ -328,9 +329,10 @@ class Expressions:
         if kind == "Array":
             for item in body["items"]:
                 text = ast.text_of(item)
-                value = value.at(text) if text is not None else value.at(ANY)
+                value = value.at(ANY) if text is None else self._at(value, text, ast.kind_of(given[0])[1])
         elif key.items is not None:
             value = value.at(BELOW)
+            self._clause.uses[Use(frozenset(), False, ast.start_of(given[0]), "object.get by a computed path")] = None
         else:
             value = self._keyed(value, key)
         self._use(value, ast.start_of(given[0]), whole=False)

@@ -36,7 +36,7 @@ class Reach(Expressions):
         else:
             # What doesn't settle may reach everything.
             for clause in self.clauses:
-                clause.uses[Use(frozenset([(BELOW,)]), True, 0)] = None
+                clause.uses[Use(frozenset([(BELOW,)]), True, 0, "rules that ask each other in circles")] = None
 
     def asked(self, names: Iterable[str]) -> set[str]:
         """Return the names, and those of all rules that they ask, and that those ask."""
