@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.policy.asking import answer, approval, asked, findings, policy, rejection, warnings, why
+from tests.policy.asking import answer, approval, asked, findings, policy, rejection, run_input, says, warnings, why
 
 HEAD = "package spacelift\n"
 ANNA, BEN = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("anna", "ben"))
@@ -64,6 +64,7 @@ LOST = {
     "a rule's answer as the key": 'k := x if { x := lower("LABELS") }\nbad if "x" in input.stack[k]',
 }
 """Ways to ask for it that can't."""
+ALL = FOLLOWED | LOST
 
 
 def text_of(form: str, rule: str = "approve if not bad") -> str:
@@ -94,6 +95,14 @@ def test_what_cant_be_followed_reaches_everything_there(way: str) -> None:
     one = policy(rego=text_of(LOST[way]))
     assert answer(one) == "error"
     assert answer(one, given={"stack": {"labels": ["dev"]}}) == "error"
+
+
+@pytest.mark.parametrize("way", ALL)
+def test_a_whole_input_document_is_given_whole(way: str) -> None:
+    """Where nothing else can be given, a policy answers as in Spacelift; only what it names and isn't there is missed."""
+    text = text_of(ALL[way])
+    assert says(text, run_input()) == "approve"
+    assert says(text, {**run_input(), "stack": {**run_input()["stack"], "labels": ["x"]}}) in ("undecided", "approve")
 
 
 V0 = {
@@ -224,9 +233,6 @@ def test_what_a_plan_leaves_out_is_not_there() -> None:
     assert decided(data={"values": {}}) == "approve"
     assert decided(data={"values": {"acl": "public"}}) == "undecided"
     assert decided(type="aws_s3_bucket") == "error"
-
-
-ALL = FOLLOWED | LOST
 
 
 @pytest.mark.parametrize("way", ALL)

@@ -62,6 +62,8 @@ class Supply:
     def _absent_in(self, node: dict[str, Any], path: Path, prefix: Path, *, whole: bool) -> Iterator[Path]:
         step = path[0]
         ours = prefix[:1] != () and prefix[0] in self._ours
+        if step == ANY and not self._merged:
+            return  # of a whole document, which has one source, everything is given
         if step in (EACH, ANY):
             if prefix in self._merged or (step == ANY and not ours):
                 yield (*prefix, REST)
