@@ -25,7 +25,7 @@ from approval_resource.store.interface import Connection
 LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool")}
 
 
-@click.group(cls=Commands, later=LATER, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, later=LATER)
 @click.option("--debug", is_flag=True, help="Tell on stderr what is asked of DynamoDB.")
 @connected
 @click.pass_context

@@ -50,6 +50,7 @@ class Commands(click.Group):
 
     def __init__(self, *args: Any, later: Mapping[str, str] = EMPTY, **kwargs: Any) -> None:
         """`later`: groups of commands by name, each the `commands` of a module that is loaded when one of them is meant."""
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
         super().__init__(*args, **kwargs)
         self._later = later
 

@@ -208,12 +208,12 @@ def load_text(text: str, where: str) -> list[Loaded]:
     Raises:
         ConfigError: every problem, each with its line and column.
     """
-    text = text.removeprefix("\ufeff")  # some editors write a byte order mark
     if len(text) > MAX_TEXT:
         raise ConfigError([f"{where}: has more than {MAX_TEXT} characters"])
     if where.endswith(".rego"):
         return load({"rego": text}, where, rego_at={0: (1, 1, True)})
-    document, places = parse(text, where)
+    # YAML may begin with a byte order mark, as some editors write it. Rego's lint tells of one.
+    document, places = parse(text.removeprefix("\ufeff"), where)
     if isinstance(document, Mapping) and document.keys() == {"policy"}:
         document, places = document["policy"], {path[1:]: place for path, place in places.items() if path}
     return load(document, where, places, text)
