@@ -93,7 +93,7 @@ def facts_of(claim: Claim, terms: Terms) -> Facts:
         lock_name=claim.lock_name,
         description=claim.description,
         requester=claim.build.created_by,
-        created_at=claim.timestamp,
+        created_at=claim.created_at,
         build={name: getattr(claim.build, name) for name in BUILD_FIELDS} | {"link": claim.build.link},
         payload_digest=claim.payload,
         attached=[{"name": name, "size": file.size, "digest": file.digest} for name, file in sorted(claim.attachments.items())],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.decide import POLICY_ACTOR, Held, Terms, apply_policies, terms_of
-from approval_resource.claims.end import expiry_change, update_claim
+from approval_resource.claims.deadline import apply_time
+from approval_resource.claims.decide import terms_of
+from approval_resource.claims.end import update_claim
 from approval_resource.claims.freeze import freezes, holding
 from approval_resource.claims.lifecycle import handed_back, require_passable
 from approval_resource.claims.lookup import find
@@ -16,7 +16,6 @@ from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
     ApprovalLapsedError,
     ApprovalSpentError,
-    CorruptRecordError,
     GateTimeoutError,
     PoolFrozenError,
 )
@@ -25,48 +24,13 @@ from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
-log = logging.getLogger(__name__)
-
-
-def apply_time(store: LockStore, claim: Claim) -> Claim:
-    """Apply what time has brought, a deadline or the completion of a decision; returns the claim as it is then."""
-    terms = terms_of(store, claim) if claim.opens_at is not None else None
-    held = Held(terms or Terms())
-
-    def settled(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
-        if current.overdue(snapshot.now):
-            return expiry_change(current, snapshot)
-        if terms is None or not current.due(snapshot.now):
-            return None
-        at = held.instant(current, snapshot)
-        postponed = ClaimChange(claim=current, kind=Kind.POSTPONED, actor=POLICY_ACTOR)
-        change = apply_policies(current, terms, snapshot, postponed, held, at)
-        if change.claim.decided is None:
-            opens = change.claim.opens_at
-            if opens == current.opens_at:
-                return None
-            told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone approves it no more"
-            return replace(change, reason=told)
-        return change
-
-    return update_claim(store, claim, settled)
-
-
-def apply_time_or_log(store: LockStore, claim: Claim) -> Claim:
-    """The same, for whoever is concerned with more than this claim: one that can't be trusted stays as it is."""
-    try:
-        return apply_time(store, claim)
-    except CorruptRecordError as corrupt:
-        log.warning("%s", corrupt)
-        return claim
-
 
 def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
     """Make `timeout`, counted from the claim, its deadline where that is later than the one it has, or it has none."""
-    deadline = claim.timestamp + timeout
+    deadline = claim.created_at + timeout
 
     def prolonged(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
-        if current.state is not State.PENDING or current.overdue(snapshot.now):
+        if current.state is not State.PENDING or current.late(snapshot.now):
             return None
         if current.deadline is not None and current.deadline >= deadline:
             return None
@@ -106,7 +70,7 @@ def wait(
     reminded = store.now()
     terms, why = None, ""
     while True:
-        if claim.overdue(store.now()) or claim.due(store.now()):
+        if claim.late(store.now()) or claim.due(store.now()):
             claim = poller.call(apply_time, store, claim)
         for who, review in claim.reviews.items():
             if told.get(who) != review and claim.state is State.PENDING:

@@ -16,7 +16,7 @@ def read_content(store: LockStore, claim: Claim, name: str, digest: str) -> byte
     Raises:
         CorruptRecordError: it isn't, by its SHA-256.
     """
-    content = store.content(claim.id, name)
+    content = store.content(claim.id, name, digest)
     if content is None or hashlib.sha256(content).hexdigest() != digest:
         raise CorruptRecordError(f"claim {claim.id}", f"its {clean(name)} is not what it was claimed with")
     return content

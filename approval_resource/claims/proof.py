@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from approval_resource.canonical import instant
-from approval_resource.claims.decide import _until, explained
+from approval_resource.claims.decide import POLICY_ACTOR, _until, explained
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.documents.claims import claim_digest, made_under
@@ -131,7 +131,9 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
     """What speaks against a decision that the policies by themselves support."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "nobody decided on it then"
-    if claim.judged_at is not None and abs(claim.judged_at - event.at) > DOUBT:
+    # Time that completed an approval may have been told of late, so only a judgement after its event is odd there.
+    late = event.at - claim.judged_at if claim.judged_at is not None else timedelta()
+    if late < -DOUBT or (late > DOUBT and event.actor != POLICY_ACTOR):
         return "its policies were asked for another time than that of the decision"
     if claim.valid_until != valid_until:
         return "the time in which it may be used is not its policy's"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from approval_resource.claims.acquire import leave_queue, take
-from approval_resource.claims.gate import apply_time_or_log
+from approval_resource.claims.deadline import apply_time_or_log
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt, Request, Taken
 from approval_resource.documents.locks import queue_document

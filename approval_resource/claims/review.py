@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from approval_resource.canonical import EMPTY, instant
+from approval_resource.claims.deadline import time_change
 from approval_resource.claims.decide import Held, Terms, apply_policies, facts_of, policies_of, terms_of
-from approval_resource.claims.end import end_change, expiry_change, update_claim
+from approval_resource.claims.end import end_change, update_claim
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
 from approval_resource.documents.claims import CLAIM
-from approval_resource.errors import ConfigError, NotEntitledError, ReviewsFullError, ReviewTimeoutError, StaleLockError
+from approval_resource.errors import (
+    AlreadyReviewedError,
+    ConfigError,
+    NotEntitledError,
+    ReviewsFullError,
+    ReviewTimeoutError,
+    StaleLockError,
+)
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
@@ -75,8 +83,9 @@ def review(
 
     def decide(snapshot: Snapshot) -> Commit:
         claim = snapshot.claims[claim_id]
-        if claim.overdue(snapshot.now):
-            return Commit(changes=(expiry_change(claim, snapshot),))
+        if claim.late(snapshot.now):
+            change = time_change(claim, terms, snapshot, held)
+            return Commit(changes=(change,) if change else ())
         require_reviewable(claim)
         at = held.instant(claim, snapshot)
         new = Review(
@@ -104,6 +113,8 @@ def review(
     claim = done.after.claims[claim_id]
     if done.events and claim.state is State.EXPIRED:
         raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")
+    if done.events and done.events[-1].actor != reviewer:
+        raise AlreadyReviewedError(claim)  # time had completed its approval before the deadline, and this review comes after
     return Recorded(claim, changed=bool(done.events))
 
 

@@ -128,6 +128,8 @@ def reviewer_of(connection: Connection, typed: str | None) -> str:
     try:
         arn = caller_arn(connection)
     except StoreUnavailableError as unknown:
+        if not typed:
+            raise ConfigError([f"{unknown}; try again, or give --reviewer NAME to be recorded as a typed name"]) from unknown
         arn = ""
         click.echo(f"{unknown}; recorded is a typed name", err=True)
     if arn:

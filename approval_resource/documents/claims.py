@@ -84,6 +84,7 @@ CLAIM = Codec(
     field("judged_at", WHEN, sparse=True),
     field("opens_at", WHEN, sparse=True),
     field("valid_until", WHEN, sparse=True),
+    field("made_at", WHEN, sparse=True),
     field("event_at", WHEN, sparse=True),
     field("revision", NUMBER),
 )

@@ -203,6 +203,8 @@ class Claim:
     """When time alone may complete its approval: a window opens, or a waiting time is over."""
     valid_until: datetime | None = None
     """How long its approval may be used."""
+    made_at: datetime | None = None
+    """When it was taken, where its place in the log is later: an event before it bore a time that had not come yet."""
     event_at: datetime | None = None
     """The place in the pool's log of its newest event; None in claims written by versions that kept none."""
     revision: int = 0
@@ -233,9 +235,22 @@ class Claim:
         """Whether the claim waits for a decision that time may have completed. Nothing has changed until that is committed."""
         return self.state is State.PENDING and self.opens_at is not None and self.opens_at <= now
 
-    def overdue(self, now: datetime) -> bool:
-        """Whether the claim waits for a decision that came too late. Nothing has changed until that is committed."""
+    @property
+    def created_at(self) -> datetime:
+        """The store's time when it was taken."""
+        return self.made_at or self.timestamp
+
+    def late(self, now: datetime) -> bool:
+        """Whether the claim still waits though its deadline has passed, so that a review comes too late."""
         return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether the claim has expired. Nothing has changed until that is committed.
+
+        A claim whose waiting time or window completed its approval by the deadline has not: see `due`.
+        """
+        completed = self.opens_at is not None and self.deadline is not None and self.opens_at <= self.deadline
+        return self.late(now) and not completed
 
     def overstayed(self, now: datetime) -> bool:
         """Whether another claim may take its lock over, since it holds it longer than it said it would."""

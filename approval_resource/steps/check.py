@@ -22,10 +22,10 @@ def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -
     has ended that way.
     """
     if source.states:
-        from approval_resource.claims.gate import apply_time_or_log
+        from approval_resource.claims.deadline import apply_time_or_log
 
         for claim in store.open_claims(source.pool):
-            if (claim.overdue(store.now()) or claim.due(store.now())) and source.lock_name in (None, claim.lock_name):
+            if (claim.late(store.now()) or claim.due(store.now())) and source.lock_name in (None, claim.lock_name):
                 apply_time_or_log(store, claim)
     if version is None:
         found = _newest(source, store)

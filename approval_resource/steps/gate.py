@@ -33,10 +33,11 @@ def pass_gate(
     """
     verify()
     store, poller, say = step.store, step.poller, step.say
+    claim = borne_out(store, claim, poller)
     if timeout is not None and claim.state is State.PENDING:
         claim = poller.call(gates.prolong, store, claim, timeout, step.build)
     if claim.state is State.PENDING:
-        ends = [end for end in (claim.deadline, claim.timestamp + timeout if timeout else None) if end is not None]
+        ends = [end for end in (claim.deadline, claim.created_at + timeout if timeout else None) if end is not None]
         left = min(ends) - store.now() if ends else None
         for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
             say(line)
@@ -45,7 +46,7 @@ def pass_gate(
             store,
             claim,
             poller=poller,
-            give_up_at=claim.timestamp + timeout if timeout else None,
+            give_up_at=claim.created_at + timeout if timeout else None,
             reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
             remind=lambda waiting, left: say(_waiting(waiting, left)),
             frozen=lambda why: say(f"The approval stands, and its gate waits: {why}"),

@@ -117,7 +117,7 @@ def _held(holder: Claim, now: datetime) -> str:
     waits = ", waiting for an approval" if holder.state is State.PENDING else ""
     where = f" ({holder.build.link})" if holder.build.link else ""
     return (
-        f"The lock {holder.lock_name} is already claimed by {holder.build}{where} for {duration(now - holder.timestamp)}{waits}: "
+        f"The lock {holder.lock_name} is already claimed by {holder.build}{where} for {duration(now - holder.created_at)}{waits}: "
         f"claim {holder.id}. Waiting for it"
     )
 

@@ -136,8 +136,12 @@ class LockStore(Protocol):
     def open_claim_ids(self, prefix: str) -> list[str]:
         """The ids of open claims, of all pools, that begin with `prefix`."""
 
-    def content(self, claim_id: str, name: str) -> bytes | None:
-        """Content kept beside a claim, by its part name."""
+    def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
+        """Return content kept beside a claim, by its name; None where there is none.
+
+        With its SHA-256 in hex, `digest`, other content, or none, is looked at again for some seconds: a commit may be
+        seen item by item while it lands, the claim already and its content not yet.
+        """
 
     def all_claims(self) -> Iterator[Claim]:
         """Every stored claim of every pool, in no order. Reads the whole table."""

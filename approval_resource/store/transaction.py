@@ -263,7 +263,10 @@ def _stamped(change: ClaimChange, snapshot: Snapshot, timestamp: datetime, at: d
             ended=_placed(claim.ended, before.ended if before else None, timestamp, at),
         )
     if before is None:
-        return replace(claim, timestamp=timestamp, fence=lock.fence + 1 if claim.claimed else lock.fence, revision=1)
+        made_at = at if at != timestamp else None
+        return replace(
+            claim, timestamp=timestamp, made_at=made_at, fence=lock.fence + 1 if claim.claimed else lock.fence, revision=1
+        )
     return replace(claim, revision=before.revision + 1)
 
 

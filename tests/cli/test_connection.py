@@ -105,13 +105,17 @@ def test_an_address_where_nobody_answers_is_one_line(process: Process) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:{port}"])
-def test_an_sts_that_can_t_be_asked_does_not_keep_a_reviewer(store: DynamoStore, run: Run, url: str) -> None:
-    """Where STS gives no answer the name is a typed one, however wrong its address is, and that is said."""
+def test_an_sts_that_can_t_be_asked_makes_nobody_a_typed_name(store: DynamoStore, run: Run, url: str) -> None:
+    """Where STS gives no answer nobody becomes a typed name unasked: it takes --reviewer, and that is said."""
     claim_of(store, A)
-    ran = run("approve", A, AWS_ENDPOINT_URL_STS=url.format(port=free_port()))
-    assert ran.exit_code == 0
-    assert ran.stderr.startswith("AWS could not be asked who you are (")
-    assert ran.stderr.count("\n") == 1
+    variables = {"AWS_ENDPOINT_URL_STS": url.format(port=free_port())}
+    ran = run("approve", A, **variables)
+    assert ran.exit_code == 1
+    assert ran.stderr.startswith("ERROR: AWS could not be asked who you are (")
+    assert ran.stderr.endswith("try again, or give --reviewer NAME to be recorded as a typed name\n")
+    assert store.claims([A])[0].reviews == {}
+    ran = run("approve", A, "--reviewer", "ana", **variables)
+    assert (ran.exit_code, ran.stderr.count("\n")) == (0, 1)
     assert store.claims([A])[0].reviews.keys() == {"typed:ana"}
 
 

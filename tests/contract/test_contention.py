@@ -10,7 +10,7 @@ import pytest
 
 from approval_resource import pools
 from approval_resource.audit import verify as audit
-from approval_resource.claims import gate as gates
+from approval_resource.claims import deadline
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import HELD, Terms
 from approval_resource.claims.lookup import find
@@ -176,5 +176,5 @@ def test_a_window_that_opens_is_applied_in_a_busy_pool(busy: Busy) -> None:
     busy.approve(claim)
     busy.time.tick(hours=1)
     busy.evaluations, busy.meanwhile = 0, [busy.another_claim]
-    assert gates.apply_time(busy.store, find(busy.store, claim.id)).state is State.APPROVED
+    assert deadline.apply_time(busy.store, find(busy.store, claim.id)).state is State.APPROVED
     assert busy.evaluations == 1

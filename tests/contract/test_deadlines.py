@@ -10,6 +10,7 @@ import pytest
 
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
+from approval_resource.claims import deadline
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import renew
@@ -58,7 +59,7 @@ def test_an_approval_before_the_deadline_stands(shared: DynamoStore, time: Froze
     time.tick(minutes=59)
     approve(shared, claim)
     time.tick(days=30)
-    assert gates.apply_time(shared, claim).state is State.APPROVED
+    assert deadline.apply_time(shared, claim).state is State.APPROVED
     with pytest.raises(LockHeldError):
         take(shared, 2)
     check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
@@ -147,7 +148,7 @@ def test_nobody_but_a_claimer_ends_a_hold(shared: DynamoStore, time: FrozenTime)
     claim = approve(shared, take(shared, 1, hold_timeout=HOUR))
     time.tick(hours=5)
     check(read_part(Source, {"pool": "payments", "states": ["expired"]}), None, shared)
-    assert gates.apply_time(shared, claim).state is State.APPROVED
+    assert deadline.apply_time(shared, claim).state is State.APPROVED
     assert gates.pass_through(shared, claim, a_build(1), spend=True).spent
 
 
@@ -210,7 +211,7 @@ def test_a_hosts_wall_clock_changes_nothing(
     assert abs(off.now() - store.now()) < timedelta(seconds=2)
     assert not now(off, claim).overdue(off.now())
     assert not now(off, claim).overstayed(off.now())
-    assert gates.apply_time(off, claim).state is State.PENDING
+    assert deadline.apply_time(off, claim).state is State.PENDING
     with pytest.raises(LockHeldError):
         take(off, 2)
     made = take(off, 3, lock_name="other", expires_after=HOUR)

@@ -203,11 +203,11 @@ def play(scene: Scene, edit: Callable[[], None]) -> list[str]:
     if scene.opens():
         wrong.append("the gate opened on one person's second approval")
     scene.go_on()
-    if found and not scene.faults():
-        wrong.append("the audit found it, and doesn't any more")
+    # An honest write may put right what was edited, as the head's newest places.
+    found = found and bool(scene.faults())
     scene.approve(BOB)
     if not found and not scene.opens():
-        wrong.append("the audit didn't find it, and yet the decision changed")
+        wrong.append("the audit doesn't find it, and yet the decision changed")
     return wrong
 
 

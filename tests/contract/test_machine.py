@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
+from approval_resource.claims import deadline, queue
 from approval_resource.claims import gate as gates
-from approval_resource.claims import queue
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import Terms
@@ -364,7 +364,7 @@ class Machine(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, store: int) -> None:
         """Somebody looks at a claim and applies its deadline if that has passed."""
         told = data.draw(st.sampled_from(self.told))
-        settled = gates.apply_time(self.stores[store], find(self.stores[store], told.id))
+        settled = deadline.apply_time(self.stores[store], find(self.stores[store], told.id))
         if self.overdue(told, store):
             told.state = "expired"
             self.events += 1

@@ -13,13 +13,14 @@ import pytest
 from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import (
+    deadline,
+    queue,
+)
+from approval_resource.claims import (
     decide as decisions,
 )
 from approval_resource.claims import (
     gate as gates,
-)
-from approval_resource.claims import (
-    queue,
 )
 from approval_resource.claims import (
     release as releases,
@@ -334,7 +335,7 @@ def test_a_window_that_no_longer_helps_is_put_off(shared: DynamoStore, time: Fro
     set_policy(shared, {"required_approvals": 2})
     time.tick(hours=2)
     for _ in range(3):
-        assert gates.apply_time(shared, claim).state is State.PENDING
+        assert deadline.apply_time(shared, claim).state is State.PENDING
     assert kinds(shared, claim) == [Kind.PENDING, Kind.REVIEWED, Kind.POSTPONED]
     assert said(shared, claim, "aws:bob").state is State.APPROVED
 
@@ -348,7 +349,7 @@ def test_a_deadline_goes_before_a_window(shared: DynamoStore, time: FrozenTime) 
     """A claim that expired before its window opened is expired, whoever looks first."""
     claim = said(shared, take(shared, 1, terms=under(**WINDOW), expires_after=timedelta(hours=1)), "aws:ann")
     time.tick(hours=3)
-    assert gates.apply_time(shared, claim).state is State.EXPIRED
+    assert deadline.apply_time(shared, claim).state is State.EXPIRED
 
 
 def test_an_approval_lapses(shared: DynamoStore, time: FrozenTime) -> None:

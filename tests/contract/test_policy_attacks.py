@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from approval_resource.audit import verify as audit
+from approval_resource.claims import deadline
 from approval_resource.claims import decide as decisions
-from approval_resource.claims import gate as gates
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import State
@@ -52,11 +52,11 @@ def test_a_passing_fault_of_the_sandbox_at_the_opening_stops_nothing(
             raise sandbox.SandboxError("it took more than 2.5 s and was stopped")
 
         slow.setattr(sandbox, "run", late)
-        gates.apply_time(shared, now(shared, claim))
+        deadline.apply_time(shared, now(shared, claim))
     time.tick(hours=1)
     current = now(shared, claim)
     assert current.due(shared.now()) or current.opens_at is not None, "nobody will ever look again"
-    assert gates.apply_time(shared, current).state is State.APPROVED
+    assert deadline.apply_time(shared, current).state is State.APPROVED
 
 
 def test_a_label_in_two_documents_is_usable_in_each(shared: DynamoStore) -> None:

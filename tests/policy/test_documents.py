@@ -327,11 +327,10 @@ def test_the_policy_where_nobody_set_one_is_a_document_of_one_approval() -> None
     assert not {name for name in vars(type(DEFAULT)) if not name.startswith("__")} - set(Policy.model_fields)
 
 
-@pytest.mark.parametrize("name", ["p.yaml", "p.json", "p.rego"])
+@pytest.mark.parametrize("name", ["p.yaml", "p.json"])
 def test_a_byte_order_mark_is_no_part_of_a_policy(name: str, tmp_path: Path) -> None:
     """Some editors write one before everything else."""
-    text = "package spacelift\napprove { input.run.id == 1 }\n" if name == "p.rego" else '{"required_approvals": 1}'
     file = tmp_path / name
-    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    file.write_bytes(b"\xef\xbb\xbf" + b'{"required_approvals": 1}')
     assert ran("lint", file).exit_code == 0
     assert ran("eval", file).exit_code == 0

@@ -52,7 +52,6 @@ IMPOSSIBLE = [
     (f"aws:arn:aws:iam::{ACCOUNT}:mfa/anna", "STS reports"),
     (f"aws:arn:aws:iam::{ACCOUNT}:user/", "STS reports"),
     (f"aws:arn:amazon:iam::{ACCOUNT}:user/anna", "STS reports"),
-    ("aws:arn:aws:iam::11112222333:user/anna", "12 digits"),
     ("aws:arn:aws:iam::1111222233334:user/anna", "12 digits"),
     ("aws:arn:aws:iam::1111-2222-3333:user/anna", "12 digits"),
     ("aws:arn:aws:iam:::user/anna", "12 digits"),

@@ -20,6 +20,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from approval_resource.claims import acquire as claims
+from approval_resource.claims import deadline
 from approval_resource.claims import end as ends
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
@@ -138,7 +139,7 @@ def reject(racer: Racer) -> tuple[str, str]:
 
 
 def settle(racer: Racer) -> tuple[str, str]:
-    return OTHER, gates.apply_time(racer.store, racer.claim()).state
+    return OTHER, deadline.apply_time(racer.store, racer.claim()).state
 
 
 def take(racer: Racer, **request: Any) -> tuple[str, str]:

@@ -314,7 +314,8 @@ def test_a_reviewer_whom_sts_does_not_know_is_a_typed_name(
     sts.keys, sts.instead = 0, lambda exchange: exchange.give(an_answer(200, "text/html", page))
     claim = take(store, 1)
     reviewer = replace(concourse, engine=Account(concourse.engine.url, 0, sts.line.url))
-    approved = reviewer.cli("approve", "--id", claim.id)
+    assert "give --reviewer NAME" in reviewer.cli("approve", "--id", claim.id).refused()
+    approved = reviewer.cli("approve", "--id", claim.id, "--reviewer", "alice")
     assert approved.code == 0, approved.stderr
     assert "recorded is a typed name" in approved.stderr
     decided = kept(store, {"id": claim.id}).decided

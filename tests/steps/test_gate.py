@@ -162,7 +162,7 @@ def test_each_review_that_decides_nothing_yet_is_one_line(gate: Gate) -> None:
     gate.meanwhile(
         gate.review(claim, Verdict.APPROVE, "aws:ann", comment="fine"),
         nothing,
-        gate.review(claim, Verdict.APPROVE),
+        gate.review(claim, Verdict.APPROVE, "aws:bob"),
     )
     gate.wait(claim)
     assert [line for line in gate.lines if "not decided yet" in line] == [

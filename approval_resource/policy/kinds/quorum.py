@@ -19,6 +19,9 @@ Uncounted = tuple[str, str]
 """Somebody whose approval doesn't count, as people are told, and why."""
 
 
+BESIDE_NOBODY = "is only a typed name, which counts beside nobody who is known"
+
+
 def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Explanation:
     """Approve once so many people approve."""
     counting, others = counted_and_not(policy, voices, requester)
@@ -48,7 +51,11 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
             others.append((clean(voice.shown), why))
         else:
             counting.append(voice)
-    return counting, others
+    # A typed name may be anybody's, so it may be that of somebody who is known, too.
+    known = [voice for voice in counting if not voice.typed]
+    if known:
+        others += [(clean(voice.shown), BESIDE_NOBODY) for voice in counting if voice.typed]
+    return known or counting, others
 
 
 def rejections(policy: Policy, voices: Sequence[Voice]) -> Explanation | None:

@@ -17,8 +17,8 @@ PARTITION = r"aws(?:-cn|-us-gov|-iso(?:-[bef])?|-eusc)?"
 NAME = r"[\w+=,.@-]"
 CALLER = re.compile(
     rf"arn:{PARTITION}:(?:"
-    rf"iam::\d{{12}}:(?:root|user/(?:[!-)+->@-~]*/)?{NAME}{{1,64}})|"
-    rf"sts::\d{{12}}:(?:assumed-role/{NAME}{{1,64}}/{NAME}{{2,64}}|federated-user/{NAME}{{2,32}}))",
+    rf"iam::\d{{1,12}}:(?:root|user/(?:[!-)+->@-~]*/)?{NAME}{{1,64}})|"
+    rf"sts::\d{{1,12}}:(?:assumed-role/{NAME}{{1,64}}/{NAME}{{2,64}}|federated-user/{NAME}{{2,32}}))",
     re.ASCII,
 )
 """ARNs that STS returns for a caller."""
@@ -97,7 +97,7 @@ def _aws(arn: str) -> str:
     if re.search(r"[*?]", arn):
         return f"identities are not patterns; list each in full, as {SHOWN['aws']}"
     parts = ARN.fullmatch(arn)
-    if parts and not re.fullmatch(r"\d{12}", parts[4], re.ASCII):
+    if parts and not re.fullmatch(r"\d{1,12}", parts[4], re.ASCII):
         return f"an account has 12 digits; write {SHOWN['aws']}"
     if meant := _arn(arn):
         role = " (STS reports a role's session, without the role's path)" if "assumed-role/" in meant else ""
@@ -108,7 +108,7 @@ def _aws(arn: str) -> str:
 def _arn(arn: str) -> str:
     """Return the identity that was probably meant by an ARN, or an empty string."""
     parts = ARN.fullmatch(arn if arn.startswith("arn:") else f"arn:{arn[4:]}" if arn[:4].lower() == "arn:" else "")
-    if not parts or not re.fullmatch(r"\d{12}", parts[4], re.ASCII):
+    if not parts or not re.fullmatch(r"\d{1,12}", parts[4], re.ASCII):
         return ""
     partition, account = parts[1].lower(), parts[4]
     kind, *names = parts[5].split("/")

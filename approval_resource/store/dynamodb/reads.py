@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from approval_resource.canonical import instant
@@ -103,13 +104,15 @@ class DynamoReads:
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         return own(maybe(EVENT.read, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
 
-    def content(self, claim_id: str, name: str) -> bytes | None:
-        found = self._requests.get([keys.content_key(claim_id, name)])[0]
-        if found is None:
-            return None
-        if not isinstance(found.get("content"), bytes):
-            raise CorruptRecordError(f"{name} of claim {claim_id}", "it has no content")
-        return bytes(found["content"])
+    def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
+        budget = self._requests.budget()
+        while True:
+            found = self._requests.get([keys.content_key(claim_id, name)], budget)[0]
+            if found is not None and not isinstance(found.get("content"), bytes):
+                raise CorruptRecordError(f"{name} of claim {claim_id}", "it has no content")
+            content = None if found is None else bytes(found["content"])
+            if not digest or (content is not None and sha256(content).hexdigest() == digest) or not budget.look_again():
+                return content
 
     def events(
         self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False

@@ -57,8 +57,16 @@ def test_a_build_without_a_job_has_a_name_too() -> None:
 def test_only_a_pending_claim_waits_for_time(state: State) -> None:
     """A deadline and an opening window are nothing to a claim that was decided or has ended."""
     claim = a_claim(state=state, deadline=SOON, opens_at=SOON)
-    assert [claim.overdue(NOON), claim.due(NOON)] == [False, False]
-    assert [claim.overdue(SOON), claim.due(SOON)] == [state is State.PENDING] * 2
+    assert [claim.late(NOON), claim.due(NOON)] == [False, False]
+    assert [claim.late(SOON), claim.due(SOON)] == [state is State.PENDING] * 2
+
+
+def test_an_approval_that_time_completed_by_the_deadline_is_not_overdue() -> None:
+    """Whoever looks first, and however late."""
+    assert not a_claim(state=State.PENDING, deadline=SOON, opens_at=SOON).overdue(SOON + timedelta(days=1))
+    after = a_claim(state=State.PENDING, deadline=SOON, opens_at=SOON + timedelta(seconds=1))
+    assert after.overdue(SOON + timedelta(days=1))
+    assert a_claim(state=State.PENDING, deadline=SOON).overdue(SOON)
 
 
 @pytest.mark.parametrize("state", State)
