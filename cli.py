@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The command line for reviewers, operators and auditors: parses, calls the core, prints.
+"""Command line for reviewers, operators and auditors: parse the arguments, call the core, print.
 
-Exit codes: 0 done; 1 refused, failed, interrupted, or something found; 2 the command line itself is wrong.
+Exit codes: 0 done; 1 refused, failed, interrupted, or faults found; 2 the command line itself is wrong.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def cli(ctx: click.Context, /, debug: bool, **options: str | None) -> None:
     """See who holds which lock, decide on what waits, and check the record."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # what a terminal can't show is no reason to show nothing
+            stream.reconfigure(errors="backslashreplace")  # escape what the terminal can't show instead of failing on it
     log_to(logging.StreamHandler(sys.stderr), debug=debug)
     ctx.obj = connection_of(Connection(), options)
 

@@ -1,1 +1,1 @@
-"""The life of a claim, from the request to its end."""
+"""Life of a claim, from the request to its end."""

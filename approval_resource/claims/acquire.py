@@ -1,4 +1,4 @@
-"""Taking a lock, keeping it, and ending the claim on it."""
+"""Take a lock at once, and undo a stopped build's attempt at it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Taken:
     """Take the lock at once, under the attempt's id.
 
-    A retry, which is the same build asking for the same soon after, gets the claim it has, whatever became of it; the
-    attempt's id is then that claim's. After a release, or once that claim is no longer `handed_back`, there is a new claim,
-    and an old one that still holds the lock is superseded. So is the build's own pending claim when it asks for something else.
+    A retry is the same build with an equal request, while `handed_back` accepts its earlier claim. A retry
+    gets that claim, in whatever state it is, and `attempt.claim_id` becomes its id. A released claim is the
+    exception: the build gets a new one. The build also gets a new claim when `handed_back` refuses the
+    earlier one; if that one still holds the lock, it is superseded. A changed request supersedes the build's
+    own pending claim.
 
     Raises:
         LockHeldError: another claim holds the lock.
-        NotYourTurnError: it can be had, but others wait for it and come first.
-        RequestChangedError: this build's claim on the lock was for something else, and is past changing.
+        NotYourTurnError: the lock can be had, but another build is first in its queue.
+        RequestChangedError: this build's claim was for another request, and can no longer be replaced.
     """
     claim_id, build = attempt.claim_id, claimant.build
 
@@ -44,7 +46,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
             elif mine.request == request.digest:
                 return Commit()
             elif mine.state is State.PENDING:
-                # One whose time is up frees the lock for whoever is first in its queue.
+                # A claim whose time is up is ended below instead: its lock goes to the queue's front.
                 if _due(mine, snapshot, build) is None:
                     ended.append(_superseded(mine, snapshot, build))
             elif mine.claimed or mine.decided is not None:
@@ -56,7 +58,8 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
             if holder is not None and not ended:
                 if not request.override_approval or holder.state is not State.PENDING:
                     raise LockHeldError(holder)
-                # Instead of waiting it takes the pending claim's own place, which nobody in the queue could have.
+                # The new claim replaces the pending one at once. No build in the queue could have had that
+                # place.
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)
@@ -68,7 +71,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
     try:
         done = store.commit(_read_set(request, claimant, claim_id), decide, claim_id)
     except (LockHeldError, NotYourTurnError, RequestChangedError):
-        # Refused on what was read after every attempt before it, so none of those can land any more.
+        # The refusal rests on a read that followed every earlier write, so none of those can still land.
         attempt.in_flight = False
         raise
     own = done.after.claims.get(claim_id) or done.after.made
@@ -84,7 +87,7 @@ def _read_set(request: Request, claimant: Claimant, claim_id: str) -> ReadSet:
 
 
 def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
-    """The change that makes the claim; policies that need nobody decide on it at once."""
+    """Return the change that makes the claim. Policies that need no review decide on it at once."""
     taken = ClaimChange(
         claim=claim,
         kind=Kind(claim.state.value),
@@ -100,10 +103,12 @@ def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
 
 
 def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Claim | None:
-    """Make sure that an aborted build's attempt holds nothing and never will; returns the claim this ended, if any.
+    """Make sure that a stopped build's attempt holds nothing and never will. Leave the lock's queue, too.
 
-    One that landed is withdrawn, and so is one that an earlier run of the same build made. For one that may
-    still be in flight a withdrawn claim of that id is written, so that it can't land any more.
+    A claim that the attempt made is withdrawn. So is a claim that an earlier run of this build made for an
+    equal request. While the attempt's write may still be in flight, a tombstone is written: a withdrawn claim
+    with the attempt's id, on which the late write fails its condition. Return the withdrawn claim or the
+    tombstone; None where nothing was written.
     """
     claim_id, build = attempt.claim_id, claimant.build
 
@@ -116,7 +121,7 @@ def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Att
             )
         if own[0] is not None or not attempt.in_flight:
             return Commit()
-        # A claim that never was keeps no content, and is withdrawn as one that nobody decided on.
+        # Tombstone: the write in flight fails on a claim with its id. It has no content and no decision.
         bare = replace(
             _new(request, claimant, claim_id, snapshot),
             payload="",
@@ -136,10 +141,14 @@ def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Att
 
 
 def leave_queue(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> None:
-    """Give up the build's place in the lock's queue: this attempt's, also one still on its way there, and an earlier run's."""
+    """Remove the build from the lock's queue.
+
+    That covers the place of this attempt, a join that is still in flight, and the place of an earlier run.
+    """
 
     def without(lock: Lock, _: datetime) -> Lock:
-        # Written even where the build isn't in the queue: a join in flight is conditional on the revision that this raises.
+        # While a join may be in flight, write even if the build isn't in the queue. The write raises the
+        # lock's revision, and the join is conditional on the old one.
         return lock.left(claimant.key) if attempt.joining or lock.place_of(claimant.key) >= 0 else lock
 
     store.requeue(request.pool, request.lock_name, without)
@@ -147,7 +156,7 @@ def leave_queue(store: LockStore, request: Request, claimant: Claimant, attempt:
 
 
 def _due(holder: Claim, snapshot: Snapshot, build: Build) -> ClaimChange | None:
-    """The change that ends a holder whose time is up, for `build` that wants its lock."""
+    """Return the change that ends an overdue or overstayed holder, or None. `build` wants the lock."""
     if holder.overdue(snapshot.now):
         return expiry_change(holder, snapshot)
     if not holder.overstayed(snapshot.now):
@@ -157,8 +166,8 @@ def _due(holder: Claim, snapshot: Snapshot, build: Build) -> ClaimChange | None:
 
 
 def _new(request: Request, claimant: Claimant, claim_id: str, snapshot: Snapshot) -> Claim:
-    """The claim that a request makes; its place in the log and its fence come with the transaction."""
-    # What the pool asks for, no pipeline can leave out.
+    """Return a new claim for the request. The transaction adds its place in the log and its fence."""
+    # A pool's policy demands an approval even where the pipeline asks for none.
     need_approval = request.need_approval or bool(snapshot.settings.policy)
     return Claim(
         id=claim_id,

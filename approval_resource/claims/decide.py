@@ -1,4 +1,4 @@
-"""What the policies that apply make of a claim: its own, kept beside it, and its pool's."""
+"""Decisions on a claim, by its own policies, which are kept beside it, and by its pool's."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HELD = timedelta(seconds=30)
-"""How long a commit that is tried again goes by what it has worked out."""
+"""Longest time for which the retries of one commit reuse an evaluation."""
 POLICY_ACTOR = "the policy"
-"""Who is said to have decided where no person did."""
+"""Actor on record for a decision that no person made."""
 MAX_REASON = 300
-"""Characters of a reason that policies give."""
+"""Upper bound of the reason of a decision by policies, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a claim was made under: policies as stored, a JSON list, and what its pipeline said of it."""
+    """Terms of a claim: its policies as stored, a JSON list, and the facts that its pipeline gave."""
 
     policy: str = ""
     given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
 def terms_of(store: LockStore, claim: Claim) -> Terms:
-    """The terms that are kept beside the claim.
+    """Return the terms kept beside the claim.
 
     Raises:
-        CorruptRecordError: they are not those that it was made under.
+        CorruptRecordError: they are missing, or are not the terms that it was made under.
     """
     policy = read_content(store, claim, POLICY_CONTENT, claim.policy).decode() if claim.policy else ""
     given = read_content(store, claim, FACTS_CONTENT, claim.facts) if claim.facts else b"{}"
@@ -61,10 +61,10 @@ def terms_of(store: LockStore, claim: Claim) -> Terms:
 
 
 def policies_of(terms: Terms, pool_policy: str) -> tuple[Policy, ...]:
-    """Every policy that applies, the claim's own first.
+    """Return every policy that applies, the claim's own first.
 
     Raises:
-        ConfigError: one of them can't be understood.
+        ConfigError: one of them can't be read.
     """
     return (*_policies(terms.policy, "policy"), *_policies(pool_policy, "pool policy"))
 
@@ -83,7 +83,7 @@ def _policies(text: str, where: str) -> tuple[Policy, ...]:
 
 
 def facts_of(claim: Claim, terms: Terms) -> Facts:
-    """What the policies are told of the claim."""
+    """Return the facts about the claim that its policies may ask for."""
     from approval_resource.documents.claims import BUILD_FIELDS
     from approval_resource.policy.facts import Facts
 
@@ -102,7 +102,10 @@ def facts_of(claim: Claim, terms: Terms) -> Facts:
 
 
 def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decision:
-    """What all the policies that apply say of the claim with its reviews, at that instant. Raises nothing."""
+    """Return the decision of all policies that apply, on the claim with its reviews, as of `now`.
+
+    This fails closed and raises nothing: a policy that can't be read gives `Undecidable`.
+    """
     from approval_resource.policy.decision import Answer, Explanation, Undecidable
     from approval_resource.policy.evaluate import evaluate
 
@@ -114,27 +117,29 @@ def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decis
 
 
 class Held:
-    """Evaluations of one commit, kept for its next try: a policy that takes long must not starve in a busy pool.
+    """Evaluations shared by the retries of one commit, so that a slow policy doesn't starve in a busy pool.
 
-    They hold while the claim, the pool's policy, and what time says are the same; they are of the instant at which they
-    were made, which is what the claim tells and a gate works out again.
+    They are reused for at most `HELD`, while the claim, the pool's policy and the policies' answers about
+    time stay the same. They keep the instant at which they were made. The claim records that instant, and a
+    gate evaluates the policies for it again.
     """
 
     def __init__(self, terms: Terms) -> None:
+        """Start without evaluations. `terms` are those of the claim."""
         self._terms = terms
         self._about: tuple[Claim, str] | None = None
         self._at: datetime | None = None
         self._kept: dict[object, Any] = {}
 
     def instant(self, claim: Claim, snapshot: Snapshot) -> datetime:
-        """Return the instant to evaluate at: that of the try before where its evaluations hold, else now."""
+        """Return the instant to evaluate for: the last try's if its evaluations hold, else the snapshot's."""
         about = (claim, snapshot.settings.policy)
         if about != self._about or self._at is None or not self._holds(claim, self._at, snapshot):
             self._about, self._at, self._kept = about, snapshot.now, {}
         return self._at
 
     def once(self, what: object, make: Callable[[], T], keeps: Callable[[T], bool] = lambda made: True) -> T:
-        """Return what `make` returns, or returned in a try before if that is to be kept."""
+        """Return the result kept under `what`; else call `make`, and keep its result if `keeps` agrees."""
         if what in self._kept:
             kept: T = self._kept[what]
             return kept
@@ -158,10 +163,10 @@ class Held:
 def apply_policies(
     claim: Claim, terms: Terms, snapshot: Snapshot, change: ClaimChange, held: Held | None = None, at: datetime | None = None
 ) -> ClaimChange:
-    """Return that change to the claim with what the policies make of it: a decision, or when time may bring one.
+    """Return `change` with `claim` as the policies leave it: decided, or with the time that may decide it.
 
-    `change` tells what happened; its kind stays where nothing is decided. `held` keeps the evaluation for the next try;
-    `at` is its instant, else the snapshot's.
+    `change` says what happened to the claim; its kind stays unless the policies decide. `held` keeps the
+    evaluation for the next try. `at` is the instant to evaluate for, by default the snapshot's.
     """
     from approval_resource.policy.decision import Approved, Rejected, Undecidable, Waiting
 
@@ -170,7 +175,7 @@ def apply_policies(
     decision = (held or Held(terms)).once(
         "decision",
         lambda: decide(claim, terms, pool_policy, at),
-        # What was too slow on a busy machine may not be the next time.
+        # Undecidable isn't kept: a policy that was too slow on a busy machine may finish on the next try.
         keeps=lambda made: not isinstance(made, Undecidable),
     )
     if isinstance(decision, Approved | Rejected):
@@ -188,7 +193,7 @@ def apply_policies(
         )
         contents = {**change.contents, POOL_POLICY_CONTENT: kept} if kept else change.contents
         return replace(change, claim=after, kind=kind, reason=reason, forced=decision.forced, contents=contents)
-    # What can't be worked out now may be later, so it is asked again.
+    # Undecidable keeps the claim's `opens_at`, so the policies are asked again: they may be decidable later.
     opens_at = decision.opens_at if isinstance(decision, Waiting) else claim.opens_at
     return replace(change, claim=replace(claim, opens_at=opens_at))
 
@@ -200,16 +205,16 @@ def _until(decision: Decision, now: datetime) -> datetime | None:
 
 
 def shortly(decision: Decision) -> str:
-    """The decision's reasons in one line."""
+    """Return the decision's reasons in one line, cut at `MAX_REASON` characters."""
     text = clean("; ".join(decision.reasons))
     return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
 
 
 def explained(store: LockStore, claim: Claim) -> Decision:
-    """What the policies say of the claim: when it was decided, else now.
+    """Return the policies' decision on the claim: as of the time it was decided, else as of now.
 
     Raises:
-        CorruptRecordError: what is kept beside the claim is not what it was made under, or decided by.
+        CorruptRecordError: the kept policies or facts are not those it was made under or decided by.
     """
     if claim.decided is None:
         settings: Settings = store.settings(claim.pool)
@@ -219,10 +224,12 @@ def explained(store: LockStore, claim: Claim) -> Decision:
 
 
 def texts(store: LockStore, claim: Claim) -> tuple[str, str]:
-    """The claim's policies and its pool's as they are kept beside it, each a JSON list, or an empty string for none.
+    """Return the claim's policies and its pool's, as kept beside it.
+
+    Each is a JSON list, or an empty string for none.
 
     Raises:
-        CorruptRecordError: they are not what it was made under, or decided by.
+        CorruptRecordError: they are not those that it was made under or decided by.
     """
     kept = ((POLICY_CONTENT, claim.policy), (POOL_POLICY_CONTENT, claim.pool_policy))
     own, pool = (read_content(store, claim, name, digest).decode() if digest else "" for name, digest in kept)
@@ -230,14 +237,27 @@ def texts(store: LockStore, claim: Claim) -> tuple[str, str]:
 
 
 def missing(store: LockStore, claim: Claim) -> str:
-    """What a claim that waits still needs, in one line; an empty string where no policy says more than that one approval does."""
+    """Return in one line what a pending claim still needs.
+
+    The line is empty for a claim that isn't pending, and where no policy applies: one approval is enough
+    then.
+
+    Raises:
+        CorruptRecordError: as `explained`.
+    """
     if claim.state is not State.PENDING or not (claim.policy or store.settings(claim.pool).policy):
         return ""
     return shortly(explained(store, claim))
 
 
 def openers(store: LockStore, claim: Claim) -> Openers:
-    """Who can open the claim's gate, beside those who have approved."""
+    """Return who can open the claim's gate, in addition to those who have approved.
+
+    Policies that can't be read give no set of people; their problems are the reasons.
+
+    Raises:
+        CorruptRecordError: as `terms_of`.
+    """
     from approval_resource.policy import unblock
 
     terms = terms_of(store, claim)

@@ -1,4 +1,4 @@
-"""Changing a claim that is there: holding it for longer, and ending it."""
+"""Changes to an existing claim: renew its hold, or end it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 
 
 def update_claim(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapshot], ClaimChange | None]) -> Claim:
-    """That claim as it is after what `decide` makes of it, as it stands at the moment of writing; None changes nothing."""
+    """Change the claim as `decide` says, and return it as it is then.
+
+    `decide` gets the claim as it stands at the moment of writing, and the snapshot. None changes nothing.
+    """
 
     def decided(snapshot: Snapshot) -> Commit:
         change = decide(snapshot.claims[claim.id], snapshot)
@@ -27,10 +30,10 @@ def update_claim(store: LockStore, claim: Claim, decide: Callable[[Claim, Snapsh
 
 
 def end_claim(store: LockStore, claim: Claim, state: State, *, actor: str, reason: str = "", build: str = "") -> Claim:
-    """End that claim, as a person who may: released, or withdrawn while pending.
+    """End the claim in `state`, released or withdrawn. Whether `actor` may do so isn't checked here.
 
     Raises:
-        StaleLockError: it is not in a state from which that is possible.
+        StaleLockError: no transition leads from the claim's state to `state`.
     """
     return update_claim(
         store, claim, lambda current, snapshot: end_change(current, snapshot, state, actor=actor, reason=reason, build=build)
@@ -38,10 +41,10 @@ def end_claim(store: LockStore, claim: Claim, state: State, *, actor: str, reaso
 
 
 def force_release(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
-    """Free the lock from that claim wherever it stands, as `release_or_withdraw` says; the log says it was forced.
+    """End the claim in any open state, as `release_or_withdraw` does. Its event is marked as forced.
 
     Raises:
-        StaleLockError: it has ended.
+        StaleLockError: the claim has ended.
     """
 
     def forced(current: Claim, snapshot: Snapshot) -> ClaimChange:
@@ -51,11 +54,13 @@ def force_release(store: LockStore, claim: Claim, *, actor: str, reason: str) ->
 
 
 def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta | None) -> Claim:
-    """Let the claim hold its lock from now for `hold_timeout`, else for as long as it was claimed for. It never becomes shorter.
+    """Let the claim hold its lock for `hold_timeout` from now, by default for its own hold time.
+
+    A renewal never shortens a hold.
 
     Raises:
-        StaleLockError: it has ended: the lock may be somebody else's by now.
-        ConfigError: it has no hold time, and none is given.
+        StaleLockError: the claim has ended, so another claim may hold the lock by now.
+        ConfigError: the claim has no hold time, and none is given.
     """
 
     def renewed(current: Claim, snapshot: Snapshot) -> ClaimChange:
@@ -78,17 +83,25 @@ def renew(store: LockStore, claim: Claim, build: Build, hold_timeout: timedelta 
 
 
 def end_change(claim: Claim, snapshot: Snapshot, state: State, *, actor: str, reason: str = "", build: str = "") -> ClaimChange:
-    """The change that brings `claim` into `state`, which ends it."""
+    """Return the change that ends `claim` in `state`.
+
+    Raises:
+        StaleLockError: no transition leads from the claim's state to `state`.
+    """
     ended = transition(claim, state, actor=actor, reason=reason, at=snapshot.now)
     return ClaimChange(claim=ended, kind=Kind(state.value), actor=actor, reason=reason, build=build)
 
 
 def release_or_withdraw(claim: Claim, snapshot: Snapshot, *, actor: str, reason: str = "", build: str = "") -> ClaimChange:
-    """The change by which a claim gives its lock back: released, or withdrawn where nobody has decided on it."""
+    """Return the change that frees the claim's lock: a pending claim is withdrawn, any other is released.
+
+    Raises:
+        StaleLockError: the claim has ended.
+    """
     state = State.WITHDRAWN if claim.state is State.PENDING else State.RELEASED
     return end_change(claim, snapshot, state, actor=actor, reason=reason, build=build)
 
 
 def expiry_change(claim: Claim, snapshot: Snapshot) -> ClaimChange:
-    """The change that ends a claim nobody decided on in time."""
+    """Return the change that expires a claim that nobody decided on in time."""
     return end_change(claim, snapshot, State.EXPIRED, actor=DEADLINE_ACTOR, reason="nobody decided in time")

@@ -1,4 +1,4 @@
-"""Freezes at the gate: what keeps an approved claim from passing now, the pool's emergency stop or a policy's freeze."""
+"""Freezes, which keep an approved claim's gate shut: those of policies, and the pool's emergency stop."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ LIFT = "see cli.py pool show; whoever the pool's policy lets bypass may approve 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """One freeze that is in effect, and who broke the glass for the claim, if anybody did."""
+    """One freeze in effect. `broken_by` names who broke it for the claim, or is empty."""
 
     why: str
     broken_by: str = ""
 
 
 def freezes(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> list[Frozen]:
-    """Return the freezes that concern a claim at that instant: its policies', its pool's policies', and its pool's own.
+    """Return the freezes in effect for a claim: of its policies, its pool's policies, and the pool itself.
 
-    A freeze is broken by a forced approval that was given while it was in effect, by whoever its document's `bypass`
-    names; the pool's own by whoever the pool's policies name. What can't be read freezes.
+    A forced approval breaks a freeze if it was given during the freeze, by a person in `bypass` of the
+    freeze's policy document. For the pool's own freeze, `bypass` of the pool's policies counts, or the claim
+    is in the freeze's `passes`. This fails closed: a policy that can't be read counts as a freeze.
     """
     stop = settings.frozen(now)
     if stop is None and '"freezes"' not in terms.policy + settings.policy:
@@ -43,7 +44,7 @@ def freezes(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> li
 
 
 def holding(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> str:
-    """Return why the claim's gate stays shut now, in one line; an empty string where no freeze keeps it shut."""
+    """Return in one line which freezes keep the claim's gate shut; an empty string where none does."""
     return "; ".join(one.why for one in freezes(claim, terms, settings, now) if not one.broken_by)
 
 
@@ -66,12 +67,15 @@ def _of_pool(claim: Claim, terms: Terms, settings: Settings, stop: Freeze | None
     if claim.id in stop.passes:
         yield Frozen(why, "whom the settings of the pool tell")
     else:
-        # A claim's own policy is its pipeline's, which can't let itself past the pool's stop.
+        # The claim's own policy doesn't count: its pipeline wrote it, and must not bypass the pool's stop.
         yield Frozen(why, _broken_by(policies_of(Terms(), settings.policy), claim, terms, stop.since))
 
 
 def _broken_by(policies: Sequence[Policy], claim: Claim, terms: Terms, since: datetime) -> str:
-    """Return who forced an approval of the claim since then, as one of those policies lets them, with their reason."""
+    """Return who forced an approval since `since`, with their comment; an empty string where nobody did.
+
+    A forced approval counts only if one of `policies` allows it.
+    """
     forced = [one for one in claim.reviews.values() if one.forced and one.verdict is Verdict.APPROVE and one.at >= since]
     if not forced:
         return ""

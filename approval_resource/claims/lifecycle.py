@@ -1,4 +1,4 @@
-"""The states of a claim: which follows which, and what each may be used for."""
+"""States of a claim: their transitions, and what each state allows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from approval_resource.model.claim import Build, Claim, Review, Transition
 from approval_resource.model.event import State
 
 RETRIED_WITHIN = timedelta(minutes=10)
-"""How long after a claim's newest event a build with the same idempotency key counts as a retry of the one that made it."""
+"""Time after a claim's newest event within which a build with an equal idempotency key counts as a retry."""
 DEADLINE_ACTOR = "the deadline"
-"""Who is said to have ended a claim that nobody decided on in time."""
+"""Actor on record for the end of a claim that nobody decided on in time."""
 NEXT_STATES: Mapping[State, frozenset[State]] = {
     State.HELD: frozenset({State.RELEASED, State.EXPIRED, State.WITHDRAWN}),
     State.PENDING: frozenset(
@@ -38,7 +38,9 @@ def require_open(claim: Claim) -> None:
     """Pass only for a claim that still holds its lock.
 
     Raises:
-        ReviewRejectedError, ReviewTimeoutError, StaleLockError: how it ended.
+        ReviewRejectedError: it was rejected.
+        ReviewTimeoutError: nobody decided by its deadline.
+        StaleLockError: it ended in another way.
     """
     match claim.state:
         case State.HELD | State.PENDING | State.APPROVED:
@@ -56,7 +58,7 @@ def require_passable(claim: Claim) -> None:
 
     Raises:
         NoApprovalNeededError: it never asked for an approval, so nobody gave one.
-        StaleLockError: it is still pending.
+        StaleLockError: it holds its lock, but isn't approved.
         Others: as `require_open`.
     """
     if not claim.need_approval:
@@ -71,10 +73,10 @@ def _deadline(claim: Claim) -> str:
 
 
 def require_reviewable(claim: Claim) -> None:
-    """Pass when a review of this claim still counts.
+    """Pass only for a claim of which a review still counts.
 
     Raises:
-        NoApprovalNeededError: nobody asked for an approval.
+        NoApprovalNeededError: it asked for no approval.
         AlreadyReviewedError: it was decided or has ended.
     """
     if not claim.need_approval:
@@ -84,11 +86,14 @@ def require_reviewable(claim: Claim) -> None:
 
 
 def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
-    """Whether the claim may be given again to a build with the idempotency key of the one that made or passed it.
+    """Whether the claim may be handed to a build with the same idempotency key as its maker or passer.
 
-    Concourse numbers builds anew when its database is restored or made anew, so an equal key may be another build's. What
-    people have said of a claim is handed back only for a retry, which follows soon; and never to a build that somebody else
-    started. A claim nobody has reviewed yet asks people now, whichever of the two builds it is.
+    Idempotency keys can repeat: Concourse numbers builds from the start again when its database is restored
+    or replaced. An equal key may thus belong to another build. A review or decision is therefore handed back
+    only to a retry, which comes within `RETRIED_WITHIN` of the claim's newest event. A build that is known to
+    be started by another person never gets the claim. A claim that is held without approval, or pending
+    without a review, has no time limit: it carries nobody's word, and a pending one asks people now, for
+    either build.
     """
     if claim.build.created_by and build.created_by and claim.build.created_by != build.created_by:
         return False
@@ -97,7 +102,7 @@ def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
 
 
 def _newest(claim: Claim) -> datetime:
-    """The instant of the claim's newest event, as far as the claim tells."""
+    """Return the time of the claim's newest event; for claims of older versions, the newest in them."""
     reviewed_at = [review.at for review in claim.reviews.values()]
     decided_at = [claim.decided.at] if claim.decided else []
     ended_at = [claim.ended.at] if claim.ended else []
@@ -108,7 +113,7 @@ def _newest(claim: Claim) -> datetime:
 
 
 def reviewed(claim: Claim, review: Review) -> Claim:
-    """Return the claim with that person's newest review.
+    """Return the claim with `review`, which replaces an earlier one by the same person.
 
     Raises:
         NoApprovalNeededError, AlreadyReviewedError: as `require_reviewable`.
@@ -118,10 +123,10 @@ def reviewed(claim: Claim, review: Review) -> Claim:
 
 
 def transition(claim: Claim, state: State, *, actor: str, reason: str, at: datetime) -> Claim:
-    """Return the claim brought into `state`. Its lock follows in the transaction.
+    """Return the claim in `state`. The transaction updates its lock.
 
     Raises:
-        StaleLockError: no transition leads there from the claim's state.
+        StaleLockError: no transition leads from the claim's state to `state`.
     """
     if state not in NEXT_STATES[claim.state]:
         raise StaleLockError(claim, state.value)

@@ -1,4 +1,4 @@
-"""Looking again and again: the pause between two looks, and outages that are sat out."""
+"""Polling of the store: pauses with jitter, and outages that are waited out."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 REMIND = timedelta(minutes=5)
-"""How often a wait is told of though nothing has changed."""
+"""Interval of reminders during a wait in which nothing changes."""
 JITTER = 0.1
-"""The part of a pause that varies, so that waiters don't look in step."""
+"""Jitter: fraction by which a pause is longer or shorter, so that waiters don't poll in step."""
 
 _random = SystemRandom()
 
 
 class Poller:
-    """One waiter's looks at the store."""
+    """One waiter's polling of the store."""
 
     def __init__(self, clock: Clock, interval: float, tell: Callable[[str], None]) -> None:
-        """`interval`: seconds between two looks. `tell` takes one line for the build log."""
+        """Poll every `interval` seconds. `tell` takes one line for the build log."""
         self._clock = clock
         self.interval = interval
         self.until: float | None = None
-        """When, by `seconds`, the waiting is over; None: never."""
+        """End of the wait, on the clock of `seconds`; None: no end."""
         self._tell = tell
         self._out = False
 
     @property
     def expired(self) -> bool:
-        """Whether the time for waiting is up."""
+        """Whether the wait has reached its end."""
         return self.until is not None and self.seconds() >= self.until
 
     def seconds(self) -> float:
-        """Seconds since some moment, by this host's clock that never goes back."""
+        """Return the seconds of this host's monotonic clock. Its zero is arbitrary."""
         return self._clock.monotonic()
 
     def pause(self, most: float = math.inf) -> None:
-        """Wait for the next look's turn, at most that many seconds, or for the end of the waiting."""
+        """Sleep for one interval with jitter, at most `most` seconds, and not past the end of the wait."""
         pause = min(most, self.interval * _random.uniform(1 - JITTER, 1 + JITTER))
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
     def call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `read` returns; while the store is away for a time, which is said once, it is asked again.
+        """Return the result of `read`. Report a passing outage once, and call `read` until it is over.
 
         Raises:
-            StoreUnavailableError: the store refuses, or never answered this process, so that waiting won't help; or
-                the time for waiting is up.
+            StoreUnavailableError: the store refuses, or never answered this process, so waiting won't help;
+                or the wait has reached its end.
         """
         while True:
             try:

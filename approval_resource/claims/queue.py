@@ -1,4 +1,4 @@
-"""Waiting for a lock: a place in its queue, and the turn that comes with it."""
+"""Waiting for a lock: join its queue, poll for the turn, drop dead waiters."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ from approval_resource.store.interface import LockStore
 from approval_resource.text import duration
 
 MAX_QUEUE = 200_000
-"""Bytes of the queue as JSON: an item of DynamoDB holds 400 KB, and there is more in the lock's than its queue."""
+"""Upper bound of a queue as JSON, in bytes. The lock's item, of at most 400 KB, holds more than it."""
 MAX_SHOWN = 200
-"""Characters that a waiter's build, and the link to it, are shown with."""
+"""Upper bound of a waiter's build and link, in characters. A longer build is cut, a longer link dropped."""
 STALLED_LOOKS = 3
-"""After so many pauses a front that lets a free lock lie is taken for dead."""
+"""Pauses after which a front that doesn't take a free lock is presumed dead."""
 MAX_DOUBLINGS = 6
+"""Upper bound of the doublings in the backoff of `StallDetector`."""
 MAX_PACE = 60
-"""Seconds: what a front may have between two looks without being taken for dead; a slower one may lose its turn."""
+"""Upper bound of the poll interval that a waiter records, in seconds. A slower front may lose its turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a waiting build stood at its last look."""
+    """Standing of a waiting build at its last poll."""
 
     lock: Lock
     holder: Claim | None
-    """Who holds the lock, if it isn't free for the queue's front to take."""
+    """Claim that holds the lock; None where the queue's front may take it."""
     place: int
-    """How many stand before it."""
+    """Number of builds before it in the queue."""
     now: datetime
 
 
@@ -54,15 +55,17 @@ def acquire(
     standing: Callable[[Standing], None] = lambda standing: None,
     wait_timeout: timedelta | None = None,
 ) -> Taken:
-    """As `take`, but wait in the lock's queue while it can't be had; `standing` is called with each look.
+    """Take the lock as `take` does, but wait in its queue while the lock can't be had.
 
-    A waiter only reads, but to join, to leave, and when its turn has come. The first in the queue takes a free
-    lock; one that doesn't for some looks of another is dropped, and comes back with its ticket if it lives. What
-    fails leaves no place behind; an abort is the caller's to clean up after, with `abandon`.
+    `standing` is called at each poll that finds the build still waiting. A poll reads. A waiter writes only
+    to join or leave the queue, to take the lock, to apply a decision that time has brought, and to drop a
+    dead front. The front of the queue takes a free lock. A front that leaves it untaken for several polls of
+    another waiter is presumed dead and dropped; if it lives, it rejoins with its old ticket. On an error the
+    build leaves the queue. After an abort the caller must clean up, with `abandon`.
 
     Raises:
         WaitTimeoutError: `wait_timeout` passed.
-        QueueFullError: the queue holds no more.
+        QueueFullError: the queue has no room for another waiter.
         Others: as `take`.
     """
     if wait_timeout is not None:
@@ -77,7 +80,7 @@ def acquire(
                 _wait_for_turn(store, request, claimant.key, lock, poller, standing, stall)
             else:
                 if not taken.fresh and attempt.ticket:
-                    # Another run of this build made the claim, so the place would only be in the way.
+                    # Another run of this build made the claim. The place in the queue would block others.
                     leave_queue(store, request, claimant, attempt)
                 return taken
     except _TimeIsUp as up:
@@ -91,7 +94,7 @@ def acquire(
 
 
 def _left(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> bool:
-    """Give up the place in the queue; whether that could be written."""
+    """Leave the queue. Return whether that could be written."""
     try:
         leave_queue(store, request, claimant, attempt)
     except ApprovalError:
@@ -108,7 +111,11 @@ class _TimeIsUp(ApprovalError):
 
 
 def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt, pause: float) -> Lock:
-    """The lock with the build in its queue, at its old place if it was there before."""
+    """Put the build into the lock's queue, with its old ticket if it has one, and return the lock.
+
+    Raises:
+        QueueFullError: the queue has no room for another waiter.
+    """
 
     def joined(lock: Lock, now: datetime) -> Lock:
         if lock.place_of(claimant.key) >= 0:
@@ -145,10 +152,10 @@ def _wait_for_turn(
     standing: Callable[[Standing], None],
     stall: StallDetector,
 ) -> None:
-    """Return once another `take` may succeed, or is needed to learn what became of the place in the queue.
+    """Poll until another `take` may succeed, or is needed because the build is no longer in the queue.
 
     Raises:
-        _TimeIsUp: that did not come about in time.
+        _TimeIsUp: the wait reached its end first.
     """
     holder = poller.call(_holder, store, lock)
     while (place := lock.place_of(build_key)) >= 0:
@@ -178,9 +185,10 @@ def _holder(store: LockStore, lock: Lock) -> Claim | None:
 
 
 class StallDetector:
-    """How long a free lock has been left lying by the same front, in looks and in seconds of this host's monotonic clock."""
+    """Detector of a front that leaves a free lock untaken, by polls and by this host's monotonic clock."""
 
     def __init__(self, poller: Poller) -> None:
+        """Use the clock and the interval of `poller`."""
         self._poller = poller
         self._what: tuple[int, int] | None = None
         self._looks = 0
@@ -188,7 +196,10 @@ class StallDetector:
         self._dropped: Counter[int] = Counter()
 
     def seen(self, lock: Lock, *, free: bool) -> bool:
-        """Take note of a look; whether that has been so for too long. Who came back once is given twice the time."""
+        """Record one poll; return whether the front is presumed dead.
+
+        The backoff is exponential: each time that a front was dropped and came back doubles its time.
+        """
         front = lock.front
         if not free or front is None:
             self._what = None
@@ -207,7 +218,7 @@ class StallDetector:
 
 
 def _drop(store: LockStore, seen: Lock) -> None:
-    """Take the front out of the queue, if it is still the one that was seen, and nothing has happened since."""
+    """Remove the front of the queue, unless the front changed or the lock had an event since `seen`."""
 
     def dropped(lock: Lock, _: datetime) -> Lock:
         still = lock.front is not None and seen.front is not None and lock.front.ticket == seen.front.ticket
@@ -217,7 +228,10 @@ def _drop(store: LockStore, seen: Lock) -> None:
 
 
 def queues(store: LockStore, pool: str | None) -> list[tuple[Lock, Claim | None]]:
-    """The locks somebody waits for, with who holds them: of one pool, or of all in which a lock is held."""
+    """Return the locks that builds wait for, each with the claim that holds it, if any.
+
+    Without `pool`, these are the locks of all pools in which a lock is held.
+    """
     pools = [pool] if pool is not None else sorted({claim.pool for claim in store.open_claims()})
     locks = [lock for name in pools for lock in store.queues(name)]
     holders = {claim.id: claim for claim in store.claims([lock.holder for lock in locks if lock.holder])}

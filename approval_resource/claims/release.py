@@ -1,4 +1,4 @@
-"""Which claim a build means by a lock's name, and releasing it."""
+"""Release of a claim, and the choice of the claim that a build means by a lock's name."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The claim that a release was about, and whether this call ended it."""
+    """Result of a release: the claim it was about, and whether this call ended it."""
 
     claim: Claim
     changed: bool
 
 
 def release(store: LockStore, pool: str, lock_name: str, claimant: Claimant, *, claim_id: str = "") -> Ended:
-    """End exactly the claim `claim_id`; without one, the claim this build made or passed, else the holder.
+    """End the claim `claim_id`; by default the claim that this build made or passed, else the lock's holder.
 
-    The holder is ended only when this build has no claim of its own to speak of, its job never claimed the
-    lock itself, the holder is of the same team and pipeline, and nobody is still asked to decide on it:
-    that is as much as the original's pipelines need, where one job claims and another releases. A claim by
-    whose approval another build of this job goes is left alone even when it is named. A pending claim is
-    withdrawn. What has ended already stays as it is.
+    The holder is ended only when four things hold: this build made and passed no claim on the lock, the lock
+    has no record of a claim by its job, the holder is of the same team and pipeline, and the holder isn't
+    pending. The original resource's pipelines need just that: one job claims, and another releases.
+
+    A claim stays untouched, even when it is named, while another build of this job uses its approval. A
+    pending claim is withdrawn instead of released. A claim that has ended stays as it is.
 
     Raises:
-        LockNotFoundError: nobody ever claimed that lock, or it has no claim of that id.
-        NothingToReleaseError: the lock is another's, and there is no ended claim to speak of.
+        LockNotFoundError: nobody ever claimed the lock, it has no claim with that id, or none is on record.
+        NothingToReleaseError: another build's claim holds the lock, and no ended claim is on record.
     """
 
     def decide(snapshot: Snapshot) -> Commit:
@@ -70,15 +71,15 @@ def _to_release(snapshot: Snapshot, build: Build, claim_id: str) -> Claim | None
     holder = snapshot.holder
     if holder is None or holder.state is State.PENDING or not holder.build.same_pipeline(build):
         return None
-    # A job that claims this lock releases what it claimed. One of its builds that never got so far, because
-    # it failed or was aborted before, has nothing to release.
+    # A job that claims this lock releases only its own claims. A build of it that failed or was aborted
+    # before it claimed has nothing to release.
     if build.job_key in lock.jobs or _in_use(holder, build, snapshot):
         return None
     return holder
 
 
 def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:
-    """Whether another build of the same job goes by the claim's approval, and this one neither made nor used it."""
+    """Whether another build of the job uses the claim's approval, and this one neither made nor used it."""
     if not claim.claimed or not claim.spent_job or claim.spent_job != build.job_key:
         return False
     made = snapshot.build is not None and snapshot.build.made == claim.id
@@ -86,7 +87,12 @@ def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:
 
 
 def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
-    """The claim on the lock that ended last; there is always something true to return without touching another's."""
+    """Return the claim on the lock that ended last: an honest answer that leaves other builds' claims alone.
+
+    Raises:
+        NothingToReleaseError: no ended claim is on record, and another build's claim holds the lock.
+        LockNotFoundError: no claim is on record.
+    """
     places = [place for state, place in snapshot.lock.newest.items() if not state.is_open]
     for place in sorted(places, key=lambda place: place.timestamp, reverse=True):
         claim = store.claim(place.claim_id)
@@ -98,13 +104,15 @@ def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
 
 
 def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claimant) -> Claim:
-    """The claim that a build means by a lock's name, to wait for it or to renew it: the one it made or passed, else the holder.
+    """Return the claim that a build means by a lock's name when it awaits or renews.
 
-    A holder of another team or pipeline is never meant: its approval is not this build's.
+    It is the claim that the build made or passed, else the lock's holder. A claim of the build that has ended
+    counts only while `handed_back` accepts it. A holder of another team or pipeline is never meant, since its
+    approval isn't for this build.
 
     Raises:
-        LockNotFoundError: nobody claimed that lock, or nobody holds it now.
-        LockHeldError: another pipeline holds it.
+        LockNotFoundError: nobody ever claimed the lock; or nobody holds it, and this build gets none back.
+        LockHeldError: a claim of another team or pipeline holds it.
     """
     done = store.commit(ReadSet(pool=pool, lock_name=lock_name, build_key=claimant.key), lambda _: Commit(), new_id())
     snapshot = done.after

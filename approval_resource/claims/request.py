@@ -1,4 +1,4 @@
-"""What a build asks for when it claims, and what it gets."""
+"""Request of a build for a lock, its attempt, and its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from approval_resource.store.interface import new_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a build asks for when it claims."""
+    """Everything that a build asks for when it claims."""
 
     pool: str
     lock_name: str
@@ -27,21 +27,21 @@ class Request:
     payload_digest: str = ""
     attachments: Mapping[str, Attachment] = field(default_factory=lambda: EMPTY)
     attached: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
-    """The content of each attachment that is to be kept, by name."""
+    """Content of the attachments to keep, by name."""
     override_approval: bool = False
-    """Supersede a claim that still waits for its decision instead of waiting for it."""
+    """Whether to supersede a pending claim instead of waiting for its decision."""
     expires_after: timedelta | None = None
-    """How long there is to decide on the claim; None: for ever."""
+    """Time to decide on the claim, from when it is made; None: no deadline."""
     hold_timeout: timedelta | None = None
-    """How long the claim may hold the lock before another may take that over; None: for ever."""
+    """Time that the claim may hold the lock before another claim may take it over; None: no limit."""
     priority: int = 0
-    """Who waits with a higher one comes first."""
+    """Priority in the queue; a higher number comes first."""
     terms: Terms = field(default_factory=Terms)
-    """The policies that its approval must satisfy, beside the pool's own, and what the pipeline says of it."""
+    """Policies that its approval must satisfy, in addition to the pool's own, and facts from the pipeline."""
 
     @property
     def digest(self) -> str:
-        """What is asked for, how aside: two requests with the same digest are the same."""
+        """Digest of the request, without how to get it (priority, override). A retry has an equal digest."""
         spans = {"expires_after": self.expires_after, "hold_timeout": self.hold_timeout}
         return digest(
             {
@@ -62,12 +62,12 @@ class Request:
 
     @property
     def contents(self) -> dict[str, bytes]:
-        """What is kept beside the claim, by part name."""
+        """Content to keep beside the claim, by name."""
         payload = {PAYLOAD_CONTENT: self.payload} if self.payload_digest else {}
         return payload | self._terms | {attachment_content(name): content for name, content in self.attached.items()}
 
     def digest_of(self, name: str) -> str:
-        """The SHA-256, in hex, of one of its terms, or an empty string where it has none."""
+        """Return the SHA-256, in hex, of the term called `name`; an empty string if there is none."""
         return _sha256(self._terms[name]) if name in self._terms else ""
 
 
@@ -77,19 +77,21 @@ def _sha256(content: bytes) -> str:
 
 @dataclass(slots=True)
 class Attempt:
-    """One asker's try at a lock: the id of its claim, its ticket in the queue, and whether a write of either may be under way."""
+    """One run's attempt at a lock: claim id, ticket in the queue, and which writes may be in flight."""
 
     claim_id: str = field(default_factory=new_id)
     in_flight: bool = False
+    """Whether a write of the claim may be in flight."""
     ticket: int = 0
     since: datetime | None = None
-    """When it joined the queue."""
+    """Instant at which it joined the queue."""
     joining: bool = False
+    """Whether a write of its place in the queue may be in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The claim a build has now, and whether this call made it (else it is the answer to the same question before)."""
+    """Result of a claim: the build's claim. `fresh`: this call made it; otherwise this is a retry."""
 
     claim: Claim
     fresh: bool

@@ -1,1 +1,1 @@
-"""The command line's groups of commands, and what all commands share."""
+"""Commands of cli.py in groups, and the code that they share."""

@@ -1,4 +1,4 @@
-"""approve, reject, unblock, release, withdraw: what becomes of a claim."""
+"""approve, reject, unblock, release, withdraw: decide on a claim, or end it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,11 @@ def _review(
 
 
 def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
-    """What was filled in, by name."""
+    """Parse the values of --input into a map by name.
+
+    Raises:
+        ConfigError: one isn't NAME=VALUE, or a name comes twice.
+    """
     found: dict[str, str] = {}
     for given in inputs:
         name, equals, value = given.partition("=")

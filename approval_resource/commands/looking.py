@@ -1,4 +1,4 @@
-"""list, show, history, init: what there is, and what happened."""
+"""list, show, history, init: print claims, queues and events; make the table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def list_(watch: bool, pool: str | None, everything: bool, waiting: bool, wide: 
             return
         click.clear()
         click.echo(text)
-        time.sleep(WATCH_SECONDS)  # noqa: TID251 - a screen is refreshed by the wall
+        time.sleep(WATCH_SECONDS)  # noqa: TID251 - the refresh of a screen may follow wall time
 
 
 def _listed(found: list[Claim], store: LockStore, form: str, *, wide: bool) -> str:
@@ -103,7 +103,7 @@ def show(claim_id: str, attachment: str | None, form: str, **options: str | None
 
 
 def _write(content: bytes) -> None:
-    """As it is into a file or a pipe; on a terminal without what would move its cursor."""
+    """Write content unchanged to a file or pipe; to a terminal, without characters that move its cursor."""
     if sys.stdout.isatty():
         lines = content.decode("utf-8", "replace").splitlines()
         click.echo("\n".join(clean(line) for line in lines))

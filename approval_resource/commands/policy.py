@@ -1,4 +1,4 @@
-"""policy: try, check and test policies, and set a pool's."""
+"""policy: try, lint and test policies; show and set a pool's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def commands() -> None:
     """Try, check and test policies; see and set a pool's."""
 
 
-# ---- what touches no claim -----------------------------------------------------
+# ---- policies alone, without claims ---------------------------------------------
 
 
 @commands.command("eval")
@@ -134,7 +134,7 @@ def test_(directory: Path) -> None:
         click.get_current_context().exit(1)
 
 
-# ---- what reads or changes a pool -------------------------------------------------
+# ---- policies and claims of a pool ----------------------------------------------
 
 
 @commands.command()
@@ -166,7 +166,7 @@ def _is_open(claim: Claim) -> bool:
 
 
 def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] | None:
-    """How the claim would have gone, if differently."""
+    """Return how the policy would have decided the claim, if differently; else None."""
     ruling = claim.decided or claim.ended
     if ruling is None:
         return None
@@ -245,10 +245,10 @@ def _put(pool: str, policy: str, reviewer: str | None, options: dict[str, str | 
 
 
 def _loaded(files: tuple[Path, ...]) -> list[Loaded]:
-    """The policies in all the files, with every problem of all of them.
+    """Load the policies of all the files.
 
     Raises:
-        ConfigError: they can't be read.
+        ConfigError: every problem of every file.
     """
     found: list[Loaded] = []
     problems: list[str] = []
@@ -263,10 +263,10 @@ def _loaded(files: tuple[Path, ...]) -> list[Loaded]:
 
 
 def _warn(loaded: list[Loaded]) -> None:
-    """Say what is odd about the policies.
+    """Print lint's warnings about the policies.
 
     Raises:
-        ConfigError: they are unfit to be relied on.
+        ConfigError: lint finds an error in them.
     """
     for finding in accepted(loaded):
         click.echo(shortened(clean(str(finding))), err=True)
@@ -278,7 +278,7 @@ def _document(file: Path) -> object:
 
 def _instant(text: str | None) -> datetime:
     if text is None:
-        return datetime.now(UTC)  # noqa: TID251 - a trial is nobody's decision
+        return datetime.now(UTC)  # noqa: TID251 - a trial decides nothing
     try:
         return instant_of(text)
     except ValueError as wrong:

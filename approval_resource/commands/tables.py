@@ -1,4 +1,4 @@
-"""Claims and events as people read them in a terminal, and as programs read them."""
+"""Claims, events and queues as tables for a terminal, and as documents for programs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ CLAIM_COLUMNS = (
     "team",
     "timestamp",
 )
-"""Those of the original resource, in its order."""
+"""Columns of the original resource, in its order."""
 WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "hold_until", "reviews", "fence", "link")
 WAITER_COLUMNS = ("pool", "lock", "place", "build", "waiting for", "priority", "held by", "claim")
 EVENT_COLUMNS = ("at", "lock", "event", "claim", "by", "why")
 
 
 def claims_table(claims: Iterable[Claim], now: datetime, *, wide: bool) -> str:
-    """A row a claim, to the character as the original resource printed it; `wide` adds columns after those."""
+    """Return a table with one row per claim.
+
+    It equals the original resource's table to the character. `wide` adds columns after those.
+    """
     columns = CLAIM_COLUMNS + (WIDE_COLUMNS if wide else ())
     rows = [_row(claim, now) for claim in claims]
     table = [[row[column] for column in columns] for row in rows]
@@ -42,7 +45,7 @@ def claims_table(claims: Iterable[Claim], now: datetime, *, wide: bool) -> str:
 
 
 def events_table(events: Iterable[Event]) -> str:
-    """A row an event."""
+    """Return a table with one row per event."""
     rows = [
         [
             _time(event.at),
@@ -64,7 +67,7 @@ def _event(event: Event) -> str:
 
 
 def queues_table(queues: Iterable[tuple[Lock, Claim | None]], now: datetime) -> str:
-    """A row a waiter, each lock's front first."""
+    """Return a table with one row per waiter, the front of each lock's queue first."""
     rows = [
         [
             clean(lock.pool),
@@ -83,7 +86,7 @@ def queues_table(queues: Iterable[tuple[Lock, Claim | None]], now: datetime) -> 
 
 
 def queues_for_programs(queues: Iterable[tuple[Lock, Claim | None]]) -> list[dict[str, Any]]:
-    """The same as a document a waiter."""
+    """Return one document per waiter, the front of each lock's queue first."""
     return [
         {"pool": lock.pool, "lock_name": lock.name, "place": place, "held_by": holder.id if holder else ""}
         | {name: waiter[name] for name in ("build", "link", "priority", "since", "ticket")}
@@ -93,7 +96,7 @@ def queues_for_programs(queues: Iterable[tuple[Lock, Claim | None]]) -> list[dic
 
 
 def claim_details(claim: Claim, now: datetime) -> str:
-    """One claim, a line a fact: what it is for, who said what, and what became of it."""
+    """Return one claim in detail, a line each: its fields, attachments, reviews, decision and end."""
     rows: list[tuple[str, object]] = [(name, value) for name, value in _row(claim, now).items() if value not in ("", None)]
     for name, file in claim.attachments.items():
         rows.append((f"attached {clean(name)}", f"sha256 {file.digest}, {file.size} bytes"))
@@ -107,7 +110,7 @@ def claim_details(claim: Claim, now: datetime) -> str:
 
 
 def claim_for_programs(claim: Claim) -> dict[str, Any]:
-    """All that is stored of a claim, and the link to its build."""
+    """Return all that is stored of a claim, and the link to its build."""
     return CLAIM.write(claim) | {"link": claim.build.link}
 
 

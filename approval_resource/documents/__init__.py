@@ -1,1 +1,1 @@
-"""The nouns as they are stored and digested, and back."""
+"""Stored form and digests of the domain's objects, and the way back."""

@@ -1,1 +1,1 @@
-"""The nouns: frozen, pure, raising nothing."""
+"""Domain objects: frozen and pure. They raise nothing."""

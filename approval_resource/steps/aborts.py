@@ -1,4 +1,4 @@
-"""Being told to stop: for an abort or a step's timeout Concourse sends SIGTERM, and kills ten seconds later."""
+"""Stop signals: Concourse sends SIGTERM for an abort or a step's timeout, and kills ten seconds later."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 ABORTED_CODE = 128 + signal.SIGTERM
-"""The exit code of a step that was stopped."""
+"""Exit code of a stopped step."""
 GRACE_SECONDS = 4
-"""How long a stopped step may take to undo what it did."""
+"""Seconds that a stopped step has to undo what it did."""
 
 
 class Aborted(BaseException):
-    """The step was told to stop. No `Exception`, so that nothing that mends failures swallows it."""
+    """The step was told to stop. It isn't an `Exception`, so that no handler of failures swallows it."""
 
 
 @contextmanager
 def aborts(say: Callable[[str], None]) -> Iterator[None]:
-    """Turn the first SIGTERM or SIGINT into `Aborted`, and end the process if undoing takes too long."""
+    """Turn the first SIGTERM or SIGINT into `Aborted`. End the process if the undo takes too long."""
 
     def too_long(_: int, __: FrameType | None) -> None:
         say(

@@ -11,15 +11,18 @@ from approval_resource.steps.protocol import Source, Version, version_timestamp
 from approval_resource.store.interface import LockStore
 
 SETTLED = timedelta(minutes=1)
-"""A gap before an event of this age is final: no commit takes longer, so what is missing was removed."""
+"""Age at which a gap before an event is final: no commit takes longer, so the missing event was removed."""
 
 
 def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -> list[dict[str, str]]:
-    """The given version and every state change after it, oldest first; without one, only the newest.
+    """Return the given version, if it is on record, and every state change after it, oldest first.
 
-    Where the source names `states`, what time has brought is applied first, deadlines that have passed and windows
-    that have opened, so that a gate at which no container waits ends too; and a first version is only a claim that is still where it says, or one that
-    has ended that way.
+    Without a version, return only the newest. With `source.states`, passed deadlines and opened windows are
+    committed first, so that a gate ends even if no container waits at it. A first version is then of a claim
+    that is still in the open state it names, or of a claim that has ended in the state it names.
+
+    Raises:
+        ConfigError: the version has no instant.
     """
     if source.states:
         from approval_resource.claims.deadline import apply_time_or_log
@@ -66,11 +69,11 @@ def _wanted(state: State, source: Source) -> bool:
 
 
 def gapless(events: Iterable[Event], *, by_lock: bool, store: LockStore) -> Iterator[Event]:
-    """The events up to the first gap that may still be filled.
+    """Yield the events up to the first gap that a commit in flight may still fill.
 
-    A read that runs while two commits land can show the later one and not the earlier. Handing that out
-    would make Concourse skip the earlier one for ever. What was removed long ago leaves gaps too; those
-    are passed over.
+    A read during two commits can show the later one without the earlier. If check returned the later one,
+    Concourse would skip the earlier one for ever. Removal by age leaves gaps, too. A gap before an event
+    older than `SETTLED` is such a gap, and is passed over.
     """
     expected: int | None = None
     for event in events:

@@ -1,4 +1,4 @@
-"""The files a step reads from a build and writes for it."""
+"""Files that a step reads from a build and writes for it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from approval_resource.strict_json import exact, no_constant
 from approval_resource.text import clean, quoted
 
 MAX_CONTENT = 350_000
-"""Bytes of one payload or attachment: DynamoDB's item holds 400 KB, and the key and JSON's escapes need room."""
+"""Upper bound of a payload or attachment, in bytes. An item holds 400 KB, with its key and JSON's escapes."""
 MAX_CONTENTS = 2_900_000
-"""Bytes of all of a claim's contents: one transaction holds 4 MB, which some engines count as base64."""
+"""Upper bound of a claim's contents, in bytes. A transaction holds 4 MB; some engines count base64."""
 MAX_FILES = 20
 MAX_FILE_NAME = 200
 BLOCK = 1 << 20
 
 
 def inside(directory: Path, relative: str, where: str) -> Path:
-    """Return the path of a file of the build.
+    """Return the path of a file in the build's directory.
 
     Raises:
-        ConfigError: it leads out of the build's directory, or can't be a path.
+        ConfigError: the path is empty, can't be followed, or leads out of the directory.
     """
     if not relative or "\0" in relative:
         raise ConfigError([f"{where}: must be a path below the build's directory"])
@@ -46,10 +46,10 @@ def inside(directory: Path, relative: str, where: str) -> Path:
 
 
 def regular(path: Path) -> Path:
-    """The path, if reading it ends: a pipe's reader would wait for its writer.
+    """Return the path of a regular file. Others are refused: a read of a pipe would wait for its writer.
 
     Raises:
-        OSError: it is no regular file, or isn't there.
+        OSError: it isn't a regular file, or doesn't exist.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is no regular file")
@@ -57,10 +57,12 @@ def regular(path: Path) -> Path:
 
 
 def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
-    """A file's digest and size, with its content if that is to be kept. Any size may be digested.
+    """Return a file's digest and size, and its content if `stored`.
+
+    A file of any size can be digested. Above `MAX_CONTENT`, content is incomplete, and the caller refuses it.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     hasher, size, kept = hashlib.sha256(), 0, []
     with regular(path).open("rb") as file:
@@ -75,10 +77,12 @@ def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
 def read_attachments(
     directory: Path, attach: Mapping[str, str], attach_digest: Mapping[str, str], kept: int = 0
 ) -> tuple[dict[str, Attachment], dict[str, bytes]]:
-    """Return the files to bind to a claim, and the content of those to keep, beside `kept` bytes of other contents.
+    """Return the files to bind to a claim, and the content of those to keep, both by name.
+
+    `kept` is the size of the claim's other contents, in bytes.
 
     Raises:
-        ConfigError: every problem of them.
+        ConfigError: every problem of the files.
     """
     if len(attach) + len(attach_digest) > MAX_FILES:
         raise ConfigError([f"params.attach: at most {MAX_FILES} files, attach_digest included"])
@@ -111,10 +115,10 @@ def read_attachments(
 
 
 def require_unchanged(directory: Path, verify: Mapping[str, str], claim: Claim) -> None:
-    """Pass when the named files are still those attached to the claim.
+    """Pass only if the named files are still those attached to the claim.
 
     Raises:
-        ContentChangedError: every file that isn't, or can't be read.
+        ContentChangedError: every file that has changed, can't be read, or was never attached.
     """
     problems = Problems()
     for name, relative in verify.items():
@@ -147,10 +151,10 @@ def _fit_for_a_file(name: str) -> bool:
 
 
 def read_object(directory: Path, option: str, inline: Mapping[str, Any] | None, file: str | None) -> bytes:
-    """Return a JSON object in its stored form, given inline or as a file of the build; nothing where there is none.
+    """Return the stored form of a JSON object, given inline or as a file; empty where none is given.
 
     Raises:
-        ConfigError: it is no JSON object, is too large, or is given twice.
+        ConfigError: it isn't a JSON object, is too large, or is given both inline and as a file.
     """
     if file is not None and inline is not None:
         raise ConfigError([f"params.{option}_file: give {option} or {option}_file, not both"])
@@ -180,10 +184,10 @@ def _object_in(directory: Path, file: str, where: str) -> dict[str, Any]:
 
 
 def claim_id_in(directory: Path, relative: str) -> str | None:
-    """Return the id of the claim that an earlier get or put left in `relative`; None when there is no such directory.
+    """Return the claim id that a get or put left in the directory `relative`; None without that directory.
 
     Raises:
-        ConfigError: the directory is another resource's, or outside the build's.
+        ConfigError: the directory isn't this resource's, or is outside the build's.
     """
     path = inside(directory, relative, "params.from")
     try:
@@ -203,12 +207,19 @@ def claim_id_in(directory: Path, relative: str) -> str | None:
 
 
 def write_json(path: Path, document: object) -> None:
-    """A file that depends on nothing but the document."""
+    """Write the document as JSON. The file's bytes depend on the document alone."""
     path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_decision(store: LockStore, claim: Claim, event: Event, directory: Path) -> None:
-    """The receipt, and what was filled in by those whose approval counted: as one JSON document and as a file each."""
+    """Write the receipt of the decision, and the inputs filled in by those whose approvals counted.
+
+    The inputs are written both as one JSON document and as a file each.
+
+    Raises:
+        CorruptRecordError: a stored policy isn't what decided the claim, or an input can't be named as a
+            file.
+    """
     written = receipt(store, claim, event)
     write_json(directory / "receipt.json", written)
     filled = written["inputs"]
@@ -222,10 +233,10 @@ def write_decision(store: LockStore, claim: Claim, event: Event, directory: Path
 
 
 def write_contents(store: LockStore, claim: Claim, directory: Path) -> None:
-    """The claim's payload and kept attachments as files, each checked against its digest.
+    """Write the claim's payload and kept attachments as files. Each is checked against its digest.
 
     Raises:
-        CorruptRecordError: one of them isn't what was claimed with.
+        CorruptRecordError: one of them isn't what was claimed with, or can't be named as a file.
     """
     payload = read_content(store, claim, PAYLOAD_CONTENT, claim.payload) if claim.payload else b"{}"
     (directory / "payload.json").write_bytes(payload + b"\n")

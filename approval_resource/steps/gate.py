@@ -1,4 +1,4 @@
-"""The gate of a step: what it tells while it waits, and the order of checks before it opens."""
+"""Gate of a step: its lines in the build log, and the order of checks before it opens."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ def pass_gate(
     reuse: bool = False,
     verify: Callable[[], None] = lambda: None,
 ) -> Claim:
-    """The claim, once it is approved and this build's passage is on record; says what it waits for while it does.
+    """Wait until the claim is approved, record that this build passed, and return the claim.
 
-    `verify` may raise what speaks against passing; it is asked before the wait and again right before the gate opens.
+    The build log says what the gate waits for. `timeout` counts from the making of the claim, whose deadline
+    is moved there if it has none or an earlier one. `spend` and `reuse` are as in `pass_through`. `verify`
+    raises an error to keep the gate shut; it is called before the wait and again right before the gate opens.
 
     Raises:
         ApprovalError: the gate stays shut.
@@ -51,7 +53,8 @@ def pass_gate(
             remind=lambda waiting, left: say(_waiting(waiting, left)),
             frozen=lambda why: say(f"The approval stands, and its gate waits: {why}"),
         )
-        # Not open before the log bears the claim out, its decision is worked out again, and the passage is written.
+        # Fail closed: before the gate opens, the log must confirm the claim, the decision is evaluated again,
+        # and the passage is written.
         claim = borne_out(store, claim, poller)
         poller.call(require_supported, store, claim, deciding_event(store, claim, poller))
         verify()

@@ -1,4 +1,4 @@
-"""in: a version's facts as files, and the gate that waits for its decision."""
+"""in: write a version's files, and wait at the gate for its decision first if asked to."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ class GetParams(Options):
 
 
 def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
-    """Write the version's files; with `need_approval`, only once its claim is approved.
+    """Write the version's files; return version and metadata.
 
-    The files depend on the version and the params alone, since Concourse may hand them to any later step
-    that asks for the same.
+    With `need_approval`, wait first until the claim is approved.
+
+    The files depend on the version and the params alone. Concourse may hand them to any later step with equal
+    version and params.
 
     Raises:
         ApprovalError: the version isn't this pool's, or the gate stays shut.

@@ -1,4 +1,4 @@
-"""The build log, as a step writes it."""
+"""The build log that a step writes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from approval_resource.text import clean, shortened
 
 
 class Log:
-    """The build log: whole lines on stderr, with nothing in them that would move a cursor or tell a secret."""
+    """Build log of whole lines, without secrets and without characters that move a cursor."""
 
     def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`. Each of `secrets` is redacted in every line."""
         self._stream = stream
         self.secrets: list[str] = []
 
     def say(self, line: str) -> None:
-        """One line, cut where it is too long to be read."""
+        """Write one line. A line too long to be read is cut."""
         for secret in self.secrets:
             line = line.replace(secret, "((redacted))")
         text = shortened(clean(line)).encode(self._stream.encoding or "utf-8", "backslashreplace")

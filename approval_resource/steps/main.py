@@ -1,4 +1,4 @@
-"""What the three scripts share: stdin, stdout, signals and exit codes."""
+"""Frame of the three scripts: stdin, stdout, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FAILED = 1
 Undo = list[Callable[[], object]]
 Work = Callable[[Source, DynamoStore], object]
-"""The rest of a step, once all that it was given is known to be right. Returns the document for stdout."""
+"""Rest of a step, called once all of its input is valid. It returns the document for stdout."""
 
 
 class _Handler(logging.Handler):
@@ -44,8 +44,8 @@ class _Handler(logging.Handler):
 def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log | None = None) -> int:
     """Run `check`, `in` or `out` as Concourse does; return the exit code.
 
-    0: done. 1: the step failed, for a reason given on stderr. 143: it was stopped. `leave` is called right after the answer
-    was written, while a signal could still undo what was done.
+    Exit codes: 0 done; 1 failed, for a reason given on stderr; 143 stopped. `leave` is called with 0 right
+    after the answer is written. Until it ends the process, a signal still undoes the step.
     """
     out, sys.stdout = sys.stdout, sys.stderr
     log = log or Log(sys.stderr)
@@ -57,7 +57,7 @@ def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log
                 _write(out, _run(step, sys.argv[1:], stdin, os.environ, log, undo))
                 leave(0)
             except Aborted:
-                # Concourse forgets the answer of a step that was stopped, so nothing that it would tell of may stay.
+                # Concourse discards the answer of a stopped step, so what the answer reports must not stay.
                 for each in undo:
                     each()
                 raise
@@ -74,10 +74,10 @@ def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log
 
 
 def _write(out: TextIO | None, document: object) -> None:
-    """Write the answer.
+    """Write the answer to `out`.
 
     Raises:
-        Aborted: nobody hears it.
+        Aborted: nobody can read it, so the step must be undone.
     """
     try:
         if out is None:
@@ -90,7 +90,7 @@ def _write(out: TextIO | None, document: object) -> None:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Call:
-    """One run of a script: all that it was given, and what to undo if it is stopped. Its repr shows no credential: nothing."""
+    """One run of a script: its input, and what to undo if it is stopped. Its repr shows no credential."""
 
     request: Mapping[str, Any]
     arguments: list[str]
@@ -103,21 +103,26 @@ class Call:
         """Return the build's directory.
 
         Raises:
-            ConfigError: the one argument isn't there.
+            ConfigError: there isn't exactly one argument.
         """
         if len(self.arguments) != 1:
             raise ConfigError(["usage: the one argument is the build's directory, as Concourse gives it"])
         return Path(self.arguments[0])
 
     def step(self, source: Source, store: DynamoStore) -> Step:
-        """Return the step that this run is."""
+        """Return this run as a step on `store`."""
         from approval_resource.steps.step import Step, build_of
 
         return Step(source, self.directory(), build_of(self.environ), store, HostClock(), self.say, self.undo)
 
 
 def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, str], log: Log, undo: Undo) -> object:
-    """Refuse a request with every problem of it at once, or do the step and return its answer."""
+    """Do the step and return its answer.
+
+    Raises:
+        ConfigError: every problem of the request, together.
+        Others: as the step.
+    """
     call = Call(read_request(stdin), arguments, environ, log.say, undo)
     source = call.problems.gather(read_part, Source, call.request.get("source", {}))
     log.secrets = source.secrets() if source else []

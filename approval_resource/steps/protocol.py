@@ -1,4 +1,4 @@
-"""What Concourse sends and takes at every step: source and versions, checked at the door."""
+"""Protocol of Concourse: source, versions and requests, validated before anything else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _states(value: object) -> tuple[State, ...]:
 
 
 def _one_or_more(value: object, read: Callable[[object], str]) -> tuple[str, ...]:
-    """One text or a list of them; an empty text is none, as a variable may be."""
+    """Read one text or a list of texts. An empty text counts as none, since a variable may be empty."""
     if not isinstance(value, list):
         return () if value == "" else (read(value),)
     found, problems = [], {}
@@ -72,7 +72,10 @@ def _pem(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(Options):
-    """The resource's `source`. Its repr shows no secret, nor an address, which may hold a password until it is refused for that."""
+    """The resource's `source`.
+
+    Its repr shows no secret. It shows no address either, since an unchecked one may hold a password.
+    """
 
     WHERE: ClassVar[str] = "source"
 
@@ -93,6 +96,7 @@ class Source(Options):
     states: tuple[State, ...] = option(_states, ())
 
     def contradictions(self) -> Iterable[str]:
+        """Yield each contradiction between options that are valid one by one, as a line."""
         keys = (self.aws_access_key_id, self.aws_secret_access_key)
         if any(keys) != all(keys) or (self.aws_session_token and not all(keys)):
             yield (
@@ -104,7 +108,7 @@ class Source(Options):
 
     @property
     def connection(self) -> Connection:
-        """How to reach the table."""
+        """Connection to the table."""
         return Connection(
             table=self.table,
             region=self.aws_default_region,
@@ -119,14 +123,17 @@ class Source(Options):
         )
 
     def secrets(self) -> list[str]:
-        """What must never be shown. Anything shorter is no credential of AWS, and would blot out ordinary words."""
+        """Return the texts that must never be shown.
+
+        Below `MIN_SECRET` characters, no text is a credential of AWS, and redaction would blot out words.
+        """
         kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token, self.external_id)
         return [secret for secret in kept if len(secret) >= MIN_SECRET]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedVersion(Options):
-    """A version as Concourse hands it back; the original resource's had only a timestamp."""
+    """Version as Concourse hands it back. The original resource's versions have only a timestamp."""
 
     WHERE: ClassVar[str] = "version"
 
@@ -138,7 +145,7 @@ class RequestedVersion(Options):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state change of one claim: what Concourse stores, hands around and asks for again."""
+    """One state change of one claim. Concourse stores it, hands it to steps, and asks for it again."""
 
     id: str
     lock_name: str
@@ -146,7 +153,7 @@ class Version:
     timestamp: datetime
 
     def render(self) -> dict[str, str]:
-        """The flat map of strings that Concourse wants."""
+        """Return the flat map of strings that Concourse requires."""
         return {
             "id": self.id,
             "lock_name": self.lock_name,
@@ -156,15 +163,15 @@ class Version:
 
     @classmethod
     def of(cls, claim: Claim) -> Version:
-        """The version of a claim's newest state change."""
+        """Return the version of a claim's newest state change."""
         return cls(claim.id, claim.lock_name, claim.state, claim.changed)
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Version:
-        """The version that `render` wrote.
+        """Parse a version that `render` wrote.
 
         Raises:
-            ConfigError: it is not of that form.
+            ConfigError: it isn't of that form.
         """
         raw = read_part(RequestedVersion, document)
         try:
@@ -176,10 +183,10 @@ class Version:
 
 
 def version_timestamp(document: Mapping[str, Any]) -> datetime:
-    """The instant of any version `check` may be given, the original resource's bare timestamps included.
+    """Parse the instant of any version that `check` may get, the original's bare timestamps included.
 
     Raises:
-        ConfigError: it tells no instant.
+        ConfigError: the version has no instant.
     """
     text = read_part(RequestedVersion, document).timestamp
     try:
@@ -190,10 +197,10 @@ def version_timestamp(document: Mapping[str, Any]) -> datetime:
 
 
 def read_request(text: bytes) -> dict[str, Any]:
-    """The JSON document on stdin.
+    """Parse the JSON document on stdin.
 
     Raises:
-        ConfigError: it isn't one JSON object, or has numbers or characters that can't be kept.
+        ConfigError: it isn't one JSON object, or has numbers or characters that can't be stored.
     """
     try:
         request = json.loads(text, parse_constant=no_constant, parse_float=exact)

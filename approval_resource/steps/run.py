@@ -1,4 +1,4 @@
-"""How a script starts and ends: as a process of its own, which lives for a moment or for days."""
+"""Start and end of a script's process, which lives for a moment or for days."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NoReturn
 
 
 def run(step: str) -> NoReturn:
-    """Run a script and end the process, at once and with its exit code: what was answered can't be taken back."""
-    # Nothing that is imported becomes garbage, and a check is over before there is enough of it to matter. Looking for some takes
-    # a tenth of a short run.
+    """Run a script, then end the process at once with its exit code: a written answer can't be taken back."""
+    # The garbage collector would take a tenth of a short run for nothing. Imports don't become garbage, and
+    # a check is over before its own garbage matters.
     gc.disable()
     from approval_resource.steps.log import Log
     from approval_resource.steps.main import main
@@ -23,12 +23,12 @@ def run(step: str) -> NoReturn:
     log = Log(sys.stderr)
 
     def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        """Tell of what nobody expected as Python does, in lines as any other, without the source's secrets."""
+        """Write an unexpected error as Python does, but as lines of the build log, with secrets redacted."""
         import traceback
 
         for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
             log.say(line)
 
-    # What a crash says may be anything, so Python's own hook, which redacts nothing, must not tell it.
+    # A traceback may contain anything, and Python's own hook redacts nothing.
     sys.excepthook = crashed
     os._exit(main(step, leave=os._exit, log=log))

@@ -19,7 +19,7 @@ from approval_resource.text import clean, quoted
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of one build, set on a store."""
+    """One step of one build, with its store and clock."""
 
     source: Source
     directory: Path
@@ -27,20 +27,20 @@ class Step:
     store: LockStore
     clock: Clock
     say: Callable[[str], None]
-    """Takes one line for the build log."""
+    """Writes one line to the build log."""
     undo: list[Callable[[], object]] = field(default_factory=list)
-    """What to do if the step is stopped before Concourse has its answer."""
+    """Actions to run if the step is stopped before Concourse has its answer."""
 
     @property
     def poller(self) -> Poller:
-        """A new look-out at the pace that the source asks for."""
+        """New poller with the interval that the source asks for."""
         return Poller(self.clock, self.source.wait_lock, self.say)
 
     def require_own_lock(self, lock_name: str, where: str) -> None:
-        """Pass where the source leaves the lock open or names this one.
+        """Pass if the source names no lock, or this one. `where` is the option that the error blames.
 
         Raises:
-            ConfigError: the resource is another lock's.
+            ConfigError: the source names another lock.
         """
         if self.source.lock_name not in (None, lock_name):
             raise ConfigError(
@@ -49,14 +49,14 @@ class Step:
 
 
 def build_of(environ: Mapping[str, str]) -> Build:
-    """The build whose step this is, as Concourse's environment variables tell.
+    """Return the build of this step, from Concourse's environment variables.
 
-    A run that no BUILD_ID names is nobody's second try, so it gets an id of its own.
+    Without a BUILD_ID, a run can't be a retry of another, so it gets an id of its own.
     """
 
     def told(name: str) -> str:
         text = clean(environ.get(name, "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
+        # No real name is that long, and a claim must fit its DynamoDB item. The digest keeps names distinct.
         return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
 
     return Build(

@@ -1,4 +1,4 @@
-"""The policies and facts that a claim is made with, read from its params and from files of the build."""
+"""Policies and facts of a claim, read from its params and from files of the build."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def read_terms(directory: Path, params: ClaimParams, say: Callable[[str], None]) -> Terms:
-    """Return the policies and facts by which the claim is to be judged; warnings are said.
+    """Return the policies and facts that decide on the claim. Warnings go to the build log, through `say`.
 
     Raises:
-        ConfigError: every problem of them.
+        ConfigError: every problem of the policies and facts.
     """
     problems = Problems()
     given = problems.gather(read_object, directory, "facts", params.facts, params.facts_file)
@@ -40,10 +40,10 @@ def read_terms(directory: Path, params: ClaimParams, say: Callable[[str], None])
 
 
 def _policy(directory: Path, params: ClaimParams, say: Callable[[str], None]) -> str:
-    """Return the policies of the params as they are stored.
+    """Return the policies of the params in stored form.
 
     Raises:
-        ConfigError: every problem of them.
+        ConfigError: every problem of the policies.
     """
     from approval_resource.policy.authoring.lint import accepted
     from approval_resource.policy.language.load import load, stored

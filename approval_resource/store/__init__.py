@@ -1,1 +1,1 @@
-"""The only durable home of everything: what a store must do, and the one on DynamoDB."""
+"""The only durable storage: the store's interface, and the store on DynamoDB."""
