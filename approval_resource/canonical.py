@@ -1,4 +1,4 @@
-"""The one way a document is digested and an instant is written, so that others can compute both again."""
+"""Canonical forms of documents and instants, so that anybody can compute a digest again."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from types import MappingProxyType
 from typing import Any
 
 EMPTY: Mapping[Any, Any] = MappingProxyType({})
-"""The mapping with nothing in it, which frozen dataclasses share as a default."""
+"""Shared empty mapping, immutable: the default of frozen dataclasses."""
 
 
 def digest(document: object) -> str:
-    """The SHA-256, in hex, of a JSON document in its one canonical form.
+    """Return the SHA-256, in hex, of a JSON document in its one canonical form.
 
-    The form: keys sorted, no white space, everything outside ASCII escaped, so that anyone can
-    compute it again with any JSON library.
+    The form has sorted keys and no white space, and escapes everything outside ASCII. Anybody can compute
+    it again with any JSON library.
+
+    Raises:
+        TypeError: a value is not JSON.
+        ValueError: a number is NaN or infinite.
     """
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def instant(at: datetime) -> str:
-    """The one way an instant is written: UTC, ISO 8601, microseconds, always 27 characters, so that text sorts as time."""
-    # Not strftime: its %Y doesn't fill up years to four digits on every system.
+    """Return an instant as text: UTC, ISO 8601, microseconds, always 27 characters, so text sorts as time."""
+    # strftime won't do: its %Y doesn't pad years to four digits on every system.
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_instant(text: str) -> datetime:
-    """The instant that `instant` wrote.
+    """Return the instant that `instant` wrote.
 
     Raises:
         ValueError: the text is not of that form.

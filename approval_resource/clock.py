@@ -1,4 +1,4 @@
-"""Time: how long things take by this host, and what time it is by the store."""
+"""Clocks: the host's clock measures durations, and the store's clock tells the time."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 NEARLY_A_SECOND = timedelta(microseconds=999_999)
+"""Largest distance between an instant and its Date header, which drops fractions of a second."""
 
 
 class Clock(Protocol):
-    """This host's sense of duration. Its wall clock decides nothing, so it isn't here."""
+    """Clock of this host, for durations only. The host's wall clock decides nothing, so it isn't here."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return the seconds since an arbitrary moment. The value never goes back."""
 
     def sleep(self, seconds: float) -> None:
         """Return after that many seconds."""
 
 
 class HostClock:
-    """The real one."""
+    """Clock of the real host."""
 
     def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """See `Clock.sleep`."""
         time.sleep(seconds)
 
 
 class StoreClock:
-    """The store's time: the Dates of its answers, carried on by the host's monotonic clock.
+    """Clock of the store: the Date headers of its answers, extended by the host's monotonic clock.
 
-    A Date tells whole seconds. What was carried on is kept while it lies within the second that the newest
-    answer names, and is moved to that second's nearer end where it doesn't: it errs by up to a second,
-    rarely goes back, and follows the store's clock wherever that goes. Hosts' wall clocks differ and
-    jump; claims of many hosts are measured by this one.
+    A Date header has a resolution of one second. `observe` keeps the extended time while it lies within the
+    second of the newest header. Otherwise it moves the time to the nearer end of that second. So the clock
+    errs by up to a second, rarely goes back, and follows the store's clock wherever that goes. Hosts' wall
+    clocks differ and jump, so claims from many hosts are measured by this clock.
     """
 
     def __init__(self, clock: Clock) -> None:
+        """Extend the time by `clock`. No time is known until a Date header is observed."""
         self._clock = clock
         self._at: datetime | None = None
         self._seen = 0.0
 
     def observe(self, date: str | None) -> None:
-        """Take note of an answer's Date header; one that is absent or unreadable is passed over."""
+        """Take over an answer's Date header. An absent or unreadable header is ignored."""
         try:
             told = parsedate_to_datetime(date) if date else None
         except ValueError:
@@ -56,7 +60,7 @@ class StoreClock:
         self._at, self._seen = min(max(carried, told), told + NEARLY_A_SECOND), self._clock.monotonic()
 
     def now(self) -> datetime | None:
-        """The store's time, aware and in UTC, or None before its first answer."""
+        """Return the store's time, aware and in UTC, or None before the first readable Date header."""
         if self._at is None:
             return None
         return self._at + timedelta(seconds=self._clock.monotonic() - self._seen)

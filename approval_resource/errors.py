@@ -1,4 +1,4 @@
-"""Every failure raised on purpose. Each carries what it is about and words its own message."""
+"""Errors: every failure that is raised on purpose. Each carries its subject and words its own message."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ T = TypeVar("T")
 
 
 class ApprovalError(Exception):
-    """The root; never raised itself. Its text is one or more lines for a person."""
+    """Root of the errors, never raised itself. Its text is one or more lines for a person."""
 
 
 class ConfigError(ApprovalError):
-    """What was asked for can't be right. `problems` holds every fault found, one line each."""
+    """Invalid request or configuration. `problems` holds every fault found, one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
+        """Join the problems to one message."""
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
 class Problems:
-    """Collect every problem of one input, so that all of them are told together."""
+    """Collector of every problem of one input, so that all of them are reported together."""
 
     def __init__(self) -> None:
+        """Start without a problem."""
         self.lines: list[str] = []
 
     def add(self, line: str) -> None:
-        """Keep a problem."""
+        """Keep one problem."""
         self.lines.append(line)
 
     def gather(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return what `read` returns; where it raises `ConfigError`, keep its problems and return None."""
+        """Return the result of `read`. If it raises `ConfigError`, keep its problems and return None."""
         try:
             return read(*args, **kwargs)
         except ConfigError as wrong:
@@ -56,9 +58,10 @@ class Problems:
 
 
 class LockHeldError(ApprovalError):
-    """The lock is held by `current`, so it can't be claimed now."""
+    """Refusal of a claim: the claim `current` holds the lock."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the lock and its holder `current`."""
         self.current = current
         super().__init__(
             f'lock "{current.lock_name}" in pool "{current.pool}" is held by {clean(str(current.build))}; '
@@ -67,9 +70,10 @@ class LockHeldError(ApprovalError):
 
 
 class NothingToReleaseError(LockHeldError):
-    """This build has no claim on the lock; that of `current` was left alone."""
+    """Refusal of a release: this build has nothing to release. The holder `current` was left alone."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the lock, its holder `current`, and the build that uses its approval, if any."""
         super().__init__(current)
         self.args = (
             f'this build has nothing to release: lock "{current.lock_name}" in pool "{current.pool}" is held by '
@@ -79,9 +83,10 @@ class NothingToReleaseError(LockHeldError):
 
 
 class NotYourTurnError(ApprovalError):
-    """Others wait for `lock` and come first."""
+    """Refusal of a claim: other builds wait in the queue of `lock` and come first."""
 
     def __init__(self, lock: Lock) -> None:
+        """Name the lock and its first waiter."""
         self.lock = lock
         first = clean(lock.queue[0].build) if lock.queue else "nobody"
         super().__init__(
@@ -90,9 +95,10 @@ class NotYourTurnError(ApprovalError):
 
 
 class QueueFullError(ApprovalError):
-    """Nobody more can wait for `lock`."""
+    """Refusal to queue: the queue of `lock` has no room for another build."""
 
     def __init__(self, lock: Lock, limit: int) -> None:
+        """Name the lock and the queue's `limit` in bytes."""
         self.lock = lock
         super().__init__(
             f'the queue for lock "{lock.name}" in pool "{lock.pool}" is full: {len(lock.queue)} builds fill the {limit} bytes '
@@ -101,9 +107,13 @@ class QueueFullError(ApprovalError):
 
 
 class WaitTimeoutError(ApprovalError):
-    """The lock was not to be had within wait_timeout. `current` holds it, or others came first."""
+    """Timeout of a claim: the lock could not be acquired within wait_timeout.
+
+    The claim `current` holds it. None means that other builds came first.
+    """
 
     def __init__(self, lock: Lock, current: Claim | None, waited: str, *, left: bool = True) -> None:
+        """Say how long the build `waited`, and whether it has `left` the queue."""
         self.lock = lock
         self.current = current
         held = (
@@ -119,14 +129,14 @@ class WaitTimeoutError(ApprovalError):
 
 
 class LockNotFoundError(ApprovalError):
-    """No lock or claim of that name or id."""
+    """Unknown lock or claim: nothing has that name or id."""
 
 
 class StaleLockError(ApprovalError):
-    """The claim `current` is no longer where the caller needs it to be."""
+    """Refusal: the claim `current` is no longer in the state that the caller needs."""
 
     def __init__(self, current: Claim, wanted: str, instead: str = "show") -> None:
-        """`instead`: the command that helps."""
+        """Say that the claim can't be `wanted`. `instead` is the cli.py command that helps."""
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}, so it can\'t be {wanted}; '
@@ -135,9 +145,13 @@ class StaleLockError(ApprovalError):
 
 
 class RequestChangedError(ApprovalError):
-    """This build asked for something else under the same key, and that claim is past changing."""
+    """Refusal of a retry: its request differs, and the claim `current` can't change any more.
+
+    This build made the claim under the same idempotency key.
+    """
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and its state."""
         self.current = current
         super().__init__(
             f'this build already asked for lock "{current.lock_name}" with other params, and that claim '
@@ -146,9 +160,13 @@ class RequestChangedError(ApprovalError):
 
 
 class NoApprovalNeededError(ApprovalError):
-    """The claim `current` never asked for an approval, so none can be given and no gate can rest on it."""
+    """Refusal: the claim `current` never asked for an approval.
+
+    Nobody can approve it, and no gate can rest on it.
+    """
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and its lock."""
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" needs no approval; claim with need_approval: true to ask for one'
@@ -156,9 +174,10 @@ class NoApprovalNeededError(ApprovalError):
 
 
 class AlreadyReviewedError(ApprovalError):
-    """The claim `current` was decided or has ended; a review changes nothing any more."""
+    """Refusal of a review: the claim `current` was decided or has ended. Nothing was changed."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and its state."""
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}; nothing was changed, '
@@ -167,9 +186,10 @@ class AlreadyReviewedError(ApprovalError):
 
 
 class ReviewsFullError(ApprovalError):
-    """The claim `current` holds as many people's reviews as it can."""
+    """Refusal of a review: the claim `current` has no room for this review."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and the number of its reviews."""
         self.current = current
         super().__init__(
             f"claim {current.id} already holds {len(current.reviews)} people's reviews, the most it can; "
@@ -178,17 +198,19 @@ class ReviewsFullError(ApprovalError):
 
 
 class ReviewRejectedError(ApprovalError):
-    """The gate stays shut: `current` was rejected."""
+    """Shut gate: the claim `current` was rejected."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the lock, and who rejected the claim `current`, when and why."""
         self.current = current
         super().__init__(f"The lock hasn't been approved, exiting: {current.lock_name} was {describe_state(current)}")
 
 
 class ReviewTimeoutError(ApprovalError):
-    """The gate stays shut: nobody decided on `current` in time."""
+    """Shut gate: nobody decided on the claim `current` in time."""
 
     def __init__(self, current: Claim, waited_until: str) -> None:
+        """Name the lock and the deadline, `waited_until`."""
         self.current = current
         super().__init__(
             f"The lock hasn't been approved, exiting: nobody decided on {current.lock_name} by {waited_until}; "
@@ -197,9 +219,10 @@ class ReviewTimeoutError(ApprovalError):
 
 
 class GateTimeoutError(ApprovalError):
-    """The gate stays shut: its timeout passed, though `current` may still be decided on."""
+    """Shut gate: the step's timeout passed. The claim `current` may still be decided."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and its deadline."""
         self.current = current
         until = f" until {current.deadline:%Y-%m-%d %H:%M:%S} UTC" if current.deadline else ""
         super().__init__(
@@ -209,9 +232,10 @@ class GateTimeoutError(ApprovalError):
 
 
 class ApprovalSpentError(ApprovalError):
-    """The approval of `current` opened the gate for another build before."""
+    """Shut gate: the approval of `current` already opened a gate for another build."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and the build that used its approval."""
         self.current = current
         super().__init__(
             f"the approval of claim {current.id} was already used by {clean(current.spent_by)}, and this is no retry of it; "
@@ -220,9 +244,10 @@ class ApprovalSpentError(ApprovalError):
 
 
 class ApprovalLapsedError(ApprovalError):
-    """The approval of `current` is older than its policy lets it be used."""
+    """Shut gate: the approval of `current` is older than its policy's `valid_for`."""
 
     def __init__(self, current: Claim) -> None:
+        """Name the claim `current` and the end of its approval."""
         self.current = current
         until = f"{current.valid_until:%Y-%m-%d %H:%M:%S} UTC" if current.valid_until else "its end"
         super().__init__(
@@ -232,9 +257,10 @@ class ApprovalLapsedError(ApprovalError):
 
 
 class NotEntitledError(ApprovalError):
-    """This person's say doesn't count for the claim `current`."""
+    """Refusal of a review: this person's review doesn't count for the claim `current`."""
 
     def __init__(self, current: Claim, why: str) -> None:
+        """Name the claim `current`, and say `why` the review doesn't count."""
         self.current = current
         super().__init__(
             f"You do not have permission to approve or reject claim {current.id} of {current.lock_name}: {why}; "
@@ -243,9 +269,10 @@ class NotEntitledError(ApprovalError):
 
 
 class UnsupportedDecisionError(ApprovalError):
-    """The claim `current` says it is approved, but its policies and reviews don't."""
+    """Shut gate: `current` is marked approved, but its policies and reviews don't support that."""
 
     def __init__(self, current: Claim, reasons: Sequence[str]) -> None:
+        """Name the claim `current` and the policies' `reasons`."""
         self.current = current
         self.reasons = tuple(reasons)
         super().__init__(
@@ -255,9 +282,10 @@ class UnsupportedDecisionError(ApprovalError):
 
 
 class ContentChangedError(ApprovalError):
-    """A file is not the one that was approved."""
+    """Shut gate: a file is not the approved one."""
 
     def __init__(self, current: Claim, problems: Sequence[str]) -> None:
+        """Name the claim `current` and each problem, one line each."""
         self.current = current
         self.problems = tuple(problems)
         super().__init__(
@@ -266,37 +294,43 @@ class ContentChangedError(ApprovalError):
 
 
 class PoolFrozenError(ApprovalError):
-    """No gate opens for `current` now, though it is approved."""
+    """Shut gate: the claim `current` is approved, but a freeze is in effect."""
 
     def __init__(self, current: Claim, why: str) -> None:
+        """Name the claim `current`, and say `why` its gate stays shut."""
         self.current = current
         self.why = why
         super().__init__(f"claim {current.id} is approved, but its gate stays shut: {why}")
 
 
 class CorruptRecordError(ApprovalError):
-    """Something stored can't be understood, or isn't what its digest says."""
+    """Corrupt record: a stored item can't be understood, or doesn't match its digest."""
 
     def __init__(self, what: str, why: str) -> None:
+        """Name the record, `what`, and say `why` it can't be trusted."""
         self.what = what
         self.why = why
         super().__init__(f"{what} can't be trusted: {why}; nothing was opened. Run cli.py audit verify")
 
 
 class StoreUnavailableError(ApprovalError):
-    """DynamoDB could not be asked, or would not answer. `passing`: it did before, so it may again."""
+    """Outage: DynamoDB could not be asked, or would not answer.
+
+    `passing` says that it answered this process before, so a retry may help.
+    """
 
     def __init__(self, message: str, *, passing: bool = False) -> None:
+        """Take the whole `message`, since only the store knows the next move."""
         self.passing = passing
         super().__init__(message)
 
 
 class TableMissingError(StoreUnavailableError):
-    """The table isn't there and could not be made."""
+    """Missing table: it doesn't exist and could not be created."""
 
 
 def describe_state(claim: Claim) -> str:
-    """A claim's state with who, when and why, as a person would say it."""
+    """Return a claim's state with who, when and why, as a person would say it."""
     ruling = claim.ended or claim.decided
     if ruling is None:
         return claim.state.value

@@ -1,4 +1,4 @@
-"""What is logged, and what isn't: this package's own lines, and nobody else's."""
+"""Logging: the lines of this package, and of no library below it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 
 
 def log_to(handler: logging.Handler, *, debug: bool) -> None:
-    """Hand this package's warnings to `handler`, with `debug` its requests too.
+    """Send this package's warnings to `handler`, and its requests too if `debug` is set.
 
-    The libraries below are kept quiet: what they warn of comes back as an error with a line of its own, and their
-    log holds tracebacks.
+    The libraries below stay quiet. Their warnings come back as errors with a line of their own, and their
+    logs hold tracebacks.
     """
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.NullHandler())

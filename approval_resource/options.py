@@ -1,7 +1,8 @@
-"""Options that people write in a pipeline, read strictly: every problem in words that say what to change.
+"""Options that people write in a pipeline, parsed strictly. Every problem says what to change.
 
-Each process of the three scripts reads some, so this takes no more time than it must: pydantic, which reads the policies,
-would take half of what `check` has. `policy.strict` has it read single values by the same functions.
+Each process of the three scripts parses some, so parsing must be fast. pydantic, which parses the
+policies, would take half of the time that `check` has. `policy.strict` makes pydantic parse single
+values with these functions.
 """
 
 from __future__ import annotations
@@ -36,21 +37,29 @@ Reader = Callable[[object], Any]
 
 
 class WrongError(ValueError):
-    """A value can't be what it stands for. Its text says what it must be; `parts` are the parts that are meant, if not all of it."""
+    """Invalid value. Its text says what the value must be.
+
+    `parts` are the keys of the faulty entries of a map. It is empty when the value as a whole is faulty.
+    """
 
     def __init__(self, told: str, *parts: str) -> None:
+        """Say in `told` what the value must be."""
         self.parts = parts
         super().__init__(told)
 
 
-# ---- values: each takes what JSON can hold, and returns what is meant or raises WrongError ----
+# ---- values: each function takes any JSON value, and returns the parsed value or raises WrongError ----
 
 
 def text(value: object, most: int | None = None) -> str:
-    """Text, of at most so many characters. A whole number is its digits: YAML and variables make one of text that looks so.
+    """Parse text of at most `most` characters.
 
-    A fraction is refused: 1.10 would come as 1.1. So is a list that comes as JSON text: where text is wanted, it may be
-    meant as it stands.
+    A whole number becomes its digits, because YAML and variables turn text that looks like a number into
+    one. A fraction is refused, because 1.10 would arrive as 1.1. Text that looks like a JSON list stays
+    text, because it may be meant as it stands.
+
+    Raises:
+        WrongError: the value is neither text nor a whole number, or it is too long.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -62,7 +71,13 @@ def text(value: object, most: int | None = None) -> str:
 
 
 def name(value: object) -> str:
-    """What a pool, a lock or a person is called. No number: a policy's 007 would be another person."""
+    """Parse the name of a pool, a lock or a person.
+
+    A number is refused: YAML reads 007 as 7, and that would be another person.
+
+    Raises:
+        WrongError: the value is no text, empty, too long, or has control characters or space around it.
+    """
     if not isinstance(value, str):
         raise WrongError(NO_TEXT)
     if not value.strip() or value != value.strip() or value != clean(value):
@@ -71,12 +86,16 @@ def name(value: object) -> str:
 
 
 def numbered_name(value: object) -> str:
-    """A name that may come as a number."""
+    """Parse a name that may arrive as a number.
+
+    Raises:
+        WrongError: the value is no name.
+    """
     return name(text(value))
 
 
 def matching(pattern: str, told: str) -> Reader:
-    """Text of that form."""
+    """Return a reader of text that matches `pattern` as a whole. It refuses other text with `told`."""
     form = re.compile(pattern, re.ASCII)
 
     def read(value: object) -> str:
@@ -88,7 +107,11 @@ def matching(pattern: str, told: str) -> Reader:
 
 
 def flag(value: object) -> bool:
-    """true and false, and what people write for them in quotes."""
+    """Parse true and false, with or without quotes.
+
+    Raises:
+        WrongError: the value is neither.
+    """
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
@@ -97,7 +120,11 @@ def flag(value: object) -> bool:
 
 
 def whole(value: object, *, within: int) -> int:
-    """A whole number, at most that far from 0."""
+    """Parse a whole number from -`within` to `within`.
+
+    Raises:
+        WrongError: the value is no whole number, or outside that range.
+    """
     value = _number(value, int)
     if not isinstance(value, int) or isinstance(value, bool):
         raise WrongError(NO_NUMBER)
@@ -107,7 +134,11 @@ def whole(value: object, *, within: int) -> int:
 
 
 def seconds(value: object) -> float:
-    """A pause, fractions allowed."""
+    """Parse a pause in seconds: more than 0, at most 3600, fractions allowed.
+
+    Raises:
+        WrongError: the value is no number, or outside that range.
+    """
     value = _number(value, float)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise WrongError("must be a number, such as 1 or 0.5, without quotes")
@@ -117,14 +148,23 @@ def seconds(value: object) -> float:
 
 
 def _number(value: object, kind: type[int] | type[float]) -> object:
-    """The number that a text is, as variables come; all else as it is. 010 is none: it may be meant as 8 or as 10."""
+    """Return the number that a text spells, because variables arrive as text. Return all else unchanged.
+
+    010 spells no number, because it may be meant as 8 or as 10.
+    """
     written = value.strip() if isinstance(value, str) else ""
     fits = DECIMAL.fullmatch(written) and (kind is float or "." not in written)
     return kind(written) if fits else value
 
 
 def duration(value: object) -> timedelta:
-    """`90m`, `24h`, `1h30m`; a bare number is minutes, as in the original resource."""
+    """Parse a duration such as `90m`, `24h` or `1h30m`.
+
+    A bare number is minutes, as in the original resource.
+
+    Raises:
+        WrongError: the value is no duration, shorter than a second or longer than 366 days.
+    """
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -143,14 +183,22 @@ def duration(value: object) -> timedelta:
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """Any map."""
+    """Parse a map.
+
+    Raises:
+        WrongError: the value is no map.
+    """
     if not isinstance(value, dict):
         raise WrongError(NO_MAP)
     return value
 
 
 def texts(value: object) -> dict[str, str]:
-    """A map of texts."""
+    """Parse a map of texts.
+
+    Raises:
+        WrongError: the value is no map, or the named parts are no texts.
+    """
     wrong = []
     found = {}
     for key, inner in mapping(value).items():
@@ -169,32 +217,35 @@ O = TypeVar("O", bound="Options")  # noqa: E741 - one letter, as type variables 
 
 
 class Options:
-    """A part of Concourse's request: the base of dataclasses, each of whose fields is an `option`."""
+    """Base of dataclasses for one part of Concourse's request. Each field is an `option`."""
 
     __slots__ = ()
     WHERE: ClassVar[str] = "params"
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def contradictions(self) -> Iterable[str]:
-        """What is wrong with options that are right one by one, one line each."""
+        """Return one line for each contradiction between options that are valid one by one."""
         return ()
 
 
 def option(read: Reader, default: Any = NO_DEFAULT, *, called: str = "", **more: Any) -> Any:
-    """A field that `read` reads; without a default it is required, and only with the default None it may be null."""
+    """Return a dataclass field that `read` parses. `called` is its option's name, if it isn't the field's.
+
+    A field without a default is required. An option may be null only if its default is None.
+    """
     return field(default=default, metadata={"read": read, "called": called}, **more)
 
 
 def named_options(model: type[Options]) -> dict[str, Field[Any]]:
-    """The options of a document, by the names that people write."""
+    """Return the options of a document, by the names that people write."""
     return {one.metadata["called"] or one.name: one for one in fields(model)}
 
 
 def read_part(model: type[O], document: object) -> O:
-    """That part of the request.
+    """Parse one part of the request.
 
     Raises:
-        ConfigError: every problem of it.
+        ConfigError: every problem of that part.
     """
     part, problems = try_part(model, document)
     if part is None:
@@ -203,7 +254,7 @@ def read_part(model: type[O], document: object) -> O:
 
 
 def try_part(model: type[O], document: object) -> tuple[O | None, list[str]]:
-    """That part of the request, or every problem of it, one line each."""
+    """Parse one part of the request. Return it, or None with every problem of it, one line each."""
     if not isinstance(document, Mapping):
         return None, [placed(model.WHERE, (), "must be a map of options")]
     known = named_options(model)
@@ -228,17 +279,17 @@ def try_part(model: type[O], document: object) -> tuple[O | None, list[str]]:
 
 
 def placed(where: str, path: Path, told: str) -> str:
-    """A problem with its place before it."""
+    """Return a problem with its place in front of it."""
     return f"{'.'.join([where, *(clean(str(step))[:80] for step in path)])}: {told}"
 
 
 def too_long(most: int) -> str:
-    """What a text is told that has more than so many characters."""
+    """Return the message for a text of more than `most` characters."""
     return f"must have at most {most} characters"
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """What an unknown option is told: the name that was probably meant, or all there are."""
+    """Return the message for an unknown option: the name that was probably meant, or all known names."""
     from difflib import get_close_matches
 
     names = list(known)

@@ -13,15 +13,17 @@ from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 MAX_RETENTIONS = 100
-"""Settings of the past that are kept, each for as long as something of its time may be there."""
+"""Upper bound of the retentions kept. A past one is kept while records of its time may be stored."""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Settings:
-    """Keep what ends from now on for that many days, 0 for ever; what has ended keeps the time it was given.
+    """Keep records that end from now on for `days`; 0 keeps them for ever.
+
+    Records that have ended keep the retention they were given.
 
     Raises:
-        ConfigError: it was changed too often.
+        ConfigError: the retention was changed too often.
     """
 
     def decide(snapshot: Snapshot) -> Commit:
@@ -43,7 +45,10 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
 
 
 def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Settings:
-    """Let every claim in the pool satisfy these policies too, a JSON list as `stored` makes it; an empty string: none."""
+    """Require these policies of every claim in the pool, besides its own.
+
+    `policy` is a JSON list as `stored` makes it. An empty string requires none.
+    """
 
     def decide(snapshot: Snapshot) -> Commit:
         if snapshot.settings.policy == policy:
@@ -55,10 +60,12 @@ def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Setti
 
 
 def freeze(store: LockStore, pool: str, until: datetime | timedelta | None, reason: str, *, actor: str) -> Settings:
-    """Open no gate of the pool until then, or until `unfreeze` where None is given; a freeze that is there is replaced.
+    """Open no gate of the pool until that instant, or until `unfreeze` if `until` is None.
+
+    A timedelta counts from the store's time. The freeze replaces one that is there.
 
     Raises:
-        ConfigError: that is over already.
+        ConfigError: that instant is over already.
     """
 
     def decide(snapshot: Snapshot) -> Commit:
@@ -86,7 +93,10 @@ def unfreeze(store: LockStore, pool: str, reason: str, *, actor: str) -> Setting
 
 
 def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:
-    """Drop retentions of whose time nothing is left: neighbours become one, and the first goes."""
+    """Drop the retentions whose records may all have been removed by now.
+
+    Leading ones are dropped. Neighbouring ones further on become one.
+    """
     kept: list[Retention] = []
     past = True
     for retention, following in pairwise(retentions):

@@ -1,4 +1,4 @@
-"""JSON without surprises: exact numbers, no constants that JSON lacks."""
+"""JSON without surprises: exact numbers, and no constants that JSON lacks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 
 def no_constant(name: str) -> float:
-    """For `json.loads`: NaN and infinities are no JSON.
+    """Refuse NaN and infinities, which are not JSON, as the `parse_constant` of `json.loads`.
 
     Raises:
         ValueError: always.
@@ -15,10 +15,12 @@ def no_constant(name: str) -> float:
 
 
 def exact(text: str) -> float:
-    """For `json.loads`: a fraction, if a float holds it as it is written: what people approve is what comes out again.
+    """Parse a fraction that a float holds exactly as written, as the `parse_float` of `json.loads`.
+
+    The number that people approve must be the number that comes out again.
 
     Raises:
-        ValueError: it would be kept as another number.
+        ValueError: a float would hold another number.
     """
     number = float(text)
     if number in (float("inf"), float("-inf")) or Decimal(text) != Decimal(repr(number)):

@@ -1,4 +1,4 @@
-"""Words for people: nothing that moves a cursor, no mail addresses where strangers read, durations in plain units."""
+"""Text for people: no cursor control, no mail addresses where strangers read, durations in plain units."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 MAX_LINE = 900
-"""Characters of one line that is told; what it is told of may be longer than anybody reads."""
+"""Upper bound of the characters in one line. Its subject may be longer than anybody reads."""
 MAX_LINES = 20
+"""Upper bound of the lines shown of a list."""
 MAIL = re.compile(r"([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
 USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 def clean(text: str) -> str:
-    """`text` on one line, without control, format and surrogate characters: others wrote it, a terminal will show it."""
+    """Return `text` on one line, without control, format and surrogate characters.
+
+    Others wrote the text, and a terminal will show it.
+    """
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if _shown(c))
 
 
@@ -25,33 +29,33 @@ def _shown(c: str) -> bool:
 
 
 def shortened(line: str) -> str:
-    """`line`, cut where nobody would read on."""
+    """Return `line`, cut where nobody would read on."""
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"
 
 
 def first_lines(lines: Sequence[str]) -> list[str]:
-    """The first of the lines, with how many more there are."""
+    """Return the first lines, and then how many more there are."""
     more = len(lines) - MAX_LINES
     return [*lines[:MAX_LINES], f"… and {more} more"] if more > 0 else list(lines)
 
 
 def without_user(address: str) -> str:
-    """An address with all that stands before its host left out, which may be a password."""
+    """Return an address without the user and password before its host."""
     return USER.sub(r"\1", address)
 
 
 def without_mail(text: str) -> str:
-    """`text` with the hosts of mail addresses left out: build pages may be public."""
+    """Return `text` without the hosts of mail addresses, because build pages may be public."""
     return MAIL.sub(r"\1@…", text)
 
 
 def counted(number: int, thing: str, things: str = "") -> str:
-    """`1 claim`, `2 claims`; `things` is the plural where that isn't `thing` with an s."""
+    """Return `1 claim` or `2 claims`. `things` is the plural, if it isn't `thing` with an s."""
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def duration(span: timedelta) -> str:
-    """A span in its two largest units, such as `1 h 30 min`; never less than a second."""
+    """Return a duration in its two largest units, such as `1 h 30 min`; never less than a second."""
     seconds = max(1, round(span.total_seconds()))
     parts = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -62,6 +66,6 @@ def duration(span: timedelta) -> str:
 
 
 def quoted(value: object) -> str:
-    """A short value as a person wrote it, for a message."""
+    """Return a value in quotes as a person wrote it, cut to 60 characters, for a message."""
     text = clean(value if isinstance(value, str) else json.dumps(value, default=str))
     return f'"{text[:60]}"' if len(text) <= 60 else f'"{text[:60]}…"'

@@ -1,1 +1,1 @@
-"""Stored form and digests of the domain's objects, and the way back."""
+"""Documents: the nouns as stored and digested, and back."""

@@ -91,12 +91,12 @@ CLAIM = Codec(
 
 
 def claim_digest(claim: Claim) -> str:
-    """Return the digest by which an event pins the claim as it left it."""
+    """Return the digest by which an event pins the claim as it is after the event."""
     return digest(CLAIM.write(claim))
 
 
 def terms_digest(claim: Claim) -> str:
-    """Return the digest of what the claim asked for, and under which terms; an empty string where it asked nobody."""
+    """Return the digest of the claim's request and terms, or an empty string when it needs no approval."""
     if not claim.need_approval:
         return ""
     return digest(
@@ -115,6 +115,9 @@ def terms_digest(claim: Claim) -> str:
 
 
 def made_under(claim: Claim, first: Event) -> bool:
-    """Whether the claim still says what it said when it was made, by its first event. Older events told of no terms."""
+    """Whether the claim still matches the terms that its first event pinned.
+
+    First events of older versions pin no terms. They match a claim without policies and facts.
+    """
     untold = not first.terms and not claim.policy and not claim.facts
     return first.claim_id == claim.id and (untold or first.terms == terms_digest(claim))

@@ -1,4 +1,4 @@
-"""Codec of stored nouns: one table of fields writes a noun as a document and reads it back just as strictly."""
+"""Codec of stored nouns: one table of fields writes a noun as a document, and reads it back as strictly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How one value is stored. `read` undoes `write`, and raises TypeError or ValueError for what `write` never wrote."""
+    """Form of one stored value.
+
+    `read` undoes `write`. It raises TypeError or ValueError for a value that `write` never wrote.
+    """
 
     write: Callable[[Any], Any]
     read: Callable[[Any], Any]
@@ -25,33 +28,33 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One entry of a document: its name there, its form, and the noun's attribute."""
+    """Entry of a document: its name there, its form, and the noun's attribute."""
 
     name: str
     form: Form
     attribute: str
     sparse: bool = False
-    """Whether a value that says nothing is left out: what older versions wrote has no such entry."""
+    """Whether an empty value is left out, because documents of older versions lack the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """An entry that is written for readers and follows from the others."""
+    """Entry that is written for readers and follows from the others."""
 
     name: str
     value: Callable[[Any], Any]
 
 
 def field(name: str, form: Form, attribute: str = "", *, sparse: bool = False) -> Field:
-    """Return a field whose attribute is called as the entry unless told otherwise."""
+    """Return a field. Its attribute has the entry's name unless `attribute` gives another."""
     return Field(name, form, attribute or name, sparse)
 
 
 class Codec(Generic[T]):
-    """Documents of one noun, in the order of its fields."""
+    """Codec of one noun. Its documents have the order of its fields."""
 
     def __init__(self, noun: Callable[..., T], title: Callable[[Mapping[str, Any]], str], *fields: Field | Derived) -> None:
-        """`title` names a document in messages."""
+        """Name documents in messages by `title`."""
         self._noun = noun
         self._title = title
         self._fields = fields
@@ -70,10 +73,10 @@ class Codec(Generic[T]):
         return document
 
     def read(self, document: Mapping[str, Any]) -> T:
-        """Return the noun that `write` described.
+        """Return the noun that `write` wrote as this document.
 
         Raises:
-            CorruptRecordError: the document is not just of the form that `write` gives it.
+            CorruptRecordError: the document is not exactly what `write` makes of a noun.
         """
         title = self._title(document).strip()
         try:
@@ -105,7 +108,7 @@ class Codec(Generic[T]):
 
     @property
     def form(self) -> Form:
-        """The form of a noun inside another's document."""
+        """Form of a noun inside another noun's document."""
         return Form(self.write, self._inner)
 
     def _inner(self, document: object) -> T:
@@ -140,7 +143,7 @@ def within(most: int) -> Form:
 
 
 def enum(kind: type[E]) -> Form:
-    """Return the form of one of an enum's values."""
+    """Return the form of an enum's member, stored as its value."""
     return Form(lambda value: value.value, lambda text: kind(TEXT.read(text)))
 
 
@@ -179,4 +182,4 @@ NUMBER = Form(_same, _typed(int, "is no whole number"))
 FLAG = Form(_same, _typed(bool, "is neither true nor false"))
 INSTANT = Form(instant, lambda text: parse_instant(TEXT.read(text)))
 WHEN = optional(INSTANT)
-"""An instant, or an empty text for none."""
+"""Instant, or an empty text for None."""

@@ -1,4 +1,4 @@
-"""Events and the newest end of a log, as stored and digested, and back."""
+"""Events and the head of a log, as stored and digested, and back."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ HEAD = Codec(
 
 
 def event_document(event: Event) -> Document:
-    """Return the event as digested: all of it but the digest itself."""
+    """Return the event's document without its digest, as it is digested."""
     document = EVENT.write(event)
     del document["digest"]
     return document
 
 
 def event_digest(event: Event) -> str:
-    """Return the digest of everything else that the event holds."""
+    """Return the digest of the event without its own digest."""
     return digest(event_document(event))

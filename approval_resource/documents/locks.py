@@ -44,7 +44,7 @@ BUILD_RECORD = Codec(
     field("revision", NUMBER),
 )
 UNPINNED = ("queue", "tickets", "revision", "event_at")
-"""Entries of a lock that change without an event, or follow from where the event lies."""
+"""Entries of a lock that no event pins: they change without an event, or follow from its place."""
 
 
 def queue_document(lock: Lock) -> list[Document]:
@@ -53,5 +53,5 @@ def queue_document(lock: Lock) -> list[Document]:
 
 
 def lock_digest(lock: Lock) -> str:
-    """Return the digest by which an event pins the lock as it left it, its queue aside."""
+    """Return the digest by which an event pins the lock as it is after the event, without its queue."""
     return digest({name: value for name, value in LOCK.write(lock).items() if name not in UNPINNED})

@@ -1,4 +1,4 @@
-"""Settings of a pool as stored and digested, and back."""
+"""Settings of a pool, as stored and digested, and back."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ SETTINGS = Codec(
 
 
 def settings_digest(settings: Settings) -> str:
-    """Return the digest by which an event pins the settings as it left them."""
+    """Return the digest by which an event pins the settings as they are after the event."""
     return digest(SETTINGS.write(settings))
 
 
 def policy_digest(policy: str) -> str:
-    """Return the SHA-256, in hex, of a pool's policy as it is kept; an empty string for none."""
+    """Return the SHA-256, in hex, of a pool's policy as stored, or an empty string for none."""
     return hashlib.sha256(policy.encode()).hexdigest() if policy else ""

@@ -1,1 +1,1 @@
-"""Domain objects: frozen and pure. They raise nothing."""
+"""Nouns: frozen dataclasses without I/O that raise nothing."""

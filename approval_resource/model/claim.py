@@ -1,4 +1,4 @@
-"""The nouns: builds, claims and reviews, frozen, with their pure transitions."""
+"""Builds, claims and reviews, frozen, with what follows from them alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from approval_resource.model.event import State
 
 
 class Verdict(StrEnum):
-    """What one person said of one claim."""
+    """Verdict of one person on one claim."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """The build of Concourse that asks for something, as its environment tells; empty strings where it does not."""
+    """Concourse build that makes a request, as its environment names it. Unknown fields are empty."""
 
     url: str = ""
     team: str = ""
@@ -33,16 +33,16 @@ class Build:
     created_by: str = ""
 
     def key(self, claim_key: str = "") -> str:
-        """Idempotency key: equal for two runs of one build with the same `claim_key`.
+        """Return the idempotency key: equal for two runs of one build with the same `claim_key`.
 
-        Concourse gives a build's steps no names, so steps that want separate claims on one lock say so with `claim_key`.
-        Keys come again where Concourse's database is restored or made anew, so a key alone never hands out an approval:
-        see `claims.acquire.take`.
+        Concourse gives a build's steps no names, so steps that want separate claims on one lock say so with
+        `claim_key`. A key repeats when Concourse's database is restored or recreated, so a key alone never
+        hands out an approval: see `claims.acquire.take`.
         """
         return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job, self.id, self.name, claim_key])
 
     def same_pipeline(self, other: Build) -> bool:
-        """Whether both run in the same team and pipeline."""
+        """Whether both builds run in the same team and pipeline, with the same instance variables."""
         return (self.url, self.team, self.pipeline, self.instance_vars) == (
             other.url,
             other.team,
@@ -52,17 +52,17 @@ class Build:
 
     @property
     def job_key(self) -> str:
-        """What is the same for all builds of one job, or an empty string for a build of none."""
+        """Digest that is equal for all builds of one job, or an empty string for a build without a job."""
         return digest([self.url, self.team, self.pipeline, self.instance_vars, self.job])[:16] if self.job else ""
 
     @property
     def link(self) -> str:
-        """Where the build is to be seen, or an empty string."""
+        """URL of the build's page, or an empty string."""
         return f"{self.url.rstrip('/')}/builds/{self.id}" if self.url and self.id else ""
 
     @property
     def instance(self) -> str:
-        """The instance of the pipeline, such as `(env: eu)`, or an empty string."""
+        """Instance of the pipeline, such as `(env: eu)`, or an empty string."""
         if not self.instance_vars:
             return ""
         try:
@@ -72,6 +72,7 @@ class Build:
         return f"({', '.join(f'{name}: {value}' for name, value in pairs)})" if pairs else ""
 
     def __str__(self) -> str:
+        """Return the build's path, number and instance, such as `main/app/deploy #41 (env: eu)`."""
         path = "/".join(part for part in (self.team, self.pipeline, self.job) if part)
         number = f"#{self.name}" if self.name else ""
         named = " ".join(part for part in (path, number) if part) or (f"build {self.id}" if self.id else "an unnamed build")
@@ -80,19 +81,19 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """A build that claims a lock. `claim_key` tells apart several claims of one build on one lock."""
+    """Build that claims a lock. `claim_key` distinguishes several claims of one build on one lock."""
 
     build: Build
     claim_key: str = ""
 
     @property
     def key(self) -> str:
-        """The idempotency key."""
+        """Idempotency key of the build with this `claim_key`."""
         return self.build.key(self.claim_key)
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Pairs of dotted path and text, as Concourse shows instance variables.
+    """Yield pairs of dotted path and text, as Concourse shows instance variables.
 
     Raises:
         ValueError: the outermost value is no map.
@@ -108,7 +109,7 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that was bound to a claim: its SHA-256 in hex, its size in bytes, and whether its content is kept."""
+    """File bound to a claim: its SHA-256 in hex, its size in bytes, and whether its content is stored."""
 
     digest: str
     size: int
@@ -116,7 +117,7 @@ class Attachment:
 
 
 MAX_REVIEWS = 24
-"""People whose undecided reviews one claim keeps, if it has room for all of them."""
+"""Upper bound of the people whose undecided reviews one claim keeps, if it has room for all of them."""
 PAYLOAD_CONTENT = "payload"
 POLICY_CONTENT = "policy"
 FACTS_CONTENT = "facts"
@@ -124,29 +125,35 @@ POOL_POLICY_CONTENT = "pool policy"
 
 
 def attachment_content(name: str) -> str:
-    """The name of the part in which an attached file's content is kept beside a claim."""
+    """Return the name under which an attached file's content is stored beside a claim."""
     return f"attached#{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """One person's newest verdict on one claim. `reviewer` begins with how the name is known: `aws:` or `typed:`."""
+    """One person's newest verdict on one claim.
+
+    `reviewer` begins with the source of the name: `aws:` or `typed:`.
+    """
 
     reviewer: str
     verdict: Verdict
     comment: str = ""
     at: datetime
     represented_as: tuple[str, ...] = ()
-    """The rules that it was given for, by name; none: the first that fits."""
+    """Names of the rules that the review is given for. None of them: the first rule that fits."""
     forced: bool = False
-    """Whether it was meant to decide whatever others say, by somebody who may."""
+    """Whether the review is to decide regardless of others, by somebody entitled to that."""
     inputs: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    """What the reviewer filled in."""
+    """Values that the reviewer filled in, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """Who brought a claim into a state that matters, why and when; `timestamp` is the deciding event's place in the log."""
+    """Change of a claim to a state that matters: by whom, why and when.
+
+    `timestamp` is the deciding event's place in the log.
+    """
 
     state: State
     actor: str
@@ -157,7 +164,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One acquisition of a lock by one build, from the moment it is taken to its end."""
+    """Acquisition of a lock by one build, from the moment it is taken to its end."""
 
     id: str
     pool: str
@@ -165,53 +172,57 @@ class Claim:
     build: Build
     build_key: str
     request: str
-    """The digest of what was asked for; the same build asking for the same again gets this claim."""
+    """Digest of the request. The same build with an equal digest is a retry, and gets this claim."""
     need_approval: bool
     description: str = ""
     payload: str = ""
-    """The digest of the payload, or an empty string."""
+    """Digest of the payload, or an empty string."""
     attachments: Mapping[str, Attachment] = field(default_factory=lambda: EMPTY)
     fence: int = 0
     timestamp: datetime
-    """When it was taken: the place of its first event in the pool's log."""
+    """Time of the acquisition: the place of the claim's first event in the pool's log."""
 
     state: State
     changed: datetime
-    """The place in the pool's log of the event that brought it into `state`."""
+    """Place in the pool's log of the event that brought the claim into `state`."""
     deadline: datetime | None = None
-    """When it expires unless it was decided."""
+    """Instant at which the claim expires, unless it was decided."""
     hold_timeout: int = 0
-    """Seconds that it may hold its lock before another claim may take that over, counted anew by a renewal; 0: for ever."""
+    """Lease in seconds, after which another claim may take over the lock; 0 means no limit.
+
+    A renewal starts it again.
+    """
     hold_until: datetime | None = None
+    """End of the lease, or None for no limit."""
     reviews: Mapping[str, Review] = field(default_factory=lambda: EMPTY)
     decided: Transition | None = None
     ended: Transition | None = None
     spent: str = ""
-    """The key of the build for which the approval opened an `await`, or an empty string."""
+    """Key of the build for which the approval opened an `await`, or an empty string."""
     spent_by: str = ""
     spent_job: str = ""
-    """The key of that build's job."""
+    """Key of that build's job."""
     policy: str = ""
-    """The digest of the policies that it was made under, or an empty string: nobody set any."""
+    """Digest of the policies that the claim was made under, or an empty string when nobody set any."""
     facts: str = ""
-    """The digest of what its pipeline said of it."""
+    """Digest of the facts that its pipeline gave."""
     pool_policy: str = ""
-    """The digest of the pool's policy by which it was decided too."""
+    """Digest of the pool's policy that took part in the decision."""
     judged_at: datetime | None = None
-    """The instant for which the policies gave their decision."""
+    """Instant for which the policies gave their decision."""
     opens_at: datetime | None = None
-    """When time alone may complete its approval: a window opens, or a waiting time is over."""
+    """Instant at which time alone may complete the approval: a window opens, or a waiting time is over."""
     valid_until: datetime | None = None
-    """How long its approval may be used."""
+    """Instant until which the approval may be used, or None for no limit."""
     made_at: datetime | None = None
-    """When it was taken, where its place in the log is later: an event before it bore a time that had not come yet."""
+    """When it was taken, where its place in the log is later: an event before it bore a time yet to come."""
     event_at: datetime | None = None
-    """The place in the pool's log of its newest event; None in claims written by versions that kept none."""
+    """Place in the pool's log of the newest event; None in claims of older versions, which stored none."""
     revision: int = 0
 
     @property
     def approved(self) -> bool | None:
-        """What was decided, as the original resource shows it; None until then."""
+        """Decision as the original resource shows it, or None until there is one."""
         return None if self.decided is None else self.decided.state is State.APPROVED
 
     @property
@@ -221,7 +232,7 @@ class Claim:
 
     @property
     def contents(self) -> dict[str, str]:
-        """The digest of everything that is kept beside the claim, by part name."""
+        """Digest of each content stored beside the claim, by content name."""
         named = {
             PAYLOAD_CONTENT: self.payload,
             POLICY_CONTENT: self.policy,
@@ -232,7 +243,10 @@ class Claim:
         return kept | {attachment_content(name): file.digest for name, file in self.attachments.items() if file.stored}
 
     def due(self, now: datetime) -> bool:
-        """Whether the claim waits for a decision that time may have completed. Nothing has changed until that is committed."""
+        """Whether the claim is pending and time may have completed its approval.
+
+        Nothing has changed until the decision is committed.
+        """
         return self.state is State.PENDING and self.opens_at is not None and self.opens_at <= now
 
     @property
@@ -241,7 +255,7 @@ class Claim:
         return self.made_at or self.timestamp
 
     def late(self, now: datetime) -> bool:
-        """Whether the claim still waits though its deadline has passed, so that a review comes too late."""
+        """Whether the claim is pending past its deadline, so that a review comes too late."""
         return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
 
     def overdue(self, now: datetime) -> bool:
@@ -253,5 +267,5 @@ class Claim:
         return self.late(now) and not completed
 
     def overstayed(self, now: datetime) -> bool:
-        """Whether another claim may take its lock over, since it holds it longer than it said it would."""
+        """Whether the claim holds its lock past the end of its lease, so that another may take it over."""
         return self.claimed and self.hold_until is not None and self.hold_until <= now

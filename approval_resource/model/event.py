@@ -1,4 +1,4 @@
-"""What happens: a claim's states, the events of a pool's log, and how log and newest end are stored."""
+"""Claim states, the events of a pool's log, and the log's head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Document = dict[str, Any]
 
 
 class State(StrEnum):
-    """Where a claim stands. These eight are the only kinds of version."""
+    """State of a claim. These eight are the only kinds of version."""
 
     HELD = "held"
     PENDING = "pending"
@@ -32,13 +32,13 @@ class State(StrEnum):
 
 
 TICK = timedelta(microseconds=1)
-"""The least distance of two events of a pool."""
+"""Smallest distance between two events of a pool."""
 STATES: Mapping[str, State] = {state.value: state for state in State}
 OPEN_STATES = frozenset({State.HELD, State.PENDING, State.APPROVED})
 
 
 class Kind(StrEnum):
-    """What an event records: one of the eight states a claim came into, or something else worth knowing."""
+    """Kind of an event: one of the eight states that a claim came into, or another change worth recording."""
 
     HELD = "held"
     PENDING = "pending"
@@ -58,13 +58,16 @@ class Kind(StrEnum):
 
     @property
     def state(self) -> State | None:
-        """The state this kind of event brings a claim into, or None when it changes no state."""
+        """State that this kind of event brings a claim into, or None when it changes no state."""
         return STATES.get(self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A state change's place in the log and whose it was: all that a version needs, and its event can be found by it."""
+    """Place of a state change in the log, with its claim and lock.
+
+    A version needs no more, and the event can be found by it.
+    """
 
     timestamp: datetime
     claim_id: str
@@ -73,7 +76,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The newest end of a pool's log. A pool nothing was written to has revision 0."""
+    """Newest end of a pool's log. A pool without any event has revision 0."""
 
     pool: str
     revision: int = 0
@@ -81,47 +84,51 @@ class Head:
     digest: str = ""
     newest: Mapping[State, Place] = field(default_factory=lambda: EMPTY)
     settings: int = 0
-    """The revision of the pool's settings, so that whatever is conditional on the head is conditional on them."""
+    """Revision of the pool's settings, so that a write conditional on the head is conditional on them too."""
 
     def next_timestamp(self, now: datetime) -> datetime:
-        """The place of an event that is added now."""
+        """Return the place of an event that is added now, always later than the newest event."""
         return now if self.timestamp is None else max(now, self.timestamp + TICK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of a pool's log, chained to the entry before it: what happened to one claim, or to the pool's settings.
+    """Entry of a pool's log, chained to the entry before it.
 
-    The latter names no claim, no lock and no state.
+    It records a change of one claim, or of the pool's settings.
+    An event of settings names no claim, no lock and no state.
     """
 
     pool: str
     timestamp: datetime
-    """Its place: orders the log, strictly increasing. People are shown `at`."""
+    """Place in the log, strictly increasing. It orders the log; people are shown `at`."""
     revision: int
     kind: Kind
     claim_id: str
     lock_name: str
     lock_event_number: int
     state: State | None
-    """The claim's state after the event."""
+    """State of the claim after the event."""
     actor: str
     build: str = ""
     reason: str = ""
     verdict: str = ""
     forced: bool = False
-    """Whether somebody overruled those whose say it was."""
+    """Whether somebody overruled the people whose decision it was."""
     at: datetime
     operation: str
     claim: str
-    """The digest of the claim, or of the settings, as the event left them."""
+    """Digest of the claim, or of the settings, after the event."""
     previous: str
-    """The digest of the event before, or an empty string for a pool's first."""
+    """Digest of the event before, or an empty string for a pool's first."""
     previous_timestamp: datetime | None
     terms: str = ""
-    """Digest of what the claim was made under, or of the settings' policy; an empty string for none."""
+    """Digest of the claim's request and terms, or of the settings' policy; an empty string for none."""
     before: str = ""
-    """The digest of the claim, or of the settings, as the event found them; an empty string where there was none."""
+    """Digest of the claim, or of the settings, before the event; an empty string if there was none."""
     lock: str = ""
-    """The digest of the lock as the event left it, its queue aside. Events of older versions tell neither this nor `before`."""
+    """Digest of the lock after the event, without its queue.
+
+    Events of older versions have neither this digest nor `before`.
+    """
     digest: str = ""

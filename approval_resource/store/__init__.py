@@ -1,1 +1,1 @@
-"""The only durable storage: the store's interface, and the store on DynamoDB."""
+"""Store, the only durable home of everything: its protocol, and its implementation on DynamoDB."""

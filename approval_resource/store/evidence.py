@@ -1,4 +1,4 @@
-"""Evidence for a snapshot: the newest events of its lock, claims and settings, which are mutable items."""
+"""Evidence for a snapshot: its items are mutable, so the newest event of each is read beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from approval_resource.store.transaction import Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The newest events of what was read; None, or absent, where the log has none."""
+    """Newest event of each item in a snapshot. It is None, or absent, if the log has none."""
 
     lock: Event | None = None
     settings: Event | None = None
@@ -26,9 +26,9 @@ class Evidence:
 
 
 def contradiction(snapshot: Snapshot, evidence: Evidence) -> CorruptRecordError | None:
-    """Return what the log says otherwise than the snapshot, or None.
+    """Return the first contradiction between the snapshot and the log as an error, or None.
 
-    What the log has nothing of left is not judged here: see `require_provable`.
+    A lock or claim without any event left in the log is not judged here: see `require_provable`.
     """
     for event in (evidence.lock, evidence.settings, *evidence.claims.values()):
         if event is not None and event_digest(event) != event.digest:
@@ -48,10 +48,10 @@ def contradiction(snapshot: Snapshot, evidence: Evidence) -> CorruptRecordError 
 
 
 def require_provable(snapshot: Snapshot, evidence: Evidence, changed: Iterable[Claim]) -> None:
-    """Pass for changes that the log can bear out. A claim of which the log has nothing left can only be ended.
+    """Pass for changes that the log can prove. A claim without any event left can only be ended.
 
     Raises:
-        CorruptRecordError: a claim without any event would go on.
+        CorruptRecordError: a claim without any event would stay open.
     """
     for claim in changed:
         if claim.claimed and claim.id in snapshot.claims and claim.id not in evidence.claims:
@@ -59,5 +59,5 @@ def require_provable(snapshot: Snapshot, evidence: Evidence, changed: Iterable[C
 
 
 def newest_of_claims(events: Iterable[Event], wanted: set[str]) -> dict[str, Event]:
-    """Return the last event of each wanted claim in events that are told oldest first."""
+    """Return the last event of each wanted claim. The events come oldest first."""
     return {event.claim_id: event for event in events if event.claim_id in wanted and event.kind is not Kind.SETTINGS}

@@ -1,4 +1,4 @@
-"""The only durable home of everything: what any store must do, told by the protocol's docstrings."""
+"""Protocol of a store, the only durable home of everything. Its docstrings are the promises of any store."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DEFAULT_TABLE = "concourse-approvals"
 
 
 def new_id() -> str:
-    """A fresh id of a claim or an operation: random, so that nobody can guess or repeat it."""
+    """Return a new id of a claim or an operation. It is random, so that nobody can guess or repeat it."""
     return str(uuid4())
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit left behind: the snapshot as it is after it, and the events it wrote (none: nothing changed)."""
+    """Result of a commit: the snapshot after it, and the events it wrote. No events: nothing changed."""
 
     after: Snapshot
     events: tuple[Event, ...] = ()
@@ -35,7 +35,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One stored event: its document, and whether it lies where its own content says."""
+    """Stored event: its document, and whether it lies at the place that its content says."""
 
     document: dict[str, Any]
     in_place: bool
@@ -43,9 +43,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How to reach the table. Empty strings leave the choice to AWS's usual sources; secrets never appear in its repr.
+    """Settings by which the table is reached. Secrets never appear in its repr.
 
-    `role_arn` is a chain: each role is assumed with the one before it. `ca_certs` are PEM texts.
+    An empty string leaves the choice to AWS's usual sources. `role_arn` is a chain: each role is assumed with
+    the one before it. `ca_certs` are PEM texts.
     """
 
     table: str = DEFAULT_TABLE
@@ -61,80 +62,89 @@ class Connection:
     session_token: str = ""
 
     def __repr__(self) -> str:
+        """Return table, region and endpoint, without credentials."""
         return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={without_user(self.endpoint_url)!r})"
 
 
 class LockStore(Protocol):
     """Pools, locks, claims and their log.
 
-    Every read is strongly consistent, except where `open_claims` finds its claims by an index that may
-    lag by moments; what it then returns is consistent again. Any method may raise
-    `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
+    Reads are strongly consistent. The exception: `open_claims` and `open_claim_ids` find claims by a sparse
+    global secondary index, which may lag by moments. `open_claims` then reads those claims strongly
+    consistently. Any method may raise `StoreUnavailableError`, and `CorruptRecordError` for an item that
+    can't be understood.
     """
 
     def now(self) -> datetime:
-        """The store's time, aware, in UTC."""
+        """Return the store's time, aware and in UTC."""
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
-        """Read what `read` names, let `decide` say what shall change, and write that whole or not at all.
+        """Read what `read` names, let `decide` say what changes, and write all of that or nothing.
 
-        The write is conditional on everything that was read. When it is refused, or its answer is lost,
-        all of it starts again from the read, for up to a minute; `decide` must therefore be pure. An
-        attempt that turns out to have succeeded counts as this call's success: `operation`, unique to
-        the call, is in the events it wrote. What `decide` raises ends the commit with nothing written.
+        The write is conditional on everything that was read. When it is refused, or its answer is lost, the
+        commit starts again from the read, for up to a minute. Therefore `decide` must be pure. If an earlier
+        attempt turns out to have succeeded, the call has succeeded: the events it wrote carry `operation`,
+        which is unique to the call. An error that `decide` raises ends the commit and writes nothing.
 
         Raises:
-            StoreUnavailableError: a minute was not enough. The outcome may be unknown; asking again
-                with the same claim id is safe.
+            StoreUnavailableError: a minute was not enough. The outcome may be unknown. A retry with the
+                same claim id is safe.
         """
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
-        """Let `change` rearrange the lock's queue, and nothing else of it; it is given the lock and the store's time.
+        """Let `change` rearrange the lock's queue, and nothing else of the lock. Return the resulting lock.
 
-        Written on condition that the lock is as it was read, else all of it starts again; nothing is written where
-        `change` returns the lock it was given. No event tells of it. Returns the lock as it is then.
+        `change` gets the lock and the store's time. The write has an optimistic lock: it is conditional on
+        the revision that was read, and starts again from the read when it is refused. Nothing is written if
+        `change` returns the lock it got, or if nobody ever claimed the lock. No event records the change.
         """
 
     def claim(self, claim_id: str) -> Claim | None:
-        """The claim with exactly that id."""
+        """Return the claim with exactly that id, or None."""
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
-        """The claims with those ids that exist, in that order."""
+        """Return the claims with those ids, in that order, without those that don't exist."""
 
     def lock(self, pool: str, lock_name: str) -> Lock | None:
-        """The lock, or None when nobody ever claimed it."""
+        """Return the lock, or None when nobody ever claimed it."""
 
     def lock_names(self, pool: str) -> list[str]:
-        """The names of all locks of the pool, by their keys, sorted."""
+        """Return the names of all locks of the pool, sorted. Their keys give the names."""
 
     def queues(self, pool: str) -> list[Lock]:
-        """The locks of the pool that somebody waits for."""
+        """Return the locks of the pool that have waiters."""
 
     def settings(self, pool: str) -> Settings:
-        """What an operator set for the pool; nobody did: revision 0."""
+        """Return the pool's settings. They have revision 0 if no operator made any."""
 
     def head(self, pool: str) -> Head | None:
-        """The newest end of the pool's log, or None when it has none."""
+        """Return the head of the pool's log, or None when it has no event."""
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
-        """What the build with that key made or passed on that lock."""
+        """Return the record of what the build with that key made or passed on that lock, or None."""
 
     def event(self, pool: str, timestamp: datetime) -> Event | None:
-        """The event at exactly that place."""
+        """Return the event at exactly that place, or None."""
 
     def events(
         self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
     ) -> Iterator[Event]:
-        """The pool's events, or one lock's, from `since` on (that one included), oldest first unless told otherwise."""
+        """Yield the events of the pool, or of one lock, at `since` and later.
+
+        The oldest comes first, or the newest if `newest_first` is set.
+        """
 
     def records(self, pool: str) -> Iterator[Record]:
-        """The pool's events as they are stored, newest first, unread: an audit must see also what can't be understood."""
+        """Yield the pool's events as stored, newest first.
+
+        They are not parsed, because an audit must also see events that can't be understood.
+        """
 
     def open_claims(self, pool: str | None = None) -> list[Claim]:
-        """The claims that hold a lock, of one pool or of all, oldest first."""
+        """Return the claims that hold a lock, of one pool or of all, oldest first."""
 
     def open_claim_ids(self, prefix: str) -> list[str]:
-        """The ids of open claims, of all pools, that begin with `prefix`."""
+        """Return the ids of open claims, of all pools, that begin with `prefix`."""
 
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
         """Return content kept beside a claim, by its name; None where there is none.
@@ -144,10 +154,10 @@ class LockStore(Protocol):
         """
 
     def all_claims(self) -> Iterator[Claim]:
-        """Every stored claim of every pool, in no order. Reads the whole table."""
+        """Yield every stored claim of every pool, in no order. This scans the whole table."""
 
     def claim_ids(self, pool: str) -> Iterator[str]:
-        """The ids of all claims that lie in the pool, ended ones too, in no order. Reads the whole table."""
+        """Yield the ids of all claims of the pool, in no order, ended ones too. This scans the table."""
 
     def pools(self) -> list[str]:
-        """Every pool that has anything stored, sorted. Reads the whole table."""
+        """Return every pool that has anything stored, sorted. This scans the whole table."""

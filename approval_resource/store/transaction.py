@@ -1,4 +1,4 @@
-"""What one commit reads, what it decided, and everything that follows from it, worked out without I/O."""
+"""Transactions without I/O: what a commit reads, what it decides, and everything that follows from it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
 
 CLOCK_PRECISION = timedelta(seconds=1)
-"""What two readings of the store's time may differ by without being different times."""
+"""Largest difference of two readings of the store's time that count as the same time."""
 MAX_JOBS = 100
-"""Jobs that a lock remembers to have claimed it."""
+"""Upper bound of the jobs that a lock remembers to have claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSet:
-    """What a commit has to know: always the pool's head and settings and the lock with its holder, and what else is named.
+    """Items that a commit reads: the pool's head and settings, the lock with its holder, and those named.
 
     The pool's own events belong to the lock without a name, which nobody can claim.
     """
@@ -37,7 +37,10 @@ class ReadSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What was read, and the store's time at which it was. Absent things are there with revision 0."""
+    """Items that a commit read, and the store's time at that moment.
+
+    A head, lock, settings or build record that doesn't exist has revision 0.
+    """
 
     now: datetime
     head: Head
@@ -48,23 +51,26 @@ class Snapshot:
 
     @property
     def holder(self) -> Claim | None:
-        """The claim that holds the lock."""
+        """Claim that holds the lock, or None."""
         return self.claims[self.lock.holder] if self.lock.holder else None
 
     @property
     def made(self) -> Claim | None:
-        """The claim that the build made."""
+        """Claim that the build made, or None."""
         return self.claims.get(self.build.made) if self.build else None
 
     @property
     def passed(self) -> Claim | None:
-        """The claim on whose approval the build passed a gate."""
+        """Claim on whose approval the build passed a gate, or None."""
         return self.claims.get(self.build.passed) if self.build else None
 
     @property
     def is_whole(self) -> bool:
-        """Whether lock, claims and settings tell of one moment. Items are read one by one, so a commit between may tear them."""
-        # Heads written before there were policies don't count their settings.
+        """Whether lock, claims and settings belong to one moment.
+
+        Items are read one by one, so a commit in between may tear them.
+        """
+        # Heads of versions without policies don't hold the settings' revision.
         if self.settings.revision != self.head.settings and (self.head.settings or self.settings.policy):
             return False
         if self.lock.holder and self.lock.holder not in self.claims:
@@ -75,7 +81,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimChange:
-    """One claim as it shall be, and what the log says of it."""
+    """Claim after a change, and what the log records of the change."""
 
     claim: Claim
     kind: Kind
@@ -85,17 +91,17 @@ class ClaimChange:
     verdict: str = ""
     forced: bool = False
     contents: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
-    """Content to be kept beside the claim, by part name; written once, with the change that makes the claim."""
+    """Content to store beside the claim, by content name. Each is written once, if it is absent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What a decision wants written, in order. No changes: nothing is written at all."""
+    """Changes that a decision wants written, in order. Without changes, nothing is written."""
 
     changes: tuple[ClaimChange, ...] = ()
     build: BuildRecord | None = None
     settings: Settings | None = None
-    """Settings that replace the pool's, set by `actor` for `reason`; they come alone."""
+    """Settings that replace the pool's, set by `actor` for `reason`. They come without claim changes."""
     actor: str = ""
     reason: str = ""
 
@@ -107,7 +113,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything one transaction writes."""
+    """Everything that one transaction writes."""
 
     head: Head
     lock: Lock
@@ -116,16 +122,16 @@ class Plan:
     build: BuildRecord | None
     settings: Settings | None
     contents: tuple[tuple[str, str, bytes], ...]
-    """Claim id, part name and content of each part."""
+    """Claim id, content name and content of each content."""
     keep: timedelta | None
-    """How long what ends with this transaction is kept; None: for ever."""
+    """Retention of what ends with this transaction, or None for ever."""
 
 
 def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
-    """All that follows from `wanted`: the events and their chain, the lock's holder, queue, fence and counters, the head.
+    """Return all that follows from `wanted`: events, head, and the lock's holder, queue, fence and counters.
 
-    A claim that comes to hold the lock raises its fence, and its build leaves the queue; one that ends frees
-    the lock. That happens here and nowhere else, so that no decision can forget it.
+    A claim that acquires the lock raises its fence, and its build leaves the queue. A claim that ends frees
+    the lock. No other code does that, so no decision can forget it.
     """
     log = _Log(snapshot, operation)
     claims: dict[str, Claim] = {}
@@ -178,7 +184,7 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
 
 
 class _Log:
-    """The pool's head and the lock while events are added to them."""
+    """Head and lock of the log while events are added."""
 
     def __init__(self, snapshot: Snapshot, operation: str) -> None:
         self.head, self.lock = snapshot.head, snapshot.lock
@@ -186,12 +192,12 @@ class _Log:
         self._now, self._operation = snapshot.now, operation
 
     def next_place(self) -> tuple[datetime, datetime]:
-        """The next event's place in the log, and the time it tells."""
+        """Return the next event's place in the log, and the time that people are shown of it."""
         timestamp = self.head.next_timestamp(self._now)
         return timestamp, timestamp if timestamp - self._now < CLOCK_PRECISION else self._now
 
     def claimed(self, claim: Claim, *, fresh: bool) -> None:
-        """Let the lock follow what became of a claim on it."""
+        """Change the lock's holder, fence, jobs and queue by what became of a claim on it."""
         lock = self.lock.left(claim.build_key) if fresh else self.lock
         if claim.claimed and lock.holder != claim.id:
             if lock.holder or not fresh:
@@ -252,7 +258,7 @@ class _Log:
 
 
 def _stamped(change: ClaimChange, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
-    """The change's claim with what only the transaction knows: its revision, its fence, its place in the log."""
+    """Return the change's claim with the transaction's own values: revision, fence and place in the log."""
     claim = replace(change.claim, event_at=timestamp)
     before = snapshot.claims.get(claim.id)
     if change.kind.state is not None:

@@ -93,7 +93,6 @@ policy/authoring/cases.py
 policy/authoring/lint.py
 policy/authoring/trial.py
 policy/decision.py
-policy/entitlement.py
 policy/evaluate.py
 policy/facts.py
 policy/kinds/conditions.py

@@ -1,1 +1,1 @@
-"""The store on DynamoDB. No other package calls AWS."""
+"""Store on DynamoDB, the only place that knows AWS."""

@@ -1,4 +1,4 @@
-"""Certificates that an https endpoint is trusted by: those that somebody named, and those that this machine has anyway."""
+"""Certificates that https endpoints are trusted by: those that somebody named, and those of this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from botocore.httpsession import URLLib3Session, create_urllib3_context, get_cer
 from approval_resource.errors import ConfigError
 
 SYSTEM = "/etc/ssl/certs"
-"""Concourse mounts a worker's certificates here, in the containers of resources."""
+"""Directory where Concourse mounts a worker's certificates, in the containers of resources."""
 PEM = re.compile(r"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END", re.DOTALL)
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
@@ -25,10 +25,10 @@ NO_PEM = "holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-
 
 
 def decoded(text: str) -> list[bytes]:
-    """The certificates in a text of PEM blocks, as bytes of DER; line breaks that were lost on the way don't matter.
+    """Return the certificates in a text of PEM blocks, as DER. Lost line breaks don't matter.
 
     Raises:
-        ValueError: there is none, or one is no base64.
+        ValueError: there is none, or one is not base64.
     """
     found = []
     for number, block in enumerate(PEM.findall(text), start=1):
@@ -46,21 +46,25 @@ def _decoded(block: str) -> bytes:
 
 
 class Certificates:
-    """What to trust. A bundle of AWS's own variable is used alone; all else is added up, beside `ca_certs` of the source.
+    """Trusted certificates: the source's `ca_certs`, and either a bundle or what this machine has.
 
-    Whatever is named is loaded at once, so that a fault in it is told. A certificate takes 0.15 ms to load, and a
-    machine has 130 of them. So directories with hash links, as update-ca-certificates makes them, are left to OpenSSL,
-    which opens the one file it needs. The rest is loaded when a server would otherwise not be trusted.
+    A bundle that AWS's own variable or profile names excludes this machine's certificates. Without a bundle,
+    those from all places of this machine add up.
+
+    Named certificates and files are loaded at once, so that a fault in them is reported. A certificate takes
+    0.15 ms to load, and a machine has 130 of them. So OpenSSL gets the directories with hash links, as
+    update-ca-certificates makes them, and opens the one file it needs. The rest is loaded only when a server
+    would otherwise not be trusted.
     """
 
     def __init__(self, ca_certs: Sequence[str], bundle: tuple[str, str] | None) -> None:
-        """`bundle`: the variable or setting that AWS's SDKs take a bundle from, and the path it gives.
+        """Load what is named. `bundle` has the variable or setting of AWS's SDKs, and the path it gives.
 
         Raises:
-            ConfigError: what was named is missing or broken.
+            ConfigError: something that is named is missing or broken.
         """
         self.context: ssl.SSLContext = create_urllib3_context()
-        # A CA that is trusted ends the chain, whoever has signed it.
+        # A trusted CA ends the chain, whoever signed its certificate.
         self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         self._loaded: set[bytes] = set()
         self._problems: list[str] = []
@@ -80,7 +84,7 @@ class Certificates:
             self.complete()
 
     def complete(self) -> bool:
-        """Load the rest; whether there was any left to load. Files that are no certificates are passed over."""
+        """Load the rest, or return False when it is loaded already. Skip files that hold no certificate."""
         if self._complete:
             return False
         self._complete = True
@@ -140,15 +144,19 @@ class Certificates:
 
 
 class TrustingSession(URLLib3Session):  # type: ignore[misc]
-    """botocore's connections to a server, with certificates of our choice, all in memory."""
+    """HTTP session of botocore that trusts `Certificates` instead of a bundle file."""
 
     def __init__(self, like: URLLib3Session, certificates: Certificates) -> None:
+        """Take over the settings of `like`, and trust `certificates` alone."""
         self.__dict__.update(like.__dict__)
         self._certificates = certificates
         self._manager.connection_pool_kw["ssl_context"] = certificates.context
 
     def send(self, request: Any) -> Any:
-        """Send it; once more with all certificates when the first handful doesn't do. Nothing was sent until then."""
+        """Send the request. If the server is not trusted, load all certificates and try once more.
+
+        The failed TLS handshake sent nothing of the request.
+        """
         try:
             return super().send(request)
         except SSLError as error:

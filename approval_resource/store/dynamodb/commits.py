@@ -1,4 +1,4 @@
-"""How anything in the table changes."""
+"""Commits: the one way to change anything in the table."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ from approval_resource.store.transaction import Commit, Plan, ReadSet, Snapshot,
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 60.0
-"""How long one change may take, contention and failures included."""
+"""Upper bound of the seconds that one change may take, contention and failures included."""
 
 
 class Proofs:
-    """The log's evidence for the snapshots of one commit, looked up again only where they differ."""
+    """Evidence from the log for the snapshots of one commit, read again only for a snapshot that differs."""
 
     def __init__(self, reads: DynamoReads, budget: RetryBudget) -> None:
+        """Read the log within `budget`."""
         self._reads = reads
         self._budget = budget
         self._proven: object = None
         self.evidence = Evidence()
 
     def fault(self, snapshot: Snapshot) -> CorruptRecordError | None:
-        """Return how the log contradicts the snapshot, or None."""
+        """Return the contradiction between the log and the snapshot, or None."""
         lock = snapshot.lock
         subject = (replace(lock, queue=(), tickets=0, revision=0), snapshot.claims, snapshot.settings, snapshot.head.settings)
         if subject == self._proven:
@@ -61,7 +62,7 @@ class Proofs:
         tail = list(self._events(lock.name, pool, since=min(since))) if since else []
         newest = newest_of_claims(tail, set(claims))
         if not tail or newest.keys() != claims.keys():
-            # Older versions kept no place of the newest event, and of what is very old none may be left.
+            # Items of older versions don't name their newest event. Very old ones may have no event left.
             for event in self._events(lock.name, pool, newest_first=True):
                 tail = tail or [event]
                 if event.claim_id in claims:
@@ -80,22 +81,23 @@ class Proofs:
 
 
 class Commits:
-    """The one way to change anything in one table, and the queues, which have no event."""
+    """Commits to one table, and changes of queues, which have no event."""
 
     def __init__(self, reads: DynamoReads, requests: Requests, table: str) -> None:
+        """Change `table` through `requests`."""
         self._reads = reads
         self._requests = requests
         self._table = table
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
-        """As `LockStore.commit`."""
+        """See `LockStore.commit`."""
         budget = self._requests.budget(COMMIT_SECONDS)
         doubt: Head | None = None
         proofs = Proofs(self._reads, budget)
         while True:
             snapshot = self._snapshot(read, budget)
             if (fault := proofs.fault(snapshot)) is not None:
-                # A commit in flight looks like tampering; what is really wrong stays so.
+                # A commit in flight looks like tampering. Real tampering is still there at the next look.
                 if not budget.look_again():
                     raise fault
                 continue
@@ -124,10 +126,10 @@ class Commits:
                 return Committed(_after(snapshot, planned), planned.events)
 
     def _retire(self, claims: Iterable[Claim], keep: timedelta | None) -> None:
-        """Give the contents of claims that have ended their end of life; where that fails, they are kept.
+        """Set the TTL of the contents of ended claims. If that fails, they are kept for ever.
 
-        Not in the transaction: ending a claim must never be harder than making it was, and its parts may fill a
-        transaction. Nor is it tried twice: a release must not wait for it.
+        This is not part of the transaction. Ending a claim must never be harder than making it, and its
+        contents may fill a transaction. A failure is not retried, because a release must not wait for it.
         """
         for claim in claims:
             ttl = items.time_to_live(claim.ended.at, keep) if claim.ended else {}
@@ -146,7 +148,7 @@ class Commits:
                 log.warning("payload or attachments of claim %s are kept for ever: %s", claim.id, failed)
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
-        """As `LockStore.requeue`."""
+        """See `LockStore.requeue`."""
         budget = self._requests.budget(COMMIT_SECONDS)
         while True:
             found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
@@ -178,10 +180,10 @@ class Commits:
                 return after
 
     def _written(self, doubt: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
-        """What this operation turns out to have written since `doubt`.
+        """Return the events that this operation wrote since `doubt`.
 
-        Looked for in the log, which nobody can overwrite. An attempt still in flight can't land after the
-        next one: both are conditional on the same head.
+        The log is the proof, because nobody can overwrite it. An attempt still in flight can't land after
+        the next one, because both are conditional on the same head.
         """
         records = self._reads.stored(doubt.pool, since=doubt.timestamp, budget=budget)
         return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
@@ -213,7 +215,10 @@ class Commits:
         return Snapshot(now=self._requests.now(), head=head, lock=lock, settings=settings, build=build, claims=claims)
 
     def _writes(self, read: ReadSet, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
-        """The transaction: what is written and what is only checked, all on condition that nothing read has changed."""
+        """Return the writes and condition checks of the transaction.
+
+        Each is conditional on the revision that was read, so the transaction fails if any has changed.
+        """
         before = snapshot.claims
         writes = [
             self._put(items.head_item(planned.head), snapshot.head.revision),
@@ -246,7 +251,7 @@ class Commits:
 
 
 def _still(revision: int) -> dict[str, Any]:
-    """The condition that an item is as it was read: absent (revision 0), or at that revision."""
+    """Return the condition that an item is as it was read: absent (revision 0), or at that revision."""
     if revision == 0:
         return {"ConditionExpression": "attribute_not_exists(pk)"}
     return {

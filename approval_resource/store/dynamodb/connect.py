@@ -1,4 +1,4 @@
-"""From connection settings to a DynamoDB client, and to who its caller is."""
+"""Connections: from their settings to a DynamoDB client, and to the identity of its caller."""
 
 from __future__ import annotations
 
@@ -23,21 +23,27 @@ from approval_resource.text import without_user
 CONNECT_SECONDS = 5
 READ_SECONDS = 10
 SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
-"""What is asked: the table, and those that credentials come from."""
+"""Services that are called: DynamoDB, and those that credentials come from."""
 EVENT_AND_HANDLER = 2
-"""What is told of a handler; of those that have to come first or last, that too. None of these is kept now."""
+"""Length of a plain entry in botocore's list: an event and its handler.
+
+An entry is longer if the handler must come first or last. No such handler is kept now.
+"""
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
 class _Loader(Loader):  # type: ignore[misc]
-    """botocore's own, which knows what there is: it would go through the folders of all 400 services to find one."""
+    """Loader of botocore that knows the list of services.
+
+    The original would search the folders of all 400 services to find one.
+    """
 
     def list_available_services(self, type_name: str) -> list[str]:
         return list(SERVICES)
 
 
 class _Session(Session):  # type: ignore[misc]
-    """botocore's own, with certificates, proxies and files that are named looked at before any of them is used."""
+    """Session of botocore that checks named certificates, proxies and files before it uses any of them."""
 
     def __init__(self, *, ca_certs: Sequence[str], **settings: Any) -> None:
         super().__init__(**settings)
@@ -45,13 +51,13 @@ class _Session(Session):  # type: ignore[misc]
         self._certificates: Certificates | None = None
 
     def create_client(self, service_name: str, *arguments: Any, **settings: Any) -> Any:
-        """botocore's client of that service.
+        """Return botocore's client of that service.
 
         Raises:
-            ConfigError: its address, the proxy on the way there, or a certificate that is named can't be used.
+            ConfigError: its address, the proxy on the way there, or a named certificate can't be used.
         """
         try:
-            # True, since no bundle is botocore's business here.
+            # With verify=True botocore looks for no bundle itself: `Certificates` does.
             client = super().create_client(service_name, *arguments, verify=True, **settings)
         except ValueError as wrong:
             _require_hyphens(str(wrong).partition("Invalid endpoint: ")[2])
@@ -80,7 +86,11 @@ class _Session(Session):  # type: ignore[misc]
 
 
 def _require_hyphens(address: str) -> None:
-    """Pass for an address whose host has no underscore: botocore takes no such host."""
+    """Refuse an address whose host has an underscore, because botocore accepts no such host.
+
+    Raises:
+        ConfigError: it has one.
+    """
     host = urlsplit(address).hostname or ""
     if "_" in host:
         raise ConfigError(
@@ -93,21 +103,26 @@ def _require_hyphens(address: str) -> None:
 
 
 def _concerns_us(handler: tuple[Any, ...]) -> bool:
-    """Whether one of botocore's handlers may have to do with the services that are asked.
+    """Whether one of botocore's handlers may concern the services that are called.
 
-    It is registered for an event such as `before-call` or `before-call.s3`; of the 127, a dozen name no other service.
+    A handler is registered for an event such as `before-call` or `before-call.s3`. Of the 127, a dozen name
+    no other service.
     """
     event, *service = handler[0].split(".")
     return event != "docs" and (not service or service[0] in SERVICES)
 
 
 def session_of(connection: Connection) -> Session:
-    """A session with the connection's credentials: its keys, else its profile, else what AWS's SDKs look for; then its role.
+    """Return a session with the connection's credentials.
 
-    It is botocore's, the core of boto3: what boto3 puts around that costs each process as much again, and isn't used here.
+    They are its keys, else its profile, else what AWS's SDKs look for. Its roles are assumed with them.
+
+    The session is of botocore, the core of boto3. boto3's layer around it would cost each process as much
+    again, and isn't used here.
 
     Raises:
-        ConfigError: the profile or the region is missing.
+        ConfigError: the profile or the region is missing, or AWS's settings can't be used.
+        StoreUnavailableError: there are no credentials with which to assume a role.
     """
     kept = list(filter(_concerns_us, BUILTIN_HANDLERS))
     ordered = any(len(handler) > EVENT_AND_HANDLER for handler in kept)
@@ -138,10 +153,10 @@ def session_of(connection: Connection) -> Session:
 
 
 def dynamodb(session: Session, connection: Connection) -> Any:
-    """A client that makes each request once: when to try again is the store's business, which knows what is safe.
+    """Return a client that makes each request once. The store retries, because it knows what is safe.
 
     Raises:
-        ConfigError: the endpoint is no URL.
+        ConfigError: the endpoint is no URL that can be used, or AWS's settings can't be used.
     """
     _require_address(connection.endpoint_url)
     config = Config(
@@ -159,13 +174,17 @@ def dynamodb(session: Session, connection: Connection) -> Any:
 
 
 def _told(error: Exception) -> str:
-    """What botocore says, unless it may repeat an address that has a password in it."""
+    """Return botocore's text, or only the error's name if the text may hold an address with a password."""
     text = str(error)
     return type(error).__name__ if "@" in text else text
 
 
 def _require_address(url: str) -> None:
-    """Pass for an address that can be asked, and shown: one with a password in it would end up in the build log."""
+    """Refuse an address that can't be used, or has a password, which would end up in the build log.
+
+    Raises:
+        ConfigError: the address is one of these.
+    """
     try:
         parts = urlsplit(url)
         fit = not url or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
@@ -177,9 +196,10 @@ def _require_address(url: str) -> None:
 
 
 def caller_arn(connection: Connection) -> str:
-    """The ARN by which STS knows the caller, or an empty string where there is no STS to ask.
+    """Return the ARN by which STS knows the caller, or an empty string if there is no STS to ask.
 
-    A DynamoDB on this machine has no part in AWS: STS is asked then only when it was given an endpoint of its own.
+    A DynamoDB on this machine is no part of AWS. With such a DynamoDB, STS is asked only if an endpoint is
+    set for it.
 
     Raises:
         StoreUnavailableError: STS should know, and could not be asked.

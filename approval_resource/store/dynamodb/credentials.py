@@ -1,4 +1,4 @@
-"""Credentials: where AWS's variables say they are, and the roles that are assumed with them, one after another."""
+"""Credentials: where AWS's variables say they are, and the chain of roles assumed with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from approval_resource.errors import ConfigError, StoreUnavailableError
 from approval_resource.store.interface import Connection
 
 CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
-"""What botocore raises where credentials, or who has them, can't be told."""
+"""Errors of botocore when credentials, or their owner, can't be determined."""
 SESSION_NAME = "approval-resource"
 STS_SECONDS = 5
 FILES = ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
@@ -25,18 +25,18 @@ WEB_IDENTITY = "assume-role-with-web-identity"
 
 
 class RoleError(BotoCoreError):  # type: ignore[misc]
-    """A role could not be assumed; its cause is what botocore raised."""
+    """Failure to assume a role. Its cause is botocore's error."""
 
     fmt = "{which} could not be assumed"
 
 
 def sts_config() -> Config:
-    """How STS is asked: a wrong address is told in seconds."""
+    """Return STS's client settings. Their short timeouts report a wrong address in seconds."""
     return Config(connect_timeout=STS_SECONDS, read_timeout=STS_SECONDS, retries={"total_max_attempts": 2})
 
 
 def missing_files() -> list[str]:
-    """AWS's variables that name a file which isn't there, one line each."""
+    """Return one line for each of AWS's variables that names a missing file."""
     named = [(variable, os.environ.get(variable, "").strip()) for variable in FILES]
     return [
         f"{variable} names {path}, which isn't there; name a file, or unset it"
@@ -46,10 +46,10 @@ def missing_files() -> list[str]:
 
 
 def found(session: Session, look: Callable[[], Any]) -> Any:
-    """The credentials that `look` finds in the usual places, or None.
+    """Return the credentials that `look` finds in the usual places, or None.
 
     Raises:
-        ConfigError: a file that is named for them isn't there, or names only half of what it takes.
+        ConfigError: a file named for them is missing or unusable, or one of two variables is missing.
     """
     try:
         credentials = look()
@@ -81,16 +81,20 @@ def _require_token(session: Session) -> None:
 
 
 def assume(session: Session, connection: Connection) -> None:
-    """Let the session act as the last of the roles, each assumed with the one before it.
+    """Let the session act as the last role of the chain. Each role is assumed with the one before it.
 
-    botocore renews whichever of them is about to run out. The external id is for the last one: it is what the owner of
-    another account asks for, and a chain leads there.
+    botocore renews the credentials of any role that are about to expire. The external id is for the last
+    role: a chain leads to another account, whose owner asks for it.
+
+    Raises:
+        ConfigError: as `found`.
+        StoreUnavailableError: there are no credentials with which to assume the first role.
     """
     roles = connection.role_arn
     try:
         source = session.get_credentials()
     except CREDENTIAL_ERRORS as error:
-        # What a container's role or a profile's command answered is left out: it may be a credential.
+        # The answer of a container's role or a profile's command is left out: it may be a credential.
         raise StoreUnavailableError(
             f"the AWS credentials with which to assume {roles[0]} could not be had ({type(error).__name__}); give keys or a role"
         ) from error
@@ -107,7 +111,7 @@ def assume(session: Session, connection: Connection) -> None:
 
 
 def _fetching(session: Session, source: Any, role: str, extra: dict[str, str], which: str) -> Callable[[], Any]:
-    """Have the role's credentials fetched, with every failure told as that role's."""
+    """Return a function that fetches the role's credentials. It reports every failure as that role's."""
 
     def sts(*arguments: Any, **keys: Any) -> Any:
         return session.create_client(*arguments, config=sts_config(), **keys)

@@ -1,4 +1,4 @@
-"""How things become items of the table: keys, index attributes and typed values."""
+"""Items of the table: each noun with its keys, index attributes and typed values."""
 
 from __future__ import annotations
 
@@ -26,23 +26,32 @@ from approval_resource.store.dynamodb.keys import (
 from approval_resource.store.dynamodb.values import Item, values
 
 BUILD_DAYS = 400
-"""What a build made is kept for that long at least, whatever the pool's retention: the build may still be running."""
+"""Lower bound of the days that a build's record is kept, whatever the pool's retention.
+
+The build may still be running.
+"""
 
 
 def head_item(head: Head) -> Item:
+    """Return the item of a pool's head."""
     return head_key(head.pool) | values(HEAD.write(head))
 
 
 def lock_item(lock: Lock) -> Item:
+    """Return the item of a lock."""
     return lock_key(lock.pool, lock.name) | values(LOCK.write(lock))
 
 
 def settings_item(settings: Settings) -> Item:
+    """Return the item of a pool's settings."""
     return settings_key(settings.pool) | values(SETTINGS.write(settings))
 
 
 def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
-    """The claim: with the sparse index's hash key while it holds its lock, and with its end of life once it has ended."""
+    """Return the item of a claim.
+
+    It has the sparse index's hash key while the claim holds its lock, and a TTL once the claim has ended.
+    """
     item = claim_key(claim.id) | values(CLAIM.write(claim))
     if claim.claimed:
         return item | {"open_pool": {"S": claim.pool}}
@@ -50,21 +59,29 @@ def claim_item(claim: Claim, keep: timedelta | None = None) -> Item:
 
 
 def event_item(event: Event, keep: timedelta | None = None) -> Item:
-    """The event, with its end of life. One of settings has none: it says for how long the others were to be kept."""
+    """Return the item of an event, with its TTL.
+
+    An event of settings has no TTL, because it says how long the others were to be kept.
+    """
     item = event_key(event.pool, event.timestamp) | values(EVENT.write(event))
     life = time_to_live(event.at, keep) if event.kind is not Kind.SETTINGS else {}
     return item | {"lock_event": {"S": lock_event(event.lock_name, event.timestamp)}} | life
 
 
 def time_to_live(since: datetime, keep: timedelta | None = None) -> Item:
-    """The attribute by which DynamoDB removes an item some time after that many days; nothing when it is kept for ever."""
+    """Return the TTL attribute: DynamoDB removes the item some time after `since` plus `keep`.
+
+    Without `keep` there is no TTL, and the item is kept for ever.
+    """
     return {} if keep is None else {"ttl": {"N": str(math.ceil((since + keep).timestamp()))}}
 
 
 def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None) -> Item:
+    """Return the item of a build's record, with its TTL."""
     item = build_key(record.key, record.pool, record.lock_name) | values(BUILD_RECORD.write(record))
     return item | time_to_live(now, keep and max(keep, timedelta(days=BUILD_DAYS)))
 
 
 def content_item(claim_id: str, name: str, content: bytes) -> Item:
+    """Return the item of a content beside a claim."""
     return content_key(claim_id, name) | values({"content": content})

@@ -1,4 +1,4 @@
-"""Where things lie in the table, and how what lies there is read: keys, and typed values as plain ones."""
+"""Keys of the table: where each item lies, and what its key says of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from approval_resource.store.dynamodb.values import Item
 OPEN_INDEX = "open"
 LOCK_INDEX = "by_lock"
 MAX_SORT_KEY = 1024
-"""Bytes; DynamoDB's own limit."""
+"""Upper bound of a sort key in bytes, set by DynamoDB."""
 MAX_PARTITION_KEY = 2048
+"""Upper bound of a partition key in bytes, set by DynamoDB."""
 HEAD_SORT_KEY = "head"
 CLAIM_SORT_KEY = "claim"
 EVENT_PREFIX = "event#"
@@ -24,10 +25,10 @@ LOCK_PREFIX = "lock#"
 
 
 def key(pk: str, sk: str) -> Item:
-    """A primary key.
+    """Return a primary key.
 
     Raises:
-        ConfigError: the names in it are too long for DynamoDB.
+        ConfigError: its names are too long for DynamoDB.
     """
     if len(sk) > MAX_SORT_KEY or len(pk) > MAX_PARTITION_KEY:
         raise ConfigError(
@@ -40,51 +41,57 @@ def key(pk: str, sk: str) -> Item:
 
 
 def name(text: str) -> str:
-    """A name as it stands inside a key: percent-encoded, so that no name can look like two."""
+    """Return a name as it stands inside a key: percent-encoded, so that no name can look like two."""
     return quote(text, safe="")
 
 
 def head_key(pool: str) -> Item:
+    """Return the key of a pool's head."""
     return key(f"{POOL_PREFIX}{name(pool)}", HEAD_SORT_KEY)
 
 
 def lock_key(pool: str, lock_name: str) -> Item:
+    """Return the key of a lock."""
     return key(f"{POOL_PREFIX}{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
 
 
 def settings_key(pool: str) -> Item:
-    """A partition of its own, so that IAM can keep pipelines from writing there."""
+    """Return the key of a pool's settings. Their own partition lets IAM keep pipelines from writing there."""
     return key(f"policy#{name(pool)}", "policy")
 
 
 def pool_of(item: Mapping[str, Any]) -> str:
-    """The name of the pool that an item lies in, by its key."""
+    """Return the name of the pool in whose partition an item lies."""
     return unquote(str(item["pk"]["S"]).removeprefix(POOL_PREFIX))
 
 
 def lock_name_of(item: Mapping[str, Any]) -> str:
-    """The name of the lock that an item is, by its key."""
+    """Return the name of a lock, by the key of its item."""
     return unquote(str(item["sk"]["S"]).removeprefix(LOCK_PREFIX))
 
 
 def event_key(pool: str, timestamp: datetime) -> Item:
+    """Return the key of the event at that place in a pool's log."""
     return key(f"{POOL_PREFIX}{name(pool)}", f"{EVENT_PREFIX}{instant(timestamp)}")
 
 
 def claim_key(claim_id: str) -> Item:
+    """Return the key of a claim."""
     return key(f"claim#{name(claim_id)}", CLAIM_SORT_KEY)
 
 
 def content_key(claim_id: str, content: str) -> Item:
+    """Return the key of a content beside a claim."""
     return key(f"claim#{name(claim_id)}", f"part#{name(content)}")
 
 
 def build_key(build: str, pool: str, lock_name: str) -> Item:
+    """Return the key of a build's record on a lock."""
     return key(f"build#{name(build)}", f"pool#{name(pool)}#lock#{name(lock_name)}")
 
 
 def lock_event(lock_name: str, timestamp: datetime | None) -> str:
-    """The sort key of the index over one lock's events; without a timestamp, what all of them begin with.
+    """Return the sort key of the index over a lock's events. Without a timestamp, return their common prefix.
 
     Raises:
         ConfigError: the lock's name is too long for it.
@@ -94,7 +101,7 @@ def lock_event(lock_name: str, timestamp: datetime | None) -> str:
 
 
 def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
-    """Whether a stored event's keys are those that its content leads to."""
+    """Whether a stored event's sort keys are those that its content leads to."""
     keys = {"sk": f"{EVENT_PREFIX}{document.get('timestamp')}"}
     keys["lock_event"] = f"{name(str(document.get('lock_name')))}#{document.get('timestamp')}"
     return all(item.get(attribute) == {"S": value} for attribute, value in keys.items())

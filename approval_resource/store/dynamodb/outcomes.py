@@ -1,13 +1,13 @@
-"""What every failed answer of DynamoDB means for the one who asked: the one table of outcomes.
+"""Outcomes: the one table of what each failed answer of DynamoDB means for the caller.
 
 | outcome   | the write                    | what follows |
 |-----------|------------------------------|--------------|
 | CONTENDED | did not happen               | read again, decide again |
-| BUSY      | did not happen               | the same, after a longer pause |
+| BUSY      | did not happen               | as CONTENDED, after a longer pause |
 | UNKNOWN   | may have happened            | read again, look for the operation's events, then as CONTENDED |
-| RENEW     | did not happen               | credentials have run out: once more with fresh ones |
-| ABSENT    | did not happen               | the table is missing: make it where the role may, once |
-| REFUSED   | did not happen, never will   | tell what, and the next move |
+| RENEW     | did not happen               | credentials have expired: once more with fresh ones |
+| ABSENT    | did not happen               | the table is missing: create it if the role may, once |
+| REFUSED   | did not happen, never will   | report it, with the next move |
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from approval_resource.text import without_user
 
 
 class Outcome(Enum):
-    """What to do about a failed answer; see the table above."""
+    """Outcome of a failed answer; see the table above."""
 
     CONTENDED = auto()
     BUSY = auto()
@@ -53,7 +53,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed answer: its outcome, and one line that says what happened and what to do."""
+    """Failed answer: its outcome, and one line that says what happened and what to do."""
 
     outcome: Outcome
     message: str
@@ -117,23 +117,26 @@ PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET
 
 
 class NotDynamoDBError(BotoCoreError):  # type: ignore[misc]
-    """What answered is something else, such as a proxy with a page of its own."""
+    """Answer from something other than DynamoDB, such as a proxy with a page of its own."""
 
     fmt = "something other than DynamoDB answered"
 
 
 def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
-    """What `error`, raised by botocore while asking `endpoint` about `table`, means.
+    """Return the meaning of `error`, which botocore raised while asking `endpoint` about `table`.
 
-    The message never repeats a request or a credential: botocore's own text is used only where AWS
-    wrote it about the caller's permissions.
+    The message never repeats a request or a credential. It quotes AWS only on permissions and on what it
+    found invalid, and botocore only on wrong settings.
+
+    Raises:
+        TypeError: the error is not one of botocore's.
     """
     endpoint = without_user(endpoint)
     if isinstance(error, RoleError):
         return _unassumed(error)
     if isinstance(error, ClientError):
         return _answered(error, table, f"DynamoDB at {endpoint}")
-    # Credentials are fetched on the way, from an address of their own.
+    # The error may come from fetching credentials, and names their address then.
     asked = through(without_user(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint).removesuffix("/"))
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)):
         return Failure(
@@ -159,7 +162,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
 
 
 def _distrusted(text: str, asked: str) -> str:
-    """Why TLS failed with `asked`, by the text of OpenSSL, of which only words of its own are repeated."""
+    """Return why TLS failed with `asked`. Of OpenSSL's text, only its plain words are repeated."""
     if any(word in text for word in PLAIN):
         return f"{asked} speaks no TLS; check endpoint_url, maybe it is http://"
     if "doesn't match" in text or "mismatch" in text:
@@ -171,7 +174,10 @@ def _distrusted(text: str, asked: str) -> str:
 
 
 def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
-    """The proxy was not reached, or did not let the request through: nothing was sent to AWS."""
+    """Return the failure of a proxy that was not reached, or did not let the request through.
+
+    Nothing was sent to AWS.
+    """
     tunnel = TUNNEL.search(str(error.kwargs.get("error")))
     if not tunnel:
         return Failure(Outcome.BUSY, f"can't reach {asked}: no proxy answers there; check its address, or set NO_PROXY")
@@ -184,7 +190,7 @@ def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
 
 
 def _unassumed(error: RoleError) -> Failure:
-    """A role could not be assumed, which comes before the request itself: that was not made."""
+    """Return the failure to assume a role. The request itself was not made, because the role comes first."""
     cause: Any = error.__cause__
     if isinstance(cause, ClientError):
         failure = _denied(cause) or _answered(cause, "", "STS")
@@ -201,7 +207,7 @@ def _unassumed(error: RoleError) -> Failure:
 
 
 def _denied(error: ClientError) -> Failure | None:
-    """What to do where STS says that the caller may not assume the role, or that there is none."""
+    """Return the failure when STS denies the role or doesn't know it, or None for any other error."""
     details = error.response.get("Error", {})
     if details.get("Code") not in DENIED:
         return None
@@ -239,7 +245,7 @@ def _answered(error: ClientError, table: str, service: str) -> Failure:
 
 
 def _cancelled(error: ClientError, table: str) -> Failure:
-    """A transaction's reasons, one per item; the most final one counts."""
+    """Return the failure of a transaction. Each item has a reason, and the most final one counts."""
     reasons = error.response.get("CancellationReasons") or []
     codes = {reason.get("Code", "") for reason in reasons} - {"None", ""}
     if not codes:

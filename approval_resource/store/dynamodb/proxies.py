@@ -1,4 +1,4 @@
-"""Proxies that the environment names: which one a request goes through, told without its password."""
+"""Proxies that the environment names: which one a request goes through, shown without its password."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from approval_resource.errors import ConfigError
 
 
 def proxy_of(url: str) -> str:
-    """The proxy on the way to that address, as `proxy.example:3128 (HTTPS_PROXY)`; empty where there is none.
+    """Return the proxy on the way to that address, such as `proxy.example:3128 (HTTPS_PROXY)`.
+
+    It is an empty string if there is none.
 
     Raises:
-        ConfigError: the proxy's address is none.
+        ConfigError: the proxy's address can't be used.
     """
     scheme = url.partition(":")[0]
     address = "" if should_bypass_proxies(url) else getproxies().get(scheme, "")
@@ -44,7 +46,7 @@ def proxy_of(url: str) -> str:
 
 
 def through(url: str) -> str:
-    """The address, with the proxy on the way to it."""
+    """Return the address, with the proxy on the way to it."""
     try:
         proxy = proxy_of(url)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""All that is read of the lock store in one DynamoDB table."""
+"""Reads of the lock store in one DynamoDB table."""
 
 from __future__ import annotations
 
@@ -28,28 +28,32 @@ FIRST_PAGE = 25
 
 
 class DynamoReads:
-    """The reading half of `LockStore` on DynamoDB; its promises are told there.
+    """Reading half of `LockStore` on DynamoDB, whose docstrings hold its promises.
 
-    What reads claims, locks and settings is loaded when the first of them is read: most processes are a `check`, which
-    reads the log alone.
+    Codecs of claims, locks and settings are imported on first use. Most processes are a `check`, which reads
+    the log alone.
     """
 
     def __init__(self, requests: Requests) -> None:
+        """Read by `requests`."""
         self._requests = requests
 
     def now(self) -> datetime:
+        """See `LockStore.now`."""
         return self._requests.now()
 
     def claim(self, claim_id: str) -> Claim | None:
+        """See `LockStore.claim`."""
         from approval_resource.documents.claims import CLAIM
 
         return own(maybe(CLAIM.read, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
+        """See `LockStore.claims`."""
         return self.claims_within(claim_ids, self._requests.budget())
 
     def claims_within(self, claim_ids: list[str], budget: RetryBudget) -> list[Claim]:
-        """As `claims`, as long as the budget lasts."""
+        """Return the same as `claims`, within the budget."""
         from approval_resource.documents.claims import CLAIM
 
         found = self._requests.get([keys.claim_key(id_) for id_ in claim_ids], budget)
@@ -57,11 +61,13 @@ class DynamoReads:
         return [claim for claim in claims if claim is not None]
 
     def lock(self, pool: str, lock_name: str) -> Lock | None:
+        """See `LockStore.lock`."""
         from approval_resource.documents.locks import LOCK
 
         return own(maybe(LOCK.read, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
 
     def lock_names(self, pool: str) -> list[str]:
+        """See `LockStore.lock_names`."""
         query = {
             "ConsistentRead": True,
             "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :prefix)",
@@ -71,6 +77,7 @@ class DynamoReads:
         return sorted(keys.lock_name_of(item) for item in self._requests.pages("query", query))
 
     def queues(self, pool: str) -> list[Lock]:
+        """See `LockStore.queues`."""
         from approval_resource.documents.locks import LOCK
 
         query = {
@@ -87,6 +94,7 @@ class DynamoReads:
         return [LOCK.read(document(item)) for item in self._requests.pages("query", query)]
 
     def settings(self, pool: str) -> Settings:
+        """See `LockStore.settings`."""
         from approval_resource.documents.settings import SETTINGS
         from approval_resource.model.settings import Settings
 
@@ -94,17 +102,21 @@ class DynamoReads:
         return own(maybe(SETTINGS.read, found), pool=pool) or Settings(pool=pool)
 
     def head(self, pool: str) -> Head | None:
+        """See `LockStore.head`."""
         return own(maybe(HEAD.read, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
+        """See `LockStore.build`."""
         from approval_resource.documents.locks import BUILD_RECORD
 
         return maybe(BUILD_RECORD.read, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
 
     def event(self, pool: str, timestamp: datetime) -> Event | None:
+        """See `LockStore.event`."""
         return own(maybe(EVENT.read, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
 
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
+        """See `LockStore.content`."""
         budget = self._requests.budget()
         while True:
             found = self._requests.get([keys.content_key(claim_id, name)], budget)[0]
@@ -117,10 +129,12 @@ class DynamoReads:
     def events(
         self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
     ) -> Iterator[Event]:
+        """See `LockStore.events`."""
         for record in self.stored(pool, lock_name=lock_name, since=since, newest_first=newest_first):
             yield EVENT.read(record.document)
 
     def records(self, pool: str) -> Iterator[Record]:
+        """See `LockStore.records`."""
         return self.stored(pool, newest_first=True)
 
     def stored(
@@ -132,6 +146,7 @@ class DynamoReads:
         newest_first: bool = False,
         budget: RetryBudget | None = None,
     ) -> Iterator[Record]:
+        """Yield the records of the events that `events` would parse, within the budget."""
         if lock_name is None:
             sort, prefix, index = "sk", keys.EVENT_PREFIX, {}
             first = prefix + (instant(since) if since else "")
@@ -157,11 +172,13 @@ class DynamoReads:
             yield Record(stored, keys.event_in_place(item, stored))
 
     def open_claims(self, pool: str | None = None) -> list[Claim]:
+        """See `LockStore.open_claims`."""
         ids = [item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(pool)]
         claims = [claim for claim in self.claims(ids) if claim.claimed]
         return sorted(claims, key=lambda claim: (claim.timestamp, claim.id))
 
     def open_claim_ids(self, prefix: str) -> list[str]:
+        """See `LockStore.open_claim_ids`."""
         ids = (item["pk"]["S"].removeprefix("claim#") for item in self._open_keys(None))
         return sorted(id_ for id_ in ids if id_.startswith(prefix))
 
@@ -177,6 +194,7 @@ class DynamoReads:
         return self._requests.pages("query", query)
 
     def all_claims(self) -> Iterator[Claim]:
+        """See `LockStore.all_claims`."""
         from approval_resource.documents.claims import CLAIM
 
         scan = {
@@ -189,6 +207,7 @@ class DynamoReads:
             yield CLAIM.read(document(item))
 
     def claim_ids(self, pool: str) -> Iterator[str]:
+        """See `LockStore.claim_ids`."""
         scan = {
             "ConsistentRead": True,
             "FilterExpression": "#sk = :sk AND #pool = :pool",
@@ -200,6 +219,7 @@ class DynamoReads:
             yield item["pk"]["S"].removeprefix("claim#")
 
     def pools(self) -> list[str]:
+        """See `LockStore.pools`."""
         scan = {
             "ConsistentRead": True,
             "FilterExpression": "begins_with(#pk, :prefix)",
@@ -211,12 +231,12 @@ class DynamoReads:
 
 
 def maybe(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any] | None) -> T | None:
-    """What the document tells, or None where there is none."""
+    """Return what `read` makes of the document, or None if there is none."""
     return None if document is None else read(document)
 
 
 def own(found: T | None, **identity: object) -> T | None:
-    """What was found, if it is what its key says.
+    """Return what was found, if it is what its key says.
 
     Raises:
         CorruptRecordError: somebody put it there from elsewhere.

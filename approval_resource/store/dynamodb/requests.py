@@ -1,4 +1,4 @@
-"""Requests to one DynamoDB table: made once each, judged by the table of outcomes, and tried again while that can help."""
+"""Requests to one DynamoDB table, classified by the table of outcomes and retried while that can help."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from approval_resource.store.dynamodb.values import Item, document
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
-"""How long one read may take, throttling and failures included."""
+"""Upper bound of the seconds that one read may take, throttling and failures included."""
 REFUSED = 400
-"""The first of HTTP's status codes that tell of an error."""
+"""Lowest HTTP status code that reports an error."""
 BATCH = 100
-"""Keys; BatchGetItem's own limit."""
+"""Upper bound of the keys in one BatchGetItem, set by DynamoDB."""
 
 
 class RequestFailed(Exception):
-    """One request failed."""
+    """Failure of one request."""
 
     def __init__(self, failure: Failure) -> None:
+        """Keep the classified `failure`."""
         self.failure = failure
         super().__init__(failure.message)
 
 
 class Requests:
-    """What may be asked of the table, and the store's time as its answers tell it."""
+    """Requests to the table, and the store's time by the Date headers of its answers."""
 
     def __init__(
         self,
@@ -47,7 +48,10 @@ class Requests:
         store_clock: StoreClock | None,
         renew: Callable[[], Any] | None = None,
     ) -> None:
-        """`renew` makes another client with fresh credentials, for when those of `client` have run out before their time."""
+        """Send requests by `client`.
+
+        `renew` makes another client with fresh credentials, for when those of `client` expire early.
+        """
         self._table = table_name
         self._clock = clock
         self._time = store_clock or StoreClock(clock)
@@ -61,10 +65,10 @@ class Requests:
         client.meta.events.register("after-call.dynamodb", self._heard)
 
     def now(self) -> datetime:
-        """The store's time.
+        """Return the store's time.
 
         Raises:
-            StoreUnavailableError: its answers don't tell.
+            StoreUnavailableError: no answer had a readable Date header.
         """
         now = self._time.now()
         if now is None:
@@ -74,7 +78,13 @@ class Requests:
         return now
 
     def _vet(self, response_dict: dict[str, Any], **_: object) -> None:
-        """Before an answer is read: whether it is DynamoDB's at all. A page with status 200 would read as `done`."""
+        """Refuse an answer that isn't DynamoDB's, before botocore parses it.
+
+        A page with status 200 would be parsed as a success.
+
+        Raises:
+            NotDynamoDBError: something else answered.
+        """
         try:
             body = json.loads(response_dict["body"] or b"null")
         except ValueError:
@@ -88,6 +98,13 @@ class Requests:
         self._time.observe(http_response.headers.get("date"))
 
     def pages(self, method: str, request: dict[str, Any], budget: RetryBudget | None = None) -> Iterator[Item]:
+        """Yield the items of a query or scan, page by page. A limit holds for the first page only.
+
+        Each page has a budget of its own unless `budget` is given.
+
+        Raises:
+            StoreUnavailableError: as `ask`.
+        """
         page = dict(request)
         while True:
             answer = self.ask(method, budget or self.budget(), TableName=self._table, **page)
@@ -98,7 +115,11 @@ class Requests:
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def get(self, wanted: list[Item], budget: RetryBudget | None = None) -> list[dict[str, Any] | None]:
-        """The documents at those keys, None for each that isn't there, read consistently."""
+        """Return the documents at those keys by strongly consistent reads, None for each that doesn't exist.
+
+        Raises:
+            StoreUnavailableError: as `ask`.
+        """
         found: dict[tuple[str, str], dict[str, Any]] = {}
         waiting = list(wanted)
         budget = budget or self.budget()
@@ -120,10 +141,12 @@ class Requests:
         return [found.get((key["pk"]["S"], key["sk"]["S"])) for key in wanted]
 
     def create_table(self) -> bool:
-        """Make the table if it is missing, and protect it if it isn't yet; whether this call made it.
+        """Create the table if it is missing, else switch on its protection.
+
+        Return whether this call created it, or may have.
 
         Raises:
-            TableMissingError: it may not be made, or did not become ready.
+            TableMissingError: it can't be created, or did not become ready.
             StoreUnavailableError: DynamoDB can't be asked.
         """
         try:
@@ -136,11 +159,15 @@ class Requests:
         return False
 
     def budget(self, seconds: float = READ_SECONDS) -> RetryBudget:
-        """How long a piece of work that begins now goes on trying."""
+        """Return the retry budget of a piece of work that begins now."""
         return RetryBudget(self._clock, seconds)
 
     def ask(self, method: str, budget: RetryBudget, **request: Any) -> dict[str, Any]:
-        """A read, repeated while that can help."""
+        """Make a read, and retry it while that can help.
+
+        Raises:
+            StoreUnavailableError: a retry can't help, or the budget is spent.
+        """
         while True:
             try:
                 return self.call(method, **request)
@@ -148,6 +175,11 @@ class Requests:
                 self.again(failed.failure, budget)
 
     def again(self, failure: Failure, budget: RetryBudget) -> None:
+        """Prepare another try: pause, create the missing table, or renew the credentials.
+
+        Raises:
+            StoreUnavailableError: another try can't help, or the budget is spent.
+        """
         budget.wait(failure, answered=self._answered)
         if failure.outcome is Outcome.ABSENT:
             table.create(self._client, self._table, self._clock)
@@ -155,6 +187,11 @@ class Requests:
             self._use(self._renew())
 
     def call(self, method: str, **request: Any) -> dict[str, Any]:
+        """Make one request, once.
+
+        Raises:
+            RequestFailed: it failed, with the outcome.
+        """
         started = self._clock.monotonic()
         try:
             answer: dict[str, Any] = getattr(self._client, method)(**request)
@@ -163,13 +200,13 @@ class Requests:
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
             raise RequestFailed(failure) from error
         except (ResponseParserError, RuntimeError, KeyError) as error:
-            # botocore's own, when what should be STS answers with something else, or with credentials that are over.
+            # botocore raises these if STS's address answers something else, or expired credentials.
             message = (
                 f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
             )
             raise RequestFailed(Failure(Outcome.UNKNOWN, message)) from error
         except ValueError as error:
-            # botocore makes some of its clients, such as that of STS, only when it first needs them.
+            # botocore makes some clients, such as that of STS, on first use, and finds wrong settings then.
             raise RequestFailed(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error
         log.debug("%s: %.0f ms", method, (self._clock.monotonic() - started) * 1000)
         return answer

@@ -1,4 +1,4 @@
-"""Retries: how long one piece of work goes on trying, and how it pauses."""
+"""Retries: how long one piece of work is retried, with backoff and jitter between its tries."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from approval_resource.errors import StoreUnavailableError
 from approval_resource.store.dynamodb.outcomes import Failure, Outcome
 
 FIRST_SECONDS = 3.0
-"""How long an endpoint that never answered this process is given: most likely its address is wrong."""
+"""Upper bound of the seconds given to an endpoint that never answered this process.
+
+Most likely its address is wrong.
+"""
 CONTENDED_PAUSE = (0.02, 1.0)
-"""Seconds: the first pause's bound, doubled with each try, and the bound of all."""
+"""Backoff in seconds: bound of the first pause, doubled with each try, and bound of every pause."""
 BUSY_PAUSE = (0.1, 2.0)
+"""Backoff in seconds under throttling or failures, with the same two bounds."""
 _random = SystemRandom()
 
 
 FRESH_LOOKS = 7
+"""Upper bound of the new looks at items that contradict each other."""
 FRESH_PAUSE = 0.02
 """Seconds before the first new look at items that contradict each other, doubled with each: 2.5 s in all.
 
-Reads are no transactions, so a commit that lands looks like an edit.
+Reads are not transactional, so a commit in flight looks like tampering.
 """
 
 
 class RetryBudget:
-    """How long one piece of work goes on trying, and how it pauses between tries."""
+    """Time limit of one piece of work, with backoff and jitter between its tries."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
+        """Start the budget of that many seconds now."""
         self._clock = clock
         self._started = clock.monotonic()
         self._seconds = seconds
@@ -37,7 +43,7 @@ class RetryBudget:
         self._created = False
 
     def look_again(self) -> bool:
-        """Pause before another look at what contradicts itself; False once no commit in flight explains it."""
+        """Pause before a new look at a contradiction. Return False once no commit in flight explains it."""
         if self._looks == FRESH_LOOKS:
             return False
         self._clock.sleep(FRESH_PAUSE * 2**self._looks)
@@ -45,14 +51,16 @@ class RetryBudget:
         return True
 
     def seen_whole(self) -> None:
-        """Count the looks anew: what was read fits together."""
+        """Restart the count of looks, because what was read fits together."""
         self._looks = 0
 
     def wait(self, failure: Failure, *, answered: bool) -> None:
-        """Pause and return if another try is due.
+        """Pause before another try: exponential backoff with jitter.
+
+        The one renewal of credentials and the one creation of the table need no pause.
 
         Raises:
-            StoreUnavailableError: it is not.
+            StoreUnavailableError: another try can't help, or the budget is spent.
         """
         match failure.outcome:
             case Outcome.RENEW if not self._renewed:

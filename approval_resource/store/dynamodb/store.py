@@ -1,4 +1,4 @@
-"""The lock store in one DynamoDB table."""
+"""Lock store in one DynamoDB table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DynamoStore(DynamoReads):
-    """`LockStore` on DynamoDB; its promises are told there."""
+    """`LockStore` on DynamoDB, whose docstrings hold its promises."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class DynamoStore(DynamoReads):
         store_clock: StoreClock | None = None,
         renew: Callable[[], Any] | None = None,
     ) -> None:
+        """Use `client`. `Requests` says what `renew` is for."""
         self._client = client
         self._table = table_name
         super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew))
@@ -38,7 +39,7 @@ class DynamoStore(DynamoReads):
     def connect(
         cls, connection: Connection, *, clock: Clock | None = None, store_clock: StoreClock | None = None
     ) -> DynamoStore:
-        """The store behind that connection. Asks nothing yet.
+        """Return the store behind that connection. This makes no request to DynamoDB.
 
         Raises:
             ConfigError, StoreUnavailableError: the connection can't work.
@@ -50,18 +51,20 @@ class DynamoStore(DynamoReads):
         return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client)
 
     def create_table(self) -> bool:
-        """As `Requests.create_table`."""
+        """See `Requests.create_table`."""
         return self._requests.create_table()
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
+        """See `LockStore.commit`."""
         return self._commits.commit(read, decide, operation)
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
+        """See `LockStore.requeue`."""
         return self._commits.requeue(pool, lock_name, change)
 
     @property
     def _commits(self) -> Commits:
-        # Loaded on first use: most processes are a check, which only reads.
+        # Imported on first use: most processes are a check, which only reads.
         from approval_resource.store.dynamodb.commits import Commits
 
         return Commits(self, self._requests, self._table)

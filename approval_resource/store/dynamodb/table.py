@@ -1,4 +1,4 @@
-"""The table itself: its keys and indexes, and how it is made."""
+"""Table: its keys and indexes, and its creation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STRINGS = ("pk", "sk", "open_pool", "timestamp", "lock_event")
 
 
 def definition(table: str) -> dict[str, Any]:
-    """CreateTable's parameters; docs/deploy and the README describe the same table."""
+    """Return CreateTable's parameters. docs/deploy and the README describe the same table."""
     return {
         "TableName": table,
         "BillingMode": "PAY_PER_REQUEST",
@@ -51,10 +51,12 @@ def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
 
 
 def create(client: Any, table: str, clock: Clock) -> bool:
-    """Make the table and wait until it can be used. Returns whether this call made it (another may have been first).
+    """Create the table and wait until it is ready. Return whether this call created it, or may have.
+
+    Another process may have been first.
 
     Raises:
-        TableMissingError: it isn't there and this role may not make it, or it did not become ready.
+        TableMissingError: it can't be created, or did not become ready.
     """
     made = _create(client, table)
     _wait(client, table, clock)
@@ -65,7 +67,10 @@ def create(client: Any, table: str, clock: Clock) -> bool:
 
 
 def _create(client: Any, table: str) -> bool:
-    """Ask for the table; whether this made it, or may have: an answer that was lost is asked for once more."""
+    """Request the table. Return whether this call created it, or may have.
+
+    If the answer is lost, the request is repeated once. A table that exists then may be of the first request.
+    """
     in_doubt = False
     while True:
         try:
@@ -87,9 +92,9 @@ def _create(client: Any, table: str) -> bool:
 
 
 def protect(client: Any, table: str, clock: Clock) -> None:
-    """Switch on TTL and point-in-time recovery, unless they are.
+    """Switch on TTL and point-in-time recovery, unless they are on.
 
-    Where the engine or the role doesn't allow it, that is logged, and the table works without.
+    If the engine or the role doesn't allow that, a warning is logged, and the table works without.
     """
     ttl = {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}
     recovery = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
@@ -104,7 +109,7 @@ def _wait(client: Any, table: str, clock: Clock) -> None:
             if client.describe_table(TableName=table)["Table"]["TableStatus"] in ("ACTIVE", "UPDATING"):
                 return
         except (ClientError, BotoCoreError) as error:
-            # A new table is unknown to some of DynamoDB's machines for a moment.
+            # Some of DynamoDB's machines don't know a new table for a moment.
             if _code(error) != "ResourceNotFoundException":
                 raise TableMissingError(
                     f"table {table} can't be looked at: {_told(client, table, error)}; run cli.py init"
@@ -119,7 +124,7 @@ def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: di
         try:
             call(TableName=table, **specification)
         except (ClientError, BotoCoreError) as error:
-            # A table that has just been made takes its time until backups can be asked for.
+            # A new table takes some time until point-in-time recovery can be switched on.
             if _code(error) == "ContinuousBackupsUnavailableException" and clock.monotonic() < until:
                 clock.sleep(PAUSE_SECONDS)
                 continue

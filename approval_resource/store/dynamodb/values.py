@@ -9,11 +9,11 @@ from typing import Any
 
 Item = dict[str, Any]
 INTEGER = re.compile("-?[0-9]{1,38}")
-"""As many digits as a number of DynamoDB has."""
+"""Integer of at most 38 digits, the precision of a DynamoDB number."""
 
 
 def document(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The document that an item holds, its keys and index attributes aside, numbers as int."""
+    """Return the document that an item holds, without keys, index attributes and TTL. Numbers are int."""
     return {
         attribute: _plain(value)
         for attribute, value in item.items()
@@ -22,7 +22,10 @@ def document(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(typed: object) -> object:
-    """The value; where it is of a type that nothing here is stored as, or of none, one that equals nothing that was."""
+    """Return the plain value.
+
+    A value without a type, or of a type that is never stored, becomes NaN, which equals nothing.
+    """
     match typed:
         case {"NULL": True}:
             return None
@@ -39,7 +42,7 @@ def _plain(typed: object) -> object:
 
 
 def values(document: Mapping[str, object]) -> Item:
-    """The document's values as DynamoDB types them."""
+    """Return the document's values as DynamoDB types them."""
     return {name: _typed(value) for name, value in document.items()}
 
 
