@@ -1,4 +1,4 @@
-"""One Rego text: compiled, linted, asked, and its approval held against what was given. Runs in the child."""
+"""Compile, lint and evaluate one Rego text, and check what its approval rests on. Runs in the child."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ RULES = (*ast.APPROVING, *ast.REJECTING, "flag")
 BACKTRACE = "\nStack backtrace:"
 BOM = "\ufeff"
 MAX_DOUBTS = 4
-"""Rules whose truth is tried both ways, which doubles the work with each."""
+"""Upper bound of the rules that are tried both true and undefined. Each doubles the work."""
 FAILED = "approval-failed"
-"""Stands before what this program says, in the engine's messages."""
+"""Prefix of this program's own messages among the engine's."""
 
 
 def asked(text: str, task: dict[str, Any]) -> dict[str, Any]:
-    """Return the policy's problems, and what it says on each input; without inputs, it is linted more closely."""
+    """Return the policy's problems, and its answer on each input.
+
+    Without inputs, the lint goes further: it evaluates a sample.
+    """
     source = text.encode()
     if text.startswith(BOM):
         return {
@@ -54,7 +57,10 @@ def asked(text: str, task: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _warnings() -> Iterator[Callable[[], str]]:
-    """Catch what the engine, which is no Python, writes to stderr meanwhile: its warnings come no other way."""
+    """Capture what the engine writes to stderr meanwhile.
+
+    The engine isn't Python code, and its warnings come no other way.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
@@ -72,7 +78,10 @@ def _warnings() -> Iterator[Callable[[], str]]:
 
 
 def _compiled(text: str) -> tuple[Any, bool, list[dict[str, Any]]]:
-    """Return the policy's syntax tree, whether it is Rego v0, and what is wrong with it."""
+    """Return the policy's abstract syntax tree, whether it is Rego v0, and its problems.
+
+    The tree is None where the text can't be compiled.
+    """
     import regorus
 
     refusals: list[tuple[bool, dict[str, Any]]] = []
@@ -92,7 +101,7 @@ def _compiled(text: str) -> tuple[Any, bool, list[dict[str, Any]]]:
         if "warning" not in warned:
             return tree, v0, []
         refusals.append((v0, _located(warned)))
-    # Each version refuses the other's keywords; the one meant is the one that got further.
+    # Each version refuses the other's keywords. The version that got further is the one meant.
     _, refusal = max(refusals, key=lambda refused: (refused[1]["line"], refused[1]["column"], refused[0]))
     return None, False, [refusal]
 
@@ -102,7 +111,7 @@ def _problem(line: int, column: int, message: str, *, error: bool = True) -> dic
 
 
 def _located(text: str) -> dict[str, Any]:
-    """Return what the engine says, with its place."""
+    """Return the engine's message as a problem, with its place."""
     text = text.split(BACKTRACE)[0]
     if FAILED in text:
         at, _, failed = text.partition(FAILED)[2].strip(" :").partition(":")
@@ -125,7 +134,7 @@ def _go(form: str, given: str, nested: bool) -> str:
 
 
 class _Trial:
-    """Whether a function of the engine succeeds on some arguments."""
+    """Trial call: whether a function of the engine succeeds on some arguments."""
 
     def __init__(self) -> None:
         import regorus
@@ -142,7 +151,7 @@ class _Trial:
 
 
 class _Policy:
-    """A policy that is fit to be asked."""
+    """A compiled policy that has no lint errors."""
 
     def __init__(self, tree: Any, source: bytes, reach: Reach, *, v0: bool) -> None:
         self._tree, self._source, self._reach, self._v0 = tree, source, reach, v0
@@ -165,7 +174,7 @@ class _Policy:
         return engine
 
     def _ask(self, engine: Any, given: Any, rules: Sequence[str]) -> dict[str, Any]:
-        # As JSON: the other way in turns false into 0.
+        # The input goes in as JSON: the other way in turns false into 0.
         engine.set_input_json(json.dumps(given))
         answers: dict[str, Any] = {}
         with _warnings() as told:
@@ -173,7 +182,8 @@ class _Policy:
                 if rule not in self._names:
                     continue
                 try:
-                    # Not the rule alone: its answer for undefined is a text that a rule could have too.
+                    # A query, and not eval_rule_as_json: for undefined, that gives a text that a rule could
+                    # have too.
                     found = json.loads(engine.eval_query_as_json(f"data.{ast.PACKAGE}.{rule}")).get("result")
                 except (RuntimeError, ValueError) as wrong:
                     return {"error": self._explained(str(wrong))}
@@ -191,7 +201,10 @@ class _Policy:
         return answers
 
     def _explained(self, told: str) -> dict[str, Any]:
-        """Return the engine's error, at the policy's own place; of the library, the function is told."""
+        """Return the engine's error, at its place in the policy.
+
+        An error within the library is reported for the function that the policy calls.
+        """
         place = re.search(r"--> library:(\d+):", told)
         found = _located(told)
         if place is None or FAILED in told:
@@ -208,7 +221,11 @@ class _Policy:
     # ---- an approval and what it rests on ----
 
     def answer(self, given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-        """Return what the policy says of an input; an approval that rests on nobody and on facts that nobody gave is an error."""
+        """Return the policy's answer on an input.
+
+        It fails closed. An approval that reads people whom nobody knows is an error. So is an approval that
+        needs no approving review and reads facts that nobody gave.
+        """
         document = given["document"]
         known = {**known, **{name: given[name] for name in ("merged", "defaults", "people") if name in given}}
         every: dict[Use, None] = {}
@@ -223,7 +240,10 @@ class _Policy:
         return {"error": _problem(0, 0, lacking)} if lacking else answers
 
     def _lacking(self, document: dict[str, Any], supply: Supply) -> str:
-        """Return what an approval lacks: somebody who approves, or facts that were given."""
+        """Return what an approval lacks, as a message: known people, or facts that were given.
+
+        The message is empty where it lacks nothing.
+        """
         approving = [clause for clause in self._reach.clauses if clause.name in ast.APPROVING]
         against = self._against()
         bare = _with_approvals(document, [])
@@ -256,7 +276,7 @@ class _Policy:
     def _stands_anyway(self, document: dict[str, Any], supply: Supply) -> bool:
         """Whether the policy approves whatever the facts are that nobody gave.
 
-        That can be told where only rules ask for them that are true or undefined: each is tried both ways.
+        This is decidable where only rules that are true or undefined read them: each is tried both ways.
         """
         asked = {one.name for one in self._reach.clauses if one.name in (*ast.APPROVING, *ast.REJECTING)}
         relevant = self._reach.asked(asked)
@@ -281,13 +301,19 @@ class _Policy:
         return True
 
     def _place(self, clause: Clause) -> tuple[int, int]:
-        """Return where a rule begins and where the next does: the engine's end of a rule may leave out a quote."""
+        """Return the offsets at which a rule and the next one begin.
+
+        The engine's own end of a rule may leave out a quote.
+        """
         begins = sorted(ast.kind_of(one.rule)[1]["span"]["start"] for one in self._reach.clauses)
         start = ast.kind_of(clause.rule)[1]["span"]["start"]
         return start, next((one for one in begins if one > start), len(self._source))
 
     def _against(self) -> dict[Use, None]:
-        """Return what speaks against an approval takes: rules that reject, and those by which approve isn't true."""
+        """Return the uses that may speak against an approval.
+
+        They are those of rejecting rules, and of approving rules that may have other values than true.
+        """
         found: dict[Use, None] = {}
         for clause in self._reach.clauses:
             if clause.name in ast.REJECTING or (clause.name in ast.APPROVING and not ast.only_true(clause.rule)):
@@ -295,7 +321,10 @@ class _Policy:
         return found
 
     def _rests_on(self, clause: Clause) -> dict[Use, None]:
-        """Return what a rule that approves takes; a default rests on all that would have said otherwise."""
+        """Return the uses that an approving rule rests on.
+
+        A default rests on every rule of its name, since each would have said otherwise.
+        """
         clauses = [clause]
         if "Default" in clause.rule:
             clauses = [one for one in self._reach.clauses if one.name == clause.name]
@@ -307,7 +336,7 @@ class _Policy:
     # ---- lint ----
 
     def doubts(self, sample: dict[str, Any], known: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return what is only seen when the policy is asked, and what an approval of its own would lack."""
+        """Return the error of a trial evaluation, and warnings about what an approval would lack."""
         told = self._ask(self._whole, sample["document"], RULES).get("error")
         found = [told] if told else []
         supply = Supply({**known, "defaults": sample["defaults"]}, sample["document"])
@@ -349,7 +378,7 @@ def _with_approvals(document: dict[str, Any], approvals: list[Any]) -> dict[str,
 
 
 def _hint(people: set[Any]) -> str:
-    """Return how Concourse is made to tell who started a build, where that is asked."""
+    """Return how to make Concourse tell who started a build, where that is read; else an empty string."""
     asked = any(path[-1] in ("creator_session", "triggered_by", "requester", "created_by") for path in people)
     return "; Concourse tells who started a build where the resource says expose_build_created_by: true" if asked else ""
 

@@ -1,8 +1,8 @@
-"""Evaluate what strangers wrote: Rego, conditions and patterns, alone in a process with limits.
+"""Child process: evaluate untrusted Rego, conditions and patterns under resource limits.
 
-Run by path, with no more of this package imported than lies in its own room: it must start fast, and what it runs must
-find nothing. One JSON document comes in on stdin, one goes out on stdout. Whatever else happens, a crash included, is an
-error to its caller.
+It is run by path, and imports no more of this package than its own room. It must start fast, and untrusted
+text must find nothing. One JSON document comes in on stdin, one goes out on stdout. Whatever else happens, a
+crash included, is an error to its caller.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = 256 * 1024 * 1024
-"""Bytes of address space."""
+"""Resource limit of address space, in bytes."""
 MAX_ANSWER = 4_000_000
 
 
@@ -27,14 +27,14 @@ def _limit(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-    # The timer counts fractions of a second; the limit can't be talked out of it.
+    # The timer counts fractions of a second. The limit counts whole seconds, and code can't lift it.
     whole = math.ceil(seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
     signal.setitimer(signal.ITIMER_PROF, max(0.001, seconds - time.process_time()))
 
 
 def _rego(task: dict[str, Any]) -> dict[str, Any]:
-    """Return each policy's problems, and what it says on each input."""
+    """Return each policy's problems, and its answer on each input."""
     from approval_resource.policy.sandbox import asking
 
     return {"policies": [asking.asked(text, task) for text in task["policies"]]}
@@ -48,7 +48,7 @@ def _conditions(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pattern(task: dict[str, Any]) -> dict[str, Any]:
-    """Return whether all of each text matches its pattern."""
+    """Return whether each text matches its pattern as a whole."""
     return {"results": [re.fullmatch(pattern, text) is not None for pattern, text in task["pairs"]]}
 
 
@@ -56,7 +56,7 @@ TASKS = {"rego": _rego, "conditions": _conditions, "pattern": _pattern}
 
 
 def main() -> None:
-    """Do one task."""
+    """Read one task from stdin, run it under limits, and write its answer to stdout."""
     task = json.load(sys.stdin)
     _limit(task["seconds"])
     sys.path.insert(0, str(Path(__file__).parents[3]))

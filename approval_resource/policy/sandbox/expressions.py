@@ -1,4 +1,4 @@
-"""Follow a value through the expressions of a Rego text: by whatever name, call or collection it goes."""
+"""Follow the data flow through the expressions of a Rego text: by any name, call or collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, INPUT, NOT
 SHAPE = frozenset(
     ["count", "is_array", "is_boolean", "is_null", "is_number", "is_object", "is_set", "is_string", "type_name", "print"]
 )
-"""Functions that look at no more than what a value is."""
+"""Functions whose result depends only on the type or the size of a value."""
 PASSING = frozenset(
     [
         "array.concat",
@@ -30,48 +30,49 @@ PASSING = frozenset(
         "minus",
     ]
 )
-"""Functions whose result holds, or is, what their arguments hold."""
+"""Functions whose result is, or holds, members of their arguments."""
 PATTERNS = ("Var", "Array", "Object")
-"""Expressions whose names are given values by what they are matched with."""
+"""Patterns: expressions whose names are bound by matching."""
 FLATTENING = frozenset(("union", "intersection"))
 MERGING = frozenset(
     ["object.union", "object.union_n", "object.filter", "object.remove", "json.filter", "json.remove", "cast_object"]
 )
-"""Functions whose result looks like their arguments."""
+"""Functions whose result has the shape of their arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One place where a policy takes parts of the input."""
+    """One place where a policy reads parts of the input."""
 
     paths: frozenset[Path]
-    """The parts that it may be."""
+    """Paths that may be read there."""
     whole: bool
-    """Whether all of it is taken, and not only whether it is there."""
+    """Whether the whole value is read, and not only whether it exists."""
     start: int
-    """Offset in the text."""
+    """Offset in the source."""
     dark: str = ""
-    """A function whose result is asked for a part there, which nobody can check."""
+    """Source of an unknown shape, of which a part is read there unchecked; empty without one."""
 
 
 @dataclass(slots=True)
 class Clause:
-    """Parts of the input that one rule takes, and the rules that it asks."""
+    """One rule, with the parts of the input that it reads and the rules that it refers to."""
 
     name: str
     rule: Node
     uses: dict[Use, None] = field(default_factory=dict)
     asks: set[str] = field(default_factory=set)
     calls: dict[Use, None] = field(default_factory=dict)
-    """Each call, with what its arguments may be."""
+    """Calls, each with the paths that its arguments may be."""
     negated: list[tuple[int, dict[Use, None], set[str]]] = field(default_factory=list)
-    """Each `not`: where it stands, what it takes, which rules it asks."""
+    """Negations, each with its offset, its uses and the rules that it refers to."""
 
 
 class Expressions:
-    """The expressions of a text, each taken for all the parts of the input that its value may be."""
+    """Abstract interpretation of expressions: each has all the paths of the input that its value may be."""
 
     def __init__(self, tree: Node, source: bytes) -> None:
+        """Resolve the imports of the text; its rules and arguments have no values yet."""
         self._source, self._own = source, ast.functions(tree)
         self._names = ast.rule_names(tree) | self._own
         self._imports: dict[str, Value] = {}
@@ -88,7 +89,7 @@ class Expressions:
         self._given: dict[tuple[str, int], Value] = {}
         """Values of each function's arguments."""
         self._clause = Clause("", {})
-        """The rule that is read."""
+        """Rule that is being read."""
 
     def _query(self, query: Node, scope: Scope) -> None:
         raise NotImplementedError
@@ -101,11 +102,11 @@ class Expressions:
                 self._use(one, start, whole=True)
 
     def _taken(self, node: Node, scope: Scope, *, whole: bool) -> None:
-        """Note an expression whose value goes no further."""
+        """Record the use of an expression whose value goes no further."""
         self._use(self._value(node, scope), ast.start_of(node), whole=whole)
 
     def _match(self, pattern: Node, value: Value, scope: Scope, *, declares: bool = True) -> None:
-        """Give a pattern's names what it is matched with."""
+        """Bind the names of a pattern to the value that is matched with it."""
         kind, body = ast.kind_of(pattern)
         if kind == "Var":
             name = body["value"]
@@ -191,7 +192,7 @@ class Expressions:
             return OTHER
         for pattern, given, named in ((*sides, names[0]), (*sides[::-1], names[1])):
             value = self._value(given, scope)
-            # A pattern of several parts is matched with all there is.
+            # A pattern of several parts reads the whole value.
             whole = ast.kind_of(pattern)[0] in ("Array", "Object")
             self._use(Value(value.paths), ast.start_of(given), whole=whole)
             if named:
@@ -254,7 +255,7 @@ class Expressions:
             scope.bind(name, NOTHING)
             place = scope
         if place is not None and name not in place.assigned:
-            # A name that is given no value elsewhere goes through all there is, where it stands first.
+            # A name that is assigned nowhere else iterates over all parts there are, at its first use.
             first = place.loops.setdefault(name, index["span"]["start"])
             if first == index["span"]["start"]:
                 held = OTHER if value.items is None else value.items if value.members else OTHER | value.items
@@ -266,7 +267,7 @@ class Expressions:
         return self._keyed(value, key)
 
     def _keyed(self, value: Value, key: Value) -> Value:
-        """Return the part by a key: those that it may be where that can be told."""
+        """Return the part at a key: the possible parts where the key's texts are known, else any part."""
         if key.texts and not (key.paths or key.other or key.dark or key.items is not None or key.fields):
             found = NOTHING
             for text in sorted(key.texts):
@@ -340,7 +341,7 @@ class Expressions:
 
 
 def _below(body: Any) -> Iterator[tuple[str, Node]]:
-    """Yield the nearest expressions within."""
+    """Yield the nearest expressions within a body."""
     for key, value in body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ():
         if isinstance(value, dict) and len(value) == 1:
             kind, inner = ast.kind_of(value)

@@ -1,8 +1,9 @@
-"""The functions that a policy may call: what each takes, and how a call that fails is undefined, or an error that says why.
+"""Built-in functions that a policy may call: their arguments, and how a call of them fails.
 
-The engine raises where OPA leaves a failed call undefined, and can't be told otherwise. So each call is turned into one of
-a library in Rego, which asks first whether the arguments fit. Where they don't, the call is undefined if that can only hold
-an approval back, else it ends the evaluation and names function, value and line.
+OPA leaves a failed call undefined. The engine raises, and can't be told otherwise. So each call that may fail
+is rewritten to call a library in Rego, which first checks the arguments. A call whose arguments don't fit is
+undefined if that can only hold an approval back. Otherwise it ends the evaluation and names function, value
+and line.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ TYPES = {
     "b": "bounded({0})",
     "x": "",
 }
-"""Conditions on an argument, by the letters of the table: text, number, whole number, not below 0, array, object, set ..."""
+"""Rego conditions on an argument, by the letters of TABLE: text, number, whole number, whole number from 0,
+array, object, set and others."""
 
 TABLE = """
     abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s base64.encode:s
@@ -96,7 +98,7 @@ BODIES = {
     "time.parse_rfc3339_ns": r"regex.match(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`, a); y := time.parse_rfc3339_ns(a)",
     "to_number": "numeric(a); y := to_number(a)",
 }
-"""Conditions on arguments beyond their types, and functions that the engine doesn't have."""
+"""Bodies of functions that need more checks than their arguments' types, or that the engine doesn't have."""
 TRIED = frozenset(
     [
         "base64url.decode",
@@ -140,7 +142,7 @@ TRIED = frozenset(
         "json.unmarshal",
     ]
 )
-"""Functions whose arguments only the engine itself can judge: it is asked once more beside, by itself."""
+"""Functions whose arguments only the engine can judge. A separate engine tries the call first."""
 OPERATORS = {"Add": ("+", "plus"), "Sub": ("-", "minus"), "Mul": ("*", "mul"), "Div": ("/", "div"), "Mod": ("%", "rem")}
 WRITTEN = {name: sign for sign, name in OPERATORS.values()}
 
@@ -169,7 +171,10 @@ PARAMETERS = "abcd"
 
 
 def library() -> str:
-    """Return the library, in Rego v1: each function quiet, which is undefined where it fails, and loud, which says so."""
+    """Return the library, in Rego v1: each function in a quiet and in a loud form.
+
+    The quiet form is undefined where the call fails. The loud form ends the evaluation and says why.
+    """
     lines = [f"package {LIBRARY}", HELPERS]
     for name, signature in SIGNATURES.items():
         if not _may_fail(name):
@@ -189,7 +194,7 @@ def library() -> str:
 
 
 def _turned(name: str, call: Node) -> bool:
-    """Whether that call is turned into one of the library."""
+    """Whether the call is rewritten to one of the library."""
     return name in ALLOWED and _may_fail(name) and len(call["params"]) == len(SIGNATURES[name])
 
 
@@ -202,11 +207,11 @@ def _short(name: str) -> str:
 
 
 Edit = tuple[int, int, str]
-"""From where to where in the source, and what comes there instead."""
+"""Edit of the source: start, end, and the replacement."""
 
 
 def edits(source: bytes, tree: Node) -> list[Edit]:
-    """Return what turns the calls of a policy into calls of the library, none of which changes a line's number."""
+    """Return the edits that rewrite a policy's calls to the library. None changes a line's number."""
     found = []
     for kind, body, name, holds in calls(source, tree):
         line = source.count(b"\n", 0, body["span"]["start"]) + 1
@@ -224,7 +229,10 @@ def edits(source: bytes, tree: Node) -> list[Edit]:
 
 
 def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
-    """Yield every call and sum that may fail, with the function's name and whether its failing only holds an approval back."""
+    """Yield every call and arithmetic expression that may fail: kind, node and the function's name.
+
+    The last part is whether its failing can only hold an approval back.
+    """
     loud, own = _loud(source, tree), ast.functions(tree)
     for name, _, rule in ast.heads(tree):
         for kind, body, holds in _positions(rule, holds=name not in loud):
@@ -235,8 +243,8 @@ def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
 
 
 def _operator(source: bytes, body: Node, sign: str) -> int | None:
-    """Return where the operator stands, or None where what is between the operands can't be told."""
-    # The engine's places of a text are within its quotes; such a sum fails in any case.
+    """Return the offset of the operator; None where the text between the operands doesn't tell it."""
+    # The engine's span of a string lies within its quotes. Arithmetic on a string fails in any case.
     start, end = body["span"]["start"], body["span"]["end"]
     if source[start - 1 : start] in (b'"', b"`") or source[end : end + 1] in (b'"', b"`"):
         return None
@@ -247,12 +255,12 @@ def _operator(source: bytes, body: Node, sign: str) -> int | None:
 
 
 def applied(source: bytes, changes: list[Edit], without: Sequence[tuple[int, int]] = ()) -> str:
-    """Return the source with the changes made, and without the rules at those places; lines keep their numbers."""
+    """Return the source with the edits made and the rules at `without` removed; lines keep their numbers."""
     kept = [change for change in changes if not any(start <= change[0] and change[1] <= end for start, end in without)]
     kept += [(start, end, "\n" * source.count(b"\n", start, end)) for start, end in without]
 
     def order(numbered: tuple[int, Edit]) -> tuple[int, bool, int]:
-        # At one place an end comes before a beginning, an inner end before an outer, an outer beginning before an inner.
+        # At one offset, ends come before beginnings: inner end, outer end, outer beginning, inner beginning.
         number, (start, end, text) = numbered
         begins = end > start or text.endswith("(")
         return start, begins, number if begins else -number
@@ -264,11 +272,11 @@ def applied(source: bytes, changes: list[Edit], without: Sequence[tuple[int, int
     return "".join([*out, source[at:].decode("utf-8", "replace")])
 
 
-# ---- where a failure may open something --------------------------------------
+# ---- calls whose failure may open a gate -------------------------------------
 
 
 def _positions(node: Any, *, holds: bool) -> Iterator[tuple[str, Node, bool]]:
-    """Yield every call and sum, and whether its being undefined makes no more than its own rule undefined."""
+    """Yield every call and arithmetic expression, and whether its failing undefines only its own rule."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = holds and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
@@ -281,7 +289,7 @@ def _positions(node: Any, *, holds: bool) -> Iterator[tuple[str, Node, bool]]:
 
 
 def _names(node: Any, names: set[str], *, holds: bool) -> Iterator[tuple[str, bool]]:
-    """Yield every rule that is named, and whether its being undefined makes no more than this rule undefined."""
+    """Yield every rule referred to, and whether its being undefined undefines only this rule."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = holds and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
@@ -297,7 +305,7 @@ def _names(node: Any, names: set[str], *, holds: bool) -> Iterator[tuple[str, bo
 
 
 def _loud(source: bytes, tree: Node) -> set[str]:
-    """Return the rules in which a failed call must be told, since a rule that is undefined could open a gate."""
+    """Return the rules in which a failed call must be an error, since an undefined rule could open a gate."""
     names = ast.rule_names(tree)
     loud, answers = set(ast.REJECTING), (*ast.APPROVING, "flag")
     often = Counter(name for name, _, _ in ast.heads(tree))
@@ -306,8 +314,8 @@ def _loud(source: bytes, tree: Node) -> set[str]:
             loud |= {name} - set(answers)
             continue
         spec = rule["Spec"]
-        # What isn't in a collection that others count may open something; so may what comes after an `else`, and the
-        # other value of a rule that has several.
+        # A member that is missing from a collection which others count may open a gate. So may the branch
+        # after an `else`, and another value of a rule that has several.
         listed = "Set" in spec["head"] or ast.kind_of(ast.kind_of(spec["head"])[1]["refr"])[0] != "Var"
         otherwise = any(
             b"else" in source[one["span"]["end"] : other["span"]["start"] + 4]

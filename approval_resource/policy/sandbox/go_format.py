@@ -1,4 +1,4 @@
-"""`sprintf` as Go's fmt does it for OPA: what can't be done alike is refused."""
+"""`sprintf`, as Go's fmt does it for OPA. A format that can't be reproduced exactly is refused."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t"
 
 
 class UnlikeGoError(ValueError):
-    """A format that can't be done as Go does it."""
+    """A format that can't be reproduced as Go does it."""
 
 
 def sprintf(form: str, given: str, *, nested: bool = False) -> str:
-    """Return the text; `given` is JSON of pairs of a type's name and a value.
+    """Return the formatted text.
+
+    `given`: JSON list of pairs of a type's name and a value. `nested`: whether a set lies within one of the
+    values.
 
     Raises:
         UnlikeGoError: Go might write something else.
@@ -55,12 +58,12 @@ def sprintf(form: str, given: str, *, nested: bool = False) -> str:
 
 
 def values(form: str) -> int:
-    """Return how many values a format is for."""
+    """Return how many values the format takes."""
     return sum(found["verb"] not in (None, "%") for found in DIRECTIVE.finditer(form))
 
 
 def doubt(form: str) -> str:
-    """Return what in a format is not done as in Go, whatever the values."""
+    """Return why the format is refused whatever its values are; empty where it isn't."""
     for found in DIRECTIVE.finditer(form):
         if (found["verb"] is not None and found["verb"] not in VERBS) or "#" in found["flags"]:
             return f"{found.group()} is not done here"
@@ -100,19 +103,25 @@ def _term(value: Any) -> str:
 
 
 def _type(value: int | float | str) -> str:
-    """Return the type's name as Go writes it where a value doesn't fit its verb; of whole numbers it differs by OPA's version."""
+    """Return Go's name of the type, written where a value doesn't fit its verb.
+
+    Whole numbers are refused: their type's name differs between versions of OPA.
+    """
     if isinstance(value, int):
         raise UnlikeGoError("a whole number with a verb that is not for it")
     return "float64" if isinstance(value, float) else "string"
 
 
 def _plain(value: int | float | str) -> str:
-    """Return the value by %v."""
+    """Return the value as `%v` formats it."""
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else _shortest(value)
 
 
 def _shortest(value: float) -> str:
-    """Return a fraction by %v: the fewest digits that are it, with an exponent below 1e-4 only, as none here is 1e21."""
+    """Return a fraction as `%v` formats it: the fewest digits that identify it.
+
+    Only a fraction below 1e-4 has an exponent, as no number here reaches 1e21.
+    """
     text = repr(value)
     if "e" in text:
         digits, _, exponent = text.partition("e")

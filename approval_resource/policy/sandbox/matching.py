@@ -1,4 +1,4 @@
-"""One condition against facts, with MongoDB's meaning where that fails closed. Also runs in the child."""
+"""Match a query against facts, with MongoDB's meaning where that fails closed. Also runs in the child."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool = True) -> bool:
     """Whether the facts meet the query.
 
-    Closed, a negation doesn't hold of what is missing, at whatever depth. Else every condition on what is missing or null
-    is taken to hold, but for `$exists`: a selector errs by selecting.
+    `closed`: a negation doesn't hold where its path is missing, at any depth. Not closed: every condition on
+    a missing or null path counts in favour of a match, except `$exists`. That is for selectors, which err by
+    selecting.
 
     Raises:
-        ValueError: it is no query.
+        ValueError: the query is malformed.
     """
     resolved = _resolved(query, facts)
     if resolved is None:
@@ -32,7 +33,10 @@ def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool 
 
 
 def expected(condition: object, facts: Mapping[str, Any]) -> str | None:
-    """Return the regular expression that a `$dynamicPattern` comes to; None where it asks for a fact that isn't there."""
+    """Return the regular expression of a `$dynamicPattern`.
+
+    The result is None without a `$dynamicPattern`, or where it needs a missing fact.
+    """
     if not isinstance(condition, Mapping) or "$dynamicPattern" not in condition:
         return None
     return _pattern(condition["$dynamicPattern"], facts)
@@ -61,7 +65,7 @@ def _pattern(dynamic: Mapping[str, Any], facts: Mapping[str, Any]) -> str | None
 
 
 def _resolved(query: Any, facts: Mapping[str, Any]) -> Any:
-    """Return the query with each `$dynamicPattern` as its `$regex`; None where one asks for a fact that isn't there."""
+    """Return the query with each `$dynamicPattern` as a `$regex`; None where one needs a missing fact."""
     if isinstance(query, Mapping):
         found: dict[str, Any] = {}
         for key, value in query.items():
@@ -82,10 +86,10 @@ def _resolved(query: Any, facts: Mapping[str, Any]) -> Any:
 
 
 def _closed(query: Mapping[str, Any], facts: Any, *, negated: bool = False, inside: bool = False) -> dict[str, Any]:
-    """Return the query in which nothing that rests on a missing path makes a negation hold.
+    """Return the query so that no negation holds because of a missing path.
 
-    `negated`: it stands under so many negations that its being met makes the whole not met. `inside`: it is asked of
-    the items of a list, which aren't at hand, so that what is missing has to be asked for in the query itself.
+    `negated`: the part stands under an odd number of negations. `inside`: the part is asked of a list's
+    items. The items aren't at hand, so the query itself has to ask whether a path exists.
     """
     parts: list[dict[str, Any]] = []
     for key, value in query.items():
@@ -96,13 +100,13 @@ def _closed(query: Mapping[str, Any], facts: Any, *, negated: bool = False, insi
         else:
             parts.append(_atom(key, value, facts, negated=negated, inside=inside))
         if key == "$nor" and not negated:
-            # Of a negation every path has to be there, or it doesn't hold.
+            # A negation holds only where every path in it exists.
             parts += [_there(path, facts, inside=inside) for part in value for path in _paths(part)]
     return parts[0] if len(parts) == 1 else {"$and": parts}
 
 
 def _open(query: Mapping[str, Any], facts: Any, *, negated: bool = False) -> dict[str, Any]:
-    """Return the query in which what rests on a missing path makes the whole met."""
+    """Return the query so that a missing or null path counts in favour of a match."""
     parts: list[dict[str, Any]] = []
     for key, value in query.items():
         if key in LOGICAL:
@@ -135,7 +139,7 @@ def _there(path: str, facts: Any, *, inside: bool) -> dict[str, Any]:
 
 
 def _inner(operators: Mapping[str, Any], *, negated: bool) -> dict[str, Any]:
-    """Return the operators, with those on a list's items closed too."""
+    """Return the operators, with each `$elemMatch` on a list's items closed too."""
     found: dict[str, Any] = {}
     for name, value in operators.items():
         if name == "$elemMatch":
@@ -156,12 +160,12 @@ def _inner(operators: Mapping[str, Any], *, negated: bool) -> dict[str, Any]:
 
 def _of_items(value: Mapping[str, Any], *, negated: bool) -> dict[str, Any]:
     if all(key.startswith("$") and key not in LOGICAL for key in value):
-        return _inner(value, negated=negated)  # of the items themselves, which are there
+        return _inner(value, negated=negated)  # operators on the items themselves, which exist
     return _closed(value, None, negated=negated, inside=True)
 
 
 def everywhere(facts: object, path: str) -> bool:
-    """Whether the path is there, in every item where it leads through a list."""
+    """Whether the path exists, in every item where it leads through a list."""
     return _leads(facts, path.split("."))
 
 
@@ -178,7 +182,7 @@ def _leads(facts: object, steps: list[str]) -> bool:
 
 
 def _paths(query: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every path that the query asks about."""
+    """Yield every path that the query reads."""
     for key, value in query.items():
         if key in ("$and", "$or", "$nor"):
             for part in value:

@@ -1,7 +1,7 @@
-"""Run what strangers wrote in a process of its own, with limits, so that it can neither hang nor reach anything.
+"""Run untrusted text in a child process with limits, so that it can neither hang nor reach anything.
 
-What is bounded is work, in processor seconds, so that a busy machine gives the same answer as an idle one. The limit on
-waiting is a backstop, for a machine that gives no processor at all.
+The limit counts work, in processor seconds, so that a busy machine gives the same answer as an idle one. The
+limit on waiting is a backstop, for a machine that gives no processor time at all.
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ from pathlib import Path
 from typing import Any
 
 CPU_SECONDS = 2.0
-"""Processor seconds of one task, its start included."""
+"""Resource limit of one task, in processor seconds, its start included."""
 BUDGET_SECONDS = 5.0
-"""Processor seconds of all tasks of one evaluation together, however many policies there are."""
+"""Resource limit of all tasks of one evaluation together, in processor seconds, however many policies there
+are."""
 WALL_SECONDS = 60.0
-"""Backstop: seconds that one task is waited for."""
+"""Backstop: seconds of waiting for one task."""
 Clock = Callable[[], float]
 CHILD = Path(__file__).with_name("child.py")
 
 
 class SandboxError(Exception):
-    """It gave no answer: it took too much, or crashed. Never raised out of the policy package."""
+    """The child gave no answer.
+
+    It exceeded a limit, crashed, or could not be run. This error never leaves the policy package.
+    """
 
 
 class _Budget:
-    """Processor seconds that several tasks share."""
+    """Budget of processor seconds that several tasks share."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._clock, self._until = clock, clock() + seconds
@@ -45,15 +49,16 @@ _budgets: ContextVar[tuple[_Budget, ...]] = ContextVar("budgets", default=())
 
 
 def still() -> float:
-    """Return the time of a clock that stands still: nothing but tasks is counted."""
+    """Return the time of a clock that stands still. A budget with it counts the tasks alone."""
     return 0.0
 
 
 @contextmanager
 def budget(seconds: float = BUDGET_SECONDS, clock: Clock = still) -> Iterator[None]:
-    """Let all tasks meanwhile share so many processor seconds, and no more than is left of what they share already.
+    """Share a budget of processor seconds among all tasks run meanwhile.
 
-    `clock`: tells the work done meanwhile in this process, where that is to count.
+    Budgets nest: a task may use no more than the smallest remainder, and takes from every budget. `clock`:
+    counts the work of this process too, where that has to count.
     """
     mark = _budgets.set((*_budgets.get(), _Budget(seconds, clock)))
     try:
@@ -63,17 +68,17 @@ def budget(seconds: float = BUDGET_SECONDS, clock: Clock = still) -> Iterator[No
 
 
 def spent() -> bool:
-    """Whether a budget that is shared is used up."""
+    """Whether any budget in effect is used up."""
     return any(one.left() <= 0 for one in _budgets.get())
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Return the child's answer to the task.
+    """Run a task in a child process and return its answer.
 
     Raises:
-        SandboxError: there is none.
+        SandboxError: the child gave no answer, or a budget is used up.
     """
-    import subprocess  # budgets are kept by every evaluation, few of which run anything
+    import subprocess  # every evaluation imports this module, few run a task
 
     shared = _budgets.get()
     seconds = min([CPU_SECONDS, *(one.left() for one in shared)])
@@ -102,10 +107,12 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ended(text: bytes) -> tuple[int, bytes, bytes]:
-    """Return the child's exit code and what it wrote. It is gone when this returns or raises, on Ctrl-C too.
+    """Run the child; return its exit code, stdout and stderr.
+
+    The child is gone when this returns or raises, on Ctrl-C too.
 
     Raises:
-        subprocess.TimeoutExpired: it took longer.
+        subprocess.TimeoutExpired: the child took longer than WALL_SECONDS.
     """
     import subprocess
 

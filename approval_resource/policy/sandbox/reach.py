@@ -1,8 +1,9 @@
-"""Reach of a Rego text into its input: every path, by whatever name, and what can't be followed.
+"""Reach of a Rego text into its input: every path that it may read, and what can't be followed.
 
-The text isn't run. Each expression is taken for all the parts of the input that its value may be: through names, rules,
-functions' arguments and results, `some … in`, `every`, comprehensions, and collections that the policy builds. A key that
-can't be told reaches everything beside it.
+The text isn't run. By abstract interpretation, each expression stands for all the parts of the input that its
+value may be. Values are followed through names, rules, functions' arguments and results, `some … in`,
+`every`, comprehensions, and collections that the policy builds. A key that can't be known reaches everything
+beside it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ MAX_TWICE = 5
 
 
 class Reach(Expressions):
-    """Parts of the input that a text reaches, rule by rule."""
+    """Parts of the input that a text may read, rule by rule."""
 
     def __init__(self, tree: Node, source: bytes) -> None:
+        """Interpret all rules, again and again until a fixpoint, in at most MAX_ROUNDS rounds."""
         super().__init__(tree, source)
         self._depth = 0
         self.clauses = [Clause(name, rule) for name, _, rule in ast.heads(tree)]
@@ -34,12 +36,12 @@ class Reach(Expressions):
             if before == (self._values, self._given):
                 break
         else:
-            # What doesn't settle may reach everything.
+            # Without a fixpoint, any rule may read everything.
             for clause in self.clauses:
                 clause.uses[Use(frozenset([(BELOW,)]), True, 0, "rules that ask each other in circles")] = None
 
     def asked(self, names: Iterable[str]) -> set[str]:
-        """Return the names, and those of all rules that they ask, and that those ask."""
+        """Return the names, with those of all rules that they refer to, directly or not."""
         seen, todo = set[str](), list(names)
         while todo:
             name = todo.pop()
@@ -51,7 +53,7 @@ class Reach(Expressions):
         return seen
 
     def closure(self, asks: set[str], uses: dict[Use, None]) -> dict[Use, None]:
-        """Return the uses, with those of all rules that are asked, and of the rules that those ask."""
+        """Return the uses, with those of all rules that the names in `asks` refer to, directly or not."""
         found, names = dict(uses), self.asked(asks)
         for clause in self.clauses:
             if clause.name in names or self._function(clause.rule) in names:
@@ -59,7 +61,7 @@ class Reach(Expressions):
         return found
 
     def of(self, clause: Clause) -> dict[Use, None]:
-        """Return all that a clause takes, by itself and by the rules it asks."""
+        """Return the uses of a clause, with those of all rules that it refers to, directly or not."""
         return self.closure(clause.asks, clause.uses)
 
     def _function(self, rule: Node) -> str:
@@ -108,7 +110,8 @@ class Reach(Expressions):
     def _query(self, query: Node, scope: Scope) -> None:
         kept = dict(self._clause.uses), list(self._clause.negated)
         self._depth += 1
-        # Twice, so that every name is known: statements may stand in any order. Deep inside, that would take for ever.
+        # Statements may stand in any order, so a second pass knows every name. Deep inside there is only one,
+        # since the passes multiply with the depth.
         for _ in range(2 if self._depth <= MAX_TWICE else 1):
             self._clause.uses, self._clause.negated = dict(kept[0]), list(kept[1])
             for statement in query["stmts"]:

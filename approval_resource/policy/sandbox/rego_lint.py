@@ -1,7 +1,7 @@
-"""Find what is wrong with a Rego policy before it is ever asked, in its syntax tree. Runs in the child.
+"""Lint a Rego policy in its abstract syntax tree, before it is ever evaluated. Runs in the child.
 
-The traps are those of facts measured on the engine: built-ins that reach out of the policy, keywords taken for rule
-names, data looked up by what an input says, negations that hold because a fact is missing.
+It finds traps that were measured on the engine: built-ins that reach out of the policy, keywords taken for
+rule names, data looked up by a name from the input, negations that hold because a fact is missing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ INSTEAD = {
     "trace": "use a note instead",
 }
 REFUSED = {"author_roles": "there are no roles here; list people under groups, and ask for session.teams"}
-"""Fields of Spacelift's input that nothing here can fill, and the way out."""
+"""Fields of Spacelift's input that nothing here can fill, each with what to use instead."""
 ORDERING = ("Lt", "Le", "Gt", "Ge")
 VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
 
 Problem = dict[str, Any]
 Told = tuple[int, str, bool]
-"""Offset in the text, message, and whether it is an error."""
+"""Offset in the source, message, and whether it is an error."""
 
 
 def lint(tree: dict[str, Any], source: bytes, schema: dict[str, Any], reach: Reach) -> list[Problem]:
-    """Return every problem of the policy, with line and column within it; those that aren't errors are warnings."""
+    """Return every problem of the policy, errors and warnings, with line and column."""
     found = []
     for start, message, error in dict.fromkeys(_Lint(tree, source, schema, reach).found()):
         line, column = place(source, start)
@@ -47,7 +47,10 @@ def lint(tree: dict[str, Any], source: bytes, schema: dict[str, Any], reach: Rea
 
 
 def place(source: bytes, start: int) -> tuple[int, int]:
-    """Return line and column of an offset: the engine's own columns are those of an expression's last sign."""
+    """Return the line and column of an offset in the source.
+
+    The engine's own columns don't serve: they are those of an expression's last character.
+    """
     before = source[:start]
     return before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
 
@@ -59,7 +62,7 @@ class _Lint:
         self._functions = ast.functions(tree)
 
     def found(self) -> Iterator[Told]:
-        """Yield every problem, at the place where what it is about begins."""
+        """Yield every problem, with the offset at which its subject begins."""
         beginning = self._tree["package"]["span"]
         package = ".".join(str(step) for step in ast.reference(self._tree["package"]["refr"])[0])
         if package != PACKAGE:
@@ -166,7 +169,7 @@ class _Lint:
             return
         told = [unknown(_steps(path), self._schema) for path in sorted(use.paths)]
         if all(told):
-            # Of several parts that it may be, one that is there is enough.
+            # Where the value may be one of several parts, one that the schema has is enough.
             message, error = min((one for one in told if one is not None), key=lambda one: one[1])
             yield use.start, message, error
         for path in use.paths:
@@ -183,10 +186,10 @@ class _Lint:
             if missing is not None:
                 yield start, f"holds also where input.{missing} is missing; ask for it in a line before this one", False
 
-    # ---- what goes wrong only when it is asked ----
+    # ---- failures at evaluation ----
 
     def _failing(self) -> Iterator[Told]:
-        """Yield calls that may fail where that can't be undefined, on facts of a pipeline."""
+        """Yield calls that may fail on a pipeline's facts, where failing is an error and not undefined."""
         starts = {call.start: call for clause in self._reach.clauses for call in clause.calls}
         for _, body, name, holds in functions.calls(self._source, self._tree):
             call = starts.get(body["span"]["start"])
@@ -220,7 +223,7 @@ def _is_version(node: dict[str, Any]) -> bool:
 
 
 def _conditional(rule: dict[str, Any]) -> bool:
-    """Whether the rule depends on anything."""
+    """Whether the rule depends on anything, or is a default other than true."""
     if "Default" in rule:
         return ast.kind_of(rule["Default"]["value"])[1].get("value") is not True
     spec = rule["Spec"]
@@ -231,7 +234,7 @@ def _conditional(rule: dict[str, Any]) -> bool:
 
 
 def _with(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every `with` of the tree."""
+    """Yield every `with` modifier of the tree."""
     if isinstance(node, dict):
         yield from node.get("with_mods") or ()
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -239,7 +242,7 @@ def _with(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _cover(body: dict[str, Any], covered: set[int]) -> None:
-    """Take note of the references within a reference, which are no references of their own."""
+    """Add the references within a reference to `covered`, since they are no references of their own."""
     inner = body.get("refr")
     while isinstance(inner, dict):
         kind, value = ast.kind_of(inner)
@@ -253,7 +256,7 @@ def _cover(body: dict[str, Any], covered: set[int]) -> None:
 
 
 def _steps(path: Path) -> list[str | None]:
-    """Return a path's steps, None for one that can't be told, up to where it is everything below."""
+    """Return a path's steps before BELOW, with None for each step that has no known key."""
     steps: list[str | None] = []
     for step in path:
         if step == BELOW:
@@ -278,7 +281,10 @@ def _schema_at(path: Path, schema: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] | None:
-    """Return what to say of a path that the input document has no place for, and whether nothing could ever stand there."""
+    """Return a message on a path that the schema doesn't have, and whether it is an error; else None.
+
+    It is only a warning where a pipeline may give the fact.
+    """
     known = schema
     for number, step in enumerate(path):
         if step is None:
@@ -305,7 +311,7 @@ def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] 
 
 
 def _optional(path: list[str | None], schema: dict[str, Any]) -> str | None:
-    """Return the beginning of the path that may be missing; None where all of it is always there."""
+    """Return the path up to its first step that may be missing; None where nothing of it may."""
     known = schema
     for number, step in enumerate(path):
         if step is None or (step.isdigit() and "[]" in known):

@@ -1,4 +1,4 @@
-"""Whether what a policy reaches was given: facts that nobody supplied, and people whom nobody knows."""
+"""Find facts that a policy reads though nobody gave them, and people whom nobody knows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from approval_resource.policy.sandbox.expressions import Use
 from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path
 
 REST = "*"
-"""Stands for whatever else there may be at a place."""
+"""Placeholder for whatever else there may be at a place."""
 APPROVALS: Path = ("reviews", "current", "approvals")
 ADDRESSES = ("creator_ip", "remote_ip")
 FREE: Path = ("run", "changes", EACH, "entity", "data")
-"""A planned entity's attributes: what is missing there is missing in the plan."""
+"""Attributes of a planned entity. One that is missing is missing in the plan, and counts as given."""
 
 
 class Supply:
-    """Sources of an input document's parts."""
+    """Sources of the parts of an input document."""
 
     def __init__(self, known: dict[str, Any], document: Any) -> None:
-        """`known`: the parts that are `merged` of several sources, those that are `ours`, the `defaults` that stand for
-        facts which nobody gave, and the `people` whom nobody but Concourse can tell.
+        """Take the document and the sources of its parts.
+
+        `known` lists paths. `merged`: parts from several sources. `ours`: reserved parts. `defaults`: values
+        that stand for facts which nobody gave. `people`: fields that only Concourse can fill.
         """
         self._document = document
         self._merged = {path_of(one) for one in known["merged"]}
@@ -31,7 +33,10 @@ class Supply:
         self._people = [path_of(one) for one in known["people"]]
 
     def missing(self, uses: Iterable[Use]) -> set[Path]:
-        """Return the facts that nobody gave, of those that are reached; one that ends in `*` can't be told by name."""
+        """Return the paths that are read though nobody gave a fact there.
+
+        A path that ends in `*` stands for fields that can't be told by name.
+        """
         return {
             path
             for use in uses
@@ -41,7 +46,7 @@ class Supply:
         }
 
     def unknown_people(self, uses: Iterable[Use]) -> set[Path]:
-        """Return what tells persons apart, is reached, and isn't known."""
+        """Return the fields that tell persons apart, are read, and aren't in the document."""
         return {person for person in reached(uses, self._people) if not _there(self._document, person)}
 
     def _absent(self, node: Any, path: Path, prefix: Path, *, whole: bool) -> Iterator[Path]:
@@ -63,7 +68,7 @@ class Supply:
         step = path[0]
         ours = prefix[:1] != () and prefix[0] in self._ours
         if step == ANY and not self._merged:
-            return  # of a whole document, which has one source, everything is given
+            return  # a whole document has one source: everything in it is given
         if step in (EACH, ANY):
             if prefix in self._merged or (step == ANY and not ours):
                 yield (*prefix, REST)
@@ -76,7 +81,7 @@ class Supply:
 
 
 def reached(uses: Iterable[Use], places: Sequence[Path]) -> set[Path]:
-    """Return those of the places that any of the uses may reach."""
+    """Return the places that any of the uses may read."""
     return {place for use in uses for path in use.paths for place in places if _overlaps(path, place, whole=use.whole)}
 
 
@@ -86,17 +91,17 @@ def _overlaps(path: Path, place: Path, *, whole: bool) -> bool:
             return place[-1] not in ADDRESSES
         if one != other and one not in (EACH, ANY) and not (other == EACH and one.isdigit()):
             return False
-    # An address is asked for by its name; all of a session or a review is taken for other reasons.
+    # An address counts as read only by its name: a whole session or review is read for other reasons.
     return len(path) >= len(place) or (whole and place[-1] not in ADDRESSES)
 
 
 def _same(path: Path, place: Path) -> bool:
-    """Whether a path of a document is at a place, or below."""
+    """Whether the path is the place, or lies below it."""
     return len(path) >= len(place) and all(other in (one, EACH) for one, other in zip(path, place, strict=False))
 
 
 def _there(node: Any, path: Path) -> bool:
-    """Whether something is there, in every item where the path leads through a list."""
+    """Whether the path exists, in every item where it leads through a list."""
     if not path:
         return True
     if isinstance(node, list) and path[0] == EACH:
@@ -105,11 +110,12 @@ def _there(node: Any, path: Path) -> bool:
 
 
 def path_of(text: str) -> Path:
+    """Parse a dotted path, in which `[]` is each item of a list."""
     return tuple(EACH if step == "[]" else step for step in text.split(".")) if text else ()
 
 
 def told(path: Path) -> str:
-    """Return a path in words."""
+    """Describe a path for people."""
     if path[-1] == REST:
         where = ".".join(("input", *path[:-1]))
         return f"whatever else may be in {where}, of which the text takes all or a key that can't be told: name the key"

@@ -1,4 +1,4 @@
-"""Reading the engine's syntax tree of a Rego text: names, references, clauses."""
+"""Readers of the engine's abstract syntax tree of a Rego text: names, references, rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rule_names(tree: Node) -> set[str]:
 
 
 def heads(tree: Node) -> Iterator[tuple[str, Node, Node]]:
-    """Yield each rule's name, the span of its head, and the rule."""
+    """Yield each rule's name, its span, and the rule."""
     for rule in tree["rules"]:
         kind, body = kind_of(rule)
         head = body if kind == "Default" else next(iter(body["head"].values()))
@@ -34,7 +34,7 @@ def heads(tree: Node) -> Iterator[tuple[str, Node, Node]]:
 
 
 def static(node: Node) -> list[str]:
-    """Return the beginning of a reference that depends on nothing: `input.run.changes[_].x` is input, run, changes."""
+    """Return the static beginning of a reference: input, run, changes of `input.run.changes[_].x`."""
     steps, _ = reference(node)
     known = []
     for step in steps:
@@ -45,7 +45,10 @@ def static(node: Node) -> list[str]:
 
 
 def reference(node: Node) -> tuple[list[str | None], Node | None]:
-    """Return a reference's steps, None for a computed one, and its beginning; nothing for what is no reference."""
+    """Return a reference's steps, with None for a computed one, and the span of its beginning.
+
+    There are no steps where the node is no reference.
+    """
     kind, body = kind_of(node)
     if kind == "Var":
         return [body["value"]], body["span"]
@@ -61,7 +64,7 @@ def reference(node: Node) -> tuple[list[str | None], Node | None]:
 
 
 def called(call: Node) -> str:
-    """Return the name of the function that a call calls."""
+    """Return the name of the function that is called."""
     return ".".join(str(step) for step in reference(call["fcn"])[0])
 
 
@@ -78,7 +81,7 @@ def nodes(node: Any) -> Iterator[tuple[str, Node]]:
 
 
 def function_of(rule: Node) -> Node | None:
-    """Return the head of a rule that is a function."""
+    """Return the head of a rule that is a function, else None."""
     return rule["Spec"]["head"].get("Func") if "Spec" in rule else None
 
 
@@ -88,7 +91,7 @@ def functions(tree: Node) -> set[str]:
 
 
 def own(name: str, defined: set[str]) -> str | None:
-    """Return the name of the policy's own function that a call means, by its short or its full name."""
+    """Return the policy's own function that a name means, short or in full; None for any other name."""
     short = name.removeprefix(f"data.{PACKAGE}.")
     return short if short in defined else None
 
@@ -99,19 +102,19 @@ def source_of(source: bytes, span: Node) -> str:
 
 
 def text_of(node: Node) -> str | None:
-    """Return the text that an expression is, where it is one as it stands."""
+    """Return the text of a string literal; None for any other expression."""
     kind, body = kind_of(node)
     return body["value"] if kind in ("String", "RawString") else None
 
 
 def start_of(node: Node) -> int:
-    """Return where in the source an expression begins."""
+    """Return the offset at which an expression begins."""
     start: int = kind_of(node)[1]["span"]["start"]
     return start
 
 
 def _assigned(rule: Node) -> list[Node]:
-    """Return the values that a rule may have, where it says any."""
+    """Return the values that a rule assigns."""
     if "Default" in rule:
         return [rule["Default"]["value"]]
     spec = rule["Spec"]
@@ -120,7 +123,7 @@ def _assigned(rule: Node) -> list[Node]:
 
 
 def only_true(rule: Node) -> bool:
-    """Whether the rule is true wherever it is defined, as far as that is said."""
+    """Whether the rule assigns nothing but a literal true. A default counts as such a rule."""
     return "Default" in rule or all(is_bool(value, True) for value in _assigned(rule))
 
 
@@ -130,13 +133,13 @@ def never(rule: Node) -> bool:
 
 
 def is_bool(value: Node, wanted: bool) -> bool:
-    """Whether the expression is true, or false, as it stands."""
+    """Whether the expression is the literal `wanted`."""
     kind, body = kind_of(value)
     return kind == "Bool" and body["value"] is wanted
 
 
 def plain(rule: Node) -> bool:
-    """Whether the rule is true or undefined, and takes nothing."""
+    """Whether the rule is true or undefined, and has no arguments."""
     if "Default" in rule:
         return False
     kind, head = kind_of(rule["Spec"]["head"])

@@ -1,15 +1,15 @@
-"""All that the value of an expression in a Rego text may be, as far as its input goes, and the names it goes by."""
+"""Abstract values of Rego expressions, as far as they come from the input, and the scopes of names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 EACH = "\0each"
-"""A step to every part there is."""
+"""Step to every part there is."""
 ANY = "\0any"
-"""A step by a key that can't be told."""
+"""Step by a key that can't be known before evaluation."""
 BELOW = "\0below"
-"""Everything below, at whatever depth."""
+"""Everything below, at any depth."""
 MAX_STEPS, MAX_NESTED = 16, 6
 
 Path = tuple[str, ...]
@@ -17,7 +17,7 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """All that an expression's value may be."""
+    """Abstract value: everything that an expression may be."""
 
     paths: frozenset[Path] = frozenset()
     texts: frozenset[str] = frozenset()
@@ -25,13 +25,17 @@ class Value:
     """Members of a collection that the policy built."""
     fields: tuple[tuple[str, Value], ...] = ()
     members: bool = False
-    """Whether that collection is a set, whose keys are what it holds."""
+    """Whether that collection is a set, whose keys are its members."""
     other: bool = False
-    """Whether it may be something that is none of these."""
+    """Whether it may be something else, too."""
     dark: str = ""
-    """A function whose result may look like anything."""
+    """Source of an unknown shape, such as a function's name; empty where the shape is known."""
 
     def __or__(self, more: Value) -> Value:
+        """Return the join of two abstract values.
+
+        A join that is nested too deeply is widened: it stands for everything below its paths.
+        """
         if self == more:
             return self
         names = dict(self.fields)
@@ -54,15 +58,15 @@ class Value:
         )
 
     def depth(self) -> int:
-        """Return how deep the policy nested what it built."""
+        """Return the depth to which the policy nested collections in it."""
         return 1 + max([0, *(one.depth() for one in self.held())])
 
     def held(self) -> list[Value]:
-        """Return what a collection of the policy's holds."""
+        """Return the values that the policy's own collection holds."""
         return [*([self.items] if self.items is not None else []), *(value for _, value in self.fields)]
 
     def everything(self) -> frozenset[Path]:
-        """Return every path in it, at whatever depth."""
+        """Return every path in it, at any depth."""
         return self.paths.union(*(one.everything() for one in self.held()))
 
     def at(self, step: str) -> Value:
@@ -88,22 +92,25 @@ INPUT = Value(frozenset([()]))
 
 
 class Scope:
-    """The names of one body, within those around it."""
+    """Scope: the names of one body, nested in the scope around it."""
 
     def __init__(self, outer: Scope | None = None) -> None:
+        """Open a scope in `outer`."""
         self.outer = outer
         self.values: dict[str, Value] = {}
         self.assigned: set[str] = set()
         self.loops: dict[str, int] = {}
-        """Offset at which a name that is given no value stands first, and so goes through all there is."""
+        """Offset of the first use of each name that is never assigned. There it iterates over all parts there
+        are."""
 
     def find(self, name: str) -> Scope | None:
-        """Return the scope in which the name is one of these."""
+        """Return the nearest scope that has the name; None where none has."""
         scope: Scope | None = self
         while scope is not None and name not in scope.values:
             scope = scope.outer
         return scope
 
     def bind(self, name: str, value: Value) -> None:
+        """Add to the values that the name may have; `_` binds nothing."""
         if name != "_":
             self.values[name] = self.values.get(name, NOTHING) | value
