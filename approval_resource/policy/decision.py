@@ -1,4 +1,4 @@
-"""What a policy can answer, and how it explains itself."""
+"""Answers of a policy, and the tree of sentences that explains them."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from approval_resource.canonical import EMPTY
 
 
 class Answer(StrEnum):
-    """What one rule, one policy or all of them say, in the words of `policy eval`."""
+    """Answer of one rule, of one policy or of all policies, in the words of `policy eval`."""
 
     REJECT = "reject"
     ERROR = "error"
     UNDECIDED = "undecided"
     APPROVE = "approve"
     ABSTAIN = "abstain"
-    """It leaves the say to the others."""
+    """No opinion: the other answers decide."""
 
 
 PRECEDENCE = (Answer.REJECT, Answer.ERROR, Answer.UNDECIDED, Answer.APPROVE)
-"""The first that anybody says is what all of them say together: a rejection wins, and an error is never an approval."""
+"""Precedence of answers that are combined. A rejection wins over everything. An error wins over an approval,
+so that the gate fails closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One node of an explanation: an answer, a sentence a person can act on, and the parts it follows from."""
+    """Node of an explanation: an answer, a sentence that people can act on, and the nodes it follows from."""
 
     answer: Answer
     sentence: str
     parts: tuple[Explanation, ...] = ()
     counts: tuple[str, ...] = ()
-    """The people whose approval counts here."""
+    """People whose approval counts here."""
     uncounted: tuple[tuple[str, str], ...] = ()
-    """The people whose approval doesn't, each with why."""
+    """People whose approval doesn't count here, each with the reason."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Return the sentences at the ends of the tree that make the answer. Why an approval doesn't count is told once."""
+        """Return the sentences of the leaves that decide the answer.
+
+        The reason why a person's approval doesn't count is given once.
+        """
         counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counts}
         told: set[str] = set()
         found: dict[str, None] = {}
         for leaf in self._leaves():
             fresh = [(who, why) for who, why in leaf.uncounted if who not in told]
             told |= {who for who, _ in fresh}
-            # Who counts for another rule or document is only said to be not named by this one.
+            # Of somebody whose approval counts elsewhere in the tree, only the reason is told.
             more = [f"{who} {why.rstrip(',')}" if who in counted else _uncounted(who, why) for who, why in fresh]
             found["; ".join([leaf.sentence, *more])] = None
         return tuple(found)
@@ -64,12 +68,12 @@ class Explanation:
         return "; ".join([self.sentence, *(_uncounted(who, why) for who, why in self.uncounted)])
 
     def document(self) -> dict[str, Any]:
-        """Return the tree for programs."""
+        """Return the tree as JSON values, for programs."""
         parts = {"parts": [part.document() for part in self.parts]} if self.parts else {}
         return {"answer": self.answer.value, "sentence": self._text, **parts}
 
     def lines(self, indent: str = "") -> Iterable[str]:
-        """Yield the tree for people, a line a node."""
+        """Yield the tree as text for people, one line per node."""
         yield f"{indent}{self.answer.value}: {self._text}"
         for part in self.parts:
             yield from part.lines(indent + "  ")
@@ -80,7 +84,10 @@ def _uncounted(who: str, why: str) -> str:
 
 
 def combine(sentence: str, parts: Iterable[Explanation], otherwise: Answer = Answer.ABSTAIN) -> Explanation:
-    """What the parts say together; `otherwise` where all of them abstain or there are none."""
+    """Combine parts into one explanation, by the precedence of their answers.
+
+    The answer is `otherwise` where every part abstains or there is no part.
+    """
     parts = tuple(parts)
     said = {part.answer for part in parts}
     return Explanation(next((answer for answer in PRECEDENCE if answer in said), otherwise), sentence, parts)
@@ -88,59 +95,60 @@ def combine(sentence: str, parts: Iterable[Explanation], otherwise: Answer = Ans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyResult:
-    """What one policy document says, and what else it tells."""
+    """Result of one policy document: its answer, with everything else that the document gives."""
 
     name: str
     result: Explanation
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     opens_at: datetime | None = None
-    """When time alone may complete an approval: all else that the document asks for is there."""
+    """Earliest instant at which time may let the gate open. None where time is not in the way, or has no
+    known end."""
     ready: bool = False
-    """Whether nothing but time is missing, if anything is."""
+    """Whether everything but time approves. False also where time has no known end."""
     valid_for: timedelta | None = None
     forced_by: str = ""
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    """What those whose approval counts filled in, of what the document asks for."""
+    """Values of the document's inputs, from people whose approval counts."""
     details: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
-    """The same in the form that the system has whose kind of policy it is."""
+    """Parts of the result as GitLab (`gitlab`) and nullplatform (`conditions`, `action`) show theirs."""
 
     @property
     def answer(self) -> Answer:
-        """The document's answer."""
+        """Answer of the document."""
         return self.result.answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """What all policies that apply say together at one instant."""
+    """Combined result of all policies at one instant."""
 
     result: Explanation
     policies: tuple[PolicyResult, ...]
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why, a sentence each."""
+        """Reasons for the answer, one sentence each."""
         return self.result.reasons
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What policies wanted told with their answer."""
+        """Notes that policies gave with their answers."""
         return tuple(note for judged in self.policies for note in judged.notes)
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What policies want the claim to be marked with."""
+        """Flags that policies put on the claim, each once."""
         return tuple(dict.fromkeys(flag for judged in self.policies for flag in judged.flags))
 
     @property
     def filled_in(self) -> dict[str, str]:
-        """What was asked for and filled in."""
+        """Values of all inputs, by name."""
         return {name: value for judged in self.policies for name, value in judged.filled_in.items()}
 
     @property
     def forced(self) -> bool:
-        """Whether somebody who may forced any part of the decision."""
+        """Whether somebody forced the result of any policy."""
         return any(judged.forced_by for judged in self.policies)
 
 
@@ -149,7 +157,7 @@ class Waiting(Decided):
     """Not decided yet; the reasons say what is missing."""
 
     opens_at: datetime | None = None
-    """When time alone may complete the approval; None where people have to."""
+    """Earliest instant at which time alone may complete the approval; None where time alone can't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +165,7 @@ class Approved(Decided):
     """The gate may open."""
 
     valid_for: timedelta | None = None
-    """How long it may; None: for ever."""
+    """Period for which the gate may open; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +175,7 @@ class Rejected(Decided):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undecidable(Decided):
-    """The policies can't be evaluated, which never opens a gate."""
+    """The policies can't be evaluated. The gate fails closed."""
 
 
 Decision = Waiting | Approved | Rejected | Undecidable

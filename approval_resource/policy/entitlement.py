@@ -1,4 +1,4 @@
-"""Entitlement: whether a person's review is taken at all, before policies are asked."""
+"""Entitlement: whether a person may review at all, decided before policies are evaluated."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy, Rule
 
 MAX_REPRESENTED = 5
-"""Rules that one review may name."""
+"""Upper bound of the rules that one review may name."""
 
 
 def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Review:
-    """Return the review to keep of one person: the earlier one itself where the new one says the same.
+    """Return the review to keep of one person: `before` itself where the new one changes nothing.
 
-    The same verdict again changes nothing, its comment included. It does where it forces what was not forced, fills in
-    something else, or names another rule: the approval moves there, or under `per_rule` counts there too.
+    A repeated verdict changes nothing, its comment included, unless it does one of three things: it forces a
+    decision that was not forced, it fills in other values, or it names another rule. The approval then moves
+    to that rule, or under `per_rule` counts there too.
     """
     if before is None or before.verdict is not new.verdict:
         return new
@@ -37,7 +38,7 @@ def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Re
 
 
 def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the rules that an approval is for: the new ones, and of the earlier ones those that they don't replace."""
+    """Return the rules that an approval names: the new ones, and those that they don't replace."""
     if not new:
         return before
     known = [(policy.per_rule, {rule.label for rule in policy.approval_rules}) for policy in policies]
@@ -47,7 +48,7 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
-    """Return why no policy gives that person a say, or lets them force; None where one does."""
+    """Return why the reviewer may not review, or may not force a decision; None where they may."""
     speaking = [
         (policy, roster, voice)
         for policy in policies
@@ -66,7 +67,7 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
 
 
 def may_force(policies: Sequence[Policy], facts: Facts, review: Review, memberships: Memberships = EMPTY) -> bool:
-    """Whether a policy's bypass names who gave that review."""
+    """Whether a policy's bypass names the reviewer."""
     rosters = [(policy, Roster(policy, facts.requester, memberships)) for policy in policies]
     return any(
         policy.bypass is not None and roster.is_one_of(_own(roster, [], review), policy.bypass.users, policy.bypass.groups)
@@ -75,7 +76,7 @@ def may_force(policies: Sequence[Policy], facts: Facts, review: Review, membersh
 
 
 def _own(roster: Roster, others: Sequence[Review], review: Review) -> Voice:
-    """Return the voice of the person behind the review, with it as their newest."""
+    """Return the voice of the reviewer, with this review as their newest."""
     person = roster.person(review.reviewer)
     rest = [other for other in others if roster.person(other.reviewer) != person]
     return next(voice for voice in roster.voices([*rest, review]) if voice.person == person)
@@ -88,7 +89,7 @@ def _has_a_say(policy: Policy, roster: Roster, voice: Voice) -> bool:
 
 
 def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> list[str]:
-    """Return what is wrong with the rules that a review names and with what was filled in, one line each."""
+    """Return the problems of the rules that a review names, and of its inputs, one line each."""
     known = [(policy, rule) for policy in policies for rule in policy.approval_rules]
     found = []
     for name in review.represented_as:

@@ -1,4 +1,4 @@
-"""Policies, facts, reviews and an instant, to a decision that explains itself."""
+"""Evaluate policies on facts and reviews at one instant, to a decision that explains itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 ACTIONS = {Answer.APPROVE: "approve", Answer.REJECT: "deny"}
-"""What conditions do, in nullplatform's words."""
+"""Actions of conditions, in nullplatform's words."""
 
 
 def evaluate(
@@ -41,10 +41,10 @@ def evaluate(
     now: datetime,
     memberships: Memberships = EMPTY,
 ) -> Decision:
-    """What all the policies say together of a claim, at that instant.
+    """Return the decision of all policies together on a claim, at that instant.
 
-    Every policy that applies must approve, and one rejection is enough; where none applies, one approval by
-    anyone is asked for. The same arguments always give the same decision, and none raises.
+    Every policy that applies must approve, and one rejection is enough. Where no policy applies, one approval
+    by anyone is required. The same arguments always give the same decision, and none raises an error.
     """
     with sandbox.budget():
         judged = [judge(policy, facts, reviews, now, memberships, number) for number, policy in enumerate(policies)]
@@ -54,7 +54,7 @@ def evaluate(
 
 
 def decided(judged: Sequence[PolicyResult]) -> Decision:
-    """What those say together."""
+    """Combine the results of policies into one decision."""
     applying = [one for one in judged if one.answer is not Answer.ABSTAIN]
     values: dict[str, str] = {}
     disputed = [name for one in judged for name, value in one.filled_in.items() if values.setdefault(name, value) != value]
@@ -89,7 +89,10 @@ def judge(
     memberships: Memberships = EMPTY,
     number: int = 0,
 ) -> PolicyResult:
-    """What one policy document says; what can't be worked out at all is an error."""
+    """Return the result of one policy document.
+
+    A policy that can't be evaluated answers with an error.
+    """
     name = policy.name or f"policy {number + 1}"
     try:
         return _judged(policy, name, facts, reviews, now, memberships)
@@ -119,7 +122,7 @@ def _judged(
             filled_in=told.filled_in
             | {name: value for name, value in voice.inputs.items() if name in inputs.asked_for([policy])},
         )
-    # A policy that was dropped holds nothing back either.
+    # A policy that its selector drops holds nothing back by time either.
     time = _time(policy, facts, now) if asked.answer is not Answer.ABSTAIN else []
     opens = [at for result, at in time if result.answer is Answer.UNDECIDED]
     return PolicyResult(
@@ -136,7 +139,7 @@ def _judged(
 
 
 def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: datetime) -> bool:
-    """Whether hours, freezes and waiting times say the same at both instants."""
+    """Whether windows, freezes and waiting times give the same answers at both instants."""
     return all(
         [result.answer for result, _ in _time(policy, facts, at)] == [result.answer for result, _ in _time(policy, facts, now)]
         for policy in policies
@@ -144,7 +147,10 @@ def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: dat
 
 
 def dropped(policy: Policy, facts: Facts) -> bool:
-    """Whether the policy's selector leaves nothing of it for a claim of those facts: it has conditions alone."""
+    """Whether the selector drops the whole policy for a claim with those facts.
+
+    It can drop only a policy of conditions alone: other rules apply whatever the selector says.
+    """
     if policy.selector is None or _asks_more(policy):
         return False
     from approval_resource.policy.kinds import conditions
@@ -153,18 +159,18 @@ def dropped(policy: Policy, facts: Facts) -> bool:
 
 
 def asks_people(policy: Policy) -> bool:
-    """Whether the policy has rules of its own for who approves."""
+    """Whether the policy has a quorum, approval rules or Rego of its own."""
     return bool(policy.approval_rules or policy.rego) or policy.required_approvals is not None
 
 
 def _asks_more(policy: Policy) -> bool:
-    """Whether anything of the policy holds where its conditions don't."""
+    """Whether anything of the policy applies where its conditions don't."""
     holds = (policy.windows, policy.freezes, policy.not_before, policy.inputs, policy.valid_for, policy.bypass)
     return asks_people(policy) or any(holds) or not policy.allow_self_approval or policy.rejections_required > 1
 
 
 class _Told:
-    """What the kinds of a policy tell beside their answers."""
+    """Results of the kinds of rules beside their answers."""
 
     def __init__(self) -> None:
         self.notes: tuple[str, ...] = ()
@@ -176,10 +182,10 @@ class _Told:
 def _people(
     policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime
 ) -> tuple[list[Explanation], _Told]:
-    """What every kind says but time."""
+    """Return the answer of every kind of rule but time, and the results beside the answers."""
     told = _Told()
     parts: list[Explanation] = []
-    # Each kind is loaded where a policy has it: most claims have none, and a gate opens sooner.
+    # Each kind is imported only where a policy has it. Most claims have none, and a gate opens sooner.
     if policy.conditions is not None:
         from approval_resource.policy.kinds import conditions
 
@@ -207,7 +213,7 @@ def _people(
 
         shown = _shown(policy, roster, voices)
         document = facts.document(roster, shown, now)
-        # Where a text asks who asked for the claim, no typed approval is shown, since it may be theirs.
+        # A Rego text that reads who asked sees no typed approval, since it may be the requester's.
         known = facts.document(roster, [voice for voice in shown if not voice.typed], now)["reviews"]["current"]["approvals"]
         verdicts = [rego.ask_of_claim(text, document, known, facts.defaults) for text in policy.rego]
         parts += [one.result for one in verdicts]
@@ -225,12 +231,16 @@ def _people(
 
 
 def _shown(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """Return whom a Rego policy hears: no approval that may be the requester's own and doesn't count."""
+    """Return the voices that a Rego policy sees: all but approvals that may be the requester's own."""
     return [voice for voice in voices if not voice.approves or not self_approval(policy, voice, roster.requester)]
 
 
 def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """The rejections that count: of anybody, unless rules say whose say it is, or a Rego policy judges them itself."""
+    """Return the rejections that count: anybody's, with two exceptions.
+
+    Without a quorum, approval rules count only rejections by people whom they name. With neither, a Rego
+    policy judges rejections itself, so that none count here.
+    """
     if policy.required_approvals is None and policy.approval_rules:
         return rules.named_rejections(policy, roster, voices)
     if policy.required_approvals is None and policy.rego:
@@ -239,7 +249,7 @@ def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Vo
 
 
 def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Explanation, datetime | None]]:
-    """What time says, and when it will say otherwise."""
+    """Return each answer of time, with the instant at which it may change, or None."""
     found: list[tuple[Explanation, datetime | None]] = []
     begin = windows.within(policy, facts.created_at)
     if begin is not None:
@@ -264,7 +274,7 @@ def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Explanation
 
 
 def _forced(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Voice, Explanation] | None:
-    """The decision that somebody forced who may; a rejection before an approval."""
+    """Return the decision that an entitled person forced, a rejection before an approval; else None."""
     if policy.bypass is None:
         return None
     forcing = [voice for voice in voices if voice.forced and roster.is_one_of(voice, policy.bypass.users, policy.bypass.groups)]
@@ -283,7 +293,7 @@ def _gitlab(
     tallies: Sequence[rules.Tally],
     answer: Answer,
 ) -> dict[str, Any]:
-    """Quorum and rules as GitLab's API shows a deployment's approvals."""
+    """Render quorum and rules as GitLab's API shows the approvals of a deployment."""
     counting, _ = quorum.counted_and_not(policy, voices, roster.requester)
     taken = [voice for one in tallies for voice in one.approvals.values()] if tallies else counting
     missing = rules.pending(tallies) if tallies else max(0, (policy.required_approvals or 0) - len(counting))

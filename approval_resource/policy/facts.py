@@ -1,4 +1,4 @@
-"""The input document of policies, its schema, and the parts of it that a pipeline can't supply."""
+"""Input document of policies: its schema, and the parts of it that a pipeline can't supply."""
 
 from __future__ import annotations
 
@@ -117,17 +117,18 @@ SCHEMA: dict[str, Any] = {
     "pool": {"name": {}},
     "attached": {"[]": {"name": {}, "size": {}, "digest": {}}},
 }
-"""Every path of the input document. `?` may be missing, `[]` is each item of a list, `open` may hold facts of the pipeline."""
+"""Every path of the input document. `?`: the field may be missing. `[]`: each item of a list. `open`: a
+pipeline may add facts here."""
 
 OURS = ("reviews", "request", "requester", "claim", "pool", "attached")
-"""Reserved parts: those of the same name that a pipeline gives are left out."""
+"""Reserved parts: a pipeline's facts of these names are ignored."""
 OURS_WITHIN = {
     "run": ("id", "state", "created_at", "creator_session", "triggered_by"),
     "stack": ("name", "locked_by"),
     "build": ("url", "team", "pipeline", "instance_vars", "job", "id", "name", "link", "created_by"),
     "run.commit": ("author",),
 }
-"""Reserved fields of parts that a pipeline may otherwise give."""
+"""Reserved fields within parts that a pipeline may give."""
 PEOPLE = (
     "run.creator_session",
     "run.creator_session.creator_ip",
@@ -143,27 +144,28 @@ PEOPLE = (
         for field in ("request.remote_ip", "session.creator_ip")
     ),
 )
-"""Fields that tell persons apart. Only Concourse fills them, or nothing does: a policy that asks for one that isn't there
-approves nothing."""
+"""Fields that tell persons apart. Concourse fills them, or nobody does. A policy that reads one that is
+missing fails closed: it approves nothing."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "run": {"type": "TRACKED", "flags": [], "changes": []},
     "stack": {"labels": [], "administrative": False, "autodeploy": False},
 }
-"""Stand in for facts that nobody gave."""
+"""Defaults for facts that nobody gave."""
 KNOWN: dict[str, Any] = {"merged": ["", "run", "stack", "build"], "ours": OURS, "people": PEOPLE, "defaults": []}
-"""Sources of the document's parts: a pipeline and the claim together, or the claim alone."""
+"""Sources of the document's parts. `merged`: pipeline and claim together. `ours`: the claim alone. `people`:
+Concourse or nobody. `defaults`: nobody; set for each evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Facts of a claim that never change: its own, and its pipeline's."""
+    """Facts of a claim that never change: its own, and those that its pipeline gives."""
 
     id: str = ""
     pool: str = ""
     lock_name: str = ""
     description: str = ""
     requester: str = ""
-    """Requester, as Concourse knows them; empty where it doesn't say."""
+    """Requester, by the name that Concourse gives; empty where it gives none."""
     created_at: datetime
     build: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     payload_digest: str = ""
@@ -171,7 +173,10 @@ class Facts:
     given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
     def static_document(self, roster: Roster) -> dict[str, Any]:
-        """The part of the input document that stays the same whoever reviews, and whenever: what conditions are asked on."""
+        """Return the part of the input document that depends on neither reviews nor time.
+
+        Conditions are evaluated on this part alone.
+        """
         document = {name: value for name, value in self.given.items() if name not in OURS}
         document["run"] = {
             **DEFAULTS["run"],
@@ -207,7 +212,7 @@ class Facts:
         return document
 
     def document(self, roster: Roster, voices: Sequence[Voice], now: datetime) -> dict[str, Any]:
-        """The whole input document, at that instant."""
+        """Return the whole input document, at that instant."""
         given = {verdict: [_review(voice) for voice in voices if voice.approves is verdict] for verdict in (True, False)}
         return self.static_document(roster) | {
             "request": {"timestamp_ns": nanoseconds(now)},
@@ -216,7 +221,7 @@ class Facts:
 
     @property
     def defaults(self) -> list[str]:
-        """The paths at which a default stands for a fact that nobody gave."""
+        """Paths at which a default stands for a fact that nobody gave."""
         return [f"{name}.{key}" for name, values in DEFAULTS.items() for key in values if key not in self._given(name)]
 
     def _given(self, name: str) -> dict[str, Any]:
@@ -224,7 +229,7 @@ class Facts:
 
 
 def _permitted(given: object, name: str) -> dict[str, Any]:
-    """Return what a pipeline gives at that place, without reserved fields there or below."""
+    """Return the pipeline's facts at that place, without reserved fields there or below."""
     if not isinstance(given, Mapping):
         return {}
     kept = {key: value for key, value in given.items() if key not in OURS_WITHIN.get(name, ())}
@@ -233,7 +238,7 @@ def _permitted(given: object, name: str) -> dict[str, Any]:
 
 
 def not_suppliable(given: Mapping[str, Any]) -> list[str]:
-    """Reserved paths that a pipeline gives in vain."""
+    """Return the reserved paths that a pipeline gives in vain, since they are ignored."""
     found = [name for name in OURS if name in given]
     for place, keys in OURS_WITHIN.items():
         inner: object = given
@@ -247,7 +252,7 @@ def not_suppliable(given: Mapping[str, Any]) -> list[str]:
 
 
 def nanoseconds(at: datetime) -> int:
-    """An instant as Spacelift's documents write it: whole nanoseconds since 1970."""
+    """Return an instant in the form of Spacelift's documents: whole nanoseconds since 1970."""
     return (at - datetime.fromtimestamp(0, at.tzinfo)) // MICROSECOND * 1000
 
 
@@ -268,5 +273,5 @@ def _session(login: str, groups: frozenset[str]) -> dict[str, Any]:
 
 _SAMPLE = Facts(created_at=datetime(2026, 1, 1, tzinfo=UTC), requester="somebody")
 SAMPLE = _SAMPLE.document(Roster(DEFAULT, "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC))
-"""An input document in which all that is always there is there."""
+"""Sample input document: every field that is never missing is in it."""
 SAMPLE_DEFAULTS = _SAMPLE.defaults

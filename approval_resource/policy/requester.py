@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
-    """Return why that approval may be the requester's own and doesn't count; an empty string where it counts."""
+    """Return why an approval that may be the requester's own doesn't count; empty where it counts."""
     if policy.allow_self_approval:
         return ""
     if voice.asked:
@@ -24,7 +24,7 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
 
 
 def requester_known(policy: Policy, requester: str) -> Explanation | None:
-    """Return an error where nobody knows who asked and they may not approve, else None."""
+    """Return an error where the requester is unknown and the policy has to know them, else None."""
     if policy.allow_self_approval or requester or policy.unknown_requester == "allow":
         return None
     return Explanation(

@@ -1,4 +1,7 @@
-"""Openers of a gate: the smallest sets of people whose approval would open it, found by asking the policies."""
+"""Openers of a gate: the smallest sets of people whose approval would open it.
+
+They are found by evaluating the policies on trial approvals.
+"""
 
 from __future__ import annotations
 
@@ -21,45 +24,49 @@ from approval_resource.policy.sandbox import parent as sandbox
 MAX_EVALUATIONS = 2_000
 MAX_REGO_EVALUATIONS = 40
 SECONDS = 5.0
-"""Processor seconds that looking for all of them may take."""
+"""Resource limit of one search, in processor seconds."""
 MAX_SETS = 20
 MAX_WAYS = 32
 MAX_STRANGERS = 4
-"""People whom no policy names that are tried on Rego."""
+"""Number of people named by no policy that are tried on Rego."""
 ANYONE = "aws:anyone"
-"""Stands for people whom no policy names."""
+"""Placeholder for people named by no policy."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
-"""A set of openers: counts of interchangeable people."""
+"""A set of openers: numbers of people, each with the interchangeable people to choose from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Openers:
-    """The smallest sets of people who can open a gate, or why nobody can."""
+    """Smallest sets of people who can open a gate, or why nobody can."""
 
     sets: tuple[Wanted, ...]
-    """The smallest sets, each as numbers of interchangeable people. One empty set: nobody is needed."""
+    """Smallest sets. One empty set means that nobody is needed."""
     reasons: tuple[str, ...]
-    """Where there is no set: what is missing though everybody known approves."""
+    """Reasons why there is no set: what is still missing when everybody known approves."""
     complete: bool = True
-    """Whether all sets were tried that could be smaller or as small."""
+    """Whether the search is exhaustive. False where a limit cut it short, or where a Rego policy may count
+    people who were not tried."""
     how: tuple[str, ...] = ()
-    """For each set who has to name a rule, and which; an empty string where plain approvals will do."""
+    """For each set, the people who have to name a rule, and the rule; empty where plain approvals suffice."""
 
     @property
     def lines(self) -> list[str]:
-        """Return the sets in words."""
+        """Return the sets in words, one line each."""
         return [f"{told(wanted)}{how and f' ({how})'}" for wanted, how in zip(self.sets, self.how, strict=True)]
 
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
-    """Return the smallest sets of people whose approval, with the reviews there are, would open the gate in its hours."""
+    """Return the smallest sets of people whose approval would open the gate, beside the reviews there are.
+
+    Windows, freezes, waiting times and inputs are left aside.
+    """
     with sandbox.budget(SECONDS, time.thread_time):
         return _openers(policies, facts, reviews, now)
 
 
 def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
-    # Time and what has to be filled in don't depend on who approves.
+    # Time and inputs don't depend on who approves.
     asked = [
         policy.model_copy(update={"windows": [], "freezes": [], "not_before": None, "inputs": []})
         for policy in policies or [Policy(name="default", required_approvals=1)]
@@ -71,7 +78,7 @@ def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
     tried = 0
 
     def approved_by(people: Sequence[str]) -> str | None:
-        """Return how these people open it together, an empty string for plain approvals; None if they don't."""
+        """Return how these people open the gate together: empty for plain approvals, None if they don't."""
         ways = itertools.product(
             *(_ways(asked, facts, person, _before(asked, facts, person, spoken), now) for person in people)
         )
@@ -88,7 +95,8 @@ def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
 
     most = sum(policy.required_approvals or 0 for policy in asked)
     most = max(most + sum(rule.required_approvals for policy in asked for rule in policy.approval_rules), 2)
-    # What a Rego policy counts nobody can read from it, so some are tried; that none is enough proves nothing then.
+    # Nobody can read from a Rego policy how many approvals it needs, so a few numbers are tried. Finding no
+    # set proves nothing then.
     certain = not any(policy.rego for policy in asked)
     most = most if certain else max(most, MAX_STRANGERS)
     for size in range(min(most, sum(map(len, classes))) + 1):
@@ -110,7 +118,7 @@ def _as(review: Review) -> str:
 
 
 def told(wanted: Wanted) -> str:
-    """Word one set for people."""
+    """Describe one set for people."""
     parts = []
     for count, people in wanted:
         if people[0].startswith(ANYONE):
@@ -134,7 +142,7 @@ def _why_none(
 
 
 def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, Review]:
-    """Return the approvals there are, by the person who gave each under any of the policies."""
+    """Return the approvals there are, by person, under the name that each policy has for the person."""
     found = {}
     for policy in asked:
         roster = Roster(policy, facts.requester)
@@ -146,13 +154,16 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
 
 
 def _before(asked: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
-    """Return the approval that the person gave, under whichever policy they are known to be who gave it."""
+    """Return the approval there is of that person; None where no policy takes one for theirs."""
     known = (Roster(policy, facts.requester).person(person) for policy in asked)
     return next((spoken[who] for who in known if who in spoken), None)
 
 
 def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | None, now: datetime) -> list[Review]:
-    """Return the approvals that the person may give: a plain one, or one that names a rule where that changes anything."""
+    """Return the approvals that the person may still give.
+
+    Each is a plain one, or one that names rules where that changes anything.
+    """
     plain = _approval(before.reviewer if before else person, now)
     ways = [] if before else [plain]
     for policy in asked:
@@ -174,7 +185,7 @@ def _approval(person: str, now: datetime) -> Review:
 
 
 def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
-    """Return everybody whose approval may still change anything, those together whom no policy can tell apart."""
+    """Return the people whose approval may change anything, grouped where no policy tells them apart."""
     rosters = [(policy, Roster(policy, facts.requester)) for policy in asked]
     named: dict[str, None] = {}
     for _, roster in rosters:
@@ -190,7 +201,10 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
 
 
 def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
-    """Return all by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
+    """Return everything by which the policies may tell that person from another.
+
+    A Rego policy may do so by a name in its text.
+    """
     looks: list[object] = [person.startswith(ANYONE)]
     for policy, roster in rosters:
         voice = roster.voices([_approval(person, now)])[0]
@@ -202,7 +216,7 @@ def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime)
 
 
 def _counts(classes: Sequence[Sequence[str]], size: int) -> Iterator[tuple[int, ...]]:
-    """Yield every way to choose that many people, by how many of each class."""
+    """Yield every way to choose that many people, as the number taken from each class."""
     if not classes:
         if size == 0:
             yield ()

@@ -1,4 +1,4 @@
-"""Cases beside a policy, as unit tests are beside code: files that end in .test.yaml."""
+"""Test cases of policies, in files beside them that end in .test.yaml, .test.yml or .test.json."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from approval_resource.text import clean
 
 SUFFIXES = (".test.yaml", ".test.yml", ".test.json")
 BEGINNING = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""Time of a case that gives none: a Thursday, at noon."""
+"""Instant of a case that gives none: a Thursday, at noon."""
 
 
 class Expected(Document):
-    """The expectation of a case, in full."""
+    """Expected outcome of a case."""
 
     decision: Literal["approve", "reject", "undecided", "error"]
     reasons: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
-    """Texts that must each be in one of the reasons."""
+    """Texts, each of which must occur in one of the reasons."""
     notes: list[str] | None = None
 
 
 class Case(Document):
-    """A case: facts and reviews, and what is expected of them."""
+    """A test case: facts, reviews and the expected outcome."""
 
     name: Name
     facts: dict[str, Any] = Field(default_factory=dict)
@@ -40,12 +40,12 @@ class Case(Document):
     reviews: list[Any] = Field(default_factory=list)
     now: Annotated[datetime | None, BeforeValidator(an_instant)] = None
     input: dict[str, Any] | None = None
-    """The whole input document of a Rego policy, instead of facts and reviews."""
+    """Whole input document of a Rego policy, instead of facts and reviews."""
     expect: Literal["approve", "reject", "undecided", "error"] | dict[str, Any]
 
 
 class CaseFile(Document):
-    """A file of cases."""
+    """A file of test cases."""
 
     policy: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
     cases: list[dict[str, Any]] = Field(min_length=1)
@@ -53,7 +53,7 @@ class CaseFile(Document):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a case: nothing wrong, or what."""
+    """Outcome of a case: its problems, or none where it passed."""
 
     file: str
     case: str
@@ -61,17 +61,20 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether all was as expected."""
+        """Whether everything was as expected."""
         return not self.problems
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Return the files of cases in a directory and those below it, sorted."""
+    """Return the files of test cases in a directory tree, sorted."""
     return sorted(path for path in directory.rglob("*") if path.name.endswith(SUFFIXES) and path.is_file())
 
 
 def run(path: Path) -> Iterator[Outcome]:
-    """Run every case of one file. A file that can't be read is one case that fails."""
+    """Run every case of one file.
+
+    A file that can't be read counts as one failed case.
+    """
     name = str(path)
     try:
         document, _ = parse(text_of(path), name)

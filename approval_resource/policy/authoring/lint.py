@@ -1,4 +1,4 @@
-"""Find what is wrong with a policy, or likely to be, before anybody relies on it."""
+"""Lint a policy: find its errors and likely mistakes before anybody relies on it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def lint(loaded: Loaded) -> list[Finding]:
-    """Return everything found, by line; whatever can't be read at all was refused when it was loaded."""
+    """Return all findings, sorted by place.
+
+    A document that can't be read at all was refused earlier, when it was loaded.
+    """
     found = [*_conditions(loaded), *_rego(loaded), *_people(loaded), *_likely(loaded)]
     return sorted(found, key=lambda finding: (finding.place or (0, 0), not finding.error))
 
 
 def accepted(loaded: Sequence[Loaded]) -> list[Finding]:
-    """Return the warnings about policies that are fit to be relied on.
+    """Return the warnings about policies that have no errors.
 
     Raises:
         ConfigError: every error, with file, line and column.
@@ -62,7 +65,7 @@ def _rego(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _people(loaded: Loaded) -> Iterator[Finding]:
-    """Yield what nobody can be, and rules that nobody can meet."""
+    """Yield identities that nobody can have, and rules that nobody can meet."""
     for path, message in identities.unmatchable(loaded.policy):
         yield Finding(loaded.where, loaded.at(*path), f"{'.'.join(map(str, path))}: {message}")
     for number, message in rules.unsatisfiable(loaded.policy):
@@ -70,7 +73,7 @@ def _people(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _likely(loaded: Loaded) -> Iterator[Finding]:
-    """Yield what is allowed, and seldom meant."""
+    """Yield likely mistakes: options that are valid and rarely meant."""
     policy = loaded.policy
 
     def warn(message: str, *path: str | int) -> Finding:
@@ -119,7 +122,7 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _can_be_somebody(policy: Policy, name: str) -> bool:
-    """Whether a reviewer may turn out to be that person: an identity itself, or a person whose identities are listed."""
+    """Whether a reviewer may be that person: an identity, or a person with listed identities."""
     return ":" in name or name in policy.people
 
 

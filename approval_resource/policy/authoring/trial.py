@@ -1,4 +1,7 @@
-"""Trials: policies asked on made-up facts and reviews, as by `policy eval` and `policy test`; no claim is touched."""
+"""Trials: policies evaluated on made-up facts and reviews, for `policy eval` and `policy test`.
+
+No claim is touched.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ VERDICTS = {"approve": Verdict.APPROVE, "approved": Verdict.APPROVE, "reject": V
 
 
 def instant_of(text: object) -> datetime:
-    """Parse an instant as people write it, in UTC where they name no zone.
+    """Parse an instant as people write it; without a time zone it is in UTC.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no instant.
     """
     try:
         at = datetime.fromisoformat(str(text).strip().upper())
@@ -39,6 +42,11 @@ def instant_of(text: object) -> datetime:
 
 
 def an_instant(value: object) -> object:
+    """Validate an instant for pydantic; None and a datetime stay as they are.
+
+    Raises:
+        PydanticCustomError: the value is no instant.
+    """
     try:
         return value if isinstance(value, datetime) or value is None else instant_of(value)
     except ValueError as wrong:
@@ -46,11 +54,12 @@ def an_instant(value: object) -> object:
 
 
 def a_list(value: object) -> object:
+    """Return a text as a list of one, and any other value as it is."""
     return [value] if isinstance(value, str) else value
 
 
 class Said(Document):
-    """A review in a file."""
+    """A review, as a trial's file gives it."""
 
     author: Name
     verdict: Literal["approve", "approved", "reject", "rejected"]
@@ -65,7 +74,7 @@ class Said(Document):
 
 
 class ClaimFacts(Document):
-    """Facts of the claim that a trial is about."""
+    """Facts of the claim in a trial."""
 
     id: str = "00000000-0000-0000-0000-000000000000"
     pool: str = ""
@@ -79,10 +88,10 @@ class ClaimFacts(Document):
 
 
 def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
-    """Return the facts of a trial: what a pipeline would give, and under `claim` what the claim would be.
+    """Return the facts of a trial: the pipeline's, and under `claim` the claim's own.
 
     Raises:
-        ConfigError: every problem.
+        ConfigError: every problem of the facts.
     """
     if not isinstance(given, Mapping):
         raise ConfigError(["facts: must be a map"])
@@ -104,10 +113,12 @@ def facts_of(given: object, now: datetime, requester: str = "") -> Facts:
 
 
 def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tuple[list[Review], dict[str, frozenset[str]]]:
-    """Return the reviews in a file, as they would have been kept one after the other, and the groups that authors are said to be in.
+    """Return the reviews in a file, and the groups that the file puts each author in.
+
+    The reviews of one author are merged in their order, as a claim keeps them.
 
     Raises:
-        ConfigError: every problem.
+        ConfigError: every problem of the reviews.
     """
     if not isinstance(given, list) or len(given) > MAX_TRIAL_REVIEWS:
         raise ConfigError([f"reviews: must be a list of at most {MAX_TRIAL_REVIEWS}"])
@@ -136,24 +147,24 @@ def reviews_of(given: object, policies: Sequence[Policy], now: datetime) -> tupl
 
 
 def trial(loaded: Sequence[Loaded], facts: object, reviews: object, now: datetime, requester: str = "") -> Decision:
-    """Return what the policies together decide.
+    """Return the policies' decision on the facts and reviews of a trial.
 
     Raises:
-        ConfigError: facts or reviews are not what they should be.
+        ConfigError: facts or reviews are malformed.
     """
     policies = [one.policy if one.policy.name else one.policy.model_copy(update={"name": one.name}) for one in loaded]
     said, groups = reviews_of(reviews, policies, now)
     known = facts_of(facts, now, requester)
-    # Who may not force is refused, and leaves nothing.
+    # A forced review by somebody who may not force is refused, and leaves nothing.
     kept = [one for one in said if not one.forced or entitlement.may_force(policies, known, one, groups)]
     return evaluate(policies, known, kept, now, groups)
 
 
 def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
-    """Return what Rego policies make of a whole input document.
+    """Return the decision of Rego policies on a whole input document.
 
     Raises:
-        ConfigError: there are other kinds of policy among them, or the input is no map.
+        ConfigError: there is no policy, one has more than Rego, or the input is no map.
     """
     if not isinstance(document, Mapping):
         raise ConfigError(["--input: must be a map"])
@@ -176,7 +187,10 @@ def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
 
 
 def document_of(decision: Decision) -> dict[str, Any]:
-    """Render the decision for programs; where rules, a quorum or conditions are used also as GitLab and nullplatform show theirs."""
+    """Render the decision for programs.
+
+    Quorum, rules and conditions are also rendered in the shapes of GitLab and nullplatform.
+    """
     policies = [
         {
             "name": one.name,
@@ -206,7 +220,7 @@ def _gitlab(decision: Decision) -> dict[str, Any]:
     word = {Answer.APPROVE: "approved", Answer.REJECT: "rejected"}.get(decision.result.answer, "pending_approval")
     approvals: list[dict[str, Any]] = []
     for shape in shapes:
-        known = list(approvals)  # who approves under several policies is shown once
+        known = list(approvals)  # an approval under several policies is shown once
         approvals += [approval for approval in shape["approvals"] if approval not in known]
     return {
         "status": word,

@@ -1,1 +1,1 @@
-"""The kinds of policy, one file each."""
+"""Kinds of policy rules, one module each."""

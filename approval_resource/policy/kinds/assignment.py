@@ -1,4 +1,4 @@
-"""Assignment of approvals to rules: a maximum matching, so that overlapping rules never stand in each other's way."""
+"""Assignment of approvals to rules: a maximum matching, so that overlapping rules don't block each other."""
 
 from __future__ import annotations
 
@@ -7,29 +7,38 @@ from collections.abc import Sequence
 from itertools import combinations, islice
 
 Seat = tuple[int, str]
-"""A rule, by its number, and the person for whom an approval counts there. Each seat is taken once."""
+"""A rule's number, and the person for whom an approval counts there. A seat takes one approval."""
 MAX_COMBINATIONS = 300
-"""Bound of the search for the rules that can be met together. It concerns the explanation only: whether all can be is exact."""
+"""Upper bound of the combinations of rules that are tried. It concerns the explanation alone: whether all
+rules can be met is exact."""
 
 Node = tuple[str, object]
 SOURCE, SINK = ("source", 0), ("sink", 0)
 
 
 def assign(options: Sequence[Sequence[Seat]], required: Sequence[int]) -> list[Seat | None]:
-    """Return the seat of each approval, given the seats that it may take and how many approvals each rule requires.
+    """Return the seat of each approval; None where it takes none.
 
-    As many rules as possible are met, and as many approvals as possible count; of several such assignments the one
-    that serves the first rules first. An approval takes one seat at most, and none beyond what a rule requires.
+    `options`: the seats that each approval may take. `required`: the number of approvals that each rule
+    requires.
+
+    As many rules as possible are met, within MAX_COMBINATIONS, and then as many approvals as possible count.
+    Of several such assignments, the result is the one that serves the first rules first. An approval takes at
+    most one seat. A rule takes no more approvals than it requires.
     """
     flow = _met(options, required)
-    # Augmenting never lowers what a rule has, so the met rules stay met while the others take what is left.
+    # An augmenting path never lowers what a rule has. Met rules stay met while the others take what is left.
     for rule, most in enumerate(required):
         flow.widen(rule, most)
     return flow.seats()
 
 
 class _Flow:
-    """A flow from approvals over seats to rules. Every path that is added keeps what each approval and rule has."""
+    """Flow network from approvals over seats to rules.
+
+    An augmenting path may move an approval to another seat, but no approval loses its seat and no rule an
+    approval.
+    """
 
     def __init__(self, options: Sequence[Sequence[Seat]]) -> None:
         self._options = options
@@ -45,7 +54,7 @@ class _Flow:
         self._spare[to].setdefault(from_, 0)
 
     def widen(self, rule: int, most: int) -> int:
-        """Let the rule take up to so many approvals; return how many it has then."""
+        """Let the rule take up to `most` approvals; return how many it has then."""
         node = ("rule", rule)
         taken = self._spare[SINK].get(node, 0)
         self._spare[node][SINK] = most - taken
@@ -67,7 +76,7 @@ class _Flow:
         return False
 
     def seats(self) -> list[Seat | None]:
-        """Return the seat that each approval has."""
+        """Return the seat of each approval; None where it has none."""
         return [
             next((seat for seat in seats if not self._spare["approval", number]["seat", seat]), None)
             for number, seats in enumerate(self._options)
@@ -75,7 +84,11 @@ class _Flow:
 
 
 def _met(options: Sequence[Sequence[Seat]], required: Sequence[int]) -> _Flow:
-    """Return a flow that meets as many rules as can be met together, the first in their order of those that are as many."""
+    """Return a flow that meets as many rules as can be met together.
+
+    Of sets of equal size it takes the first, in the order of the rules. Past MAX_COMBINATIONS it is greedy:
+    rules that require few approvals come first.
+    """
     rules = range(len(required))
     alone = [rule for rule in rules if _flow(options, required, (rule,)) is not None]
     sets = (chosen for size in range(len(alone), 0, -1) for chosen in combinations(alone, size))
@@ -91,6 +104,6 @@ def _met(options: Sequence[Sequence[Seat]], required: Sequence[int]) -> _Flow:
 
 
 def _flow(options: Sequence[Sequence[Seat]], required: Sequence[int], rules: Sequence[int]) -> _Flow | None:
-    """Return a flow that meets those rules, if there is one."""
+    """Return a flow that meets all those rules; None where there is none."""
     flow = _Flow(options)
     return flow if all(flow.widen(rule, required[rule]) == required[rule] for rule in rules) else None

@@ -1,4 +1,4 @@
-"""Conditions on facts, as nullplatform's approval policies have them, with MongoDB's operators."""
+"""Conditions on facts, as in nullplatform's approval policies, with MongoDB's operators."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ PATTERNS = ('"$regex"', '"$dynamicPattern"')
 MAX_DEPTH = 20
 MAX_LIST = 500
 SMALL = 1_000_000
-"""Characters of the queries times those of the facts, in JSON, up to which asking takes no work worth a limit."""
+"""Upper bound of the work that needs no resource limit: characters of the queries times those of the facts,
+in JSON."""
 VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
 
 UNSEEN = ("reviews", "request")
 
 Path = tuple[str | int, ...]
 BROKEN = (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError)
-"""Raised where conditions can't be evaluated."""
+"""Errors that mean that conditions can't be evaluated."""
 
 
 def problems(query: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Yield what is wrong with a query, as where and what."""
+    """Yield each problem of a query: its path and a message."""
     if len(path) > MAX_DEPTH * 2:
         yield path, f"is nested more than {MAX_DEPTH} deep"
     elif not isinstance(query, Mapping):
@@ -64,7 +65,7 @@ def _list_of(value: object, path: Path, check: Any) -> Iterator[tuple[Path, str]
 
 
 def _condition(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what is wrong with one path's value or operators."""
+    """Yield each problem of one path's value or operators."""
     if len(path) > MAX_DEPTH * 2:
         yield path, f"is nested more than {MAX_DEPTH} deep"
     elif isinstance(value, Mapping) and any(key.startswith("$") for key in value):
@@ -150,7 +151,7 @@ def _dynamic(value: object, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
-    """Yield what is well formed and can't be meant, as where, what, and whether nothing could ever come of it."""
+    """Yield what is well formed but can't be meant: its path, a message, and whether it is an error."""
     if isinstance(query, list):
         for number, item in enumerate(query):
             yield from doubts(item, (*path, number))
@@ -178,7 +179,10 @@ def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
 
 
 def selected(policy: Policy, facts: Mapping[str, Any]) -> bool:
-    """Whether the policy's selector matches these facts. One that can't be evaluated errs by applying."""
+    """Whether the policy's selector matches these facts.
+
+    A selector that can't be evaluated fails closed: the policy applies.
+    """
     if policy.selector is None or any(problems(policy.selector)):
         return True
     try:
@@ -188,9 +192,9 @@ def selected(policy: Policy, facts: Mapping[str, Any]) -> bool:
 
 
 def judge(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()) -> tuple[Explanation, dict[str, Any]]:
-    """Return what the policy's conditions say on these facts, and the same in nullplatform's shape.
+    """Return the answer of the policy's conditions on these facts, and the result in nullplatform's shape.
 
-    `defaults`: the paths that stand for facts which nobody gave; nothing is approved by those.
+    `defaults`: the paths at which a default stands for a fact that nobody gave. A default never approves.
     """
     shape: dict[str, Any] = {"id": policy.id, "name": policy.name, "selected": True, "passed": False, "evaluations": []}
     wrong = [*problems(policy.conditions), *(problems(policy.selector) if policy.selector is not None else ())]
@@ -198,7 +202,8 @@ def judge(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()
         return Explanation(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), shape
     conditions = policy.conditions or {}
     criteria = [{key: value} for key, value in conditions.items()]
-    # A selector errs by applying: what is missing meets its negations, so that no pipeline gets rid of a policy by silence.
+    # A selector fails closed by applying: a condition on a missing fact counts in favour of a match. No
+    # pipeline gets rid of a policy by silence.
     queries = [(policy.selector, False)] if policy.selector is not None else []
     queries += [(one, True) for one in criteria]
     try:
@@ -241,7 +246,10 @@ def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any
 
 
 def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults: Sequence[str]) -> list[str]:
-    """Return the paths by which conditions are met that nobody gave: of defaults, and of null, which equals what is missing."""
+    """Return the paths by which conditions are met though nobody gave the fact.
+
+    They are defaults, and missing facts that are compared with null: null equals what is missing.
+    """
     from approval_resource.policy.sandbox import matching
 
     nulls = dict.fromkeys(path for path in _nulls(criteria) if matching.at(facts, path) is matching.ABSENT)
@@ -266,7 +274,7 @@ def _nulls(query: object) -> Iterator[str]:
 
 
 def _asks(query: object, path: str) -> bool:
-    """Whether the query asks for that path, or for something below or around it."""
+    """Whether the query reads that path, or one below or above it."""
     if isinstance(query, list):
         return any(_asks(one, path) for one in query)
     if not isinstance(query, Mapping):

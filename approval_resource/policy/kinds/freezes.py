@@ -1,4 +1,4 @@
-"""Freezes: times in which no gate opens, whatever people say."""
+"""Freezes: periods in which no gate opens, whatever people say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def in_effect(policy: Policy, now: datetime) -> list[Freeze]:
-    """Return the policy's freezes of that instant."""
+    """Return the policy's freezes that are in effect at that instant."""
     return [freeze for freeze in policy.freezes if freeze.span[0] <= now < freeze.span[1]]
 
 
@@ -26,7 +26,7 @@ def thaws(freezes: Iterable[Freeze], now: datetime) -> datetime:
 
 
 def told(freeze: Freeze) -> str:
-    """Word a freeze for people, in its own zone."""
+    """Describe a freeze for people, in its own time zone."""
     until = freeze.span[1].astimezone(freeze.tz)
     why = f": {clean(freeze.reason)}" if freeze.reason else ""
     return f"frozen until {until:%a %Y-%m-%d %H:%M} {freeze.tz.key}{why}"

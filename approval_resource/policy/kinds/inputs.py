@@ -1,4 +1,4 @@
-"""Inputs: fields that approvers fill in, checked, and put together from all whose approval counts."""
+"""Inputs: fields that approvers fill in, checked, and merged over all approvals that count."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 MAX_VALUE = 200
 MAX_ALL = 500
-"""Characters of one value, and of all that one person fills in, names included."""
+"""Upper bounds in characters: of one value, and of all names and values that one person gives."""
 
 
 def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
-    """Return the inputs that the policies ask for, by name; where several ask for the same, a value must fit all."""
+    """Return the inputs that the policies ask for, by name.
+
+    Where several policies ask for the same name, a value must fit all of them.
+    """
     found: dict[str, list[Input]] = {}
     for policy in policies:
         for asked in policy.inputs:
@@ -30,7 +33,7 @@ def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
 
 
 def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with what somebody filled in, one line each."""
+    """Return the problems of the values that somebody gave, one line each."""
     asked = asked_for(policies)
     found = []
     for name, value in given.items():
@@ -66,7 +69,7 @@ def _unfit(asked: Input, value: str) -> str:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    # A pattern may run for ever on the right text, so it runs where it can be stopped.
+    # A regular expression may backtrack for ever, so it runs in the sandbox, where it can be stopped.
     try:
         answer = sandbox.run({"task": "pattern", "pairs": [[pattern, value]]})
     except sandbox.SandboxError:
@@ -75,7 +78,7 @@ def _matches(pattern: str, value: str) -> bool:
 
 
 def _meant(asked: Iterable[Input], value: str) -> str:
-    """Return the value in the one form that it is compared and written in: several choices in the policy's order."""
+    """Return the canonical form of a value: several choices come in the policy's order."""
     for one in asked:
         if one.kind == "choices" and not _unfit(one, value):
             picked = {part.strip() for part in value.split(",")}
@@ -84,7 +87,7 @@ def _meant(asked: Iterable[Input], value: str) -> str:
 
 
 def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
-    """Return the values that those whose approval counts filled in, and the names on which they disagree."""
+    """Return the values from approvals that count, and the names on which they disagree."""
     asked = asked_for([policy])
     values: dict[str, str] = {}
     disputed = []
@@ -99,7 +102,7 @@ def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str]
 
 
 def complete(policy: Policy, counting: Sequence[Voice]) -> Explanation:
-    """Whether all that the policy asks for is there and fits."""
+    """Approve once every required input is there, and all values fit and agree."""
     values, disputed = filled_in(policy, counting)
     if disputed:
         return Explanation(

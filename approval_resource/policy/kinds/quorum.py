@@ -1,4 +1,4 @@
-"""Quorum: so many approvals or rejections, whoever gives them."""
+"""Quorum: a number of approvals or rejections, whoever gives them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 
 Uncounted = tuple[str, str]
-"""Somebody whose approval doesn't count, as people are told, and why."""
+"""A person whose approval doesn't count, by the name shown to people, and the reason."""
 
 
 BESIDE_NOBODY = "is only a typed name, which counts beside nobody who is known"
 
 
 def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Explanation:
-    """Approve once so many people approve."""
+    """Approve once `required` people approve."""
     counting, others = counted_and_not(policy, voices, requester)
     return tallied("", counting, required, others)
 
 
 def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterable[Uncounted] = ()) -> Explanation:
-    """Tell how many of how many approvals there are for a rule, or at all, by whom, and whose don't count."""
+    """Return how many of the required approvals there are, from whom, and whose don't count.
+
+    `rule`: the rule's name; empty for a quorum.
+    """
     names = tuple(clean(voice.shown) for voice in counting)
     from_ = f" from {clean(rule)}" if rule else ""
     sentence = f"{len(names)} of {required} approvals{from_} ({', '.join(names)})" if names else ""
@@ -40,7 +43,7 @@ def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterabl
 
 
 def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> tuple[list[Voice], list[Uncounted]]:
-    """Return the approvals that count, and why others don't."""
+    """Return the approvals that count, and the people whose approval doesn't, each with the reason."""
     counting: list[Voice] = []
     others: list[Uncounted] = []
     for voice in voices:
@@ -59,7 +62,7 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
 
 
 def rejections(policy: Policy, voices: Sequence[Voice]) -> Explanation | None:
-    """Reject once so many people reject; None where nobody did."""
+    """Reject once enough people reject; return None where nobody does."""
     if not voices:
         return None
     said = "; ".join(

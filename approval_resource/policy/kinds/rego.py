@@ -1,4 +1,4 @@
-"""Rego policies of Spacelift's kind, asked in a process of their own."""
+"""Rego policies in Spacelift's form, evaluated in the sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSING_ENGINE = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One Rego policy's answer on one input."""
+    """Answer of one Rego policy on one input document."""
 
     result: Explanation
     notes: tuple[str, ...] = ()
@@ -27,12 +27,12 @@ class Verdict:
 
 
 def installed() -> bool:
-    """Whether the engine is there."""
+    """Whether the Rego engine is installed."""
     return importlib.util.find_spec("regorus") is not None
 
 
 def lint(texts: Sequence[str]) -> list[list[dict[str, Any]]]:
-    """Return what is wrong with each text: line, column, message, and whether it is an error."""
+    """Return the problems of each text: line, column, message, and whether it is an error."""
     if not installed():
         return [[_fault(MISSING_ENGINE)] for _ in texts]
     sample = {"document": SAMPLE, "defaults": SAMPLE_DEFAULTS}
@@ -51,22 +51,28 @@ def _fault(message: str) -> dict[str, Any]:
 
 
 def ask(texts: Sequence[str], inputs: Sequence[dict[str, Any]]) -> list[list[Verdict]]:
-    """Return what each policy says on each whole input document, in which everything is given, people included."""
+    """Return each policy's answers on whole input documents.
+
+    Everything in such a document counts as given, people included.
+    """
     given = [{"document": one, "merged": [], "defaults": [], "people": []} for one in inputs]
     return [_asked(text, given) for text in texts]
 
 
 def ask_of_claim(text: str, document: dict[str, Any], known_only: Sequence[Any], defaults: Sequence[str]) -> Verdict:
-    """Return what one policy says of a claim.
+    """Return one policy's answer on a claim.
 
-    `known_only`: the approvals by people whom somebody else knows, which are all that a policy sees that asks who started
-    the build. `defaults`: the paths that stand for facts which nobody gave.
+    `known_only`: the approvals without those under a typed name. A policy that reads a field of facts.PEOPLE
+    sees these alone. `defaults`: the paths at which a default stands for a fact that nobody gave.
     """
     return _asked(text, [{"document": document, "known_only": list(known_only), "defaults": list(defaults)}])[0]
 
 
 def _asked(text: str, inputs: Sequence[dict[str, Any]]) -> list[Verdict]:
-    """Ask one policy. Whatever goes wrong is an error, and an error is never an approval."""
+    """Evaluate one policy on each input.
+
+    It fails closed: whatever goes wrong is an error, and an error is never an approval.
+    """
     if not installed():
         return [_error(MISSING_ENGINE) for _ in inputs]
     try:
@@ -90,7 +96,7 @@ def _verdict(answers: dict[str, Any]) -> Verdict:
     flags = tuple(clean(flag) for flag in answers.get("flag", []))
     notes = tuple([*rejecting, *approving])
     told = f": {', '.join(notes)}" if notes else ""
-    # Both at once: the rejection wins.
+    # Where a policy both approves and rejects, the rejection wins.
     if answers.get("reject") is True or rejecting:
         return Verdict(Explanation(Answer.REJECT, f"the Rego policy rejects{told}"), notes, flags)
     if answers.get("approve") is True or approving:

@@ -1,4 +1,4 @@
-"""Approval rules: each names people, as in GitLab's deployment approvals, and each must be met."""
+"""Approval rules, as in GitLab's deployment approvals: each names people, and each must be met."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """One rule and the approvals that it takes, each under the name of the person it counts for."""
+    """A rule and its approvals, by the person for whom each approval counts."""
 
     rule: Rule
     approvals: dict[str, Voice] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
-        """Number of approvals that it still lacks."""
+        """Number of approvals that the rule still lacks."""
         return max(0, self.rule.required_approvals - len(self.approvals))
 
 
 def fits(roster: Roster, voice: Voice, rule: Rule) -> str:
-    """Return for whom that voice counts under the rule: themselves, else one they stand in for; or an empty string."""
+    """Return the person for whom the voice counts under the rule; empty where it doesn't count.
+
+    That is the voice's own person where they are named, else one for whom they stand in.
+    """
     if voice.typed:
         return ""
     if rule.user is not None:
@@ -44,10 +47,11 @@ def fits(roster: Roster, voice: Voice, rule: Rule) -> str:
 
 
 def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list[Tally], list[Uncounted]]:
-    """Return each rule with the approvals that it takes, and why some approvals count for none.
+    """Return each rule with its approvals, and the people whose approval counts for none.
 
-    Approvals are assigned so that as many rules as possible are met. One that was given for a rule by name counts for
-    that rule alone; with `per_rule` one that names several counts for each. A rule's surplus pays for no other.
+    The assignment is a maximum matching: as many rules as possible are met. An approval that names a rule
+    counts for that rule alone. With `per_rule`, an approval that names several rules counts for each. The
+    surplus of one rule never makes up for what another lacks.
     """
     tallies = [Tally(rule) for rule in policy.approval_rules]
     counting, others = counted_and_not(policy, voices, roster.requester)
@@ -72,7 +76,7 @@ def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list
         if seat is not None:
             tallies[seat[0]].approvals[seat[1]] = voice
     for (voice, seats), seat in zip(ballots, assigned, strict=True):
-        # Surplus is shown where it was meant, as GitLab does.
+        # A surplus approval is shown under a rule that it fits, as GitLab does.
         spare = next((one for one in seats if one[1] not in tallies[one[0]].approvals), None)
         if seat is None and spare is not None:
             tallies[spare[0]].approvals[spare[1]] = voice
@@ -88,7 +92,7 @@ def _uncounted(voice: Voice, named: Sequence[Tally]) -> Uncounted:
 
 
 def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Explanation, list[Tally]]:
-    """Approve once every rule has its approvals."""
+    """Approve once every rule has its approvals; return the tallies too."""
     tallies, others = tally(policy, roster, voices)
     lacking = next((number for number, one in enumerate(tallies) if one.missing), 0)
     parts = [
@@ -104,7 +108,7 @@ def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Expl
 
 
 def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """Return the approvals that count for anything in the policy."""
+    """Return the approvals that count for any part of the policy."""
     able, _ = counted_and_not(policy, voices, roster.requester)
     if policy.required_approvals is not None or policy.rego or not policy.approval_rules:
         return able
@@ -112,7 +116,7 @@ def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Vo
 
 
 def named_rejections(policy: Policy, roster: Roster, voices: Iterable[Voice]) -> list[Voice]:
-    """Return the rejections of people whom a rule names."""
+    """Return the rejections by people whom a rule names."""
     return [
         voice for voice in voices if not voice.approves and any(fits(roster, voice, rule) for rule in policy.approval_rules)
     ]
@@ -146,7 +150,7 @@ def pending(tallies: Sequence[Tally]) -> int:
 
 
 def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
-    """Yield each rule that can't be met though everybody whom the policy names approves: its number, and why."""
+    """Yield each rule that can't be met even if everybody named approves: its number, and the reason."""
     roster = Roster(policy)
     able = [_able(policy, roster, rule) for rule in policy.approval_rules]
     short = False
@@ -156,9 +160,9 @@ def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
             yield number, _too_few(policy, rule, people)
     total = sum(rule.required_approvals for rule in policy.approval_rules)
     if short or policy.per_rule or total > MAX_REVIEWS:
-        return  # which is told by itself
+        return  # reported elsewhere; under per_rule, no rule takes from another
     seats: dict[str, list[Seat]] = {}
-    # A rule with as many people as all rules together require is met whatever the others take.
+    # A rule is met whatever the others take, if it has as many people as all rules together require.
     contested = [number for number, people in enumerate(able) if len(people) < total]
     for number in contested:
         people = able[number]
@@ -181,7 +185,7 @@ def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
 
 def _able(policy: Policy, roster: Roster, rule: Rule) -> set[str]:
     named = [rule.user] if rule.user is not None else policy.groups.get(rule.group or "", [])
-    # Whether somebody can have an identity is asked of all places that name one, apart from this.
+    # Identities that nobody can have are reported elsewhere, for all places that name one.
     return {person for person in map(roster.person, named) if ":" in person or roster.can_be(person)}
 
 

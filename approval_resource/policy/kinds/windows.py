@@ -1,4 +1,4 @@
-"""Hours in which a gate may open."""
+"""Windows: hours in which a gate may open."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 PRECISION = timedelta(seconds=1)
 LOOK_AHEAD = 800
-"""Bound, in days, of the search for the next window."""
+"""Upper bound of the search for the next window, in days."""
 
 
 FOLLOWING = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "GMT": "Europe/London"}
-"""Legacy zones of one offset all year, and for each the zone whose clocks people may have meant."""
+"""Legacy time zones with one offset all year, each with the zone that people may have meant."""
 
 
 def doubtful_zones(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield each zone that follows no daylight saving though its name suggests it, or whose sign is turned round."""
+    """Yield each doubtful time zone: its path and a message.
+
+    A zone is doubtful where its name suggests daylight saving that it hasn't, or where its sign is inverted.
+    """
     zones = {
         "windows": [one.tz for one in policy.windows],
         "freezes": [one.tz for one in policy.freezes],
@@ -40,13 +43,13 @@ def doubtful_zones(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]
 
 
 def is_open(policy: Policy, now: datetime) -> bool:
-    """Whether one of the policy's windows is open, or it has none."""
+    """Whether a window of the policy is open. A policy without windows is always open."""
     spans = (span for window in policy.windows for span in _spans(policy, window, now, days=1))
     return not policy.windows or any(begin <= now < end for begin, end in spans)
 
 
 def next_opening(policy: Policy, now: datetime) -> datetime | None:
-    """Return when the next window opens, in UTC; None where none does for years."""
+    """Return when the next window opens, in UTC; None where none does within LOOK_AHEAD days."""
     firsts = (
         next((begin for begin, end in _spans(policy, window, now, LOOK_AHEAD) if now < begin < end), None)
         for window in policy.windows
@@ -55,7 +58,10 @@ def next_opening(policy: Policy, now: datetime) -> datetime | None:
 
 
 def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the window's openings, in UTC, from the day before `now` to so many days after it."""
+    """Yield the window's openings as (begin, end), in UTC.
+
+    The days run from the day before `now` to `days` days after it.
+    """
     closed = {*window.holidays, *policy.holidays}
     today = now.astimezone(window.tz).date()
     for step in range(-1, days + 1):
@@ -65,16 +71,17 @@ def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator
 
 
 def _comes(window: Window, day: date) -> bool:
-    """Whether the zone has that day: Samoa had no 30 December 2011."""
+    """Whether the day exists in the window's time zone: Samoa skipped 30 December 2011."""
     midnights = (datetime.combine(one, time(), window.tz) for one in (day, day + timedelta(days=1)))
     begin, end = (_instant(at) for at in midnights)
     return begin < end
 
 
 def _span(window: Window, day: date) -> tuple[datetime, datetime]:
-    """One opening: from the first instant at which the clock shows `from`, to the first at which it shows `to`.
+    """Return one opening: when the clock first shows `from`, and when it first shows `to`.
 
-    Where clocks are set back, a time that comes twice counts the first time: a window never stays open past its end.
+    Where clocks are set back, a time that occurs twice counts the first time. So a window never stays open
+    past its end.
     """
     begin, end = window.hours
     last = day + timedelta(days=1) if end is None or end <= begin else day
@@ -83,7 +90,11 @@ def _span(window: Window, day: date) -> tuple[datetime, datetime]:
 
 
 def _instant(at: datetime) -> datetime:
-    """Return that time of day in UTC: of two the first, and for one that clocks skip the instant of the skip."""
+    """Return a local time in UTC.
+
+    A time that occurs twice means its first occurrence. A time that clocks skip means the instant of the
+    skip.
+    """
     found = at.astimezone(UTC)
     if found.astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None):
         return found
@@ -96,14 +107,17 @@ def _instant(at: datetime) -> datetime:
 
 
 def told(at: datetime, zones: Iterable[Window]) -> str:
-    """Word an instant for people, in the first window's zone."""
+    """Describe an instant for people, in the first window's time zone."""
     zone = next(iter(zones)).tz
     local = at.astimezone(zone)
     return f"{local:%a %Y-%m-%d %H:%M} {zone.key}"
 
 
 def within(policy: Policy, claimed: datetime) -> datetime | None:
-    """Return the instant before which the gate stays shut, for a claim of that time."""
+    """Return the instant before which the gate stays shut, or None.
+
+    `claimed`: the instant of the claim, at which a waiting time begins.
+    """
     if isinstance(policy.not_before, timedelta):
         return claimed + policy.not_before
     return policy.not_before

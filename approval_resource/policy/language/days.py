@@ -1,3 +1,6 @@
-"""Names of the days, apart from the document: a gate without a policy loads this and no pydantic."""
+"""Names of the days.
+
+They stand apart from the document, so that a gate without a policy never loads pydantic.
+"""
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

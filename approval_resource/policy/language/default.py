@@ -1,4 +1,4 @@
-"""The policy that stands where nobody set one."""
+"""Default policy, used where nobody set one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 class _Default:
-    """A policy document with every option at its default, that takes one approval.
+    """Default policy document: every option at its default, and one required approval.
 
-    Plain, since most claims have no other: pydantic, which reads policies, takes longer to load than a gate to open.
+    It is a plain class: most claims have no other policy, and loading pydantic, which reads policies, takes
+    longer than opening a gate.
     """
 
     id = None
@@ -41,4 +42,4 @@ class _Default:
 
 
 DEFAULT = cast("Policy", _Default())
-"""As in the original resource: one approval by anyone; one rejection ends it."""
+"""Default policy, as in the original resource: one approval by anyone approves, one rejection rejects."""

@@ -1,4 +1,4 @@
-"""Schema of a policy document, which stands under `policy:`; unknown options are refused."""
+"""Schema of a policy document, which stands under `policy:`. Unknown options are refused."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from approval_resource.policy.language.times import Date, Days, Holidays, Moment
 
 MAX_RULES = 20
 MAX_PEOPLE = 20
-"""Approvals that a rule or a quorum may ask for."""
+"""Upper bound of the approvals that a rule or a quorum may require."""
 MAX_REGO = 65_536
-"""Characters of one Rego policy."""
+"""Upper bound of one Rego policy, in characters."""
 MAX_INPUTS = 10
 MAX_SHORT_NAME = 100
 KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:", "slack:", "link:")
@@ -43,11 +43,11 @@ Members = dict[ShortName, list[Person]]
 
 
 class Part(Document):
-    """Any part of a policy."""
+    """Base of all parts of a policy."""
 
 
 class Rule(Part):
-    """An approval rule, as GitLab has it: people, and how many of them have to approve."""
+    """Approval rule, as in GitLab: a user or a group, and the number of approvals that it requires."""
 
     name: ShortName = ""
     user: Person | None = None
@@ -77,12 +77,12 @@ class Rule(Part):
 
     @property
     def label(self) -> str:
-        """Return the rule's name, which `--as` takes."""
+        """Return the name by which `--as` takes the rule: its own, else that of its user or group."""
         return self.name or self.user or self.group or ""
 
 
 class Window(Part):
-    """Hours in which the gate may open. One that ends before it begins ends on the next day."""
+    """Hours in which the gate may open. A window whose end lies before its begin ends on the next day."""
 
     days: Days = Field(default_factory=lambda: list(DAYS))
     from_: TimeOfDay = Field("00:00", alias="from")
@@ -101,12 +101,15 @@ class Window(Part):
 
     @property
     def hours(self) -> tuple[time, time | None]:
-        """Return when it begins and when it ends; None is midnight."""
+        """Return when the window begins and ends, as times of day; an end of None is midnight."""
         return time.fromisoformat(self.from_), None if self.to == "24:00" else time.fromisoformat(self.to)
 
 
 class Freeze(Part):
-    """A time in which no gate opens, whatever people say. Of dates, both are included; of times, the last is not."""
+    """Period in which no gate opens, whatever people say.
+
+    A date in `until` is the last day of the freeze. A time in `until` is no longer in it.
+    """
 
     from_: Moment = Field(alias="from")
     until: Moment
@@ -125,8 +128,11 @@ class Freeze(Part):
 
     @property
     def span(self) -> tuple[datetime, datetime]:
-        """Return its begin and its end, in UTC. Where clocks are changed a time has two meanings: the earlier one begins it,
-        and the later one ends it."""
+        """Return when the freeze begins and ends, in UTC.
+
+        Where clocks change, a local time may have two readings. The freeze begins at the earlier one and ends
+        at the later one.
+        """
         last = self.until if isinstance(self.until, datetime) else self.until + timedelta(days=1)
         return min(self._at(self.from_)), max(self._at(last))
 
@@ -150,7 +156,7 @@ class Bypass(Part):
 
 
 class Delegate(Part):
-    """A person who stands in for another, from one date to another, both included."""
+    """Delegation: one person stands in for another, from one date to another, both included."""
 
     person: Person
     delegate: Person
@@ -168,7 +174,7 @@ class Delegate(Part):
 
 
 class Input(Part):
-    """A field that whoever approves has to, or may, fill in."""
+    """Input: a field that approvers may, or have to, fill in."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,49}$")]
     kind: Literal["string", "number", "boolean", "choice", "choices"] = "string"
@@ -196,7 +202,7 @@ class Input(Part):
 
 
 class Policy(Part):
-    """One policy document. Every kind of rule in it must approve."""
+    """Policy document. Every kind of rule in it must approve or abstain."""
 
     id: int | str | None = None
     name: ShortName = ""
@@ -206,7 +212,7 @@ class Policy(Part):
     rejections_required: Count = 1
     approval_rules: list[Rule] = Field(default_factory=list, max_length=MAX_RULES)
     per_rule: Flag = False
-    """Whether one person may approve for several rules, each named."""
+    """Whether one person's approval may count for several rules, each of which it names."""
     allow_self_approval: Flag = True
     unknown_requester: Literal["refuse", "allow"] = "refuse"
 
@@ -223,9 +229,9 @@ class Policy(Part):
     holidays: Holidays = Field(default_factory=list)
     """Days on which no window begins."""
     freezes: list[Freeze] = Field(default_factory=list, max_length=MAX_RULES)
-    """Times in which no gate opens, also one that was approved before."""
+    """Periods in which no gate opens, not even one that was approved before."""
     not_before: NotBefore = None
-    """An instant, or how long after the claim."""
+    """Instant before which the gate stays shut, or a period after the claim."""
     valid_for: Duration | None = None
 
     groups: Members = Field(default_factory=dict)
@@ -259,6 +265,6 @@ class Policy(Part):
 
     @property
     def says_nothing(self) -> bool:
-        """Whether the document asks for nothing at all."""
+        """Whether the document sets nothing but id, name, description, groups and people."""
         told = {"id", "name", "description", "groups", "people"}
         return not self.model_fields_set - told

@@ -1,4 +1,4 @@
-"""Policy files and maps, read: YAML or JSON or bare Rego, with the line and column of every problem."""
+"""Load policies from files and maps: YAML, JSON or bare Rego, with line and column of every problem."""
 
 from __future__ import annotations
 
@@ -19,61 +19,63 @@ from approval_resource.strict_json import no_constant
 from approval_resource.text import clean
 
 MAX_TEXT = 131_072
-"""Characters of one policy file, and of one in YAML."""
+"""Upper bound of one policy file, and of any YAML, in characters."""
 MAX_DATA = 4_000_000
-"""Characters of facts, reviews and inputs in JSON."""
+"""Upper bound of facts, reviews and inputs in JSON, in characters."""
 MOST_READ = 16_000_000
-"""Bytes of one file that are looked at: more than any policy, its facts or its cases may have, and less than a device gives."""
+"""Resource limit: bytes that are read of one file. No valid policy, facts or cases have more, and a device
+may never end."""
 MAX_DEPTH = 40
 MAX_NODES = 20_000
 MAX_DOCUMENTS = 20
 MAX_STORED = 32_768
-"""Bytes of all the policies of one claim, or of one pool."""
+"""Upper bound of all policies of one claim, or of one pool, in bytes as stored."""
 
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
-"""Line and column, both from 1."""
+"""Line and column, both counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault in a policy file: an error makes it unfit, a warning does not."""
+    """Finding in a policy file: an error makes the policy unfit, a warning doesn't."""
 
     where: str
-    """The file, or the option that held the policy."""
+    """File or option that holds the policy."""
     place: Place | None
     message: str
     error: bool = True
 
     def __str__(self) -> str:
+        """Return the finding as one line: place, severity and message."""
         at = f":{self.place[0]}:{self.place[1]}" if self.place else ""
         return f"{self.where}{at}: {'' if self.error else 'warning: '}{self.message}"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A policy document, as it was written and as it is meant."""
+    """Policy document, as written and as parsed."""
 
     where: str
     policy: Policy
     source: Mapping[str, Any]
-    """The document itself: plain JSON values, which is what is stored and digested."""
+    """Document as plain JSON values. This form is stored and digested."""
     places: Mapping[Path, Place] = field(default_factory=dict)
     rego_at: Mapping[int, tuple[int, int, bool]] = field(default_factory=dict)
-    """Where each Rego text begins in its file, and whether its lines are the file's."""
+    """Place of each Rego text: line, column, and whether the text's lines are lines of the file."""
 
     @property
     def name(self) -> str:
-        """Return its own name, or where it was found."""
+        """Return the policy's name, else the last part of the place where it was found."""
         return self.policy.name or self.where.rpartition("/")[2]
 
     @property
     def digest(self) -> str:
-        """The digest of the document."""
+        """Digest of the document."""
         return digest(self.source)
 
     def at(self, *path: str | int) -> Place | None:
-        """Return where that part of the document stands, or the nearest part around it."""
+        """Return the place of that part of the document, or of the nearest part around it."""
         for end in range(len(path), -1, -1):
             if (place := self.places.get(path[:end])) is not None:
                 return place
@@ -81,7 +83,7 @@ class Loaded:
 
 
 class _Reader(yaml.SafeLoader):
-    """YAML 1.2's core schema: 18:00 is text and not 1080, on and yes are words."""
+    """Loader for YAML 1.2's core schema: 18:00 is text and not 1080; `on` and `yes` are text."""
 
 
 _Reader.yaml_implicit_resolvers = {}
@@ -102,10 +104,10 @@ class _Wrong(Exception):
 
 
 def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
-    """Return the YAML or JSON document, and where each part of it stands.
+    """Parse YAML or JSON; return the document and the place of each part.
 
     Raises:
-        ConfigError: it is neither, says a thing twice, refers to itself, or is larger than any policy.
+        ConfigError: the text is neither, has a duplicate key, uses an alias, or is too large.
     """
     try:
         if text.lstrip()[:1] in ("{", "["):
@@ -118,7 +120,7 @@ def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
         place = (mark.line + 1, mark.column + 1) if mark else None
         raise ConfigError([str(Finding(where, place, f"not YAML or JSON: {clean(wrong.problem or 'broken')}"))]) from wrong
     except json.JSONDecodeError as wrong:
-        # What begins as JSON does may still be YAML's shorthand for it.
+        # A text that begins like JSON may still be YAML in flow style.
         try:
             return _parsed(text)
         except (_Wrong, yaml.YAMLError, RecursionError, ValueError):
@@ -136,12 +138,12 @@ def _json(text: str) -> object:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
-            _parsed(text)  # which knows where
+            _parsed(text)  # raises with the place of the duplicate
             raise _Wrong(f"says {clean(next(key for key in keys if keys.count(key) > 1))[:80]} twice", None)
         return found
 
     document = json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
-    json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no character
+    json.dumps(document, ensure_ascii=False).encode()  # a lone surrogate is no character, and raises
     return document
 
 
@@ -156,7 +158,7 @@ def _parsed(text: str) -> tuple[object, dict[Path, Place]]:
     if len(text) > MAX_TEXT:
         raise _Wrong(f"has more than {MAX_TEXT} characters", None)
     places: dict[Path, Place] = {}
-    # The C parser refuses aliases no more than this one does, so the tree of nodes is walked by hand.
+    # Neither PyYAML's own parser nor its C parser refuses aliases, so the tree of nodes is walked by hand.
     node = yaml.compose(text, Loader=_Reader)
     reader = _Reader("")
     try:
@@ -203,7 +205,9 @@ def _scalar(node: yaml.Node, reader: _Reader) -> object:
 
 
 def load_text(text: str, where: str) -> list[Loaded]:
-    """Return the policies in a file: one document or a list of them in YAML or JSON, or bare Rego where the name ends so.
+    """Return the policies in a file.
+
+    A file is one document or a list of them, in YAML or JSON. A file whose name ends in .rego is bare Rego.
 
     Raises:
         ConfigError: every problem, each with its line and column.
@@ -212,7 +216,7 @@ def load_text(text: str, where: str) -> list[Loaded]:
         raise ConfigError([f"{where}: has more than {MAX_TEXT} characters"])
     if where.endswith(".rego"):
         return load({"rego": text}, where, rego_at={0: (1, 1, True)})
-    # YAML may begin with a byte order mark, as some editors write it. Rego's lint tells of one.
+    # Some editors begin a file with a byte order mark. YAML may have one; Rego's lint reports it.
     document, places = parse(text.removeprefix("\ufeff"), where)
     if isinstance(document, Mapping) and document.keys() == {"policy"}:
         document, places = document["policy"], {path[1:]: place for path, place in places.items() if path}
@@ -227,10 +231,10 @@ def load(
     *,
     rego_at: Mapping[int, tuple[int, int, bool]] | None = None,
 ) -> list[Loaded]:
-    """Return the policies that a map, or a list of maps, describes.
+    """Return the policies in a map, or in a list of maps.
 
     Raises:
-        ConfigError: every problem, each with its line and column where that is known.
+        ConfigError: every problem, each with its line and column where they are known.
     """
     several = isinstance(document, list)
     documents = document if isinstance(document, list) else [document]
@@ -271,7 +275,10 @@ def _told(path: Iterable[str | int], message: str) -> str:
 
 
 def _rego_places(rego: object, places: Mapping[Path, Place], text: str) -> dict[int, tuple[int, int, bool]]:
-    """Return where each Rego text begins, and whether its lines are the file's: after its key in a block, else where its value stands."""
+    """Return the place of each Rego text, and whether the text's lines are lines of the file.
+
+    A YAML block begins on the line after its key. Any other text has the place of its key or list item.
+    """
     paths: list[Path] = [("rego",)] if isinstance(rego, str) else [("rego", i) for i in range(len(rego or ()))]  # type: ignore[arg-type]
     lines = text.splitlines()
     found: dict[int, tuple[int, int, bool]] = {}
@@ -289,7 +296,7 @@ def _rego_places(rego: object, places: Mapping[Path, Place], text: str) -> dict[
 
 
 def stored(loaded: Sequence[Loaded]) -> str:
-    """Return the policies as they are kept, in JSON.
+    """Return the policies in their stored form, which is JSON.
 
     Raises:
         ConfigError: there are too many, or they are too long.
@@ -309,7 +316,7 @@ def text_of(file: pathlib.Path) -> str:
     """Return the text of a file that a person named.
 
     Raises:
-        ConfigError: it can't be read, is far too long, or is no text.
+        ConfigError: the file can't be read, is too long, or is not UTF-8.
     """
     try:
         with file.open("rb") as opened:

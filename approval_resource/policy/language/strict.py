@@ -1,4 +1,4 @@
-"""Policies and what is tried on them, as pydantic reads them: strictly, every problem in the words of all other options."""
+"""Strict pydantic models of policies and trials. Every problem is worded as for all other options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from approval_resource.options import MAX_NAME, UNTRUE, WrongError, nearest, pla
 
 
 def _as(read: Callable[[object], object]) -> BeforeValidator:
-    """A reader of options, as pydantic takes one."""
+    """Return a pydantic validator that calls a reader of options."""
 
     def validate(value: object) -> object:
         try:
@@ -33,7 +33,7 @@ Duration = Annotated[timedelta, _as(options.duration)]
 
 
 class Document(BaseModel):
-    """Base of all documents that people write, checked as a whole."""
+    """Base of all documents that people write, validated as a whole."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, populate_by_name=False, regex_engine="python-re"
@@ -44,7 +44,7 @@ D = TypeVar("D", bound=Document)
 
 
 def read_document(model: type[D], document: object, where: str) -> D:
-    """Read the document.
+    """Validate a document.
 
     Raises:
         ConfigError: every problem of it, each with its place below `where`.
@@ -56,7 +56,7 @@ def read_document(model: type[D], document: object, where: str) -> D:
 
 
 def problems_of(model: type[D], document: object) -> tuple[D | None, list[tuple[tuple[str | int, ...], str]]]:
-    """Return the document as read, or every problem of it: where it is and what it is."""
+    """Return the validated document, or every problem of it: its path and a message."""
     if not isinstance(document, Mapping):
         return None, [((), "must be a map of options")]
     try:
@@ -70,7 +70,7 @@ SYNONYMS = dict.fromkeys(
     ("blackout", "blackouts", "blackout_windows", "moratorium", "moratoria", "moratoriums", "change_freeze", "frozen"),
     "freezes",
 )
-"""Options by the names that other systems give them."""
+"""Names that other systems give to options, each with the option's name here."""
 PATTERNS = {"name": "must begin with a letter and have at most 50 letters, digits, _ or -"}
 WORDS = {
     "missing": options.MISSING,
@@ -99,7 +99,7 @@ def _problem(model: type[Document], problem: Mapping[str, Any]) -> tuple[tuple[s
 
 
 def _fields_at(model: type[Document], path: tuple[str | int, ...]) -> Mapping[str, FieldInfo]:
-    """The options of the part of a document that `path` leads to."""
+    """Return the options of the part of a document at `path`."""
     for step in path:
         if isinstance(step, str):
             field = next((field for name, field in model.model_fields.items() if step in (name, field.alias)), None)

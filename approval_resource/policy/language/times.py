@@ -1,4 +1,4 @@
-"""Dates, times and zones as people write them in a policy."""
+"""Dates, times and time zones, as people write them in a policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from approval_resource.policy.language.days import DAYS
 from approval_resource.policy.language.strict import Duration
 
 MAX_HOLIDAYS = 1_000
-"""Days that the holidays of a document or a window may come to."""
+"""Upper bound of the holidays of a document or of a window, in days."""
 A_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 LOCAL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
@@ -38,7 +38,7 @@ def _date(value: object) -> date:
 
 
 def _holidays(value: object) -> object:
-    """Return the list with each range of dates as its days."""
+    """Expand each range of dates in a list of holidays to its days."""
     if not isinstance(value, list):
         return value
     found: list[object] = []
@@ -60,7 +60,7 @@ def _holidays(value: object) -> object:
 
 
 def _moment(value: object) -> object:
-    """Return a date, a local time, or an instant with its zone."""
+    """Parse a date, a local time, or an instant with its time zone."""
     if isinstance(value, str) and (LOCAL.fullmatch(value) or INSTANT.fullmatch(value)):
         try:
             return datetime.fromisoformat(value.upper())
