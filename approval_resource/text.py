@@ -67,5 +67,8 @@ def duration(span: timedelta) -> str:
 
 def quoted(value: object) -> str:
     """Return a value in quotes as a person wrote it, cut to 60 characters, for a message."""
-    text = clean(value if isinstance(value, str) else json.dumps(value, default=str))
+    try:
+        text = clean(value if isinstance(value, str) else json.dumps(value, default=str))
+    except RecursionError:
+        text = "something nested too deeply"
     return f'"{text[:60]}"' if len(text) <= 60 else f'"{text[:60]}…"'

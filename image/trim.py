@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def used(service: dict[str, Any]) -> dict[str, Any]:
-    """The service's description, with the operations that are used and the shapes that they are made of."""
+    """Return the service's description, with the operations that are used and the shapes that they are made of."""
     operations = {name: service["operations"][name] for name in OPERATIONS}
     needed: set[str] = set()
     waiting = [shape["shape"] for shape in _references(list(operations.values()))]
@@ -75,7 +75,7 @@ def _references(value: object) -> list[dict[str, Any]]:
 
 
 def undocumented(value: Any) -> Any:
-    """The same without the text for people."""
+    """Return the description without its text for people."""
     match value:
         case dict():
             return {

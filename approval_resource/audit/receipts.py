@@ -1,4 +1,4 @@
-"""Receipts: what is told of a claim to those who keep a copy of their own."""
+"""Receipts: a decision as others keep a copy of it, to compare with the log later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 
 
 def claim_facts(claim: Claim) -> dict[str, Any]:
-    """What never changes about a claim."""
+    """Return the facts of a claim that never change."""
     return {
         "id": claim.id,
         "pool": claim.pool,
@@ -48,10 +48,10 @@ def receipt(store: LockStore, claim: Claim, event: Event) -> dict[str, Any]:
 def receipt_of(
     claim: Claim, event: Event, policy: str = "", pool_policy: str = "", filled_in: Mapping[str, str] = EMPTY
 ) -> dict[str, Any]:
-    """The proof of a decision, to be kept elsewhere: what was decided on what, and the event that says so.
+    """Return the proof of a decision, to be kept elsewhere: its subject, its reasons and its event.
 
-    `policy` and `pool_policy`: the policies it was decided under, as they are kept beside the claim; `filled_in`: what
-    they asked those who approve for.
+    `policy` and `pool_policy` are the deciding policies as stored beside the claim. `filled_in` holds the inputs of
+    those who approved.
     """
     decision = claim.decided
     return {

@@ -1,4 +1,4 @@
-"""The log: verifying that nobody altered it, and exporting it."""
+"""Verification of a pool's log and of everything it pins, and export of the log."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from approval_resource.store.interface import LockStore
 from approval_resource.text import counted
 
 BATCH = 100
-"""Claims read at a time."""
+"""Claims read in one batch."""
 UNREADABLE = (CorruptRecordError, ConfigError)
-"""What can't be understood, and what no key can hold: nothing of this program has such names."""
+"""Errors of items that can't be parsed, and of names that no key can hold. This program writes neither."""
 
 
 def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None) -> Report:
-    """Walk the pool's log from its newest event back, and hold everything else against it.
+    """Walk the pool's log from its newest event back, and compare everything else with it.
 
-    Found are events that were altered, dropped, reordered or added; claims, locks, the head, payloads and
-    attachments that are not as the log left them; open claims it knows nothing of; and, against a
-    receipt, a log that was rewritten or cut as a whole. Changes that land meanwhile are no faults; nor is it
-    that something is missing whose time to be kept is over, in whatever order it was removed: the event after a
-    missing one tells when that was. What builds made and passed, and which claims the index of open ones leaves
-    out, is not covered.
+    Findings are: events that were altered, dropped, reordered or added; claims, locks, settings, the head,
+    payloads and attachments that differ from what the log left; claims that no event tells of, wherever they
+    lie; events dated in the future; and, with a receipt, a log that was rewritten or cut as a whole. Changes
+    that land during the walk are no findings. Nor is an item that is missing because its time to be kept is
+    over, in whatever order TTL removed it: the event after a missing one tells when that one was written.
+    Build records are not covered.
 
     Raises:
         ConfigError: `against` is no receipt, or one of another pool.
     """
     report = _once(store, pool, against)
     if report.findings:
-        # A transaction may be seen item by item while it lands. What is really wrong is wrong twice.
+        # Reads are not transactional, so a commit in flight looks like tampering; report only what a second pass
+        # finds again.
         again = _once(store, pool, against)
         again.findings = [finding for finding in again.findings if finding in report.findings]
         return again
@@ -118,7 +119,7 @@ def _why(wrong: CorruptRecordError | ConfigError) -> str:
 
 
 def _pins(store: LockStore, walk: Walk, claim: Claim) -> set[str]:
-    """The digests the claim may have: that of its newest event, and of those that came since the walk began."""
+    """Return the digests that the claim may have: its newest event's, and those of events since the walk began."""
     newest = walk.newest_of_claim[claim.id]
     if claim_digest(claim) == newest.claim:
         return {newest.claim}
@@ -134,13 +135,24 @@ def _verify_settings(store: LockStore, walk: Walk) -> None:
         walk.report.findings.append("the pool's settings were altered: they are not as the log left them")
 
     counted_by_head = walk.report.head.settings
-    landed = store.head(walk.report.pool) if counted_by_head != settings.revision else None
-    if settings.policy and landed is not None and landed.settings != settings.revision:
+    # Heads of versions that knew no policies don't count their settings.
+    if counted_by_head == settings.revision or not (settings.policy or counted_by_head):
+        return
+    landed = _head(store, walk)
+    if landed is not None and landed.settings != settings.revision:
         walk.report.findings.append("the head was altered: it doesn't count the pool's settings as the log left them")
 
 
+def _head(store: LockStore, walk: Walk) -> Head | None:
+    """Return the head as it is now, or None where it can't be read, which is a finding of its own."""
+    try:
+        return store.head(walk.report.pool)
+    except CorruptRecordError:
+        return None
+
+
 def _since(store: LockStore, walk: Walk) -> Iterator[Event]:
-    """The events that landed after the walk began, newest first; those that can't be read were found before."""
+    """Yield the events that landed after the walk began, newest first, without the unreadable ones."""
     for record in store.records(walk.report.pool):
         try:
             event = EVENT.read(record.document)
@@ -176,7 +188,7 @@ def _read_locks(store: LockStore, walk: Walk) -> None:
         else:
             walk.locks[name] = lock
     counted_by_locks, told = sum(lock.events for lock in walk.locks.values()), walk.report.head.revision
-    landed = store.head(walk.report.pool) if counted_by_locks > told else None
+    landed = _head(store, walk) if counted_by_locks > told else None
     if not unread and not told <= counted_by_locks <= (landed.revision if landed else told):
         walk.report.findings.append(f"the locks count {counted(counted_by_locks, 'event')} together, the log {told}")
 
@@ -299,6 +311,6 @@ def _expected(store: LockStore, walk: Walk, claim: Claim, event: Event) -> dict[
 
 
 def export(store: LockStore, pool: str) -> Iterator[dict[str, Any]]:
-    """The pool's events as documents with their digests, oldest first."""
+    """Yield the pool's events as documents with their digests, oldest first."""
     for event in store.events(pool):
         yield EVENT.write(event)

@@ -1,4 +1,4 @@
-"""The way back through a pool's log: what must come next, what is gone by age, and what is wrong."""
+"""Walk back through a pool's log: the expected next event, what is gone by age, and what is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY_LOCK = None
 
 @dataclass(slots=True)
 class Report:
-    """What an audit of one pool saw, and every fault it found, one line each."""
+    """Counts of what an audit of one pool read, and every fault found, one line each."""
 
     pool: str
     head: Head
@@ -31,18 +31,19 @@ class Report:
     """Events that are gone, and may be: their time to be kept is over."""
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What could not be compared, and why that is no fault."""
+    """Comparisons that were not possible, with the reason why that is no fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """What may be gone by now."""
+    """Retention of the pool: whether something of a given age may have been removed."""
 
     settings: Settings
     now: datetime
 
     @classmethod
     def of(cls, store: LockStore, report: Report) -> Keeping:
+        """Read the pool's settings and the store's time; settings that can't be read are a finding."""
         try:
             settings = store.settings(report.pool)
         except CorruptRecordError as corrupt:
@@ -61,9 +62,10 @@ class Keeping:
 
 
 class Walk:
-    """The way back through one log: what the next event must be, and what each event pinned."""
+    """State of the walk back through one log: the next expected event, and everything that events pin."""
 
     def __init__(self, report: Report, keeping: Keeping) -> None:
+        """Begin at the head that `report` names."""
         self.report = report
         self.keeping = keeping
         self._head = report.head
@@ -96,7 +98,7 @@ class Walk:
         """The event of each claim, and of the settings, that was seen last, and how many of its lock's were missing then."""
 
     def step(self, record: Record) -> None:
-        """The next older event."""
+        """Check the next older event."""
         document = record.document
         what = f"event {document.get('revision')} at {document.get('timestamp')}"
         try:

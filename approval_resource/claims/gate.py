@@ -45,7 +45,7 @@ def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) ->
     return update_claim(store, claim, prolonged)
 
 
-def wait(
+def wait(  # noqa: PLR0913 - each is a word of its own at the call
     store: LockStore,
     claim: Claim,
     *,

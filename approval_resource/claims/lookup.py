@@ -23,7 +23,7 @@ def read_content(store: LockStore, claim: Claim, name: str, digest: str) -> byte
 
 
 def read_attachment(store: LockStore, claim: Claim, name: str) -> bytes:
-    """An attached file's content.
+    """Return an attached file's content.
 
     Raises:
         LockNotFoundError: nothing of that name is kept.
@@ -37,7 +37,7 @@ def read_attachment(store: LockStore, claim: Claim, name: str) -> bytes:
 
 
 def find(store: LockStore, claim_id: str) -> Claim:
-    """The claim with that id.
+    """Return the claim with that id.
 
     Raises:
         LockNotFoundError: there is none.

@@ -66,7 +66,7 @@ def newest_event(store: LockStore, claim: Claim) -> Event | None:
 
 
 def deciding_event(store: LockStore, claim: Claim, poller: Poller) -> Event:
-    """The event that decided the claim, checked against it.
+    """Return the event that decided the claim, checked against it.
 
     Raises:
         LockNotFoundError: the log no longer has it.
@@ -79,7 +79,7 @@ def deciding_event(store: LockStore, claim: Claim, poller: Poller) -> Event:
 
 
 def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetime, poller: Poller) -> Event:
-    """The event at `timestamp` by which that claim came into that state.
+    """Return the event at `timestamp` that brought the claim into that state.
 
     Raises:
         LockNotFoundError: the log has nothing there.
@@ -107,7 +107,7 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
 
 
 def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
-    """The decision worked out again from what is stored: pass only where that supports the approval that `event` tells of.
+    """Evaluate the stored decision again; return it if it supports the approval that `event` tells of.
 
     Raises:
         UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.
@@ -128,7 +128,7 @@ def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
 
 
 def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime | None) -> str | None:
-    """What speaks against a decision that the policies by themselves support."""
+    """Return why a decision that the policies support can't stand all the same, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "nobody decided on it then"
     # Time that completed an approval may have been told of late, so only a judgement after its event is odd there.
@@ -150,6 +150,6 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
 
 
 def _pool_policy_before(store: LockStore, pool: str, timestamp: datetime) -> str:
-    """The digest of the policy that the pool had then, by the log."""
+    """Return the digest of the policy that the pool had before that place in the log."""
     settings = store.events(pool, lock_name="", newest_first=True)
     return next((event.terms for event in settings if event.timestamp < timestamp), "")

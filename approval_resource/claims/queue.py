@@ -45,7 +45,7 @@ class Standing:
     now: datetime
 
 
-def acquire(
+def acquire(  # noqa: PLR0913 - each is a word of its own at the call
     store: LockStore,
     request: Request,
     claimant: Claimant,
@@ -83,7 +83,7 @@ def acquire(
                     # Another run of this build made the claim. The place in the queue would block others.
                     leave_queue(store, request, claimant, attempt)
                 return taken
-    except _TimeIsUp as up:
+    except _TimeIsUpError as up:
         raise WaitTimeoutError(
             up.lock, up.holder, duration(wait_timeout or timedelta()), left=_left(store, request, claimant, attempt)
         ) from None
@@ -102,7 +102,7 @@ def _left(store: LockStore, request: Request, claimant: Claimant, attempt: Attem
     return True
 
 
-class _TimeIsUp(ApprovalError):
+class _TimeIsUpError(ApprovalError):
     """The time for waiting is over."""
 
     def __init__(self, lock: Lock, holder: Claim | None) -> None:
@@ -143,7 +143,7 @@ def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attem
     return lock
 
 
-def _wait_for_turn(
+def _wait_for_turn(  # noqa: PLR0913 - each is a word of its own at the call
     store: LockStore,
     request: Request,
     build_key: str,
@@ -155,7 +155,7 @@ def _wait_for_turn(
     """Poll until another `take` may succeed, or is needed because the build is no longer in the queue.
 
     Raises:
-        _TimeIsUp: the wait reached its end first.
+        _TimeIsUpError: the wait reached its end first.
     """
     holder = poller.call(_holder, store, lock)
     while (place := lock.place_of(build_key)) >= 0:
@@ -170,7 +170,7 @@ def _wait_for_turn(
             return
         standing(Standing(lock, None if free else holder, place, now))
         if poller.expired:
-            raise _TimeIsUp(lock, None if free else holder)
+            raise _TimeIsUpError(lock, None if free else holder)
         if stall.seen(lock, free=free):
             poller.call(_drop, store, lock)
         poller.pause()

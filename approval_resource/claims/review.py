@@ -45,7 +45,7 @@ class Recorded:
     changed: bool
 
 
-def review(
+def review(  # noqa: PLR0913 - each is a word of its own at the call
     store: LockStore,
     claim_id: str,
     *,

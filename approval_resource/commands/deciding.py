@@ -63,7 +63,7 @@ def reject(**arguments: Any) -> None:
     _review(Verdict.REJECT, "rejected", **arguments)
 
 
-def _review(
+def _review(  # noqa: PLR0913 - each is a word of its own at the call
     verdict: Verdict,
     done: str,
     ids: tuple[str, ...],

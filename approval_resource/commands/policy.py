@@ -54,7 +54,7 @@ def commands() -> None:
 @click.option("--requester", default="", help="Who would have asked for the claim, as Concourse knows them.")
 @click.option("--input", "whole", type=A_FILE, help="For Rego alone: the whole input document instead.")
 @FORMAT
-def eval_(
+def eval_(  # noqa: PLR0913 - each is an option of the command
     files: tuple[Path, ...],
     facts: Path | None,
     reviews: Path | None,

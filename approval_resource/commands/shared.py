@@ -55,21 +55,25 @@ class Commands(click.Group):
         self._later = later
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, those that are loaded later included."""
         return sorted([*super().list_commands(ctx), *self._later])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; suggest those of all names for an unknown one."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as unknown:
             raise click.NoSuchCommand(unknown.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, loading its module where it is loaded later."""
         if cmd_name not in self._later:
             return super().get_command(ctx, cmd_name)
         found: click.Command = importlib.import_module(self._later[cmd_name]).commands
         return found
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line; words that are wrong are shown without control characters."""
         try:
             return super().make_context(*args, **kwargs)
         except NoArgsIsHelpError:
@@ -78,6 +82,7 @@ class Commands(click.Group):
             raise _fit(wrong) from wrong
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end with exit code 1 and one line for each problem of an expected failure."""
         try:
             return super().invoke(ctx)
         except ApprovalError as error:
@@ -94,7 +99,7 @@ class Commands(click.Group):
 
 
 def _fit(wrong: click.UsageError) -> click.UsageError:
-    """The error, fit to be shown: click repeats in it what was typed, as it was typed."""
+    """Return the error without control characters: click repeats in it what was typed."""
     return click.UsageError(shortened(clean(wrong.format_message())), wrong.ctx)
 
 
@@ -105,15 +110,18 @@ def say_errors(error: ApprovalError) -> None:
 
 
 def say_error(line: str) -> None:
+    """Write one line of an error on stderr."""
     click.echo(f"ERROR: {shortened(clean(line))}", err=True)
 
 
 def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:
+    """Return the connection with the options that are given in place of its own."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value}
     return replace(base, **given)
 
 
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
+    """Return the store that the command's options and those before the command name, and its connection."""
     context = click.get_current_context()
     # The environment was read for the group; once more for the command, it would beat what stands before the command.
     given = {
@@ -156,7 +164,7 @@ def require_pool_name(pool: str) -> None:
 
 
 def reason_of(text: str) -> str:
-    """A reason as it is kept.
+    """Return a reason as it is stored.
 
     Raises:
         ConfigError: it is too long.
@@ -167,7 +175,7 @@ def reason_of(text: str) -> str:
 
 
 def find_claim(store: LockStore, given: str) -> Claim:
-    """The claim with that id, or the open one whose id begins so.
+    """Return the claim with that id, or the open one whose id begins so.
 
     Raises:
         LockNotFoundError: there is none, or more than one.

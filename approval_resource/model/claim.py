@@ -12,6 +12,10 @@ from approval_resource.canonical import EMPTY, digest
 from approval_resource.model.event import State
 
 
+MAX_INSTANCE = 120
+"""Characters that a pipeline's instance is shown with."""
+
+
 class Verdict(StrEnum):
     """Verdict of one person on one claim."""
 
@@ -67,9 +71,11 @@ class Build:
             return ""
         try:
             pairs = list(_flat(json.loads(self.instance_vars)))
+            told = ", ".join(f"{name}: {value}" for name, value in pairs)
         except (ValueError, RecursionError):
-            return f"({self.instance_vars})"
-        return f"({', '.join(f'{name}: {value}' for name, value in pairs)})" if pairs else ""
+            told = self.instance_vars
+        # Names of builds stand in many places of a claim, which has to fit its item.
+        return f"({told if len(told) <= MAX_INSTANCE else f'{told[:MAX_INSTANCE]}…'})" if told else ""
 
     def __str__(self) -> str:
         """Return the build's path, number and instance, such as `main/app/deploy #41 (env: eu)`."""

@@ -207,7 +207,7 @@ class _Log:
             lock = replace(lock, holder="")
         self.lock = lock
 
-    def add(
+    def add(  # noqa: PLR0913 - each is a word of its own at the call
         self,
         *,
         kind: Kind,

@@ -29,9 +29,9 @@ BOUNDS = {
     "check, lock": (1, 1.0, 0.0),
     "check, states": (3, 4.0, 0.0),
     "list": (2, 3.0, 0.0),
-    "claim": (5, 10.0, 20.0),
-    "approve": (6, 14.0, 24.0),
-    "release": (5, 12.0, 20.0),
+    "claim": (7, 12.0, 20.0),
+    "approve": (8, 16.0, 24.0),
+    "release": (7, 14.0, 20.0),
 }
 """The most requests, read units and write units that an operation takes, however many claims have ended in its pool."""
 

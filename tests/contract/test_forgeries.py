@@ -20,7 +20,7 @@ from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Retention, Settings
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.outcomes import Failure, Outcome
-from approval_resource.store.dynamodb.requests import RequestFailed
+from approval_resource.store.dynamodb.requests import RequestFailedError
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.dynamodb.values import document, values
 from tests.builders import NOON, FrozenTime, a_build, a_claim, take
@@ -127,7 +127,7 @@ def test_a_lost_answer_shortens_nobodys_life(
         answer = real(method, **request)
         if method == "transact_write_items" and not lost:
             lost.append(method)
-            raise RequestFailed(Failure(Outcome.UNKNOWN, "answer lost"))
+            raise RequestFailedError(Failure(Outcome.UNKNOWN, "answer lost"))
         return answer
 
     monkeypatch.setattr(shared._requests, "call", losing)

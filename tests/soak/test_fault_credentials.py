@@ -137,7 +137,8 @@ def require_shut(store: DynamoStore, claim: Claim, result: Result, line: str) ->
     """The gate stayed shut with exactly one line after those of its wait, and the claim waits on for others."""
     assert line in result.refused()
     before = next(number for number, told in enumerate(result.lines) if "reject --id" in told)
-    assert len(result.lines) == before + 2, result.stderr
+    assert "set to what this resource's source says" in result.lines[before + 1]
+    assert len(result.lines) == before + 3, result.stderr
     assert kept(store, {"id": claim.id}).state is State.PENDING
     assert held_by(store) == claim.id
     tally.add(claims=1, lost=0, double=0, stuck=0)
@@ -302,7 +303,7 @@ def test_a_reviewer_whose_role_is_refused_reads_lines_only(concourse: Concourse,
     claim = take(store, 1)
     reviewer = replace(concourse, engine=Account(concourse.engine.url, 0, sts.line.url, str(config)))
     refused = reviewer.cli("approve", "--id", claim.id)
-    assert "this role may not do that" in refused.refused()
+    assert "AWS could not be asked who you are" in refused.refused()
     assert kept(store, {"id": claim.id}).state is State.PENDING
 
 

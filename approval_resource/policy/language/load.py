@@ -97,7 +97,7 @@ for _tag, _pattern, _first in (
 _Reader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile(r"^$")))
 
 
-class _Wrong(Exception):
+class _WrongError(Exception):
     def __init__(self, message: str, mark: yaml.Mark | None) -> None:
         super().__init__(message)
         self.place = (mark.line + 1, mark.column + 1) if mark else None
@@ -113,7 +113,7 @@ def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
         if text.lstrip()[:1] in ("{", "["):
             return _json(text), _places_of_json(text)
         return _parsed(text)
-    except _Wrong as wrong:
+    except _WrongError as wrong:
         raise ConfigError([str(Finding(where, wrong.place, str(wrong)))]) from wrong
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark
@@ -123,7 +123,7 @@ def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
         # A text that begins like JSON may still be YAML in flow style.
         try:
             return _parsed(text)
-        except (_Wrong, yaml.YAMLError, RecursionError, ValueError):
+        except (_WrongError, yaml.YAMLError, RecursionError, ValueError):
             place = (wrong.lineno, wrong.colno)
             raise ConfigError([str(Finding(where, place, f"not JSON, nor YAML: {wrong.msg}"))]) from wrong
     except (yaml.YAMLError, RecursionError, ValueError, LookupError) as wrong:
@@ -132,14 +132,14 @@ def parse(text: str, where: str) -> tuple[object, dict[Path, Place]]:
 
 def _json(text: str) -> object:
     if len(text) > MAX_DATA:
-        raise _Wrong(f"has more than {MAX_DATA} characters", None)
+        raise _WrongError(f"has more than {MAX_DATA} characters", None)
 
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) < len(pairs):
             keys = [key for key, _ in pairs]
             _parsed(text)  # raises with the place of the duplicate
-            raise _Wrong(f"says {clean(next(key for key in keys if keys.count(key) > 1))[:80]} twice", None)
+            raise _WrongError(f"says {clean(next(key for key in keys if keys.count(key) > 1))[:80]} twice", None)
         return found
 
     document = json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
@@ -150,13 +150,13 @@ def _json(text: str) -> object:
 def _places_of_json(text: str) -> dict[Path, Place]:
     try:
         return _parsed(text)[1] if len(text) <= MAX_TEXT else {}
-    except (_Wrong, yaml.YAMLError, RecursionError, ValueError):
+    except (_WrongError, yaml.YAMLError, RecursionError, ValueError):
         return {}
 
 
 def _parsed(text: str) -> tuple[object, dict[Path, Place]]:
     if len(text) > MAX_TEXT:
-        raise _Wrong(f"has more than {MAX_TEXT} characters", None)
+        raise _WrongError(f"has more than {MAX_TEXT} characters", None)
     places: dict[Path, Place] = {}
     # Neither PyYAML's own parser nor its C parser refuses aliases, so the tree of nodes is walked by hand.
     node = yaml.compose(text, Loader=_Reader)
@@ -170,18 +170,18 @@ def _parsed(text: str) -> tuple[object, dict[Path, Place]]:
 def _built(node: yaml.Node, path: Path, places: dict[Path, Place], reader: _Reader, seen: set[int]) -> object:
     places[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
     if len(path) > MAX_DEPTH or len(places) > MAX_NODES:
-        raise _Wrong("is nested too deeply, or has too many parts", node.start_mark)
+        raise _WrongError("is nested too deeply, or has too many parts", node.start_mark)
     if id(node) in seen:
-        raise _Wrong("uses an anchor twice; write it out", node.start_mark)
+        raise _WrongError("uses an anchor twice; write it out", node.start_mark)
     seen.add(id(node))
     match node:
         case yaml.MappingNode():
             found: dict[str, object] = {}
             for key_node, value_node in node.value:
                 if not isinstance(key_node, yaml.ScalarNode):
-                    raise _Wrong("a key must be text", key_node.start_mark)
+                    raise _WrongError("a key must be text", key_node.start_mark)
                 if key_node.tag == "tag:yaml.org,2002:merge" or key_node.value in found:
-                    raise _Wrong(f"says {clean(key_node.value)[:80]} twice", key_node.start_mark)
+                    raise _WrongError(f"says {clean(key_node.value)[:80]} twice", key_node.start_mark)
                 found[key_node.value] = _built(value_node, (*path, key_node.value), places, reader, seen)
                 places[*path, key_node.value] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             return found
@@ -193,13 +193,13 @@ def _built(node: yaml.Node, path: Path, places: dict[Path, Place], reader: _Read
 
 def _scalar(node: yaml.Node, reader: _Reader) -> object:
     if node.tag not in {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}:
-        raise _Wrong(f"unknown tag {clean(node.tag)[:80]}", node.start_mark)
+        raise _WrongError(f"unknown tag {clean(node.tag)[:80]}", node.start_mark)
     if node.tag.endswith(":int"):
         return int(node.value)
     if node.tag.endswith(":float"):
         number = float(node.value)
         if number in (float("inf"), float("-inf")):
-            raise _Wrong("a number is too large", node.start_mark)
+            raise _WrongError("a number is too large", node.start_mark)
         return number
     return reader.construct_object(node)
 

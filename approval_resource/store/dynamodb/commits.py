@@ -20,7 +20,7 @@ from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.outcomes import Outcome
 from approval_resource.store.dynamodb.reads import DynamoReads, maybe, own
-from approval_resource.store.dynamodb.requests import RequestFailed, Requests
+from approval_resource.store.dynamodb.requests import RequestFailedError, Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.evidence import Evidence, contradiction, newest_of_claims, require_provable
@@ -117,7 +117,7 @@ class Commits:
             planned = plan(snapshot, wanted, operation)
             try:
                 self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
-            except RequestFailed as failed:
+            except RequestFailedError as failed:
                 if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
                     doubt = snapshot.head
                 self._requests.again(failed.failure, budget)
@@ -144,7 +144,7 @@ class Commits:
                         ExpressionAttributeNames={"#ttl": "ttl"},
                         ExpressionAttributeValues={":ttl": ttl["ttl"]},
                     )
-            except RequestFailed as failed:
+            except RequestFailedError as failed:
                 log.warning("payload or attachments of claim %s are kept for ever: %s", claim.id, failed)
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
@@ -174,7 +174,7 @@ class Commits:
                         **still["ExpressionAttributeValues"],
                     },
                 )
-            except RequestFailed as failed:
+            except RequestFailedError as failed:
                 self._requests.again(failed.failure, budget)
             else:
                 return after

@@ -28,7 +28,7 @@ BATCH = 100
 """Upper bound of the keys in one BatchGetItem, set by DynamoDB."""
 
 
-class RequestFailed(Exception):
+class RequestFailedError(Exception):
     """Failure of one request."""
 
     def __init__(self, failure: Failure) -> None:
@@ -151,7 +151,7 @@ class Requests:
         """
         try:
             self.call("describe_table", TableName=self._table)
-        except RequestFailed as failed:
+        except RequestFailedError as failed:
             if failed.failure.outcome is not Outcome.ABSENT:
                 raise StoreUnavailableError(failed.failure.message) from failed
             return table.create(self._client, self._table, self._clock)
@@ -171,7 +171,7 @@ class Requests:
         while True:
             try:
                 return self.call(method, **request)
-            except RequestFailed as failed:
+            except RequestFailedError as failed:
                 self.again(failed.failure, budget)
 
     def again(self, failure: Failure, budget: RetryBudget) -> None:
@@ -190,7 +190,7 @@ class Requests:
         """Make one request, once.
 
         Raises:
-            RequestFailed: it failed, with the outcome.
+            RequestFailedError: it failed, with the outcome.
         """
         started = self._clock.monotonic()
         try:
@@ -198,16 +198,16 @@ class Requests:
         except (ClientError, BotoCoreError) as error:
             failure = classify(error, table=self._table, endpoint=self._endpoint)
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
-            raise RequestFailed(failure) from error
+            raise RequestFailedError(failure) from error
         except (ResponseParserError, RuntimeError, KeyError) as error:
             # botocore raises these if STS's address answers something else, or expired credentials.
             message = (
                 f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
             )
-            raise RequestFailed(Failure(Outcome.UNKNOWN, message)) from error
+            raise RequestFailedError(Failure(Outcome.UNKNOWN, message)) from error
         except ValueError as error:
             # botocore makes some clients, such as that of STS, on first use, and finds wrong settings then.
-            raise RequestFailed(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error
+            raise RequestFailedError(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error
         log.debug("%s: %.0f ms", method, (self._clock.monotonic() - started) * 1000)
         return answer
 
