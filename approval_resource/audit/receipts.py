@@ -50,8 +50,8 @@ def receipt_of(
 ) -> dict[str, Any]:
     """Return the proof of a decision, to be kept elsewhere: its subject, its reasons and its event.
 
-    `policy` and `pool_policy` are the deciding policies as stored beside the claim. `filled_in` holds the inputs of
-    those who approved.
+    `policy` and `pool_policy` are the deciding policies as stored beside the claim. `filled_in` holds the
+    inputs of those who approved.
     """
     decision = claim.decided
     return {

@@ -40,8 +40,8 @@ def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None
     """
     report = _once(store, pool, against)
     if report.findings:
-        # Reads are not transactional, so a commit in flight looks like tampering; report only what a second pass
-        # finds again.
+        # Reads are not transactional, so a commit in flight looks like tampering. Report only what a second
+        # pass finds again.
         again = _once(store, pool, against)
         again.findings = [finding for finding in again.findings if finding in report.findings]
         return again
@@ -119,7 +119,7 @@ def _why(wrong: CorruptRecordError | ConfigError) -> str:
 
 
 def _pins(store: LockStore, walk: Walk, claim: Claim) -> set[str]:
-    """Return the digests that the claim may have: its newest event's, and those of events since the walk began."""
+    """Return the digests that the claim may have: its newest event's, and those of later events."""
     newest = walk.newest_of_claim[claim.id]
     if claim_digest(claim) == newest.claim:
         return {newest.claim}
@@ -229,7 +229,7 @@ def _lock_fault(store: LockStore, walk: Walk, lock: Lock) -> str:
 
 
 def _holder_fault(store: LockStore, walk: Walk, lock: Lock, own: list[Event]) -> str:
-    """Who holds the lock by the log must hold it; a claim of which the log tells less than all may."""
+    """Return a fault of the holder: it must be the log's, or a claim of which the log has lost events."""
     holders = {event.claim_id for event in own if event.state and event.state.is_open and not walk.removed_since(event)}
     may_hold = holders | {event.claim_id for event in own if walk.removed_since(event)}
     if holders <= {lock.holder} and (lock.holder in may_hold or not lock.holder or _aged(walk, _claim(store, lock.holder))):

@@ -95,7 +95,7 @@ class Walk:
         """The number expected next of each lock."""
         self._later: list[Event] = []
         self._found_before: dict[str, tuple[Event | None, int]] = {}
-        """The event of each claim, and of the settings, that was seen last, and how many of its lock's were missing then."""
+        """Last event seen of each claim and of the settings, and how many of its lock's were missing then."""
 
     def step(self, record: Record) -> None:
         """Check the next older event."""
@@ -150,7 +150,7 @@ class Walk:
                 self.places.setdefault(name, {}).setdefault(event.kind.state, place)
 
     def _continuous(self, event: Event) -> None:
-        """Hold the claim, or the settings, that the next younger event of it found against what this one left.
+        """Compare what the next younger event of a claim, or of the settings, found with what this one left.
 
         Where events of its lock are missing between the two, one of its own may be among them.
         """
@@ -166,7 +166,7 @@ class Walk:
         self._found_before[subject] = (event, self._missing[event.lock_name])
 
     def _begun(self) -> None:
-        """Hold each oldest event against the log's beginning: nothing that it found can have been there before."""
+        """Compare each oldest event with the log's beginning: it can't have found anything."""
         for subject, (event, _) in self._found_before.items():
             if event is not None and event.before and not self.report.removed:
                 who = f"claim {subject} of lock {event.lock_name}" if subject else "the pool's settings"
@@ -184,7 +184,7 @@ class Walk:
             self._found("the head was altered: its newest places are not those of the log")
 
     def _removed(self, oldest: int) -> bool:
-        """Whether the events that are missing, from revision `oldest` on, are so by their age; they are counted then."""
+        """Whether the events missing from revision `oldest` on were removed by age; count them if so."""
         if not self.keeping.all_over(oldest, self._revision, self._at):
             return False
         self.report.removed += self._revision - oldest + 1

@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> ClaimChange | None:
     """Return the change that time has brought to the claim, or None.
 
-    An approval that time completed by the deadline stands, whoever looks first and however late: the policies are asked
-    for the instant of its completion. Otherwise a passed deadline ends the claim.
+    An approval that time completed by the deadline stands, whoever looks first and however late: the
+    policies are evaluated for the instant of its completion. Otherwise a passed deadline ends the claim.
     """
     late = claim.late(snapshot.now)
     if claim.overdue(snapshot.now):

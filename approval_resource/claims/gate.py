@@ -26,7 +26,7 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 
 
 def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
-    """Make `timeout`, counted from the claim, its deadline where that is later than the one it has, or it has none."""
+    """Move the deadline to `timeout` after the claim was made, if it has none or an earlier one."""
     deadline = claim.created_at + timeout
 
     def prolonged(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
@@ -57,13 +57,14 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Claim:
     """Return the claim once it is approved and no freeze keeps its gate shut.
 
-    `reviewed` is called with the claim and each new review, `remind` every few minutes with the time that is left, if
-    there is an end, `frozen` with each new reason for which an approved claim has to wait. `give_up_at` ends the
-    waiting, not the claim.
+    `reviewed` is called with the claim and each new review, `remind` every few minutes with the time left, if
+    there is an end, and `frozen` with each new reason that keeps an approved claim waiting. `give_up_at` ends
+    the waiting, not the claim.
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
-        GateTimeoutError, PoolFrozenError: `give_up_at` came, before an approval or before the end of a freeze.
+        GateTimeoutError: `give_up_at` came before an approval.
+        PoolFrozenError: `give_up_at` came before the end of a freeze.
         Others: as `require_passable`.
     """
     told = claim.reviews
@@ -98,8 +99,8 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
     """Record that `build` passed the gate on this claim's approval; a retry of it records nothing.
 
-    With `spend` the approval is used up by this build, unless `reuse` lets it serve again. A build with the same
-    idempotency key is a retry for as long as `handed_back` says.
+    With `spend` the approval is used up by this build, unless `reuse` lets it serve again. A build with the
+    same idempotency key is a retry for as long as `handed_back` says.
 
     Raises:
         ApprovalSpentError: another build used the approval.

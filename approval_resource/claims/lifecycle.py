@@ -106,7 +106,7 @@ def _newest(claim: Claim) -> datetime:
     reviewed_at = [review.at for review in claim.reviews.values()]
     decided_at = [claim.decided.at] if claim.decided else []
     ended_at = [claim.ended.at] if claim.ended else []
-    # Places in the log may lie in the future, after an event whose time had not come yet. These instants don't.
+    # Places in the log may lie in the future, after an event dated ahead of time. These instants don't.
     if claim.made_at is not None:
         return max([claim.created_at, *reviewed_at, *decided_at, *ended_at])
     return claim.event_at or max([claim.changed, *reviewed_at, *decided_at])

@@ -1,4 +1,4 @@
-"""What is kept beside a claim: its payload and the content of attached files, written once and checked when read."""
+"""Claims by id, and content kept beside them: written once, checked against its digest when read."""
 
 from __future__ import annotations
 

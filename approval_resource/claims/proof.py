@@ -32,7 +32,8 @@ DOUBT = timedelta(minutes=2)
 def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
     """Return the claim as it is stored now, once its newest event says that it left the claim so.
 
-    Reads are no transactions, so a commit that lands looks like an edit: what differs is looked at again a few times.
+    Reads are not transactional, so a commit in flight looks like an edit: a difference is read again a few
+    times.
 
     Raises:
         LockNotFoundError: the log has no event of the claim any more.
@@ -131,7 +132,7 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
     """Return why a decision that the policies support can't stand all the same, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "nobody decided on it then"
-    # Time that completed an approval may have been told of late, so only a judgement after its event is odd there.
+    # A decision that time completed may be committed late, so only a judgement after its event is wrong there.
     late = event.at - claim.judged_at if claim.judged_at is not None else timedelta()
     if late < -DOUBT or (late > DOUBT and event.actor != POLICY_ACTOR):
         return "its policies were asked for another time than that of the decision"

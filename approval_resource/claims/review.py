@@ -29,8 +29,8 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 MAX_CLAIM = 96 * 1024
 """Bytes of a claim."""
 ROOM = 43_000
-"""Bytes of a claim that undecided reviews leave free: for the one that decides, its ruling, the claim's end, and who
-used it, each with names of builds and comments as long as they may be."""
+"""Bytes of a claim that undecided reviews leave free: for the deciding review, its transition, the claim's end and
+its use, each with names of builds and comments as long as they may be."""
 
 
 MAX_PASSES = 100
@@ -58,7 +58,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Recorded:
     """Record that person's verdict and, in the same transaction, what the policies make of it.
 
-    The same verdict again changes nothing, its comment included; another replaces it, while nothing is decided.
+    The same verdict again changes nothing, its comment included. Another replaces it while nothing is decided.
     Time or another policy of the pool may have made it enough since, and then it decides now.
 
     Raises:
@@ -119,7 +119,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
 
 
 def withdraw(store: LockStore, claim: Claim, *, actor: str, reason: str = "", forced: bool = False) -> Claim:
-    """Take back a pending claim, as somebody may whose rejection would count; `forced` lets anybody, and the log says so.
+    """Withdraw a pending claim for somebody whose rejection would count; `forced` lets anybody, on record.
 
     A step that takes back its own claim, as after an abort, asks nobody: see `claims/end.py`.
 
@@ -213,5 +213,5 @@ def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
 
 
 def _size(claim: Claim) -> int:
-    """Upper bound of the stored size in bytes: JSON's punctuation is more than what the store counts for it."""
+    """Upper bound of the stored size in bytes: JSON's punctuation is more than the store counts."""
     return len(json.dumps(CLAIM.write(claim), ensure_ascii=False, separators=(",", ":")).encode())

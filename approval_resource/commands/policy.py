@@ -118,7 +118,10 @@ def lint_(files: tuple[Path, ...]) -> None:
 @commands.command("test")
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, path_type=Path))
 def test_(directory: Path) -> None:
-    """Run the cases in DIR: files that end in .test.yaml, each beside its policy. Exit code 1 where one fails."""
+    """Run the cases in DIR: files that end in .test.yaml, each beside its policy.
+
+    Exit code 1 where one fails.
+    """
     files = cases.files_in(directory) if directory.is_dir() else [directory]
     if not files:
         raise ConfigError([f"{directory}: has no cases: no file whose name ends in {', '.join(cases.SUFFIXES)}"])
@@ -143,7 +146,10 @@ def test_(directory: Path) -> None:
 @FORMAT
 @connected
 def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | None) -> None:
-    """Show which of a pool's stored claims would have gone differently under these policies. Changes nothing."""
+    """Show which of a pool's stored claims would have gone differently under these policies.
+
+    Changes nothing.
+    """
     loaded = _loaded(files)
     _warn(loaded)
     store, _ = store_of(options)
@@ -193,7 +199,10 @@ def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] |
 @REVIEWER
 @connected
 def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: str | None) -> None:
-    """Let every claim in POOL satisfy these policies too, whatever its pipeline says; the log tells who did."""
+    """Let every claim in POOL satisfy these policies too, whatever its pipeline says.
+
+    The log tells who set them.
+    """
     loaded = _loaded(files)
     _warn(loaded)
     _put(pool, stored(loaded), reviewer, options)

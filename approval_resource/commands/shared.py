@@ -1,4 +1,4 @@
-"""What all commands share: the connection, who is asking, errors as lines, and finding a claim."""
+"""Shared parts of the commands: connection, reviewer, errors as lines, and finding a claim."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Commands(click.Group):
     """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
 
     def __init__(self, *args: Any, later: Mapping[str, str] = EMPTY, **kwargs: Any) -> None:
-        """`later`: groups of commands by name, each the `commands` of a module that is loaded when one of them is meant."""
+        """Take in `later` the groups that are loaded when they are called: name to module."""
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
         super().__init__(*args, **kwargs)
         self._later = later
@@ -123,7 +123,7 @@ def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connec
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
     """Return the store that the command's options and those before the command name, and its connection."""
     context = click.get_current_context()
-    # The environment was read for the group; once more for the command, it would beat what stands before the command.
+    # The environment was read for the group. Read for the command too, it would beat options before the command.
     given = {
         name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
@@ -132,7 +132,11 @@ def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection
 
 
 def reviewer_of(connection: Connection, typed: str | None) -> str:
-    """Who is asking, with how that is known."""
+    """Return the reviewer's identity, which begins with how it is known.
+
+    Raises:
+        ConfigError: STS should know and can't be asked, or there is no name.
+    """
     try:
         arn = caller_arn(connection)
     except StoreUnavailableError as unknown:

@@ -149,7 +149,7 @@ class LockStore(Protocol):
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
         """Return content kept beside a claim, by its name; None where there is none.
 
-        With its SHA-256 in hex, `digest`, other content, or none, is looked at again for some seconds: a commit may be
+        With `digest`, its SHA-256 in hex, missing or other content is read again for some seconds: a commit may be
         seen item by item while it lands, the claim already and its content not yet.
         """
 

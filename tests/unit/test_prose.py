@@ -19,70 +19,13 @@ from tests.unit.test_layout import PACKAGE
 WIDTH = 110
 RELATIVE = ("What", "Who", "Whose", "Whom", "Which", "That", "Those", "The same,")
 LONG_LINES = """
-audit/receipts.py
-audit/verify.py
-audit/walk.py
-canonical.py
-claims/gate.py
-claims/lookup.py
-claims/proof.py
-claims/review.py
-commands/policy.py
-commands/shared.py
-documents/claims.py
-documents/codec.py
-logs.py
-model/claim.py
-model/event.py
-model/lock.py
-model/settings.py
-options.py
+policy/language/identities.py
 policy/people.py
-pools.py
 steps/params.py
 steps/report.py
-store/dynamodb/certificates.py
-store/dynamodb/commits.py
-store/dynamodb/connect.py
-store/dynamodb/credentials.py
-store/dynamodb/items.py
-store/dynamodb/reads.py
-store/dynamodb/requests.py
-store/dynamodb/table.py
-store/dynamodb/values.py
-store/interface.py
-store/transaction.py
-strict_json.py
-text.py
 """
 RELATIVE_CLAUSES = """
-audit/receipts.py
-audit/verify.py
-audit/walk.py
-claims/gate.py
-claims/lookup.py
-claims/proof.py
-commands/shared.py
-errors.py
-logs.py
-model/claim.py
-model/event.py
-model/lock.py
-model/settings.py
-options.py
-policy/people.py
-pools.py
 steps/report.py
-store/dynamodb/certificates.py
-store/dynamodb/commits.py
-store/dynamodb/connect.py
-store/dynamodb/credentials.py
-store/dynamodb/items.py
-store/dynamodb/outcomes.py
-store/dynamodb/reads.py
-store/dynamodb/requests.py
-store/interface.py
-store/transaction.py
 """
 Check = Callable[[str], list[str]]
 
