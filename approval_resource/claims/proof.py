@@ -132,7 +132,7 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
     """Return why a decision that the policies support can't stand all the same, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "nobody decided on it then"
-    # A decision that time completed may be committed late, so only a judgement after its event is wrong there.
+    # A decision that time completed may be committed late. A judgement after its event is always wrong.
     late = event.at - claim.judged_at if claim.judged_at is not None else timedelta()
     if late < -DOUBT or (late > DOUBT and event.actor != POLICY_ACTOR):
         return "its policies were asked for another time than that of the decision"

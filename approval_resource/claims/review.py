@@ -29,8 +29,10 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 MAX_CLAIM = 96 * 1024
 """Bytes of a claim."""
 ROOM = 43_000
-"""Bytes of a claim that undecided reviews leave free: for the deciding review, its transition, the claim's end and
-its use, each with names of builds and comments as long as they may be."""
+"""Bytes of a claim that undecided reviews leave free.
+
+The deciding review, its transition, the claim's end and its use need them, each with its longest names.
+"""
 
 
 MAX_PASSES = 100
@@ -58,7 +60,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Recorded:
     """Record that person's verdict and, in the same transaction, what the policies make of it.
 
-    The same verdict again changes nothing, its comment included. Another replaces it while nothing is decided.
+    The same verdict again changes nothing, nor its comment. Another replaces it while nothing is decided.
     Time or another policy of the pool may have made it enough since, and then it decides now.
 
     Raises:

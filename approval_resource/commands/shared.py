@@ -123,7 +123,7 @@ def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connec
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
     """Return the store that the command's options and those before the command name, and its connection."""
     context = click.get_current_context()
-    # The environment was read for the group. Read for the command too, it would beat options before the command.
+    # The environment was read for the group. Read again here, it would beat options before the command.
     given = {
         name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }

@@ -149,8 +149,8 @@ class LockStore(Protocol):
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
         """Return content kept beside a claim, by its name; None where there is none.
 
-        With `digest`, its SHA-256 in hex, missing or other content is read again for some seconds: a commit may be
-        seen item by item while it lands, the claim already and its content not yet.
+        With `digest`, its SHA-256 in hex, missing or other content is read again for some seconds: a
+        commit may be seen item by item while it lands, the claim already and its content not yet.
         """
 
     def all_claims(self) -> Iterator[Claim]:
