@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
+from approval_resource.audit.copies import Copy
 from approval_resource.audit.receipts import receipt
 from approval_resource.audit.walk import Keeping, Report, Walk
+from approval_resource.canonical import instant, parse_instant
 from approval_resource.documents.claims import claim_digest, made_under
 from approval_resource.documents.events import EVENT, event_digest
 from approval_resource.documents.locks import lock_digest
@@ -25,7 +28,7 @@ UNREADABLE = (CorruptRecordError, ConfigError)
 """Errors of items that can't be parsed, and of names that no key can hold. This program writes neither."""
 
 
-def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None) -> Report:
+def verify(store: LockStore, pool: str, against: Copy | None = None) -> Report:
     """Walk the pool's log from its newest event back, and compare everything else with it.
 
     Findings are: events that were altered, dropped, reordered or added; claims, locks, settings, the head,
@@ -36,7 +39,7 @@ def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None
     Build records are not covered.
 
     Raises:
-        ConfigError: `against` is no receipt, or one of another pool.
+        ConfigError: `against` is a receipt of another pool, or an export with a line that is no event.
     """
     report = _once(store, pool, against)
     if report.findings:
@@ -48,7 +51,7 @@ def verify(store: LockStore, pool: str, against: Mapping[str, Any] | None = None
     return report
 
 
-def _once(store: LockStore, pool: str, against: Mapping[str, Any] | None) -> Report:
+def _once(store: LockStore, pool: str, against: Copy | None) -> Report:
     report = Report(pool, Head(pool=pool))
     try:
         report.head = store.head(pool) or report.head
@@ -63,8 +66,10 @@ def _once(store: LockStore, pool: str, against: Mapping[str, Any] | None) -> Rep
     _verify_locks(store, walk)
     _verify_open(store, walk)
     _verify_settings(store, walk)
-    if against is not None:
-        _verify_receipt(store, walk, against)
+    if against is not None and against.receipt:
+        _verify_receipt(store, walk, against.receipt)
+    elif against is not None:
+        _verify_copy(store, walk, against)
     return report
 
 
@@ -298,6 +303,30 @@ def _verify_receipt(store: LockStore, walk: Walk, given: Mapping[str, Any]) -> N
             return
         parts = sorted(name for name in given.keys() | expected.keys() if given.get(name) != expected.get(name))
         report.findings.append(f"the receipt itself was altered, or its claim was: they differ in {', '.join(parts)}")
+
+
+def _verify_copy(store: LockStore, walk: Walk, copy: Copy) -> None:
+    """Compare an export, event by event, or a plain digest with the log, except for what is gone by age."""
+    told = [(copy.at, copy.digest)] if copy.at is not None else []
+    exported = (
+        (parse_instant(event["timestamp"]), event["digest"]) for event in copy.events() if event["pool"] == walk.report.pool
+    )
+    stored = store.events(walk.report.pool)
+    newest: Event | None = None
+    for at, digest in chain(told, exported):
+        while newest is None or newest.timestamp < at:
+            newest = next(stored, None)
+            if newest is None:
+                break
+        kept = newest if newest is not None and newest.timestamp == at else None
+        if kept is None and walk.keeping.over(at):
+            walk.report.notes.append(f"the event at {instant(at)} is gone by its age; nothing is left to compare it with")
+        elif kept is None or kept.digest != digest:
+            walk.report.findings.append(
+                f"the log was rewritten or cut: the event at {instant(at)} is not the one that was kept"
+            )
+        if newest is None:
+            stored = iter(())
 
 
 def _expected(store: LockStore, walk: Walk, claim: Claim, event: Event) -> dict[str, Any] | None:

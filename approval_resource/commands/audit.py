@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from approval_resource.audit import copies
 from approval_resource.audit import verify as audit
+from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
-from approval_resource.commands.shared import Commands, connected, store_of
-from approval_resource.errors import ConfigError, LockNotFoundError
+from approval_resource.commands.shared import FORMAT, Commands, connected, say_errors, store_of
+from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
+
+COULD_NOT_LOOK = 3
+"""Exit code of an audit that could not be made; a scheduler can tell it from 1, something found."""
 
 
 @click.group("audit", cls=Commands)
@@ -22,45 +27,65 @@ def commands() -> None:
 
 @commands.command("verify")
 @click.option("--pool", help="Only this pool; else every pool of the table.")
-@click.option("--against", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A receipt.json kept elsewhere.")
+@click.option(
+    "--against", help="Something kept elsewhere: a receipt.json, an export, or TIMESTAMP=DIGEST as a step's metadata shows it."
+)
+@FORMAT
 @connected
-def audit_verify(pool: str | None, against: Path | None, **options: str | None) -> None:
-    """Find whatever was altered, dropped or reordered."""
-    store, _ = store_of(options)
-    receipt = _receipt(against) if against else None
-    if receipt is not None and pool is None:
-        pool = str(receipt["event"].get("pool", ""))
-    pools = [pool] if pool is not None else store.pools()
-    found = False
-    for name in pools:
-        report = audit.verify(store, name, receipt)
-        if pool is not None and not report.head.revision and not report.findings:
-            raise LockNotFoundError(f"pool {clean(name)} has no log in this table; check --pool, --table and --region")
-        for finding in report.findings:
-            click.echo(f"pool {clean(name)}: {clean(finding)}")
-        found = found or bool(report.findings)
-        for note in report.notes:
-            click.echo(f"pool {clean(name)}: {clean(note)}")
-        removed = f", {counted(report.removed, 'event')} removed by age" if report.removed else ""
-        newest = f", newest {instant(report.head.timestamp)} {report.head.digest}" if report.head.timestamp else ""
-        result = counted(len(report.findings), "fault") if report.findings else "nothing wrong"
-        click.echo(
-            f"pool {clean(name)}: {counted(report.events, 'event')}, {counted(report.claims, 'claim')}{removed}, {result}{newest}"
-        )
-    if not pools:
-        click.echo("There is no pool yet")
-    if found:
+def audit_verify(pool: str | None, against: str | None, form: str, **options: str | None) -> None:
+    """Find whatever was altered, dropped or reordered.
+
+    Exit code 1 where something was found, 3 where the record could not be looked at.
+    """
+    try:
+        reports = _verified(pool, against, options)
+    except ApprovalError as error:
+        say_errors(error)
+        click.get_current_context().exit(COULD_NOT_LOOK)
+    if form == "json":
+        click.echo(json.dumps([_report_document(report) for report in reports], indent=2))
+    else:
+        for report in reports:
+            for line in (*report.findings, *report.notes, _summary(report)):
+                click.echo(f"pool {clean(report.pool)}: {clean(line)}")
+        if not reports:
+            click.echo("There is no pool yet")
+    if any(report.findings for report in reports):
         click.get_current_context().exit(1)
 
 
-def _receipt(path: Path) -> dict[str, Any]:
-    try:
-        receipt = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as wrong:
-        raise ConfigError([f"--against: {path} is not a receipt: no JSON document"]) from wrong
-    if not isinstance(receipt, dict) or not isinstance(receipt.get("event"), dict):
-        raise ConfigError([f"--against: {path} is not a receipt: it has no event"])
-    return receipt
+def _verified(pool: str | None, against: str | None, options: Mapping[str, str | None]) -> list[Report]:
+    copy = copies.read(against) if against is not None else None
+    store, _ = store_of(options)
+    pool = pool or (copy.pool if copy is not None else None)
+    if copy is not None and pool is None:
+        raise ConfigError(["--pool: required, since a digest tells no pool"])
+    reports = [audit.verify(store, name, copy) for name in ([pool] if pool is not None else store.pools())]
+    for report in reports:
+        if pool is not None and not report.head.revision and not report.findings:
+            raise LockNotFoundError(f"pool {clean(pool)} has no log in this table; check --pool, --table and --region")
+    return reports
+
+
+def _summary(report: Report) -> str:
+    removed = f", {counted(report.removed, 'event')} removed by age" if report.removed else ""
+    newest = f", newest {instant(report.head.timestamp)} {report.head.digest}" if report.head.timestamp else ""
+    result = counted(len(report.findings), "fault") if report.findings else "nothing wrong"
+    return f"{counted(report.events, 'event')}, {counted(report.claims, 'claim')}{removed}, {result}{newest}"
+
+
+def _report_document(report: Report) -> dict[str, Any]:
+    return {
+        "pool": report.pool,
+        "events": report.events,
+        "claims": report.claims,
+        "removed": report.removed,
+        "findings": report.findings,
+        "notes": report.notes,
+        "newest": {"timestamp": instant(report.head.timestamp), "digest": report.head.digest}
+        if report.head.timestamp
+        else None,
+    }
 
 
 @commands.command("export")

@@ -11,7 +11,6 @@ from enum import StrEnum
 from approval_resource.canonical import EMPTY, digest
 from approval_resource.model.event import State
 
-
 MAX_INSTANCE = 120
 """Characters that a pipeline's instance is shown with."""
 

@@ -215,5 +215,5 @@ def _newest(said: list[Review]) -> Review:
 
 
 def _bare(name: str) -> str:
-    """A name without case, and without the host of a mail address."""
+    """Return a name without case, and without the host of a mail address."""
     return name.partition("@")[0].casefold()

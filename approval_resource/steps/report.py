@@ -28,7 +28,7 @@ AHEAD = 3
 
 
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
-    """The pairs that Concourse shows with a step: never payloads, attachments or mail addresses.
+    """Return the pairs that Concourse shows with a step: never payloads, attachments or mail addresses.
 
     `event`: what brought the claim into `state`, its newest one; None where that is gone by age.
     """
@@ -69,7 +69,7 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
 
 
 def still_missing(step: Step, claim: Claim) -> str:
-    """What the claim still needs, in one line; an empty string where no policy says more than that one approval does.
+    """Return what the claim still needs, in one line; an empty string where one approval does.
 
     Telling of it must not end a step that does without.
     """
@@ -96,6 +96,7 @@ class Waiting:
     """The build log of a wait for a lock: a line when its holder or the place in the queue changes, else every few minutes."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
+        """Write the lines to `say`."""
         self._say = say
         self._holder: tuple[str, State] | None = None
         self._place = -1

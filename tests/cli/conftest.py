@@ -92,9 +92,9 @@ def claim_of(
     return claims.take(store, a_request(**request), Claimant(asker), attempt).claim
 
 
-def refused(ran: Result, *words: str) -> None:
-    """It ended with exit code 1 and one line on stderr, which holds those words, and said nothing else."""
-    assert ran.exit_code == 1, ran.output
+def refused(ran: Result, *words: str, code: int = 1) -> None:
+    """It ended with that exit code and one line on stderr, which holds those words, and said nothing else."""
+    assert ran.exit_code == code, ran.output
     assert ran.stdout == ""
     assert ran.stderr.startswith("ERROR: ")
     assert ran.stderr.count("\n") == 1, ran.stderr

@@ -455,19 +455,51 @@ def test_what_is_no_receipt_is_refused(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "receipt.json"
     for content in NO_RECEIPTS:
         path.write_bytes(content.encode("utf-8", "surrogateescape"))
-        refused(run("audit", "verify", "--pool", POOL, "--against", str(path)), "not a receipt")
+        refused(run("audit", "verify", "--pool", POOL, "--against", str(path)), "not a receipt", code=3)
 
 
 def test_a_receipt_of_another_pool_is_refused(kept: Kept, run: Run, tmp_path: Path) -> None:
     """Its pool is told."""
     claim_of(kept.store, pool="another")
     path = kept.receipt(tmp_path / "receipt.json")
-    refused(run("audit", "verify", "--pool", "another", "--against", path), "a receipt of pool payments, not another")
+    refused(run("audit", "verify", "--pool", "another", "--against", path), "a receipt of pool payments, not another", code=3)
 
 
-def test_a_receipt_that_is_not_there_is_a_wrong_command_line(run: Run, tmp_path: Path) -> None:
-    """As any file that is to be read."""
-    assert run("audit", "verify", "--against", str(tmp_path / "none.json")).exit_code == 2
+def test_a_receipt_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+    """Nothing was looked at."""
+    refused(run("audit", "verify", "--against", str(tmp_path / "none.json")), "is no file", code=3)
+
+
+def test_an_export_or_a_digest_kept_elsewhere_is_compared(kept: Kept, run: Run, tmp_path: Path) -> None:
+    """Concourse's metadata shows a digest; either tells of a log that was rewritten as a whole."""
+    export = tmp_path / "log.jsonl"
+    export.write_text(run("audit", "export", "--pool", POOL).stdout)
+    noted = f"{instant(kept.events[-1].timestamp)}={kept.events[-1].digest}"
+    for copy in (("--against", str(export)), ("--pool", POOL, "--against", noted)):
+        ran = run("audit", "verify", *copy)
+        assert (ran.exit_code, ran.stderr) == (0, ""), ran.output
+    rewrite(kept, lambda event: replace(event, reason="another"))
+    assert run("audit", "verify").exit_code == 0
+    for copy in (("--against", str(export)), ("--pool", POOL, "--against", noted)):
+        ran = run("audit", "verify", *copy)
+        assert ran.exit_code == 1
+        assert "the log was rewritten or cut" in ran.stdout
+    refused(run("audit", "verify", "--against", noted), "--pool: required", code=3)
+
+
+def test_a_scheduler_can_tell_what_was_found_from_what_could_not_be_looked_at(kept: Kept, run: Run) -> None:
+    """Exit codes 0, 1 and 3, and a document for programs."""
+    ran = run("audit", "verify", "--format", "json")
+    [report] = json.loads(ran.stdout)
+    assert (ran.exit_code, report["findings"], report["events"]) == (0, [], len(kept.events))
+    assert report["newest"]["digest"] == kept.events[-1].digest
+    claim = kept.store.claims([B])[0]
+    kept.put(items.claim_item(replace(claim, description="other")))
+    ran = run("audit", "verify", "--format", "json")
+    assert ran.exit_code == 1
+    assert any(B in finding for finding in json.loads(ran.stdout)[0]["findings"])
+    refused(run("audit", "verify", "--pool", "nowhere"), "has no log in this table", code=3)
+    assert run("audit", "verify", AWS_ENDPOINT_URL_DYNAMODB="http://127.0.0.1:1").exit_code == 3
 
 
 # ---- export --------------------------------------------------------------------
@@ -507,5 +539,5 @@ def test_export_of_nothing_is_nothing(store: DynamoStore, run: Run) -> None:
 def test_a_pool_that_has_no_log_is_not_called_clean(run: Run) -> None:
     """A misspelt pool is an error, not an audit with nothing wrong."""
     ran = run("audit", "verify", "--pool", "paymnets")
-    assert ran.exit_code == 1
+    assert ran.exit_code == 3
     assert ran.stderr == "ERROR: pool paymnets has no log in this table; check --pool, --table and --region\n"

@@ -11,6 +11,7 @@ import pytest
 
 from approval_resource import pools
 from approval_resource.audit import verify as audit
+from approval_resource.audit.copies import Copy
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
@@ -275,11 +276,11 @@ def test_a_receipt_whose_event_is_gone_by_age_is_told_as_that(shared: DynamoStor
     receipt = {"event": EVENT.write(decided)}
     (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, decided.timestamp)["sk"])
     table.delete(stored)
-    assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, receipt).findings)
+    assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, Copy(POOL, receipt=receipt)).findings)
     time.tick(days=500)
     for item in table.overdue(time.at):
         table.delete(item)
-    report = audit.verify(shared, POOL, receipt)
+    report = audit.verify(shared, POOL, Copy(POOL, receipt=receipt))
     assert report.findings == []
     assert report.notes == [f"event {decided.revision} of the receipt is gone by its age; nothing is left to compare it with"]
 

@@ -1,0 +1,77 @@
+"""Copies of the log that somebody keeps elsewhere: receipts, exports, and plain digests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from approval_resource.canonical import EMPTY, parse_instant
+from approval_resource.documents.events import EVENT
+from approval_resource.errors import ConfigError, CorruptRecordError
+
+NOTE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)[=: ]([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One kept copy: a receipt, the path of an export, or the digest of the event at an instant."""
+
+    pool: str | None
+    receipt: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    export: Path | None = None
+    at: datetime | None = None
+    digest: str = ""
+
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the events of an export, as documents.
+
+        Raises:
+            ConfigError: a line is none.
+        """
+        if self.export is None:
+            return
+        with self.export.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield _event(line, f"--against: line {number} of {self.export}")
+
+
+def read(given: str) -> Copy:
+    """Read a copy by its path, or a digest from the words themselves.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if (noted := NOTE.fullmatch(given.strip())) is not None:
+        return Copy(None, at=parse_instant(noted[1]), digest=noted[2])
+    path = Path(given)
+    if not path.is_file():
+        raise ConfigError([f"--against: {given} is no file, and not TIMESTAMP=DIGEST"])
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+            try:
+                return Copy(str(_event(first, "--against")["pool"]), export=path)
+            except ConfigError:
+                receipt = json.loads(first + file.read())
+    except OSError as wrong:
+        raise ConfigError([f"--against: can't read {path} ({wrong.strerror})"]) from wrong
+    except (ValueError, RecursionError) as wrong:
+        raise ConfigError([f"--against: {path} is not a receipt: no JSON document, nor an export"]) from wrong
+    if not isinstance(receipt, dict) or not isinstance(receipt.get("event"), dict):
+        raise ConfigError([f"--against: {path} is not a receipt: it has no event"])
+    return Copy(str(receipt["event"].get("pool", "")), receipt=receipt)
+
+
+def _event(line: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(line)
+        EVENT.read(document)
+    except (ValueError, RecursionError, AttributeError, CorruptRecordError) as wrong:
+        raise ConfigError([f"{where} is no event of an export"]) from wrong
+    found: Mapping[str, Any] = document
+    return found
