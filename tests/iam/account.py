@@ -271,8 +271,8 @@ def printed(result: Result) -> str:
 
 
 def refusal(result: Result) -> str:
-    """The one line that a refused script or command ended with: exit code 1, no answer, no traceback."""
-    assert result.returncode == 1, f"not refused: {result.returncode} {result.stdout} {result.stderr}"
+    """The one line that a refused script or command ended with: no answer, no traceback; 3 is an audit that could not look."""
+    assert result.returncode in (1, 3), f"not refused: {result.returncode} {result.stdout} {result.stderr}"
     assert not result.stdout
     assert "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.startswith(("Claiming the lock", "Releasing the lock"))]
