@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Command line for reviewers, operators and auditors: parse the arguments, call the core, print.
 
-Exit codes: 0 done; 1 refused, failed, interrupted, or faults found; 2 the command line itself is wrong.
+Exit codes: 0 done; 1 refused, failed, interrupted, or faults found; 2 the command line itself is wrong; 3 an
+audit could not look at the record.
 """
 
 from __future__ import annotations
