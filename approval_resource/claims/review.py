@@ -47,8 +47,11 @@ def review(
     represented_as: tuple[str, ...] = (),
     forced: bool = False,
     inputs: Mapping[str, str] = EMPTY,
+    build: str = "",
 ) -> Recorded:
     """Record that person's verdict and, in the same transaction, what the policies make of it.
+
+    `build`: link to the build in which they said it, for the log.
 
     The same verdict again changes nothing, its comment included; another replaces it, while nothing is decided.
     Time or another policy of the pool may have made it enough since, and then it decides now.
@@ -89,7 +92,7 @@ def review(
             inputs=inputs,
         )
         given = held.once("review", lambda: _with(claim, new, terms, snapshot))
-        said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, reason=comment, verdict=verdict.value)
+        said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, build=build, reason=comment, verdict=verdict.value)
         change = apply_policies(given, terms, snapshot, said, held, at)
         if change.claim.decided is None:
             if given == claim:

@@ -137,7 +137,7 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
     """Return the approvals there are, by the person who gave each under any of the policies."""
     found = {}
     for policy in asked:
-        roster = Roster(policy, facts.requester)
+        roster = facts.roster(policy)
         by_identity = {review.reviewer: review for review in reviews}
         for voice in roster.voices(reviews):
             if voice.approves:
@@ -147,7 +147,7 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
 
 def _before(asked: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
     """Return the approval that the person gave, under whichever policy they are known to be who gave it."""
-    known = (Roster(policy, facts.requester).person(person) for policy in asked)
+    known = (facts.roster(policy).person(person) for policy in asked)
     return next((spoken[who] for who in known if who in spoken), None)
 
 
@@ -156,9 +156,9 @@ def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | N
     plain = _approval(before.reviewer if before else person, now)
     ways = [] if before else [plain]
     for policy in asked:
-        roster = Roster(policy, facts.requester)
-        voice = roster.voices([plain])[0]
-        labels = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
+        roster = facts.roster(policy)
+        voices = roster.voices([plain])
+        labels = tuple(rule.label for rule in policy.approval_rules if any(fits(roster, voice, rule) for voice in voices))
         if policy.per_rule and len(labels) > 1:
             ways.append(replace(plain, represented_as=labels[:MAX_REPRESENTED]))
         elif before and any(rule.label in before.represented_as for rule in policy.approval_rules):
@@ -175,7 +175,7 @@ def _approval(person: str, now: datetime) -> Review:
 
 def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
     """Return everybody whose approval may still change anything, those together whom no policy can tell apart."""
-    rosters = [(policy, Roster(policy, facts.requester)) for policy in asked]
+    rosters = [(policy, facts.roster(policy)) for policy in asked]
     named: dict[str, None] = {}
     for _, roster in rosters:
         named |= dict.fromkeys(person for person in roster.everybody if roster.can_be(person))
@@ -193,7 +193,10 @@ def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime)
     """Return all by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
     looks: list[object] = [person.startswith(ANYONE)]
     for policy, roster in rosters:
-        voice = roster.voices([_approval(person, now)])[0]
+        voice = next(iter(roster.voices([_approval(person, now)])), None)
+        if voice is None:
+            looks.append(None)
+            continue
         fitting = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
         names = (person, *policy.people.get(person, ()))
         by_name = person if any(name in text for text in policy.rego for name in names) else ""

@@ -21,7 +21,7 @@ allow_self_approval: false
 windows: [{days: mon-fri, from: 09:00, to: 17:00, tz: Europe/Paris}]
 """
 
-ONE = f"people: {{ana: ['{ANA}'], bob: ['{BOB}'], zoe: ['concourse:zoe']}}\n"
+ONE = f"people: {{ana: ['{ANA}'], bob: ['{BOB}'], zoe: ['Zoe of GitHub']}}\n"
 UNSATISFIABLE = [
     ("approval_rules: [{group: qa}]\n", "1:18", "group qa has no members here"),
     ("approval_rules:\n  - group: leds\ngroups: {leads: [ana]}\n" + ONE, "2:5", "did you mean leads?"),

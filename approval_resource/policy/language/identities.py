@@ -34,21 +34,19 @@ FORMS = {
 SHOWN = {
     "aws": "aws:arn:aws:iam::ACCOUNT:user/NAME or aws:arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION",
     "oidc": "oidc:https://ISSUER#SUB",
-    "concourse": "concourse:https://HOST#NAME",
+    "concourse": "concourse:https://HOST#NAME or concourse:NAME",
     "slack": "slack:TEAM#USER",
     "link": "link:CHANNEL",
 }
-REQUESTER = "concourse:NAME, for who starts builds"
 
 
 def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
     """Yield each identity in the policy that no caller can have: its place, and the form that would match."""
     listed = {identity for identities in policy.people.values() for identity in identities}
     for path, name in _named(policy):
-        requester = path[0] == "people"
         # A rule may name a listed person by any of their identities; the list itself is looked at once.
-        known = name in policy.people or (not requester and name in listed)
-        if not known and (why := fault(name, requester=requester)):
+        known = name in policy.people or (path[0] != "people" and name in listed)
+        if not known and (why := fault(name)):
             yield path, f"nobody can be {clean(name)}: {why}"
 
 
@@ -66,10 +64,10 @@ def _named(policy: Policy) -> Iterator[tuple[Path, str]]:
         yield ("delegates", number, "delegate"), delegate.delegate
 
 
-def fault(identity: str, *, requester: bool = False) -> str:
+def fault(identity: str) -> str:
     """Return why no caller can have that identity, and the form that would match; an empty string where one can.
 
-    A name without a prefix is a person's or a group's. `requester`: whether it may be Concourse's name for who asks.
+    A name without a prefix is a person's or a group's.
     """
     prefix, colon, rest = identity.partition(":")
     if not colon:
@@ -89,7 +87,7 @@ def fault(identity: str, *, requester: bool = False) -> str:
     if kind == "aws":
         return _aws(rest)
     if kind == "concourse" and rest.strip() and "://" not in rest:
-        return "" if requester else f"who approves from Concourse is {SHOWN[kind]}; only people may list {REQUESTER}"
+        return ""
     return f"write {SHOWN[kind]}"
 
 
