@@ -18,9 +18,9 @@ from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
-MAX_CLAIM = 96 * 1024
+MAX_CLAIM = 112 * 1024
 """Bytes of a claim."""
-ROOM = 43_000
+ROOM = 59_300
 """Bytes of a claim that undecided reviews leave free: for the one that decides, its ruling, the claim's end, and who
 used it, each with names of builds and comments as long as they may be."""
 

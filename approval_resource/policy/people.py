@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.language.identities import CONCOURSE, at_concourse, is_full, knower, name_at_concourse
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
@@ -20,8 +21,6 @@ TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
 """The one person that all typed names are: anyone may invent a name, so together they count once, and are in no list."""
 TYPED_LOGIN = "typed names"
-CONCOURSE = "concourse:"
-DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 Memberships = Mapping[str, frozenset[str]]
 
@@ -67,7 +66,7 @@ class Roster:
         self._concourse = concourse
         listed = [(identity, person) for person, identities in policy.people.items() for identity in identities]
         # Where a short and a full spelling name two people, the full one is meant.
-        listed.sort(key=lambda one: _is_full(one[0]))
+        listed.sort(key=lambda one: is_full(one[0]))
         self._person = {self._spelled(identity): person for identity, person in listed}
         self._groups: dict[str, set[str]] = {}
         for group, members in policy.groups.items():
@@ -89,6 +88,10 @@ class Roster:
             return TYPED_NAMES
         spelled = self._spelled(identity)
         return self._person.get(spelled, spelled)
+
+    def listed(self, person: str) -> bool:
+        """Whether `people` lists that person."""
+        return person in self._policy.people
 
     def takes(self, identity: str) -> bool:
         """Whether the policy hears that identity at all. One of Concourse's it does where it says so, or names it, or names nobody."""
@@ -200,7 +203,7 @@ class Roster:
         if not any(voice.identity.startswith(CONCOURSE) for voice in (listed, stranger)):
             return True
         known = (self._spelled(identity) for identity in self._policy.people[listed.person])
-        return _knower(stranger.identity) in map(_knower, known)
+        return knower(stranger.identity) in map(knower, known)
 
     def _shown(self, identities: Mapping[str, str]) -> dict[str, str]:
         """Return the shortest name by which people can tell each person from all others, given the identity that they used."""
@@ -256,7 +259,7 @@ class Roster:
         if not identity.startswith(CONCOURSE):
             return identity
         told = identity.removeprefix(CONCOURSE)
-        if _is_full(identity):
+        if is_full(identity):
             url, _, name = told.partition("#")
             return at_concourse(url, name)
         return self._here(told)
@@ -278,36 +281,13 @@ class Roster:
         return listed or next(named, name)
 
 
-def at_concourse(url: str, name: str) -> str:
-    """Return the identity of who has that name at the Concourse of that address, however the address is written."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    scheme, host = scheme.lower(), host.lower()
-    return f"{CONCOURSE}{scheme}://{host.removesuffix(DEFAULT_PORTS.get(scheme, ''))}{(slash + path).rstrip('/')}#{name}"
-
-
-def name_at_concourse(identity: str) -> str:
-    """Return the name in a full identity of Concourse's, or an empty string for any other."""
-    return identity.partition("#")[2] if _is_full(identity) else ""
-
-
-def _is_full(identity: str) -> bool:
-    """Whether that is an identity of Concourse's with its address."""
-    return identity.startswith(CONCOURSE) and "://" in identity.partition("#")[0] and "#" in identity
-
-
-def _knower(identity: str) -> str:
-    """Return who knows that identity: AWS, an issuer, or a Concourse, each of which tells its own people apart."""
-    return identity.partition("#")[0] if "#" in identity else identity.partition(":")[0]
-
-
 def _side(identity: str) -> str:
-    return _knower(identity) if identity.startswith(CONCOURSE) else ""
+    return knower(identity) if identity.startswith(CONCOURSE) else ""
 
 
 def _names(person: str, identity: str) -> list[str]:
     """Return the names by which people may be told of a person, the shortest first, the unmistakable last."""
-    if person != TYPED_NAMES and _is_full(person):
+    if person != TYPED_NAMES and is_full(person):
         name = name_at_concourse(person)
         # A name that could be read as more than one is told with its Concourse.
         return [name, person] if re.fullmatch(r"[\w.@+-]+( [\w.@+-]+)*", name) else [person]

@@ -15,6 +15,7 @@ from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds.rules import fits
 from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.identities import knower, name_at_concourse
 from approval_resource.policy.people import Roster
 from approval_resource.policy.sandbox import parent as sandbox
 
@@ -28,6 +29,8 @@ MAX_STRANGERS = 4
 """People whom no policy names that are tried on Rego."""
 ANYONE = "aws:anyone"
 """Stands for people whom no policy names."""
+ANYBODY = "\0anybody"
+"""The same at a Concourse, by a name that nobody can have."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
 """A set of openers: counts of interchangeable people."""
@@ -113,13 +116,20 @@ def told(wanted: Wanted) -> str:
     """Word one set for people."""
     parts = []
     for count, people in wanted:
-        if people[0].startswith(ANYONE):
-            parts.append(f"{count} other {'person' if count == 1 else 'people'} whom AWS knows")
+        if who := _stranger(people[0]):
+            parts.append(f"{count} other {'person' if count == 1 else 'people'} whom {who} knows")
         elif count == len(people):
             parts.append(" and ".join(people))
         else:
             parts.append(f"{count} of {', '.join(people)}")
     return "; and ".join(parts) or "nobody: only time is missing"
+
+
+def _stranger(person: str) -> str:
+    """Return who knows that stranger, or an empty string for a person who is named or has spoken."""
+    if person.startswith(ANYONE):
+        return "AWS"
+    return "that Concourse" if name_at_concourse(person).startswith(ANYBODY) else ""
 
 
 def _why_none(
@@ -182,7 +192,10 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
     named |= dict.fromkeys(spoken)
     strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}
-    for person in [*named, *(f"{ANYONE}-{number + 1}" for number in range(strangers))]:
+    # Nothing tells who spoke at a Concourse from strangers whom AWS knows, but that Concourse does from its own.
+    there = [one for one in spoken if name_at_concourse(one) and not any(roster.listed(one) for _, roster in rosters)]
+    anyone = dict.fromkeys((ANYONE, *(f"{knower(person)}#{ANYBODY}" for person in there)))
+    for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:
         before = _before(asked, facts, person, spoken)
         if _ways(asked, facts, person, before, now):
             known.setdefault((before and before.reviewer, _looks(rosters, person, now)), []).append(person)
@@ -191,7 +204,7 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
 
 def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
     """Return all by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
-    looks: list[object] = [person.startswith(ANYONE)]
+    looks: list[object] = [_stranger(person)]
     for policy, roster in rosters:
         voice = next(iter(roster.voices([_approval(person, now)])), None)
         if voice is None:

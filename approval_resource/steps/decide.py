@@ -12,7 +12,7 @@ from approval_resource.claims.poller import Poller
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, describe_state
 from approval_resource.model.claim import Build, Claim, Verdict
 from approval_resource.model.event import State
-from approval_resource.policy.people import at_concourse
+from approval_resource.policy.language.identities import at_concourse
 from approval_resource.steps.files import claim_id_in, read_text
 from approval_resource.steps.params import MAX_COMMENT, DecideParams
 from approval_resource.steps.step import Step

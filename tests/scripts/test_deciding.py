@@ -420,7 +420,7 @@ def test_inputs_are_filled_in_and_rules_named(concourse: Concourse, store: Dynam
     rules = [{"name": "qa", "user": "concourse:anna"}, {"name": "ops", "user": "concourse:anna"}]
     policy = {"approval_rules": rules, "per_rule": True, "inputs": [{"name": "ticket", "required": True}]}
     version = concourse.claim(policy=policy).version
-    done = decide(concourse, version, by("anna"), **{"as": ["qa", "ops"], "inputs": {"ticket": "CHG-1"}})
+    done = decide(concourse, version, by("anna"), as_=["qa", "ops"], inputs={"ticket": "CHG-1"})
     assert done.version["state"] == "approved"
     review = kept(store, version).reviews[identity("anna")]
     assert (review.represented_as, dict(review.inputs)) == (("qa", "ops"), {"ticket": "CHG-1"})

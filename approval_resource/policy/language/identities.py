@@ -1,4 +1,4 @@
-"""Forms of the identities that callers have, so that a policy can't name one that nobody will ever have."""
+"""Forms and spellings of the identities that callers have, so that a policy can't name one that nobody will ever have."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 Path = tuple[str | int, ...]
+
+CONCOURSE = "concourse:"
+DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 PARTITION = r"aws(?:-cn|-us-gov|-iso(?:-[bef])?|-eusc)?"
 NAME = r"[\w+=,.@-]"
@@ -125,3 +128,26 @@ def _arn(arn: str) -> str:
         meant = f"sts::{account}:federated-user/{names[0]}"
     found = f"arn:{partition}:{meant}"
     return f"aws:{found}" if CALLER.fullmatch(found) else ""
+
+
+def at_concourse(url: str, name: str) -> str:
+    """Return the identity of who has that name at the Concourse of that address, however the address is written."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    scheme, host = scheme.lower(), host.lower()
+    return f"{CONCOURSE}{scheme}://{host.removesuffix(DEFAULT_PORTS.get(scheme, ''))}{(slash + path).rstrip('/')}#{name}"
+
+
+def name_at_concourse(identity: str) -> str:
+    """Return the name in a full identity of Concourse's, or an empty string for any other."""
+    return identity.partition("#")[2] if is_full(identity) else ""
+
+
+def is_full(identity: str) -> bool:
+    """Whether that is an identity of Concourse's with its address."""
+    return identity.startswith(CONCOURSE) and "://" in identity.partition("#")[0] and "#" in identity
+
+
+def knower(identity: str) -> str:
+    """Return who knows that identity: AWS, an issuer, or a Concourse, each of which tells its own people apart."""
+    return identity.partition("#")[0] if "#" in identity else identity.partition(":")[0]
