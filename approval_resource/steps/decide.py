@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import missing
-from approval_resource.claims.poller import Poller
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, describe_state
 from approval_resource.model.claim import Build, Claim, Verdict
 from approval_resource.model.event import State
@@ -66,8 +64,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
         return claim
     if not (params.force and claim.state is State.APPROVED):
         require_newest(step.store, claim)
-    recorded = step.poller.call(
-        reviews.review,
+    recorded = reviews.review(
         step.store,
         claim.id,
         reviewer=reviewer,
@@ -78,7 +75,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
         inputs=params.inputs,
         build=step.build.link,
     )
-    step.say(_outcome(recorded, verdict, _missing(step.poller, step.store, recorded.claim)))
+    step.say(_outcome(recorded, verdict, _missing(step.store, recorded.claim)))
     return recorded.claim
 
 
@@ -163,11 +160,10 @@ def _about(claim: Claim) -> list[str]:
     return [*lines, f"it is {describe_state(claim)}"]
 
 
-def _missing(poller: Poller, store: LockStore, claim: Claim) -> str:
+def _missing(store: LockStore, claim: Claim) -> str:
     """Return what the claim still needs. Telling of it must not fail a step whose review is recorded."""
-    tell: Callable[[LockStore, Claim], str] = missing
     try:
-        return poller.call(tell, store, claim)
+        return missing(store, claim)
     except ApprovalError as unknown:
         return f"what can't be told now: {unknown}"
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from approval_resource.audit import verify as audit
-from approval_resource.model.claim import Build
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Build, Verdict
 from approval_resource.model.event import Kind, State
-from approval_resource.pools import set_policy
+from approval_resource.pools import freeze, set_policy
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, take
 from tests.scripts.conftest import LOCK, POOL, Concourse, Result, kept
@@ -437,6 +438,41 @@ def test_who_may_bypass_forces_a_decision(concourse: Concourse, store: DynamoSto
     assert decide(concourse, version, by("anna", 51), force=True, comment="outage").version["state"] == "approved"
     [event] = [event for event in store.events(POOL) if event.kind is Kind.APPROVED]
     assert event.forced
+
+
+def test_whom_the_pool_lets_bypass_breaks_a_freeze(concourse: Concourse, store: DynamoStore) -> None:
+    """An approved claim may pass the pool's stop by their word; a retry of that build changes nothing."""
+    set_policy(store, POOL, json.dumps([{"required_approvals": 1, "bypass": {"users": ["concourse:anna"]}}]), actor="aws:op")
+    version = concourse.claim().version
+    assert decide(concourse, version, by("anna")).code == 0
+    freeze(store, POOL, None, "incident", actor="aws:op")
+    assert "is approved by" in decide(concourse, version, by("anna", 51)).refused()
+    for _ in range(2):
+        assert decide(concourse, version, by("anna", 52), force=True, comment="the fix").version["state"] == "approved"
+    frozen = store.settings(POOL).freeze
+    assert frozen is not None
+    assert frozen.passes == (version["id"],)
+
+
+def test_one_human_by_two_ways_is_one_approval(concourse: Concourse, store: DynamoStore) -> None:
+    """Nothing tells a name of Concourse from somebody else's proof, so both together are not two people; the log says why."""
+    version = concourse.claim(policy=TWO).version
+    reviews.review(store, version["id"], reviewer="aws:arn:aws:iam::111122223333:user/anna", verdict=Verdict.APPROVE)
+    done = decide(concourse, version, by("a.smith"))
+    assert done.version["state"] == "pending"
+    assert "list both under people" in done.stderr
+    assert decide(concourse, version, by("ben", 51)).version["state"] == "approved"
+
+
+def test_the_pool_s_lists_tell_who_is_who(concourse: Concourse, store: DynamoStore) -> None:
+    """By either identity anna is one person, and ben is another."""
+    anna, ben = ("aws:arn:aws:iam::111122223333:user/anna", "aws:arn:aws:iam::111122223333:user/ben")
+    people = {"anna": [anna, "concourse:a.smith"], "ben": [ben, "concourse:ben"]}
+    set_policy(store, POOL, json.dumps([TWO | {"people": people}]), actor="aws:op")
+    version = concourse.claim().version
+    reviews.review(store, version["id"], reviewer=anna, verdict=Verdict.APPROVE)
+    assert decide(concourse, version, by("a.smith")).version["state"] == "pending"
+    assert decide(concourse, version, by("ben", 51)).version["state"] == "approved"
 
 
 # ---- the line that a waiting put prints ------------------------------------------------
