@@ -50,7 +50,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
     The same build again, as by `attempts`, changes nothing and returns the claim as it is by now.
 
     Raises:
-        ApprovalError: nobody is known to decide, the claim can't be decided on, or no policy gives this person a say.
+        ApprovalError: nobody is known to decide, the claim can't be decided on, or no policy hears them.
     """
     verdict = Verdict(params.action)
     reviewer = reviewer_of(step.build)

@@ -1,4 +1,4 @@
-"""Forms and spellings of the identities that callers have, so that a policy can't name one that nobody will ever have."""
+"""Forms and spellings of callers' identities, so that a policy can't name one that nobody will ever have."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _named(policy: Policy) -> Iterator[tuple[Path, str]]:
 
 
 def fault(identity: str) -> str:
-    """Return why no caller can have that identity, and the form that would match; an empty string where one can.
+    """Return why no caller can have that identity, and the form that would match; an empty text where one can.
 
     A name without a prefix is a person's or a group's.
     """
@@ -131,7 +131,7 @@ def _arn(arn: str) -> str:
 
 
 def at_concourse(url: str, name: str) -> str:
-    """Return the identity of who has that name at the Concourse of that address, however the address is written."""
+    """Return the identity of that name at the Concourse of that address, however the address is written."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     scheme, host = scheme.lower(), host.lower()
@@ -149,5 +149,5 @@ def is_full(identity: str) -> bool:
 
 
 def knower(identity: str) -> str:
-    """Return who knows that identity: AWS, an issuer, or a Concourse, each of which tells its own people apart."""
+    """Return who knows that identity: AWS, an issuer or a Concourse, each of which tells its people apart."""
     return identity.partition("#")[0] if "#" in identity else identity.partition(":")[0]
