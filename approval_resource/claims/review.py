@@ -26,9 +26,9 @@ from approval_resource.model.event import Kind, State
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
-MAX_CLAIM = 96 * 1024
+MAX_CLAIM = 112 * 1024
 """Bytes of a claim."""
-ROOM = 43_000
+ROOM = 59_300
 """Bytes of a claim that undecided reviews leave free.
 
 The deciding review, its transition, the claim's end and its use need them, each with its longest names.
@@ -57,10 +57,13 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     represented_as: tuple[str, ...] = (),
     forced: bool = False,
     inputs: Mapping[str, str] = EMPTY,
+    build: str = "",
 ) -> Recorded:
     """Record that person's verdict and, in the same transaction, what the policies make of it.
 
-    The same verdict again changes nothing, nor its comment. Another replaces it while nothing is decided.
+    `build`: link to the build in which they said it, for the log.
+
+    The same verdict again changes nothing, its comment included; another replaces it, while nothing is decided.
     Time or another policy of the pool may have made it enough since, and then it decides now.
 
     Raises:
@@ -100,7 +103,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
             inputs=inputs,
         )
         given = held.once("review", lambda: _with(claim, new, terms, snapshot))
-        said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, reason=comment, verdict=verdict.value)
+        said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, build=build, reason=comment, verdict=verdict.value)
         change = apply_policies(given, terms, snapshot, said, held, at)
         if change.claim.decided is None:
             if given == claim:

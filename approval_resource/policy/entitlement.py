@@ -12,7 +12,7 @@ from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import inputs
 from approval_resource.policy.kinds.rules import counting, fits
-from approval_resource.policy.people import Memberships, Roster, Voice
+from approval_resource.policy.people import TYPED, Memberships, Roster, Voice
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
@@ -48,29 +48,44 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
-    """Return why the reviewer may not review, or may not force a decision; None where they may."""
-    speaking = [
-        (policy, roster, voice)
-        for policy in policies
-        for roster in [Roster(policy, facts.requester)]
-        for voice in [_own(roster, others, review)]
-    ]
+    """Return why no policy gives that person a say, or lets them force; None where one does."""
+    rosters = [(policy, facts.roster(policy)) for policy in policies]
+    deaf = [policy for policy, roster in rosters if not roster.takes(review.reviewer)]
+    if deaf and (len(deaf) == len(policies) or any(policy.reviewers for policy in deaf)):
+        return _deaf(deaf[0], review)
     if review.forced:
         if may_force(policies, facts, review):
             return None
         return "no policy's bypass names you, so you can't force a decision"
+    speaking = ((policy, roster, _own(roster, others, review)) for policy, roster in rosters if policy not in deaf)
     if not policies or any(_has_a_say(policy, roster, voice) for policy, roster, voice in speaking):
         return None
     rules = ", ".join(dict.fromkeys(clean(rule.label) for policy in policies for rule in policy.approval_rules))
-    typed = "; a name that was only typed satisfies no rule" if speaking[0][2].typed else ""
+    typed = "; a name that was only typed satisfies no rule" if review.reviewer.startswith(TYPED) else ""
     return f"{clean(review.reviewer)} is named by none of the rules {rules}{typed}"
 
 
+def _deaf(policy: Policy, review: Review) -> str:
+    named = f"the policy {clean(policy.name)}" if policy.name else "its policy"
+    why = (
+        "says reviewers: {concourse: false}"
+        if policy.reviewers
+        else "names the people who decide, and not you by a name of Concourse"
+    )
+    _, _, name = review.reviewer.partition("#")
+    return (
+        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with cli.py as whom it names; or let the policy say "
+        f"reviewers: {{concourse: true}}, or name concourse:{clean(name)}"
+    )
+
+
 def may_force(policies: Sequence[Policy], facts: Facts, review: Review, memberships: Memberships = EMPTY) -> bool:
-    """Whether a policy's bypass names the reviewer."""
-    rosters = [(policy, Roster(policy, facts.requester, memberships)) for policy in policies]
+    """Whether a policy's bypass names who gave that review."""
+    rosters = [(policy, facts.roster(policy, memberships)) for policy in policies]
     return any(
-        policy.bypass is not None and roster.is_one_of(_own(roster, [], review), policy.bypass.users, policy.bypass.groups)
+        policy.bypass is not None
+        and roster.takes(review.reviewer)
+        and roster.is_one_of(_own(roster, [], review), policy.bypass.users, policy.bypass.groups)
         for policy, roster in rosters
     )
 
@@ -89,7 +104,8 @@ def _has_a_say(policy: Policy, roster: Roster, voice: Voice) -> bool:
 
 
 def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> list[str]:
-    """Return the problems of the rules that a review names, and of its inputs, one line each."""
+    """Return what is wrong with the rules that a review names and with what was filled in, one line each."""
+    hearing = [policy for policy in policies if facts.roster(policy).takes(review.reviewer)]
     known = [(policy, rule) for policy in policies for rule in policy.approval_rules]
     found = []
     for name in review.represented_as:
@@ -97,7 +113,11 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
         if not meant:
             labels = ", ".join(dict.fromkeys(rule.label for _, rule in known)) or "there is none"
             found.append(f"--as {clean(name)[:80]}: there is no approval rule of that name; use {clean(labels)}")
-        elif not any(fits(roster, _own(roster, others, review), rule) for roster, rule in _with_roster(meant, facts)):
+        elif not any(
+            fits(roster, _own(roster, others, review), rule)
+            for roster, rule in _with_roster(meant, facts)
+            if roster.takes(review.reviewer)
+        ):
             found.append(f"--as {clean(name)}: that rule doesn't name you")
     if len(review.represented_as) > MAX_REPRESENTED:
         found.append(f"--as: at most {MAX_REPRESENTED} rules")
@@ -107,8 +127,8 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
     found += inputs.problems(policies, review.inputs)
     if review.verdict is Verdict.APPROVE and not review.forced and not found:
         rest = [other for other in others if other.reviewer != review.reviewer]
-        for policy in policies:
-            roster = Roster(policy, facts.requester)
+        for policy in hearing:
+            roster = facts.roster(policy)
             able = counting(policy, roster, roster.voices([*rest, review]))
             if not policy.inputs or all(voice.person != roster.person(review.reviewer) for voice in able):
                 continue
@@ -120,4 +140,4 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
 
 def _with_roster(rules: Iterable[tuple[Policy, Rule]], facts: Facts) -> Iterator[tuple[Roster, Rule]]:
     for policy, rule in rules:
-        yield Roster(policy, facts.requester), rule
+        yield facts.roster(policy), rule

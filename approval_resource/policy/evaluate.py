@@ -23,7 +23,7 @@ from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import freezes, quorum, rules, windows
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import Memberships, Roster, Voice
-from approval_resource.policy.requester import requester_known, self_approval
+from approval_resource.policy.requester import requester_known, uncounted
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean, counted
 
@@ -104,8 +104,13 @@ def judge(
 def _judged(
     policy: Policy, name: str, facts: Facts, reviews: Sequence[Review], now: datetime, memberships: Memberships
 ) -> PolicyResult:
-    roster = Roster(policy, facts.requester, memberships)
-    voices = roster.voices(reviews)
+    roster = facts.roster(policy, memberships)
+    ways = [_heard(policy, name, facts, roster, voices, now) for voices in roster.hearings(reviews)]
+    return max(ways, key=lambda one: (one.result.answer is Answer.APPROVE, one.ready))
+
+
+def _heard(policy: Policy, name: str, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime) -> PolicyResult:
+    """Return the answer of the policy to those voices."""
     people, told = _people(policy, facts, roster, voices, now)
     asked = combine(name, people)
     forced = _forced(policy, roster, voices) if asked.answer is not Answer.ABSTAIN else None
@@ -155,7 +160,7 @@ def dropped(policy: Policy, facts: Facts) -> bool:
         return False
     from approval_resource.policy.kinds import conditions
 
-    return not conditions.selected(policy, facts.static_document(Roster(policy, facts.requester)))
+    return not conditions.selected(policy, facts.static_document(facts.roster(policy)))
 
 
 def asks_people(policy: Policy) -> bool:
@@ -231,8 +236,8 @@ def _people(
 
 
 def _shown(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """Return the voices that a Rego policy sees: all but approvals that may be the requester's own."""
-    return [voice for voice in voices if not voice.approves or not self_approval(policy, voice, roster.requester)]
+    """Return whom a Rego policy hears: no approval that doesn't count whatever rules say."""
+    return [voice for voice in voices if not voice.approves or not uncounted(policy, voice, roster.requester)]
 
 
 def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:

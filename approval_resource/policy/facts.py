@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from approval_resource.canonical import EMPTY, instant
 from approval_resource.policy.language.default import DEFAULT
-from approval_resource.policy.people import Roster, Voice
+from approval_resource.policy.people import Memberships, Roster, Voice
+
+if TYPE_CHECKING:
+    from approval_resource.policy.language.document import Policy
 
 MICROSECOND = timedelta(microseconds=1)
 REVIEW_STATE = "UNCONFIRMED"
@@ -171,6 +174,10 @@ class Facts:
     payload_digest: str = ""
     attached: Sequence[Mapping[str, Any]] = ()
     given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+
+    def roster(self, policy: Policy, memberships: Memberships = EMPTY) -> Roster:
+        """Return the people of that policy, as they are for this claim."""
+        return Roster(policy, self.requester, memberships, self.build.get("url", ""))
 
     def static_document(self, roster: Roster) -> dict[str, Any]:
         """Return the part of the input document that depends on neither reviews nor time.

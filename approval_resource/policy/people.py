@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.language.identities import CONCOURSE, at_concourse, is_full, knower, name_at_concourse
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
@@ -19,7 +21,6 @@ TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
 """The one person that all typed names are: anyone may invent a name, so together they count once, and are in no list."""
 TYPED_LOGIN = "typed names"
-CONCOURSE = "concourse:"
 
 Memberships = Mapping[str, frozenset[str]]
 
@@ -49,15 +50,24 @@ class Voice:
     represented_as: tuple[str, ...] = ()
     forced: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
+    may_be: str = ""
+    """Somebody who is counted and from whom nothing tells them apart, as people are told."""
 
 
 class Roster:
     """The people, groups and delegations of one policy, and who asked for the claim."""
 
-    def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = EMPTY) -> None:
-        """`memberships`: groups that reviewers are in by other proof than the policy's own lists, by identity."""
+    def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = EMPTY, concourse: str = "") -> None:
+        """`memberships`: groups that reviewers are in by other proof than the policy's own lists, by identity.
+
+        `concourse`: address of the Concourse whose build made the claim; `concourse:NAME` is a name there.
+        """
         self._policy = policy
-        self._person = {identity: person for person, identities in policy.people.items() for identity in identities}
+        self._concourse = concourse
+        listed = [(identity, person) for person, identities in policy.people.items() for identity in identities]
+        # Where a short and a full spelling name two people, the full one is meant.
+        listed.sort(key=lambda one: is_full(one[0]))
+        self._person = {self._spelled(identity): person for identity, person in listed}
         self._groups: dict[str, set[str]] = {}
         for group, members in policy.groups.items():
             for member in members:
@@ -68,12 +78,40 @@ class Roster:
         self._asker = requester
         self.requester = self._requester(requester)
         """The person who asked, or an empty string where nobody knows."""
+        if requester:
+            known = self._groups.get(self.person(self._here(requester)), set())
+            self._groups.setdefault(self.requester, set()).update(known)
 
     def person(self, identity: str) -> str:
         """Return the person with that identity, which is their name where no list tells more."""
         if identity.startswith(TYPED):
             return TYPED_NAMES
-        return self._person.get(identity, identity)
+        spelled = self._spelled(identity)
+        return self._person.get(spelled, spelled)
+
+    def listed(self, person: str) -> bool:
+        """Whether `people` lists that person."""
+        return person in self._policy.people
+
+    def takes(self, identity: str) -> bool:
+        """Whether the policy hears that identity at all. One of Concourse's it does where it says so, or names it, or names nobody."""
+        if not identity.startswith(CONCOURSE):
+            return True
+        policy = self._policy
+        if policy.reviewers is not None:
+            return policy.reviewers.concourse
+        lists = (policy.approval_rules, policy.rego, policy.people, policy.groups, policy.bypass, policy.delegates)
+        return not any(lists) or self._spelled(identity) in map(self._spelled, self._named())
+
+    def _named(self) -> Iterator[str]:
+        """Yield every identity that the policy writes down, as it is written."""
+        policy = self._policy
+        for listed in (*policy.people.values(), *policy.groups.values()):
+            yield from listed
+        yield from (rule.user for rule in policy.approval_rules if rule.user)
+        yield from policy.bypass.users if policy.bypass else ()
+        for delegate in policy.delegates:
+            yield from (delegate.person, delegate.delegate)
 
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups that person is in."""
@@ -90,7 +128,7 @@ class Roster:
 
     def can_be(self, person: str) -> bool:
         """Whether a reviewer can turn out to be that person: by an identity, which has a colon, or by one that is listed."""
-        return any(_can_review(identity) for identity in self._policy.people.get(person, (person,)))
+        return any(":" in identity and self.takes(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
         """Whether that person is named, or in one of the groups, themselves."""
@@ -107,24 +145,65 @@ class Roster:
         if not self.requester or identity.startswith(TYPED):
             return False
         person = self.person(identity)
-        if person == self.requester or person in self._at_concourse(self._asker):
+        spelled = self._spelled(identity)
+        if person == self.requester or person in self._at_concourse(self._asker) or spelled == self._here(self._asker):
             return True
-        if identity in self._person and self.requester in self._policy.people:
+        if spelled in self._person and self.requester in self._policy.people:
             return False
-        return _bare(self._asker) in (_bare(person), _bare(identity.rsplit("/", 1)[-1]))
+        own = name_at_concourse(spelled) or identity.rsplit("/", 1)[-1]
+        return _bare(self._asker) in (_bare(person), _bare(own))
 
     def voices(self, reviews: Iterable[Review]) -> list[Voice]:
-        """Return each person's newest word, by whichever of their identities.
+        """Return each person's newest word, by whichever of their identities that the policy hears.
 
         Of the typed names, which are one person, a rejection stands whatever another of them says.
         """
         by_person: dict[str, list[Review]] = {}
         for review in reviews:
+            if not self.takes(review.reviewer):
+                continue
             by_person.setdefault(self.person(review.reviewer), []).append(review)
         heard = {person: _newest(said) for person, said in by_person.items()}
         against = frozenset(person for person, review in heard.items() if review.verdict is Verdict.REJECT)
         shown = self._shown({person: review.reviewer for person, review in heard.items()})
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
+
+    def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
+        """Return the voices once for each way to count nobody twice, the way that counts most approvals first.
+
+        One human may be known to AWS and to a Concourse, or to two. Unless `people` lists both, or one of those knows both,
+        nothing tells them apart, so the approvals of one side are marked with whom they may be.
+        """
+        voices = self.voices(reviews)
+        approving = [voice for voice in voices if voice.approves]
+        if not any(voice.identity.startswith(CONCOURSE) for voice in approving):
+            return [voices]
+        strangers = [voice for voice in approving if voice.person not in self._policy.people]
+        sides = {
+            _side(voice.identity): [one for one in strangers if _side(one.identity) == _side(voice.identity)]
+            for voice in strangers
+        }
+        ways: dict[frozenset[str], str] = {}
+        for side in [*sides.values(), []]:
+            counted = [
+                voice
+                for voice in approving
+                if (voice in side if voice in strangers else all(self._told_apart(voice, other) for other in side))
+            ]
+            if counted:
+                uncounted = frozenset(voice.person for voice in approving) - {voice.person for voice in counted}
+                ways.setdefault(uncounted, counted[0].shown)
+        return [
+            [replace(voice, may_be=beside) if voice.person in uncounted else voice for voice in voices]
+            for uncounted, beside in sorted(ways.items(), key=lambda way: (len(way[0]), sorted(way[0])))
+        ]
+
+    def _told_apart(self, listed: Voice, stranger: Voice) -> bool:
+        """Whether a listed person can't be that one: AWS and issuers are taken to know different people, a Concourse its own."""
+        if not any(voice.identity.startswith(CONCOURSE) for voice in (listed, stranger)):
+            return True
+        known = (self._spelled(identity) for identity in self._policy.people[listed.person])
+        return knower(stranger.identity) in map(knower, known)
 
     def _shown(self, identities: Mapping[str, str]) -> dict[str, str]:
         """Return the shortest name by which people can tell each person from all others, given the identity that they used."""
@@ -175,28 +254,43 @@ class Roster:
                 found[principal] = self.groups_of(principal)
         return found
 
+    def _spelled(self, identity: str) -> str:
+        """Return the one spelling of an identity: one of Concourse's in full, as far as the claim tells at which it is."""
+        if not identity.startswith(CONCOURSE):
+            return identity
+        told = identity.removeprefix(CONCOURSE)
+        if is_full(identity):
+            url, _, name = told.partition("#")
+            return at_concourse(url, name)
+        return self._here(told)
+
+    def _here(self, name: str) -> str:
+        return at_concourse(self._concourse, name) if self._concourse else f"{CONCOURSE}{name}"
+
     def _at_concourse(self, name: str) -> list[str]:
         """Return the people who have that name at some Concourse. Of several each may be who asked."""
         at = ((person, identity) for identity, person in self._person.items() if identity.startswith(CONCOURSE))
-        return [person for person, identity in at if identity.partition("#")[2] == name]
+        return [person for person, identity in at if name_at_concourse(identity) == name]
 
     def _requester(self, name: str) -> str:
         if not name:
             return ""
-        listed = self._person.get(f"{CONCOURSE}{name}") or self._person.get(name)
+        listed = self._person.get(self._here(name)) or self._person.get(name)
         listed = listed or next(iter(self._at_concourse(name)), None)
         named = (person for person in self._policy.people if _bare(person) == _bare(name))
         return listed or next(named, name)
 
 
-def _can_review(identity: str) -> bool:
-    """Whether a reviewer may have that identity, and not only somebody who starts a build."""
-    prefix, colon, rest = identity.partition(":")
-    return bool(colon) and (prefix != "concourse" or "#" in rest)
+def _side(identity: str) -> str:
+    return knower(identity) if identity.startswith(CONCOURSE) else ""
 
 
 def _names(person: str, identity: str) -> list[str]:
     """Return the names by which people may be told of a person, the shortest first, the unmistakable last."""
+    if person != TYPED_NAMES and is_full(person):
+        name = name_at_concourse(person)
+        # A name that could be read as more than one is told with its Concourse.
+        return [name, person] if re.fullmatch(r"[\w.@+-]+( [\w.@+-]+)*", name) else [person]
     if person not in (TYPED_NAMES, identity):
         return [person]
     found = re.fullmatch(r"aws:arn:[\w-]+:(?:iam|sts)::\d+:(?:user/(?:.*/)?([^/]+)|assumed-role/(.+))", identity)
@@ -215,5 +309,5 @@ def _newest(said: list[Review]) -> Review:
 
 
 def _bare(name: str) -> str:
-    """Return a name without case, and without the host of a mail address."""
-    return name.partition("@")[0].casefold()
+    """Return a name without case, mail host, and the mark of characters that can't be shown."""
+    return unicodedata.normalize("NFKC", name.partition("@")[0].partition("…")[0]).casefold()

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 
+def uncounted(policy: Policy, voice: Voice, requester: str) -> str:
+    """Return why that approval doesn't count, whatever rules say; an empty string where it may."""
+    if voice.may_be:
+        return f"may be {clean(voice.may_be)} too, as far as anybody can tell (list both under people), and"
+    return self_approval(policy, voice, requester)
+
+
 def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
     """Return why an approval that may be the requester's own doesn't count; empty where it counts."""
     if policy.allow_self_approval:

@@ -18,6 +18,7 @@ from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds.rules import fits
 from approval_resource.policy.language.document import Policy
+from approval_resource.policy.language.identities import knower, name_at_concourse
 from approval_resource.policy.people import Roster
 from approval_resource.policy.sandbox import parent as sandbox
 
@@ -30,7 +31,9 @@ MAX_WAYS = 32
 MAX_STRANGERS = 4
 """Number of people named by no policy that are tried on Rego."""
 ANYONE = "aws:anyone"
-"""Placeholder for people named by no policy."""
+"""Stands for people whom no policy names."""
+ANYBODY = "\0anybody"
+"""The same at a Concourse, by a name that nobody can have."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
 """A set of openers: numbers of people, each with the interchangeable people to choose from."""
@@ -121,13 +124,20 @@ def told(wanted: Wanted) -> str:
     """Describe one set for people."""
     parts = []
     for count, people in wanted:
-        if people[0].startswith(ANYONE):
-            parts.append(f"{count} other {'person' if count == 1 else 'people'} whom AWS knows")
+        if who := _stranger(people[0]):
+            parts.append(f"{count} other {'person' if count == 1 else 'people'} whom {who} knows")
         elif count == len(people):
             parts.append(" and ".join(people))
         else:
             parts.append(f"{count} of {', '.join(people)}")
     return "; and ".join(parts) or "nobody: only time is missing"
+
+
+def _stranger(person: str) -> str:
+    """Return who knows that stranger, or an empty string for a person who is named or has spoken."""
+    if person.startswith(ANYONE):
+        return "AWS"
+    return "that Concourse" if name_at_concourse(person).startswith(ANYBODY) else ""
 
 
 def _why_none(
@@ -145,7 +155,7 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
     """Return the approvals there are, by person, under the name that each policy has for the person."""
     found = {}
     for policy in asked:
-        roster = Roster(policy, facts.requester)
+        roster = facts.roster(policy)
         by_identity = {review.reviewer: review for review in reviews}
         for voice in roster.voices(reviews):
             if voice.approves:
@@ -154,8 +164,8 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
 
 
 def _before(asked: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
-    """Return the approval there is of that person; None where no policy takes one for theirs."""
-    known = (Roster(policy, facts.requester).person(person) for policy in asked)
+    """Return the approval that the person gave, under whichever policy they are known to be who gave it."""
+    known = (facts.roster(policy).person(person) for policy in asked)
     return next((spoken[who] for who in known if who in spoken), None)
 
 
@@ -167,9 +177,9 @@ def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | N
     plain = _approval(before.reviewer if before else person, now)
     ways = [] if before else [plain]
     for policy in asked:
-        roster = Roster(policy, facts.requester)
-        voice = roster.voices([plain])[0]
-        labels = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
+        roster = facts.roster(policy)
+        voices = roster.voices([plain])
+        labels = tuple(rule.label for rule in policy.approval_rules if any(fits(roster, voice, rule) for voice in voices))
         if policy.per_rule and len(labels) > 1:
             ways.append(replace(plain, represented_as=labels[:MAX_REPRESENTED]))
         elif before and any(rule.label in before.represented_as for rule in policy.approval_rules):
@@ -185,15 +195,18 @@ def _approval(person: str, now: datetime) -> Review:
 
 
 def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
-    """Return the people whose approval may change anything, grouped where no policy tells them apart."""
-    rosters = [(policy, Roster(policy, facts.requester)) for policy in asked]
+    """Return everybody whose approval may still change anything, those together whom no policy can tell apart."""
+    rosters = [(policy, facts.roster(policy)) for policy in asked]
     named: dict[str, None] = {}
     for _, roster in rosters:
         named |= dict.fromkeys(person for person in roster.everybody if roster.can_be(person))
     named |= dict.fromkeys(spoken)
     strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}
-    for person in [*named, *(f"{ANYONE}-{number + 1}" for number in range(strangers))]:
+    # Nothing tells who spoke at a Concourse from strangers whom AWS knows, but that Concourse does from its own.
+    there = [one for one in spoken if name_at_concourse(one) and not any(roster.listed(one) for _, roster in rosters)]
+    anyone = dict.fromkeys((ANYONE, *(f"{knower(person)}#{ANYBODY}" for person in there)))
+    for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:
         before = _before(asked, facts, person, spoken)
         if _ways(asked, facts, person, before, now):
             known.setdefault((before and before.reviewer, _looks(rosters, person, now)), []).append(person)
@@ -201,13 +214,13 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
 
 
 def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
-    """Return everything by which the policies may tell that person from another.
-
-    A Rego policy may do so by a name in its text.
-    """
-    looks: list[object] = [person.startswith(ANYONE)]
+    """Return all by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
+    looks: list[object] = [_stranger(person)]
     for policy, roster in rosters:
-        voice = roster.voices([_approval(person, now)])[0]
+        voice = next(iter(roster.voices([_approval(person, now)])), None)
+        if voice is None:
+            looks.append(None)
+            continue
         fitting = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
         names = (person, *policy.people.get(person, ()))
         by_name = person if any(name in text for text in policy.rego for name in names) else ""

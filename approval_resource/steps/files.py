@@ -170,6 +170,28 @@ def read_object(directory: Path, option: str, inline: Mapping[str, Any] | None, 
     return text
 
 
+def read_text(directory: Path, file: str, where: str) -> str:
+    """Return the text in a file of the build.
+
+    Raises:
+        ConfigError: it can't be read, is too large, or is no text.
+    """
+    path = inside(directory, file, where)
+    try:
+        with regular(path).open("rb") as opened:
+            content = opened.read(MAX_CONTENT + 1)
+    except OSError as error:
+        raise ConfigError(
+            [f"{where}: can't read {quoted(file)} ({error.strerror}); on Concourse, name its artifact in inputs"]
+        ) from error
+    if len(content) > MAX_CONTENT:
+        raise ConfigError([f"{where}: {quoted(file)} has more than {MAX_CONTENT} bytes"])
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as other:
+        raise ConfigError([f"{where}: {quoted(file)} is no text in UTF-8"]) from other
+
+
 def _object_in(directory: Path, file: str, where: str) -> dict[str, Any]:
     path = inside(directory, file, where)
     try:

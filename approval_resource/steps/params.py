@@ -14,6 +14,7 @@ from approval_resource.options import MAX_NAME, Options, WrongError, duration, f
 from approval_resource.text import quoted
 
 MAX_DESCRIPTION = 2_000
+MAX_COMMENT = 255
 MAX_PRIORITY = 1_000_000
 
 
@@ -28,6 +29,14 @@ def _files(value: object) -> str | list[str]:
         return [text(name) for name in value] if isinstance(value, list) else text(value)
     except WrongError:
         raise WrongError("must be a path, or a list of paths") from None
+
+
+def _rules(value: object) -> tuple[str, ...]:
+    try:
+        names = [text(name) for name in value] if isinstance(value, list) else [text(value)]
+    except WrongError:
+        raise WrongError("must be the name of an approval rule, or a list of names") from None
+    return tuple(dict.fromkeys(names))
 
 
 _short = partial(text, most=MAX_NAME)
@@ -97,12 +106,27 @@ class RenewParams(Options):
     claim_key: str = option(_short, "")
 
 
-PutParams = ClaimParams | ReleaseParams | AwaitParams | RenewParams
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecideParams(Options):
+    """`params` of a put step in which who started the build approves or rejects a claim."""
+
+    action: str = option(text)
+    from_: str = option(text, called="from")
+    comment: str = option(text, "")
+    comment_file: str | None = option(text, None)
+    as_: tuple[str, ...] = option(_rules, (), called="as")
+    inputs: Mapping[str, str] = option(options.texts, default_factory=dict)
+    force: bool = option(flag, False)
+
+
+PutParams = ClaimParams | ReleaseParams | AwaitParams | RenewParams | DecideParams
 ACTIONS: Mapping[str, type[PutParams]] = {
     "claim": ClaimParams,
     "release": ReleaseParams,
     "await": AwaitParams,
     "renew": RenewParams,
+    "approve": DecideParams,
+    "reject": DecideParams,
 }
 
 
@@ -115,7 +139,7 @@ def read_put_params(document: object) -> PutParams:
     if not isinstance(document, Mapping):
         raise ConfigError(["params: must be a map of options"])
     action = document.get("action")
-    known = "claim, release, await or renew"
+    known = "claim, release, await, renew, approve or reject"
     if action is None:
         raise ConfigError([f"params.action: required; use {known}"])
     if not isinstance(action, str) or action not in ACTIONS:

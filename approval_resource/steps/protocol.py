@@ -33,6 +33,7 @@ _external_id = options.matching(r"([\w+=,.@:/-]{2,1224})?", "must be 2 to 1224 l
 _session_name = options.matching(r"([\w+=,.@-]{2,64})?", "must be 2 to 64 letters, digits or +=,.@-_")
 _table = options.matching(r"[a-zA-Z0-9_.-]{3,255}", "must be 3 to 255 letters, digits or _.-")
 _short = partial(text, most=MAX_NAME)
+_job = options.matching(r"[^/\s]{0,500}", "must be the name of a job of this pipeline")
 
 
 def _states(value: object) -> tuple[State, ...]:
@@ -94,6 +95,8 @@ class Source(Options):
     debug: bool = option(flag, False)
     lock_name: str | None = option(options.numbered_name, None)
     states: tuple[State, ...] = option(_states, ())
+    approve_job: str = option(_job, "")
+    reject_job: str = option(_job, "")
 
     def contradictions(self) -> Iterable[str]:
         """Yield each contradiction between options that are valid one by one, as a line."""

@@ -1,4 +1,4 @@
-"""out: claim a lock, hold it for longer, release it, or wait for a decision."""
+"""out: claim a lock, hold it for longer, release it, wait for a decision, or give one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from approval_resource.claims.request import Attempt, Request
 from approval_resource.errors import ConfigError, LockNotFoundError, Problems, describe_state
 from approval_resource.model.claim import Claim, Claimant
 from approval_resource.model.event import Event, State
+from approval_resource.steps.decide import decide
 from approval_resource.steps.files import claim_id_in, read_attachments, read_object, require_unchanged
 from approval_resource.steps.gate import pass_gate
-from approval_resource.steps.params import AwaitParams, ClaimParams, PutParams, ReleaseParams, RenewParams
+from approval_resource.steps.params import AwaitParams, ClaimParams, DecideParams, PutParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.report import Waiting, metadata, who_decides
 from approval_resource.steps.step import Step
@@ -41,8 +42,9 @@ def check_put(source: Source, params: PutParams) -> None:
             "source.states: a resource with states is read-only, since a put's version would hide those before it from check; "
             "put to a resource without states"
         )
-    lock_name = params.lock_name or source.lock_name
-    if source.lock_name is not None and params.lock_name not in (None, source.lock_name):
+    named = None if isinstance(params, DecideParams) else params.lock_name
+    lock_name = named or source.lock_name
+    if source.lock_name is not None and named not in (None, source.lock_name):
         problems.add("params.lock_name: is not the source's lock_name; use one of them, or another resource")
     match params:
         case ClaimParams():
@@ -58,6 +60,11 @@ def check_put(source: Source, params: PutParams) -> None:
         case AwaitParams() | ReleaseParams() | RenewParams():
             if params.from_ is None and lock_name is None:
                 problems.add("params.lock_name: required where from is not given")
+        case DecideParams():
+            if params.comment and params.comment_file is not None:
+                problems.add("params.comment_file: give comment or comment_file, not both")
+            if params.inputs and params.action == "reject":
+                problems.add("params.inputs: is what an approval fills in; a rejection tells why in its comment")
     problems.require_none()
 
 
@@ -76,6 +83,8 @@ def put(step: Step, params: PutParams) -> dict[str, Any]:
             claim = _await(step, params)
         case RenewParams():
             claim = _renew(step, params)
+        case DecideParams():
+            claim = decide(step, params)
     event: Event | None
     try:
         event = state_event(step.store, claim, claim.state, claim.changed, step.poller)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 CONNECTION_VARIABLES = ("APPROVAL_TABLE", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB")
 """The command line's variables for the table, its region and its endpoint."""
 Metadata = list[dict[str, str]]
+YAML_WORDS = {
+    word
+    for each in ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+    for word in (each, each.title(), each.upper())
+}
 AHEAD = 3
 """Of those ahead in a queue, how many are named."""
 
@@ -57,7 +65,11 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
     repeated could not be pasted.
     """
     source = step.source
-    lines = [f"  python3 cli.py approve --id {claim.id}", f"  python3 cli.py reject --id {claim.id} --comment 'why'"]
+    lines = [
+        *_jobs(step),
+        f"  python3 cli.py approve --id {claim.id}",
+        f"  python3 cli.py reject --id {claim.id} --comment 'why'",
+    ]
     given = (source.table != DEFAULT_TABLE, source.aws_default_region, source.endpoint_url)
     needed = [name for name, told in zip(CONNECTION_VARIABLES, given, strict=True) if told]
     if needed:
@@ -66,6 +78,41 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
     if not missing:
         return ["One approval opens it, by anyone who may write its table; one rejection ends it:", *lines]
     return [f"It {missing}" if missing.startswith("needs ") else f"It waits: {missing}", *_openers(step, claim), *lines]
+
+
+def _jobs(step: Step) -> list[str]:
+    """Return the lines by which a person starts the jobs that decide, where the source says that this pipeline has them."""
+    source, build = step.source, step.build
+    named = [job for job in (source.approve_job, source.reject_job) if job]
+    if not named or not build.pipeline:
+        return []
+    team = f" --team {shlex.quote(build.team)}" if build.team else ""
+    pipeline = "/".join(part for part in (build.pipeline, _instance(build.instance_vars)) if part)
+    lines = [f"  fly trigger-job -j {shlex.quote(f'{pipeline}/{job}')}{team}" for job in named]
+    return [*lines, "  with -t and your target, or by the + on that job's page; it decides on what waits when it starts. Or:"]
+
+
+def _instance(instance_vars: str) -> str:
+    """Return a pipeline's instance variables as fly takes them, such as `env:eu,region.name:north`."""
+    try:
+        given = json.loads(instance_vars or "{}")
+    except (ValueError, RecursionError):
+        return instance_vars
+    return ",".join(f"{name}:{_fly_value(value)}" for name, value in _flat(given)) if isinstance(given, dict) else instance_vars
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    if not isinstance(value, dict) or (path and not value):
+        yield path, value
+        return
+    for name, inner in value.items():
+        yield from _flat(inner, f"{path}.{name}" if path else name)
+
+
+def _fly_value(value: object) -> str:
+    """Return a value as YAML on one line; text in quotes where it would be read as something else."""
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value, re.ASCII)
+    return str(value) if plain and value not in YAML_WORDS else json.dumps(value)
 
 
 def still_missing(step: Step, claim: Claim) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,9 +55,13 @@ def build_of(environ: Mapping[str, str]) -> Build:
     Without a BUILD_ID, a run can't be a retry of another, so it gets an id of its own.
     """
 
-    def told(name: str) -> str:
-        text = clean(environ.get(name, "").encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        # No real name is that long, and a claim must fit its DynamoDB item. The digest keeps names distinct.
+    def told(name: str, *, exact: bool = False) -> str:
+        raw = environ.get(name, "").encode("utf-8", "surrogateescape")
+        text = clean(raw.decode("utf-8", "replace"))
+        if exact and text.encode() != raw:
+            # Two people must not become one because what tells them apart can't be shown.
+            text = f"{text[:MAX_NAME]}…{hashlib.sha256(raw).hexdigest()[:16]}"
+        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
         return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
 
     return Build(
@@ -67,5 +72,5 @@ def build_of(environ: Mapping[str, str]) -> Build:
         job=told("BUILD_JOB_NAME"),
         id=told("BUILD_ID") or f"unknown-{new_id()}",
         name=told("BUILD_NAME"),
-        created_by=told("BUILD_CREATED_BY"),
+        created_by=told("BUILD_CREATED_BY", exact=True),
     )

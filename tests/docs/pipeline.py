@@ -43,7 +43,7 @@ RESOURCE_TYPE = {"name", "type", "source", "defaults", "privileged", "check_ever
 TASK_CONFIG = {
     *("platform", "image_resource", "rootfs_uri", "container_limits", "params", "run", "inputs", "outputs", "caches"),
 }
-PATHS = ("from", "file", "attach", "attach_digest", "verify", "payload_file", "policy_file", "facts_file")
+PATHS = ("from", "comment_file", "file", "attach", "attach_digest", "verify", "payload_file", "policy_file", "facts_file")
 """The params of a put whose values are paths, or maps or lists of them."""
 DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ class Job:
             shutil.copytree(self.workspace / artifact, directory / artifact)
         concourse = self.player.resources[resource]
         request = {"source": concourse.source, "params": params}
-        result = self._run(concourse.start("out", request, [str(directory)], self.build))
+        exposed = self.build if resource in self.player.exposing else replace(self.build, created_by="")
+        result = self._run(concourse.start("out", request, [str(directory)], exposed))
         if self.player.loses and all(step is not lost for lost in self.player.lost):
             self.player.lost.append(step)
             raise StepErroredError("output a null version")
@@ -198,7 +199,8 @@ class Job:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         request = {"source": concourse.source, "params": params, "version": version}
-        self._run(concourse.start("in", request, [str(directory)], self.build))
+        # A get is never told who started its build.
+        self._run(concourse.start("in", request, [str(directory)], replace(self.build, created_by="")))
 
     def _run(self, running: Running) -> Result:
         self.running = running
@@ -251,6 +253,8 @@ class Player:
             for resource in pipeline["resources"]
             if resource["type"] == "approval"
         }
+        self.exposing = {one["name"] for one in pipeline["resources"] if one.get("expose_build_created_by")}
+        """The resources whose puts are told who started the build."""
         self._builds = 0
 
     def _source(self, source: Step) -> Step:
@@ -262,14 +266,14 @@ class Player:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def start(self, job: str) -> Job:
-        """Begin a new build of that job."""
+    def start(self, job: str, by: str = "") -> Job:
+        """Begin a new build of that job, started by that person, or by the scheduler."""
         self._builds += 1
-        build = a_build(100 + self._builds, job=job, name=str(self._builds))
+        build = a_build(100 + self._builds, job=job, name=str(self._builds), created_by=by)
         return Job(self, job, self.jobs[job], build).start()
 
-    def run(self, job: str) -> Job:
+    def run(self, job: str, by: str = "") -> Job:
         """A whole build of that job."""
-        started = self.start(job)
+        started = self.start(job, by)
         started.ends()
         return started

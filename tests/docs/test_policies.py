@@ -163,6 +163,7 @@ def options(model: Any) -> set[str]:
         ("A window", document.Window),
         ("A freeze", document.Freeze),
         ("A bypass", document.Bypass),
+        ("Reviewers", document.Reviewers),
         ("A delegate", document.Delegate),
         ("An input", document.Input),
         ("A review", trial.Said),
@@ -189,7 +190,7 @@ def test_defaults_are_those_of_the_code() -> None:
 def test_every_part_of_a_policy_has_its_table() -> None:
     """A part that is added to the schema gets a table of its own."""
     parts = {part.__name__ for part in document.Part.__subclasses__()}
-    assert parts == {"Policy", "Rule", "Window", "Freeze", "Bypass", "Delegate", "Input"}
+    assert parts == {"Policy", "Rule", "Window", "Freeze", "Bypass", "Reviewers", "Delegate", "Input"}
 
 
 # ---- the input document ------------------------------------------------------------

@@ -14,7 +14,7 @@ from approval_resource.audit import verify as audit
 from approval_resource.model.event import State
 from approval_resource.options import named_options
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import AwaitParams, ClaimParams, ReleaseParams, RenewParams
+from approval_resource.steps.params import AwaitParams, ClaimParams, DecideParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb.store import DynamoStore
 from cli import cli
@@ -63,6 +63,48 @@ def claim_id(concourse: Concourse) -> str:
     """The id of the one open claim, as `list` shows it."""
     [row] = yaml.safe_load(concourse.cli("list", "--format", "json").stdout)
     return str(row["id"])
+
+
+def test_people_decide_from_concourse(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """The deploying job prints the line, the page shows what waits, a person starts the job, and the deployment goes on."""
+    player = play("by-hand")
+    job = player.start("deploy", by="ben")
+    job.says("fly trigger-job -j app/approve-production --team main")
+    assert "fly trigger-job -j app/reject-production --team main" in "\n".join(job._lines())
+    shown = player.run("waiting")
+    assert shown.results[-1].metadata["description"] == "deploy the payments service"
+    assert shown.results[-1].metadata["requester"] == "ben"
+    decided = player.run("approve-production", by="anna")
+    assert decided.outcome == "succeeded"
+    assert any("deploy the payments service" in line for line in decided.log)
+    assert job.ends() == "succeeded"
+    assert job.ran == ["deploy"]
+    assert held_by(store, LOCK) == ""
+    kinds = [(event.kind.value, event.actor) for event in store.events("payments")]
+    assert kinds[1] == ("approved", "concourse:https://ci.example#anna")
+    assert [kind for kind, _ in kinds] == ["pending", "approved", "passed", "released"]
+
+
+def test_people_reject_from_concourse(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """The job that rejects succeeds, and the deploying one fails with who rejected it."""
+    player = play("by-hand")
+    job = player.start("deploy", by="ben")
+    job.says("is waiting for an approval")
+    assert player.run("reject-production", by="anna").outcome == "succeeded"
+    assert (job.ends(), job.ran) == ("failed", [])
+    assert any("rejected by concourse:https://ci.example#anna" in line for line in job.log)
+
+
+def test_the_scheduler_decides_nothing(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """A build of the deciding job that nobody started is refused, and the gate goes on waiting."""
+    player = play("by-hand")
+    job = player.start("deploy")
+    job.says("is waiting for an approval")
+    refused = player.run("approve-production")
+    assert refused.outcome == "failed"
+    assert any("expose_build_created_by: true" in line for line in refused.log)
+    job.abort()
+    assert job.ends() == "aborted"
 
 
 def test_claim_and_wait_in_one_step(play: Any, concourse: Concourse, store: DynamoStore) -> None:
@@ -250,6 +292,7 @@ def test_a_get_that_fails_before_the_gate_keeps_no_lock(
 @pytest.mark.parametrize(
     ("name", "jobs", "puts"),
     [
+        ("by-hand", ["deploy"], ["claim", "release"]),
         ("one-step", ["deploy"], ["claim", "release"]),
         ("plan-apply", ["plan", "apply"], ["claim", "await", "release"]),
         ("on-approval", ["ask", "deploy"], ["claim", "await", "release"]),
@@ -306,7 +349,13 @@ def test_every_param_has_its_row() -> None:
     assert first_column(into) == options(GetParams)
     actions = re.split(r"^`action: (\w+)`", section("out (put)"), flags=re.MULTILINE)
     told = dict(zip(actions[1::2], actions[2::2], strict=True))
-    for name, model in (("claim", ClaimParams), ("release", ReleaseParams), ("await", AwaitParams), ("renew", RenewParams)):
+    for name, model in (
+        ("claim", ClaimParams),
+        ("release", ReleaseParams),
+        ("await", AwaitParams),
+        ("renew", RenewParams),
+        ("approve", DecideParams),
+    ):
         assert first_column(told[name]) == options(model) - {"action"}, name
 
 

@@ -130,11 +130,11 @@ class Caller:
         """Run `assets/check`."""
         return self._script("check", {"source": self._source(pool, source), "version": version})
 
-    def out(self, pool: str, build: str, directory: Path | str = ROOT, table: str = "", **params: Any) -> Result:
-        """Run `assets/out` for that build. `from_` is the param `from`."""
+    def out(self, pool: str, build: str, directory: Path | str = ROOT, table: str = "", by: str = "", **params: Any) -> Result:
+        """Run `assets/out` for that build, which `by` started. `from_` is the param `from`."""
         named = {name.removesuffix("_"): value for name, value in params.items()}
         source = self._source(pool, {"table": table} if table else {})
-        return self._script("out", {"source": source, "params": named}, build, str(directory))
+        return self._script("out", {"source": source, "params": named}, build, str(directory), by=by)
 
     def get(self, pool: str, version: Mapping[str, str], build: str, directory: Path, **params: Any) -> Result:
         """Run `assets/in` for that build."""
@@ -175,10 +175,10 @@ class Caller:
             **more,
         }
 
-    def _script(self, step: str, request: object, build: str = "1", *arguments: str) -> Result:
+    def _script(self, step: str, request: object, build: str = "1", *arguments: str, by: str = "") -> Result:
         return subprocess.run(
             [sys.executable, str(ROOT / "assets" / step), *arguments],
-            env=_environment(self.url, build),
+            env=_environment(self.url, build) | ({"BUILD_CREATED_BY": by} if by else {}),
             input=json.dumps(request),
             capture_output=True,
             text=True,

@@ -137,6 +137,17 @@ def test_the_pipeline_policy_suffices_for_waiting_in_out_and_for_another_claim_i
     assert answer(pipeline.out(pool, "3", action="release", lock_name="deploy"))["version"]["state"] == "released"
 
 
+def test_the_pipeline_policy_suffices_to_decide_from_concourse(pipeline: Caller, pool: str, tmp_path: Path) -> None:
+    """A put can approve and reject, under a policy too, and get the claim afterwards."""
+    for number, action in enumerate(("approve", "reject")):
+        pending = claim(pipeline, pool, action, str(number), policy={"required_approvals": 1})
+        answer(pipeline.get(pool, pending, "7", tmp_path / action))
+        decided = answer(pipeline.out(pool, "7", tmp_path, by="anna", action=action, from_=action, comment="why"))
+        assert decided["version"]["state"] == {"approve": "approved", "reject": "rejected"}[action]
+        again = answer(pipeline.out(pool, "7", tmp_path, by="anna", action=action, from_=action, comment="why"))
+        assert again["version"] == decided["version"]
+
+
 def test_the_pipeline_policy_lets_check_with_states_end_an_overdue_claim(pipeline: Caller, pool: str, tmp_path: Path) -> None:
     """`check` of a resource with `states` writes too: it can end a claim whose deadline passed with nobody waiting."""
     pending = claim(pipeline, pool)

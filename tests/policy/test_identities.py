@@ -109,13 +109,11 @@ def test_the_form_that_is_told_matches() -> None:
             assert fault(meant) == "", identity
 
 
-def test_a_name_of_concourse_is_for_people_alone() -> None:
-    """It is whose build asks; nobody approves by it, unless the list says who that is."""
-    listed = f'people: {{anna: ["{ANNA}", "concourse:anna", "Anna of GitHub"]}}\n'
-    assert errors("required_approvals: 1\n" + listed, "p.yaml") == []
-    assert errors('approval_rules: [{user: "concourse:anna"}]\n' + listed, "p.yaml") == []
-    (told,) = errors('required_approvals: 1\nbypass: {users: ["concourse:ben"]}\n' + listed, "p.yaml")
-    assert "who approves from Concourse is concourse:https://HOST#NAME" in told
+@pytest.mark.parametrize("place", PLACES)
+def test_a_name_of_concourse_may_stand_wherever_people_are_named(place: str) -> None:
+    """It is whoever has that name at the Concourse of the claim's build, asking or approving."""
+    for name in ("anna", "Anna Smith", "corp:anna", "anna#1"):
+        assert errors(PLACES[place].format(identity=f'"concourse:{name}"'), "p.yaml") == []
 
 
 def test_who_asked_is_found_by_their_name_at_whichever_concourse() -> None:

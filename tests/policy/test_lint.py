@@ -21,7 +21,7 @@ allow_self_approval: false
 windows: [{days: mon-fri, from: 09:00, to: 17:00, tz: Europe/Paris}]
 """
 
-ONE = f"people: {{ana: ['{ANA}'], bob: ['{BOB}'], zoe: ['concourse:zoe']}}\n"
+ONE = f"people: {{ana: ['{ANA}'], bob: ['{BOB}'], zoe: ['Zoe of GitHub']}}\n"
 UNSATISFIABLE = [
     ("approval_rules: [{group: qa}]\n", "1:18", "group qa has no members here"),
     ("approval_rules:\n  - group: leds\ngroups: {leads: [ana]}\n" + ONE, "2:5", "did you mean leads?"),
@@ -29,6 +29,7 @@ UNSATISFIABLE = [
     ("approval_rules:\n  - {group: qa}\ngroups: {qa: [zoe]}\n" + ONE, "2:5", "has no member who can approve"),
     ("approval_rules: [{user: ana}]\n", "1:18", "user ana is nobody here"),
     ("approval_rules: [{user: zoe}]\n" + ONE, "1:18", "user zoe is nobody here"),
+    ("approval_rules: [{user: 'concourse:zoe'}]\nreviewers: {concourse: false}\n", "1:18", "doesn't count here"),
     ("approval_rules: [{user: ana}, {group: g}]\ngroups: {g: [ana]}\n" + ONE, "1:31", "g can't be met together"),
 ]
 

@@ -178,3 +178,14 @@ def test_rego_that_wants_two_of_anybody_is_not_said_to_be_shut() -> None:
 def test_who_stands_for_anybody_is_nobodys_name() -> None:
     """What is told is never the placeholder."""
     assert ANYONE not in " ".join(words(who(policy(required_approvals=3))))
+
+
+def test_beside_a_stranger_of_concourse_another_of_theirs_opens_it() -> None:
+    """Nothing tells the first from somebody whom AWS knows, but their own Concourse's names do."""
+    first = approval("concourse:https://ci.example#anna")
+    about = facts(build={"url": "https://ci.example"})
+    found = openers([policy(required_approvals=2)], about, [first], NOON)
+    assert found.lines == ["1 other person whom that Concourse knows"]
+    pool = policy(required_approvals=2, people={"ana": [ANA, "concourse:ana"]}, reviewers={"concourse": True})
+    found = openers([pool], about, [first], NOON)
+    assert found.lines == ["ana", "1 other person whom that Concourse knows"]

@@ -442,7 +442,7 @@ def test_only_known_actions_are_taken(concourse: Concourse, store: DynamoStore, 
     put = concourse.start(
         "out", {"source": concourse.source, "params": {"action": action, "lock_name": LOCK}}, [str(concourse.workspace())]
     )
-    assert "use claim, release, await or renew" in put.ends().refused()
+    assert "use claim, release, await, renew, approve or reject" in put.ends().refused()
     assert store.head(POOL) is None
 
 

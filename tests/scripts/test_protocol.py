@@ -157,9 +157,9 @@ def test_stdout_is_one_document_of_strings(concourse: Concourse) -> None:
         (
             "out",
             {"source": {"pool": POOL}, "params": {"action": "clame", "lock_name": LOCK}},
-            ['params.action: unknown action "clame"; use claim, release, await or renew'],
+            ['params.action: unknown action "clame"; use claim, release, await, renew, approve or reject'],
         ),
-        ("out", {"source": {"pool": POOL}}, ["params.action: required; use claim, release, await or renew"]),
+        ("out", {"source": {"pool": POOL}}, ["params.action: required; use claim, release, await, renew, approve or reject"]),
         (
             "out",
             {"source": {"pool": POOL}, "params": {"action": "await", "lock_name": LOCK, "attach": {"a": "b"}}},

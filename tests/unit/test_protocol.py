@@ -107,20 +107,21 @@ WHOLES = (7, 0, -5, 2024, 123456789012)
 """Numbers as YAML makes them of text that looks like one."""
 KINDS: dict[str, set[str]] = {
     "Source": {"pool", "lock_name", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"}
-    | {"endpoint_url", "table", "external_id", "role_session_name"},
+    | {"endpoint_url", "table", "external_id", "role_session_name", "approve_job", "reject_job"},
     "GetParams": {"lock_name"},
     "ClaimParams": {"lock_name", "description", "payload_file", "policy_file", "facts_file", "claim_key"},
     "ReleaseParams": {"lock_name", "from", "claim_key", "description"},
     "AwaitParams": {"lock_name", "from", "claim_key"},
     "RenewParams": {"lock_name", "from", "claim_key"},
+    "DecideParams": {"from", "comment", "comment_file"},
 }
 """Each document's options that are text or a name."""
 OTHERS: dict[str, set[str]] = {
     "numbers": {"wait_lock", "priority"},
-    "flags": {"debug", "need_approval", "override_approval", "wait", "reuse"},
+    "flags": {"debug", "need_approval", "override_approval", "wait", "reuse", "force"},
     "durations": {"expires_after", "hold_timeout", "wait_timeout", "timeout"},
-    "maps": {"attach", "attach_digest", "verify"},
-    "what has a form of its own": {"action", "states", "role_arn", "ca_certs", "policy", "payload", "facts"},
+    "maps": {"attach", "attach_digest", "verify", "inputs"},
+    "what has a form of its own": {"action", "states", "role_arn", "ca_certs", "policy", "payload", "facts", "as"},
 }
 DOCUMENTS = {model.__name__: model for model in (Source, GetParams, *ACTIONS.values())}
 
@@ -129,6 +130,7 @@ def with_option(model: str, option: str, value: object) -> dict[str, Any]:
     """A document that is right but for that option, perhaps."""
     needed: dict[str, Any] = {"pool": "x"} if model == "Source" else {}
     needed |= {"lock_name": "x"} if model == "ClaimParams" else {}
+    needed |= {"from": "x"} if model == "DecideParams" else {}
     needed |= {"action": "x"} if model in (one.__name__ for one in ACTIONS.values()) else {}
     if option.startswith("AWS_") and option != "AWS_DEFAULT_REGION":
         needed |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
@@ -327,10 +329,10 @@ def test_secrets_are_in_no_representation() -> None:
 @pytest.mark.parametrize(
     ("action", "line"),
     [
-        ("clam", 'params.action: unknown action "clam"; use claim, release, await or renew'),
-        ("proclaim", 'params.action: unknown action "proclaim"; use claim, release, await or renew'),
-        (["claim"], 'params.action: unknown action "["claim"]"; use claim, release, await or renew'),
-        (None, "params.action: required; use claim, release, await or renew"),
+        ("clam", 'params.action: unknown action "clam"; use claim, release, await, renew, approve or reject'),
+        ("proclaim", 'params.action: unknown action "proclaim"; use claim, release, await, renew, approve or reject'),
+        (["claim"], 'params.action: unknown action "["claim"]"; use claim, release, await, renew, approve or reject'),
+        (None, "params.action: required; use claim, release, await, renew, approve or reject"),
     ],
 )
 def test_an_unknown_action_is_told_the_right_ones(action: object, line: str) -> None:

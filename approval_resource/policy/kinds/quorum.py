@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from approval_resource.canonical import instant
 from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.people import Voice
-from approval_resource.policy.requester import self_approval
+from approval_resource.policy.requester import uncounted
 from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
     for voice in voices:
         if not voice.approves:
             continue
-        why = self_approval(policy, voice, requester)
+        why = uncounted(policy, voice, requester)
         if why:
             others.append((clean(voice.shown), why))
         else:

@@ -11,6 +11,7 @@ from approval_resource.model.claim import MAX_REVIEWS
 from approval_resource.policy.decision import Explanation, combine
 from approval_resource.policy.kinds.assignment import Seat, assign
 from approval_resource.policy.kinds.quorum import Uncounted, approval_document, counted_and_not, tallied
+from approval_resource.policy.language.identities import CONCOURSE
 from approval_resource.policy.people import Roster, Voice
 from approval_resource.text import clean, counted
 
@@ -185,11 +186,13 @@ def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
 
 def _able(policy: Policy, roster: Roster, rule: Rule) -> set[str]:
     named = [rule.user] if rule.user is not None else policy.groups.get(rule.group or "", [])
-    # Identities that nobody can have are reported elsewhere, for all places that name one.
-    return {person for person in map(roster.person, named) if ":" in person or roster.can_be(person)}
+    # Whether somebody can have an identity is asked of all places that name one, apart from this.
+    return {person for person in map(roster.person, named) if roster.can_be(person)}
 
 
 def _too_few(policy: Policy, rule: Rule, people: set[str]) -> str:
+    if rule.user is not None and rule.user.startswith(CONCOURSE):
+        return f"user {rule.user} doesn't count here, since the policy says reviewers: {{concourse: false}}"
     if rule.user is not None:
         return f"user {rule.user} is nobody here: list their identities under people"
     if rule.group not in policy.groups:

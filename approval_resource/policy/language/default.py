@@ -38,6 +38,7 @@ class _Default:
     people: dict[str, Any] = {}  # noqa: RUF012
     delegates: tuple[Any, ...] = ()
     bypass = None
+    reviewers = None
     inputs: tuple[Any, ...] = ()
 
 

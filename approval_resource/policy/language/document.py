@@ -155,6 +155,13 @@ class Bypass(Part):
         return self
 
 
+class Reviewers(Part):
+    """Kinds of identity that count, where a policy says so."""
+
+    concourse: Flag
+    """Whether whoever starts a job counts, by their name at that Concourse."""
+
+
 class Delegate(Part):
     """Delegation: one person stands in for another, from one date to another, both included."""
 
@@ -238,6 +245,7 @@ class Policy(Part):
     people: Members = Field(default_factory=dict)
     delegates: list[Delegate] = Field(default_factory=list, max_length=100)
     bypass: Bypass | None = None
+    reviewers: Reviewers | None = None
     inputs: list[Input] = Field(default_factory=list, max_length=MAX_INPUTS)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Forms of the identities that callers have, so that a policy can't name one that nobody will ever have."""
+"""Forms and spellings of callers' identities, so that a policy can't name one that nobody will ever have."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 Path = tuple[str | int, ...]
+
+CONCOURSE = "concourse:"
+DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 PARTITION = r"aws(?:-cn|-us-gov|-iso(?:-[bef])?|-eusc)?"
 NAME = r"[\w+=,.@-]"
@@ -34,21 +37,19 @@ FORMS = {
 SHOWN = {
     "aws": "aws:arn:aws:iam::ACCOUNT:user/NAME or aws:arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION",
     "oidc": "oidc:https://ISSUER#SUB",
-    "concourse": "concourse:https://HOST#NAME",
+    "concourse": "concourse:https://HOST#NAME or concourse:NAME",
     "slack": "slack:TEAM#USER",
     "link": "link:CHANNEL",
 }
-REQUESTER = "concourse:NAME, for who starts builds"
 
 
 def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
     """Yield each identity in the policy that no caller can have: its place, and the form that would match."""
     listed = {identity for identities in policy.people.values() for identity in identities}
     for path, name in _named(policy):
-        requester = path[0] == "people"
         # A rule may name a listed person by any of their identities; the list itself is looked at once.
-        known = name in policy.people or (not requester and name in listed)
-        if not known and (why := fault(name, requester=requester)):
+        known = name in policy.people or (path[0] != "people" and name in listed)
+        if not known and (why := fault(name)):
             yield path, f"nobody can be {clean(name)}: {why}"
 
 
@@ -66,10 +67,10 @@ def _named(policy: Policy) -> Iterator[tuple[Path, str]]:
         yield ("delegates", number, "delegate"), delegate.delegate
 
 
-def fault(identity: str, *, requester: bool = False) -> str:
-    """Return why no caller can have that identity, and the form that would match; an empty string where one can.
+def fault(identity: str) -> str:
+    """Return why no caller can have that identity, and the form that would match; an empty text where one can.
 
-    A name without a prefix is a person's or a group's. `requester`: whether it may be Concourse's name for who asks.
+    A name without a prefix is a person's or a group's.
     """
     prefix, colon, rest = identity.partition(":")
     if not colon:
@@ -89,7 +90,7 @@ def fault(identity: str, *, requester: bool = False) -> str:
     if kind == "aws":
         return _aws(rest)
     if kind == "concourse" and rest.strip() and "://" not in rest:
-        return "" if requester else f"who approves from Concourse is {SHOWN[kind]}; only people may list {REQUESTER}"
+        return ""
     return f"write {SHOWN[kind]}"
 
 
@@ -127,3 +128,26 @@ def _arn(arn: str) -> str:
         meant = f"sts::{account}:federated-user/{names[0]}"
     found = f"arn:{partition}:{meant}"
     return f"aws:{found}" if CALLER.fullmatch(found) else ""
+
+
+def at_concourse(url: str, name: str) -> str:
+    """Return the identity of that name at the Concourse of that address, however the address is written."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    scheme, host = scheme.lower(), host.lower()
+    return f"{CONCOURSE}{scheme}://{host.removesuffix(DEFAULT_PORTS.get(scheme, ''))}{(slash + path).rstrip('/')}#{name}"
+
+
+def name_at_concourse(identity: str) -> str:
+    """Return the name in a full identity of Concourse's, or an empty string for any other."""
+    return identity.partition("#")[2] if is_full(identity) else ""
+
+
+def is_full(identity: str) -> bool:
+    """Whether that is an identity of Concourse's with its address."""
+    return identity.startswith(CONCOURSE) and "://" in identity.partition("#")[0] and "#" in identity
+
+
+def knower(identity: str) -> str:
+    """Return who knows that identity: AWS, an issuer or a Concourse, each of which tells its people apart."""
+    return identity.partition("#")[0] if "#" in identity else identity.partition(":")[0]
