@@ -63,7 +63,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
 
     `build`: link to the build in which they said it, for the log.
 
-    The same verdict again changes nothing, its comment included; another replaces it, while nothing is decided.
+    The same verdict again changes nothing, nor its comment. Another replaces it while nothing is decided.
     Time or another policy of the pool may have made it enough since, and then it decides now.
 
     Raises:

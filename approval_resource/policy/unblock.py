@@ -195,7 +195,7 @@ def _approval(person: str, now: datetime) -> Review:
 
 
 def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
-    """Return everybody whose approval may still change anything, those together whom no policy can tell apart."""
+    """Return the people whose approval may change anything, grouped where no policy tells them apart."""
     rosters = [(policy, facts.roster(policy)) for policy in asked]
     named: dict[str, None] = {}
     for _, roster in rosters:
@@ -203,7 +203,7 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
     named |= dict.fromkeys(spoken)
     strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}
-    # Nothing tells who spoke at a Concourse from strangers whom AWS knows, but that Concourse does from its own.
+    # A speaker at a Concourse may be a stranger whom AWS knows; only that Concourse's own are told apart.
     there = [one for one in spoken if name_at_concourse(one) and not any(roster.listed(one) for _, roster in rosters)]
     anyone = dict.fromkeys((ANYONE, *(f"{knower(person)}#{ANYBODY}" for person in there)))
     for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:
@@ -214,7 +214,10 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
 
 
 def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
-    """Return all by which the policies may tell that person from another; a Rego policy may by a name that it holds."""
+    """Return everything by which the policies may tell that person from another.
+
+    A Rego policy may do so by a name in its text.
+    """
     looks: list[object] = [_stranger(person)]
     for policy, roster in rosters:
         voice = next(iter(roster.voices([_approval(person, now)])), None)

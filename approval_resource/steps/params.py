@@ -71,7 +71,7 @@ class ClaimParams(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseParams(Options):
-    """`params` of a put step that releases. The original's other params of a put are taken and mean nothing here."""
+    """`params` of a put step that releases. The original's other params of a put are accepted and ignored."""
 
     action: str = option(text)
     lock_name: str | None = option(options.numbered_name, None)

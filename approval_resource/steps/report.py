@@ -1,4 +1,4 @@
-"""What a step tells of a claim: metadata and lines of the build log."""
+"""Report of a step about a claim: metadata and lines of the build log."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
 def who_decides(step: Step, claim: Claim) -> list[str]:
     """Return what the claim still needs, who may decide, and the lines to copy.
 
-    The lines repeat nothing of `source`: Concourse redacts in a build log what it had from `((vars))`, so a value that was
-    repeated could not be pasted.
+    The lines repeat nothing of `source`: Concourse redacts values from `((vars))` in a build log, so a
+    repeated value could not be pasted.
     """
     source = step.source
     lines = [
@@ -81,7 +81,7 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
 
 
 def _jobs(step: Step) -> list[str]:
-    """Return the lines by which a person starts the jobs that decide, where the source says that this pipeline has them."""
+    """Return the lines that start the deciding jobs, where the source names them."""
     source, build = step.source, step.build
     named = [job for job in (source.approve_job, source.reject_job) if job]
     if not named or not build.pipeline:
@@ -127,7 +127,7 @@ def still_missing(step: Step, claim: Claim) -> str:
 
 
 def _openers(step: Step, claim: Claim) -> list[str]:
-    """Who can open the gate, or a warning that nobody can."""
+    """Return who can open the gate, or a warning that nobody can."""
     try:
         found = step.poller.call(decisions.openers, step.store, claim)
     except ApprovalError:
@@ -140,7 +140,7 @@ def _openers(step: Step, claim: Claim) -> list[str]:
 
 
 class Waiting:
-    """The build log of a wait for a lock: a line when its holder or the place in the queue changes, else every few minutes."""
+    """Build log of a wait for a lock: a line when its holder or the place changes, else every few minutes."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Write the lines to `say`."""
@@ -179,5 +179,5 @@ def _queued(standing: Standing) -> str:
 
 
 def _waiter(waiter: Waiter, now: datetime) -> str:
-    """Who waits, and for how long."""
+    """Name a waiter, and for how long it has waited."""
     return f"{waiter.build} (waiting for {duration(now - waiter.since)})"

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -275,8 +276,8 @@ class Concourse:
         assert self.cli("reject", "--id", version["id"], *arguments).code == 0
 
     def _run(self, command: list[str], stdin: bytes, environment: Mapping[str, str], directory: Path) -> Running:
-        scratch = self.scratch / f"run-{len(self.started)}"
-        scratch.mkdir()
+        # Builds of a played pipeline run in threads of their own, so no number is safe.
+        scratch = Path(tempfile.mkdtemp(prefix="run-", dir=self.scratch))
         running = Running(command, stdin, environment, directory, scratch, self.stdout)
         self.started.append(running)
         return running
