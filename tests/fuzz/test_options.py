@@ -46,6 +46,7 @@ BUILD = {
     "BUILD_TEAM_NAME": "main",
     "BUILD_PIPELINE_NAME": "app",
     "BUILD_JOB_NAME": "deploy",
+    "BUILD_CREATED_BY": "anna",
 }
 PARTS: dict[str, tuple[str, str, type[Options]]] = {
     "source": ("check", "source", Source),
@@ -67,6 +68,11 @@ def requests(world: World) -> dict[str, dict[str, Any]]:
     given = {"source": world.source, "version": version, "params": {}}
     own = {"renew": {"hold_timeout": "1h"}}
     params = {action: {"action": action, "lock_name": action} | own.get(action, {}) for action in ACTIONS}
+    for verdict in Verdict:
+        waiting = take(world.store, 2, pool=world.pool, lock_name=verdict.value)
+        (world.workspace / verdict.value).mkdir()
+        (world.workspace / verdict.value / "id").write_text(waiting.id)
+        params[verdict.value] = {"action": verdict.value, "from": verdict.value}
     return {part: given | {"params": params.get(part.removeprefix("params of "), {})} for part in PARTS}
 
 
