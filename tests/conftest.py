@@ -12,10 +12,12 @@ from uuid import uuid4
 import pytest
 
 from approval_resource.clock import StoreClock
+from approval_resource.store.dynamodb import table as table_module
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, EngineMissingError, ministack
 from tests import tally
+from tests.builders import FrozenTime
 
 # What a shell starts in the background ignores SIGINT, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -95,10 +97,16 @@ def connection(engine: Engine, table: str) -> Connection:
 
 
 @pytest.fixture
-def connect(connection: Connection) -> Callable[..., DynamoStore]:
-    """Makes further stores on the same table, each as another process would."""
+def connect(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DynamoStore]:
+    """Makes further stores on the same table, each as another process would.
+
+    The engine expires items by its own clock, once a minute. A table of a frozen time therefore has no TTL: its items
+    would be gone in the middle of a test.
+    """
 
     def connected(store_clock: StoreClock | None = None, **changes: object) -> DynamoStore:
+        if isinstance(store_clock, FrozenTime):
+            monkeypatch.setattr(table_module, "protect", lambda *_: None)
         return DynamoStore.connect(connection, store_clock=store_clock, **changes)  # type: ignore[arg-type]
 
     return connected
