@@ -21,9 +21,9 @@ from approval_resource.policy.decision import (
 )
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import freezes, quorum, rules, windows
+from approval_resource.policy.kinds.requester import requester_known, uncounted
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import Memberships, Roster, Voice
-from approval_resource.policy.requester import requester_known, uncounted
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean, counted
 

@@ -20,7 +20,7 @@ LAYERS = (
     ("errors",),
     ("options", "documents", "policy.sandbox"),
     ("policy.language", "store.interface store.transaction store.evidence"),
-    ("policy.decision policy.facts policy.people policy.requester", "store.dynamodb"),
+    ("policy.decision policy.facts policy.people", "store.dynamodb"),
     ("policy.kinds",),
     ("policy.evaluate policy.entitlement policy.unblock",),
     ("policy.authoring", "claims", "pools"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from approval_resource.canonical import instant
 from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.requester import uncounted
 from approval_resource.policy.people import Voice
-from approval_resource.policy.requester import uncounted
 from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
