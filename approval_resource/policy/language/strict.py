@@ -32,6 +32,11 @@ Flag = Annotated[bool, _as(options.flag)]
 Duration = Annotated[timedelta, _as(options.duration)]
 
 
+def one_or_more(value: object) -> object:
+    """Return a text as a list of one, and any other value as it is."""
+    return [value] if isinstance(value, str) else value
+
+
 class Document(BaseModel):
     """Base of all documents that people write, validated as a whole."""
 
