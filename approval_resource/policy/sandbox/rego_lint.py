@@ -224,14 +224,18 @@ def _is_version(node: dict[str, Any]) -> bool:
 
 
 def _conditional(rule: dict[str, Any]) -> bool:
-    """Whether the rule depends on anything, or is a default other than true."""
+    """Whether the rule depends on anything, or gives another value than true."""
     if "Default" in rule:
-        return ast.kind_of(rule["Default"]["value"])[1].get("value") is not True
+        return not _is_true(rule["Default"]["value"])
     spec = rule["Spec"]
     if spec["bodies"]:
         return True
     values = [head["assign"]["value"] for head in spec["head"].values() if head.get("assign")]
-    return bool(values) and all("Bool" not in value for value in values)
+    return bool(values) and not any(map(_is_true, values))
+
+
+def _is_true(value: dict[str, Any]) -> bool:
+    return ast.kind_of(value)[1].get("value") is True
 
 
 def _with(node: Any) -> Iterator[dict[str, Any]]:
