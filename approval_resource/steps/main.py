@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError, Problems
-from approval_resource.logs import log_to
+from approval_resource.logs import Log, log_to
 from approval_resource.options import read_part
 from approval_resource.steps.aborts import ABORTED_CODE, Aborted, aborts
-from approval_resource.steps.log import Log
 from approval_resource.steps.protocol import Source, Version, read_request, version_timestamp
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.text import first_lines
