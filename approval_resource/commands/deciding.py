@@ -14,7 +14,6 @@ from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
 from approval_resource.commands.shared import (
     FORMAT,
-    MAX_COMMENT,
     REASON,
     REVIEWER,
     connected,
@@ -25,7 +24,7 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
-from approval_resource.model.claim import Verdict
+from approval_resource.model.claim import MAX_COMMENT, Verdict
 from approval_resource.model.event import State
 from approval_resource.text import clean
 

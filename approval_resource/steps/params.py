@@ -14,7 +14,6 @@ from approval_resource.options import MAX_NAME, Options, WrongError, duration, f
 from approval_resource.text import quoted
 
 MAX_DESCRIPTION = 2_000
-MAX_COMMENT = 255
 MAX_PRIORITY = 1_000_000
 
 
