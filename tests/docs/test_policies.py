@@ -15,7 +15,6 @@ import pytest
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.model.claim import MAX_COMMENT, MAX_REVIEWS
-from approval_resource.options import MAX_DURATION, MAX_NAME, read_part
 from approval_resource.policy import entitlement, unblock
 from approval_resource.policy.authoring import cases, trial
 from approval_resource.policy.authoring.lint import lint
@@ -27,8 +26,9 @@ from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.policy.sandbox.functions import ALLOWED
 from approval_resource.policy.sandbox.rego_lint import INSTEAD
 from approval_resource.steps import files
-from approval_resource.steps.params import ClaimParams
 from approval_resource.steps.protocol import Source
+from approval_resource.steps.put_params import ClaimParams
+from approval_resource.strict_options import MAX_DURATION, MAX_NAME, read_part
 from demo.engine import ROOT
 
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import re
 from tests.scripts.conftest import Concourse
 
 LOADED = """
-canonical clock errors logs options strict_json text
+canonical clock errors logs strict_json strict_options text
 documents.codec documents.events
 model.event
 steps.aborts steps.check steps.main steps.protocol steps.run

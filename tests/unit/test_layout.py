@@ -18,7 +18,7 @@ LAYERS = (
     ("text clock canonical logs strict_json",),
     ("model",),
     ("errors",),
-    ("options", "documents", "policy.sandbox"),
+    ("strict_options", "documents", "policy.sandbox"),
     ("policy.language", "store.interface store.transaction store.evidence"),
     ("policy.decision policy.facts policy.people", "store.dynamodb"),
     ("policy.kinds",),

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import State
-from approval_resource.options import named_options, read_part
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import ACTIONS, AwaitParams, ClaimParams, ReleaseParams, read_put_params
 from approval_resource.steps.protocol import RequestedVersion, Source, Version, read_request, version_timestamp
+from approval_resource.steps.put_params import ACTIONS, AwaitParams, ClaimParams, ReleaseParams, read_put_params
 from approval_resource.steps.step import build_of
+from approval_resource.strict_options import named_options, read_part
 
 POOL = {"pool": "payments"}
 
