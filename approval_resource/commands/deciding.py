@@ -12,6 +12,7 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import (
     FORMAT,
     REASON,
@@ -115,7 +116,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
         else:
             click.echo(f"INFO: The lock {after.id} has been {done}")
     if failed:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
