@@ -1,8 +1,11 @@
-"""Logging: the lines of this package, and of no library below it."""
+"""Logging: the lines of this package, and of no library below it; the build log that a step writes."""
 
 from __future__ import annotations
 
 import logging
+from typing import TextIO
+
+from approval_resource.text import clean, shortened
 
 
 def log_to(handler: logging.Handler, *, debug: bool) -> None:
@@ -16,3 +19,20 @@ def log_to(handler: logging.Handler, *, debug: bool) -> None:
     logger = logging.getLogger("approval_resource")
     logger.handlers = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+
+
+class Log:
+    """Build log of whole lines, without secrets and without characters that move a cursor."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`. Each of `secrets` is redacted in every line."""
+        self._stream = stream
+        self.secrets: list[str] = []
+
+    def say(self, line: str) -> None:
+        """Write one line. A line too long to be read is cut."""
+        for secret in self.secrets:
+            line = line.replace(secret, "((redacted))")
+        text = shortened(clean(line)).encode(self._stream.encoding or "utf-8", "backslashreplace")
+        self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
+        self._stream.flush()

@@ -14,7 +14,8 @@ from approval_resource.clock import HostClock, StoreClock
 from approval_resource.documents.events import event_digest
 from approval_resource.model.claim import Build, Claim, Claimant, Review, Verdict
 from approval_resource.model.event import Event, Head, Kind, State
-from approval_resource.model.lock import Lock, Waiter
+from approval_resource.model.lock import Lock
+from approval_resource.model.queue_order import Waiter
 from approval_resource.model.settings import Settings
 from approval_resource.store.interface import LockStore
 from approval_resource.store.transaction import Plan, Snapshot

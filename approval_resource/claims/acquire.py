@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.decide import POLICY_ACTOR, apply_policies
+from approval_resource.claims.decide import POLICY_ACTOR, Held, apply_policies
 from approval_resource.claims.end import end_change, expiry_change
 from approval_resource.claims.lifecycle import handed_back, transition
 from approval_resource.claims.request import Attempt, Request, Taken, _seconds
@@ -34,6 +34,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
         RequestChangedError: this build's claim was for another request, and can no longer be replaced.
     """
     claim_id, build = attempt.claim_id, claimant.build
+    held = Held(request.terms)
 
     def decide(snapshot: Snapshot) -> Commit:
         if claim_id in snapshot.claims:
@@ -63,7 +64,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)
-        taken = _taken(_new(request, claimant, claim_id, snapshot), request, snapshot)
+        taken = _taken(_new(request, claimant, claim_id, snapshot), request, snapshot, held)
         record = replace(snapshot.build, made=claim_id) if snapshot.build else None
         return Commit(changes=(*ended, taken), build=record)
 
@@ -86,7 +87,7 @@ def _read_set(request: Request, claimant: Claimant, claim_id: str) -> ReadSet:
     return ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=claimant.key)
 
 
-def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
+def _taken(claim: Claim, request: Request, snapshot: Snapshot, held: Held) -> ClaimChange:
     """Return the change that makes the claim. Policies that need no review decide on it at once."""
     taken = ClaimChange(
         claim=claim,
@@ -98,7 +99,8 @@ def _taken(claim: Claim, request: Request, snapshot: Snapshot) -> ClaimChange:
     )
     if not claim.need_approval or not (request.terms.policy or snapshot.settings.policy):
         return taken
-    judged = apply_policies(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR))
+    at = held.instant(claim, snapshot, about=claim.id)
+    judged = apply_policies(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR), held, at)
     return judged if judged.claim.decided else replace(judged, actor=taken.actor)
 
 

@@ -127,13 +127,17 @@ class Held:
     def __init__(self, terms: Terms) -> None:
         """Start without evaluations. `terms` are those of the claim."""
         self._terms = terms
-        self._about: tuple[Claim, str] | None = None
+        self._about: tuple[object, str] | None = None
         self._at: datetime | None = None
         self._kept: dict[object, Any] = {}
 
-    def instant(self, claim: Claim, snapshot: Snapshot) -> datetime:
-        """Return the instant to evaluate for: the last try's if its evaluations hold, else the snapshot's."""
-        about = (claim, snapshot.settings.policy)
+    def instant(self, claim: Claim, snapshot: Snapshot, about: object = None) -> datetime:
+        """Return the instant to evaluate for: the last try's if its evaluations hold, else the snapshot's.
+
+        `about`: all that makes the claim another, by default the claim itself. One that each try makes anew
+        differs in its times alone.
+        """
+        about = (about or claim, snapshot.settings.policy)
         if about != self._about or self._at is None or not self._holds(claim, self._at, snapshot):
             self._about, self._at, self._kept = about, snapshot.now, {}
         return self._at

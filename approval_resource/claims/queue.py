@@ -17,7 +17,8 @@ from approval_resource.documents.locks import queue_document
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
 from approval_resource.model.claim import Claim, Claimant
 from approval_resource.model.event import State
-from approval_resource.model.lock import Lock, Waiter
+from approval_resource.model.lock import Lock
+from approval_resource.model.queue_order import Waiter
 from approval_resource.store.interface import LockStore
 from approval_resource.text import duration
 

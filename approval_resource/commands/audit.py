@@ -12,12 +12,10 @@ from approval_resource.audit import copies
 from approval_resource.audit import verify as audit
 from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
+from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
 from approval_resource.commands.shared import FORMAT, Commands, connected, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
-
-COULD_NOT_LOOK = 3
-"""Exit code of an audit that could not be made; a scheduler can tell it from 1, something found."""
 
 
 @click.group("audit", cls=Commands)
@@ -51,7 +49,7 @@ def audit_verify(pool: str | None, against: str | None, form: str, **options: st
         if not reports:
             click.echo("There is no pool yet")
     if any(report.findings for report in reports):
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 def _verified(pool: str | None, against: str | None, options: Mapping[str, str | None]) -> list[Report]:

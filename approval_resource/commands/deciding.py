@@ -12,9 +12,9 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import (
     FORMAT,
-    MAX_COMMENT,
     REASON,
     REVIEWER,
     connected,
@@ -25,7 +25,7 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
-from approval_resource.model.claim import Verdict
+from approval_resource.model.claim import MAX_COMMENT, Verdict
 from approval_resource.model.event import State
 from approval_resource.text import clean
 
@@ -116,7 +116,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
         else:
             click.echo(f"INFO: The lock {after.id} has been {done}")
     if failed:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 def _filled(inputs: tuple[str, ...]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import click
 
 from approval_resource import pools
 from approval_resource.claims import decide as decisions
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import (
     FORMAT,
     REVIEWER,
@@ -112,7 +113,7 @@ def lint_(files: tuple[Path, ...]) -> None:
         failed = failed or errors > 0
         click.echo(f"{clean(str(file))}: {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}")
     if failed:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 @commands.command("test")
@@ -134,7 +135,7 @@ def test_(directory: Path) -> None:
                 click.echo(f"     {shortened(clean(problem))}")
     click.echo(f"{passed} passed, {failed} failed")
     if failed:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 # ---- policies and claims of a pool ----------------------------------------------

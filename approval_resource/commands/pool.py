@@ -22,7 +22,7 @@ from approval_resource.commands.shared import (
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
-from approval_resource.options import duration
+from approval_resource.strict_options import duration
 from approval_resource.text import clean, counted, quoted
 
 

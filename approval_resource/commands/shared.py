@@ -14,14 +14,14 @@ from click.exceptions import NoArgsIsHelpError
 
 from approval_resource.canonical import EMPTY
 from approval_resource.claims.lookup import find
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
-from approval_resource.model.claim import Claim
+from approval_resource.model.claim import MAX_COMMENT, Claim
 from approval_resource.store.dynamodb.connect import caller_arn
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import DEFAULT_TABLE, Connection, LockStore
 from approval_resource.text import clean, first_lines, shortened
 
-MAX_COMMENT = 255
 MIN_PREFIX = 8
 FULL_ID = 36
 MAX_REVIEWER = 64
@@ -95,7 +95,7 @@ class Commands(click.Group):
             say_error("an argument holds bytes that are no text in UTF-8")
         except OSError as error:
             say_error(f"can't read or write {error.filename or 'the output'}: {error.strerror or error}")
-        ctx.exit(1)
+        ctx.exit(FAILED)
 
 
 def _fit(wrong: click.UsageError) -> click.UsageError:

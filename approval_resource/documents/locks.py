@@ -5,7 +5,8 @@ from __future__ import annotations
 from approval_resource.canonical import digest
 from approval_resource.documents.codec import INSTANT, NUMBER, TEXT, WHEN, Codec, Document, each, field
 from approval_resource.documents.events import NEWEST
-from approval_resource.model.lock import BuildRecord, Lock, Waiter
+from approval_resource.model.lock import BuildRecord, Lock
+from approval_resource.model.queue_order import Waiter
 
 WAITER = Codec(
     Waiter,

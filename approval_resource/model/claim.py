@@ -121,6 +121,8 @@ class Attachment:
     stored: bool
 
 
+MAX_COMMENT = 255
+"""Upper bound of a review's comment, in characters."""
 MAX_REVIEWS = 24
 """Upper bound of the people whose undecided reviews one claim keeps, if it has room for all of them."""
 PAYLOAD_CONTENT = "payload"

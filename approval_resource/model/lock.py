@@ -9,23 +9,9 @@ from typing import Any
 
 from approval_resource.canonical import EMPTY
 from approval_resource.model.event import Place, State
+from approval_resource.model.queue_order import Waiter, in_order
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiter:
-    """Build in the queue for a lock."""
-
-    key: str
-    """Idempotency key of the build, by which it finds itself in the queue."""
-    ticket: int
-    priority: int = 0
-    build: str = ""
-    link: str = ""
-    since: datetime
-    pace: int = 1
-    """Poll interval in whole seconds, at least 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +28,7 @@ class Lock:
     """Keys of the latest jobs that claimed the lock, the newest last, up to a limit."""
     newest: Mapping[State, Place] = field(default_factory=lambda: EMPTY)
     queue: tuple[Waiter, ...] = ()
-    """Waiters, by higher priority first, then by lower ticket."""
+    """Waiters, in the order of `in_order`."""
     tickets: int = 0
     """Number of tickets given out."""
     event_at: datetime | None = None
@@ -61,8 +47,7 @@ class Lock:
     def joined(self, waiter: Waiter) -> Lock:
         """Return the lock with the waiter in its queue. A waiter without a ticket (0) gets the next one."""
         ticket = waiter.ticket or self.tickets + 1
-        queue = sorted((*self.queue, replace(waiter, ticket=ticket)), key=lambda waiter: (-waiter.priority, waiter.ticket))
-        return replace(self, queue=tuple(queue), tickets=max(self.tickets, ticket))
+        return replace(self, queue=in_order((*self.queue, replace(waiter, ticket=ticket))), tickets=max(self.tickets, ticket))
 
     def left(self, key: str) -> Lock:
         """Return the lock without that build in its queue."""

@@ -110,8 +110,10 @@ class PolicyResult:
     forced_by: str = ""
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """Values of the document's inputs, from people whose approval counts."""
-    details: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
-    """Parts of the result as GitLab (`gitlab`) and nullplatform (`conditions`, `action`) show theirs."""
+    without_time: Answer = Answer.ABSTAIN
+    """Answer of all kinds of rule but time."""
+    found: Mapping[str, Any] = field(default_factory=lambda: EMPTY, compare=False)
+    """Counts and matches behind the answer, by kind of rule, from which other systems' JSON is rendered."""
 
     @property
     def answer(self) -> Answer:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review
@@ -20,18 +20,14 @@ from approval_resource.policy.decision import (
     combine,
 )
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.kinds import freezes, quorum, rules, windows
+from approval_resource.policy.kinds.kind import PEOPLE, TIME, Part, View, asked, asks_people
 from approval_resource.policy.language.default import DEFAULT
-from approval_resource.policy.people import Memberships, Roster, Voice
-from approval_resource.policy.requester import requester_known, uncounted
+from approval_resource.policy.people import Memberships, Voice
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
-
-ACTIONS = {Answer.APPROVE: "approve", Answer.REJECT: "deny"}
-"""Actions of conditions, in nullplatform's words."""
 
 
 def evaluate(
@@ -105,50 +101,68 @@ def _judged(
     policy: Policy, name: str, facts: Facts, reviews: Sequence[Review], now: datetime, memberships: Memberships
 ) -> PolicyResult:
     roster = facts.roster(policy, memberships)
-    ways = [_heard(policy, name, facts, roster, voices, now) for voices in roster.hearings(reviews)]
-    return max(ways, key=lambda one: (one.result.answer is Answer.APPROVE, one.ready))
+    views = (View(policy=policy, facts=facts, roster=roster, voices=one, now=now) for one in roster.hearings(reviews))
+    return max((_heard(name, view) for view in views), key=lambda one: (one.result.answer is Answer.APPROVE, one.ready))
 
 
-def _heard(policy: Policy, name: str, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime) -> PolicyResult:
-    """Return the answer of the policy to those voices."""
-    people, told = _people(policy, facts, roster, voices, now)
-    asked = combine(name, people)
-    forced = _forced(policy, roster, voices) if asked.answer is not Answer.ABSTAIN else None
-    if forced is not None:
+def _heard(name: str, view: View) -> PolicyResult:
+    """Return the answer of the policy to the voices in that view."""
+    parts = _people(view)
+    people = combine(name, _answers(parts.values()))
+    filled_in = {key: value for part in parts.values() for key, value in part.filled_in.items()}
+    # A policy that its selector drops can't be forced, and holds nothing back by time either.
+    dropped = people.answer is Answer.ABSTAIN
+    if not dropped and (forced := _forced(view)) is not None:
         from approval_resource.policy.kinds import inputs
 
-        voice, result = forced
+        voice, told = forced
+        given = {key: value for key, value in voice.inputs.items() if key in inputs.asked_for([view.policy])}
         return PolicyResult(
             name=name,
-            result=Explanation(result.answer, name, (result,)),
+            result=Explanation(told.answer, name, (told,)),
             ready=True,
-            valid_for=policy.valid_for,
+            valid_for=view.policy.valid_for,
             forced_by=voice.shown,
-            filled_in=told.filled_in
-            | {name: value for name, value in voice.inputs.items() if name in inputs.asked_for([policy])},
+            filled_in=filled_in | given,
         )
-    # A policy that its selector drops holds nothing back by time either.
-    time = _time(policy, facts, now) if asked.answer is not Answer.ABSTAIN else []
-    opens = [at for result, at in time if result.answer is Answer.UNDECIDED]
+    time = [] if dropped else [part for _, part in asked(TIME, view)]
+    opens = [part.opens_at for part in time if any(one.answer is Answer.UNDECIDED for one in part.answers)]
     return PolicyResult(
         name=name,
-        result=combine(name, [*people, *(result for result, _ in time)]),
-        notes=told.notes,
-        flags=told.flags,
+        result=combine(name, [*people.parts, *_answers(time)]),
+        notes=tuple(note for part in parts.values() for note in part.notes),
+        flags=tuple(flag for part in parts.values() for flag in part.flags),
         opens_at=None if None in opens else max((at for at in opens if at is not None), default=None),
-        ready=asked.answer is Answer.APPROVE and None not in opens,
-        valid_for=policy.valid_for,
-        filled_in=told.filled_in,
-        details=told.details,
+        ready=people.answer is Answer.APPROVE and None not in opens,
+        valid_for=view.policy.valid_for,
+        filled_in=filled_in,
+        without_time=people.answer,
+        found={kind: part.found for kind, part in parts.items() if part.found},
     )
+
+
+def _answers(parts: Iterable[Part]) -> list[Explanation]:
+    return [answer for part in parts for answer in part.answers]
+
+
+def _people(view: View) -> dict[str, Part]:
+    """Return the part of every kind of rule but time, by kind."""
+    parts: dict[str, Part] = {}
+    for kind, part in asked(PEOPLE, view):
+        if not part.applies and not _asks_more(view.policy):
+            return {kind: part}
+        parts[kind] = part
+    return parts
 
 
 def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: datetime) -> bool:
     """Whether windows, freezes and waiting times give the same answers at both instants."""
-    return all(
-        [result.answer for result, _ in _time(policy, facts, at)] == [result.answer for result, _ in _time(policy, facts, now)]
-        for policy in policies
-    )
+
+    def said(policy: Policy, instant: datetime) -> list[Answer]:
+        view = View(policy=policy, facts=facts, roster=facts.roster(policy), now=instant)
+        return [answer.answer for answer in _answers(part for _, part in asked(TIME, view))]
+
+    return all(said(policy, at) == said(policy, now) for policy in policies)
 
 
 def dropped(policy: Policy, facts: Facts) -> bool:
@@ -163,149 +177,20 @@ def dropped(policy: Policy, facts: Facts) -> bool:
     return not conditions.selected(policy, facts.static_document(facts.roster(policy)))
 
 
-def asks_people(policy: Policy) -> bool:
-    """Whether the policy has a quorum, approval rules or Rego of its own."""
-    return bool(policy.approval_rules or policy.rego) or policy.required_approvals is not None
-
-
 def _asks_more(policy: Policy) -> bool:
     """Whether anything of the policy applies where its conditions don't."""
     holds = (policy.windows, policy.freezes, policy.not_before, policy.inputs, policy.valid_for, policy.bypass)
     return asks_people(policy) or any(holds) or not policy.allow_self_approval or policy.rejections_required > 1
 
 
-class _Told:
-    """Results of the kinds of rules beside their answers."""
-
-    def __init__(self) -> None:
-        self.notes: tuple[str, ...] = ()
-        self.flags: tuple[str, ...] = ()
-        self.filled_in: dict[str, str] = {}
-        self.details: dict[str, Any] = {}
-
-
-def _people(
-    policy: Policy, facts: Facts, roster: Roster, voices: Sequence[Voice], now: datetime
-) -> tuple[list[Explanation], _Told]:
-    """Return the answer of every kind of rule but time, and the results beside the answers."""
-    told = _Told()
-    parts: list[Explanation] = []
-    # Each kind is imported only where a policy has it. Most claims have none, and a gate opens sooner.
-    if policy.conditions is not None:
-        from approval_resource.policy.kinds import conditions
-
-        result, told.details["conditions"] = conditions.judge(policy, facts.static_document(roster), facts.defaults)
-        if told.details["conditions"]["selected"]:
-            told.details["action"] = ACTIONS.get(result.answer, "manual")
-        parts.append(result)
-    settled = any(part.answer in (Answer.APPROVE, Answer.REJECT, Answer.ERROR) for part in parts)
-    if policy.conditions is not None and not told.details["conditions"]["selected"] and not _asks_more(policy):
-        return parts, told
-    required = policy.required_approvals or (None if asks_people(policy) or settled else 1)
-    if (policy.approval_rules or policy.rego or required) and (unknown := requester_known(policy, roster.requester)):
-        parts.append(unknown)
-    if required is not None:
-        parts.append(quorum.quorum(policy, voices, required, roster.requester))
-    tallies: list[rules.Tally] = []
-    if policy.approval_rules:
-        result, tallies = rules.rules(policy, roster, voices)
-        parts.append(result)
-    against = _against(policy, roster, voices)
-    if (rejected := quorum.rejections(policy, against)) is not None:
-        parts.insert(0, rejected)
-    if policy.rego:
-        from approval_resource.policy.kinds import rego
-
-        shown = _shown(policy, roster, voices)
-        document = facts.document(roster, shown, now)
-        # A Rego text that reads who asked sees no typed approval, since it may be the requester's.
-        known = facts.document(roster, [voice for voice in shown if not voice.typed], now)["reviews"]["current"]["approvals"]
-        verdicts = [rego.ask_of_claim(text, document, known, facts.defaults) for text in policy.rego]
-        parts += [one.result for one in verdicts]
-        told.notes = tuple(note for one in verdicts for note in one.notes)
-        told.flags = tuple(flag for one in verdicts for flag in one.flags)
-    if policy.inputs:
-        from approval_resource.policy.kinds import inputs
-
-        counting = rules.counting(policy, roster, voices)
-        parts.append(inputs.complete(policy, counting))
-        told.filled_in = inputs.filled_in(policy, counting)[0]
-    if policy.approval_rules or policy.required_approvals is not None:
-        told.details["gitlab"] = _gitlab(policy, roster, voices, against, tallies, combine("", parts).answer)
-    return parts, told
-
-
-def _shown(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """Return whom a Rego policy hears: no approval that doesn't count whatever rules say."""
-    return [voice for voice in voices if not voice.approves or not uncounted(policy, voice, roster.requester)]
-
-
-def _against(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
-    """Return the rejections that count: anybody's, with two exceptions.
-
-    Without a quorum, approval rules count only rejections by people whom they name. With neither, a Rego
-    policy judges rejections itself, so that none count here.
-    """
-    if policy.required_approvals is None and policy.approval_rules:
-        return rules.named_rejections(policy, roster, voices)
-    if policy.required_approvals is None and policy.rego:
-        return []
-    return [voice for voice in voices if not voice.approves]
-
-
-def _time(policy: Policy, facts: Facts, now: datetime) -> list[tuple[Explanation, datetime | None]]:
-    """Return each answer of time, with the instant at which it may change, or None."""
-    found: list[tuple[Explanation, datetime | None]] = []
-    begin = windows.within(policy, facts.created_at)
-    if begin is not None:
-        open_ = begin <= now
-        sentence = f"not before {begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if not open_ else "its waiting time is over"
-        found.append((Explanation(Answer.APPROVE if open_ else Answer.UNDECIDED, sentence), begin))
-    if policy.windows:
-        if windows.is_open(policy, now):
-            found.append((Explanation(Answer.APPROVE, "its window is open"), None))
-        else:
-            at = windows.next_opening(policy, now)
-            sentence = f"its window opens {windows.told(at, policy.windows)}" if at else "none of its windows ever opens"
-            found.append((Explanation(Answer.UNDECIDED, sentence), at))
-    if frozen := freezes.in_effect(policy, now):
-        at = freezes.thaws(policy.freezes, now)
-        found += [(Explanation(Answer.UNDECIDED, freezes.told(one)), at) for one in frozen]
-    # Time never approves, it only delays.
-    return [
-        (Explanation(Answer.ABSTAIN, result.sentence), None) if result.answer is Answer.APPROVE else (result, at)
-        for result, at in found
-    ]
-
-
-def _forced(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Voice, Explanation] | None:
+def _forced(view: View) -> tuple[Voice, Explanation] | None:
     """Return the decision that an entitled person forced, a rejection before an approval; else None."""
-    if policy.bypass is None:
+    bypass = view.policy.bypass
+    if bypass is None:
         return None
-    forcing = [voice for voice in voices if voice.forced and roster.is_one_of(voice, policy.bypass.users, policy.bypass.groups)]
+    forcing = [voice for voice in view.voices if voice.forced and view.roster.is_one_of(voice, bypass.users, bypass.groups)]
     for voice in sorted(forcing, key=lambda voice: voice.approves):
         done = "approved" if voice.approves else "rejected"
         sentence = f"{clean(voice.shown)} forced it to be {done}: {clean(voice.comment)}"
         return voice, Explanation(Answer.APPROVE if voice.approves else Answer.REJECT, sentence)
     return None
-
-
-def _gitlab(
-    policy: Policy,
-    roster: Roster,
-    voices: Sequence[Voice],
-    against: Sequence[Voice],
-    tallies: Sequence[rules.Tally],
-    answer: Answer,
-) -> dict[str, Any]:
-    """Render quorum and rules as GitLab's API shows the approvals of a deployment."""
-    counting, _ = quorum.counted_and_not(policy, voices, roster.requester)
-    taken = [voice for one in tallies for voice in one.approvals.values()] if tallies else counting
-    missing = rules.pending(tallies) if tallies else max(0, (policy.required_approvals or 0) - len(counting))
-    status = {Answer.REJECT: "rejected", Answer.APPROVE: "approved"}.get(answer, "pending_approval")
-    return {
-        "status": status,
-        "pending_approval_count": missing if status == "pending_approval" else 0,
-        "approvals": [quorum.approval_document(voice) for voice in (*taken, *against)],
-        "approval_summary": rules.summary(tallies, against, roster, status),
-    }

@@ -1,4 +1,4 @@
-"""People: the person behind an identity, their groups, those they stand in for, and whether they asked."""
+"""People: the person behind an identity, their groups, delegations, and who is the requester."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
-"""The one person that all typed names are: anyone may invent a name, so together they count once, and are in no list."""
+"""Stands for all typed names. Anyone may invent a name, so together they are one person, in no list."""
 TYPED_LOGIN = "typed names"
 
 Memberships = Mapping[str, frozenset[str]]
@@ -27,45 +27,46 @@ Memberships = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
-    """A person's newest word on a claim, and in whose name they may say it."""
+    """One person's newest review of a claim, and the people for whom it may count."""
 
     person: str
     identity: str
-    """The one by which they spoke last."""
+    """Identity of their newest review."""
     login: str
     """Their name in a policy's input document."""
     shown: str
-    """Their name in what people are told."""
+    """Their name in messages for people."""
     approves: bool
     comment: str
     at: datetime
     typed: bool
     asked: bool
-    """Whether they asked for the claim, as far as anybody can tell."""
+    """Whether they are the requester, or can't be told from them."""
     groups: frozenset[str]
     """Their own groups, and those of the people they stand in for."""
     stands_for: Mapping[str, frozenset[str]] = field(default_factory=lambda: EMPTY)
-    """The people who delegated to them, with those people's groups."""
+    """People who delegated to them, each with their groups."""
     own_groups: frozenset[str] = frozenset()
     represented_as: tuple[str, ...] = ()
     forced: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
     may_be: str = ""
-    """Somebody who is counted and from whom nothing tells them apart, as people are told."""
+    """Name of somebody who is counted and from whom nothing tells this person apart; empty for nobody."""
 
 
 class Roster:
-    """The people, groups and delegations of one policy, and who asked for the claim."""
+    """People, groups and delegations of one policy, and the requester of one claim."""
 
     def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = EMPTY, concourse: str = "") -> None:
-        """`memberships`: groups that reviewers are in by other proof than the policy's own lists, by identity.
+        """Read the policy's lists.
 
-        `concourse`: address of the Concourse whose build made the claim; `concourse:NAME` is a name there.
+        `memberships`: groups by identity that are known otherwise than by the policy. `concourse`: URL of the
+        Concourse whose build made the claim. An identity `concourse:NAME` means a name there.
         """
         self._policy = policy
         self._concourse = concourse
         listed = [(identity, person) for person, identities in policy.people.items() for identity in identities]
-        # Where a short and a full spelling name two people, the full one is meant.
+        # Where the short and the full spelling of an identity are listed under two people, the full one wins.
         listed.sort(key=lambda one: is_full(one[0]))
         self._person = {self._spelled(identity): person for identity, person in listed}
         self._groups: dict[str, set[str]] = {}
@@ -77,13 +78,13 @@ class Roster:
                 self._groups.setdefault(self.person(identity), set()).update(groups)
         self._asker = requester
         self.requester = self._requester(requester)
-        """The person who asked, or an empty string where nobody knows."""
+        """Person who asked for the claim; empty where nobody knows."""
         if requester:
             known = self._groups.get(self.person(self._here(requester)), set())
             self._groups.setdefault(self.requester, set()).update(known)
 
     def person(self, identity: str) -> str:
-        """Return the person with that identity, which is their name where no list tells more."""
+        """Return the person with that identity. An identity that no list has is a person of its own."""
         if identity.startswith(TYPED):
             return TYPED_NAMES
         spelled = self._spelled(identity)
@@ -94,7 +95,11 @@ class Roster:
         return person in self._policy.people
 
     def takes(self, identity: str) -> bool:
-        """Whether the policy hears that identity at all. One of Concourse's it does where it says so, or names it, or names nobody."""
+        """Whether the policy counts reviews under that identity.
+
+        A name of Concourse counts where `reviewers` says so. Without `reviewers`, it counts where the policy
+        names it, or names nobody at all.
+        """
         if not identity.startswith(CONCOURSE):
             return True
         policy = self._policy
@@ -104,7 +109,7 @@ class Roster:
         return not any(lists) or self._spelled(identity) in map(self._spelled, self._named())
 
     def _named(self) -> Iterator[str]:
-        """Yield every identity that the policy writes down, as it is written."""
+        """Yield every identity in the policy, as it is spelled there."""
         policy = self._policy
         for listed in (*policy.people.values(), *policy.groups.values()):
             yield from listed
@@ -114,12 +119,12 @@ class Roster:
             yield from (delegate.person, delegate.delegate)
 
     def groups_of(self, person: str) -> frozenset[str]:
-        """Return the groups that person is in."""
+        """Return the groups of a person."""
         return frozenset(self._groups.get(person, ()))
 
     @property
     def everybody(self) -> list[str]:
-        """Return everyone whom the policy names, in any way."""
+        """Return every person whom the policy names anywhere."""
         named = [*self._groups, *self._policy.people]
         named += [self.person(rule.user) for rule in self._policy.approval_rules if rule.user]
         named += [self.person(delegate.delegate) for delegate in self._policy.delegates]
@@ -127,20 +132,20 @@ class Roster:
         return list(dict.fromkeys(named))
 
     def can_be(self, person: str) -> bool:
-        """Whether a reviewer can turn out to be that person: by an identity, which has a colon, or by one that is listed."""
+        """Whether some reviewer can be that person, by an identity (it has a colon) or by a listed one."""
         return any(":" in identity and self.takes(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
-        """Whether that person is named, or in one of the groups, themselves."""
+        """Whether the person is one of the users, or in one of the groups. Delegation doesn't count."""
         if voice.typed:
             return False
         return voice.person in {self.person(user) for user in users} or bool(voice.own_groups & set(groups))
 
     def asked(self, identity: str) -> bool:
-        """Whether that identity is who asked, or can't be told from them.
+        """Whether that identity is the requester's, or can't be told from it.
 
-        Unless lists tell both apart, names are compared, without case, and the last part of the ARN too: a name that was
-        chosen may well be another's, but here that only costs an approval.
+        Where `people` lists both, the lists decide. Otherwise names are compared without case, among them the
+        last part of an ARN. A name may belong to somebody else by chance, but that costs only an approval.
         """
         if not self.requester or identity.startswith(TYPED):
             return False
@@ -154,9 +159,9 @@ class Roster:
         return _bare(self._asker) in (_bare(person), _bare(own))
 
     def voices(self, reviews: Iterable[Review]) -> list[Voice]:
-        """Return each person's newest word, by whichever of their identities that the policy hears.
+        """Return each person's newest review, among those that the policy counts.
 
-        Of the typed names, which are one person, a rejection stands whatever another of them says.
+        All typed names are one person. A rejection under one of them stands, whatever another says.
         """
         by_person: dict[str, list[Review]] = {}
         for review in reviews:
@@ -169,10 +174,11 @@ class Roster:
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
-        """Return the voices once for each way to count nobody twice, the way that counts most approvals first.
+        """Return the voices once for each way of counting nobody twice, the most approvals first.
 
-        One human may be known to AWS and to a Concourse, or to two. Unless `people` lists both, or one of those knows both,
-        nothing tells them apart, so the approvals of one side are marked with whom they may be.
+        One human may approve by AWS and by a Concourse, or by two Concourses. Two approvals are certainly of
+        two people where one side knows both, or where `people` tells. Otherwise each way counts the approvals
+        of one side, and sets `may_be` on the others.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]
@@ -199,14 +205,17 @@ class Roster:
         ]
 
     def _told_apart(self, listed: Voice, stranger: Voice) -> bool:
-        """Whether a listed person can't be that one: AWS and issuers are taken to know different people, a Concourse its own."""
+        """Whether a listed person is certainly another than a stranger, who is in no list.
+
+        AWS and issuers are trusted to tell people apart. A Concourse tells its own people apart.
+        """
         if not any(voice.identity.startswith(CONCOURSE) for voice in (listed, stranger)):
             return True
         known = (self._spelled(identity) for identity in self._policy.people[listed.person])
         return knower(stranger.identity) in map(knower, known)
 
     def _shown(self, identities: Mapping[str, str]) -> dict[str, str]:
-        """Return the shortest name by which people can tell each person from all others, given the identity that they used."""
+        """Return each person's shortest name that is nobody else's, given the identity that they used."""
         names = {person: _names(person, identity) for person, identity in identities.items()}
         others = {name.casefold() for name in self.everybody}
         uses = Counter(name.casefold() for named in names.values() for name in set(named))
@@ -242,7 +251,10 @@ class Roster:
         )
 
     def _stands_for(self, person: str, at: datetime, against: frozenset[str]) -> dict[str, frozenset[str]]:
-        """Return the people that person stood in for then: nobody who rejects it themselves, nor who asked and may not approve."""
+        """Return the people for whom that person stood in at that instant, with their groups.
+
+        Left out are people who reject the claim themselves, and a requester who may not approve.
+        """
         found = {}
         for delegate in self._policy.delegates:
             principal = self.person(delegate.person)
@@ -255,7 +267,7 @@ class Roster:
         return found
 
     def _spelled(self, identity: str) -> str:
-        """Return the one spelling of an identity: one of Concourse's in full, as far as the claim tells at which it is."""
+        """Return the one spelling of an identity. Concourse's get their URL, if the claim tells it."""
         if not identity.startswith(CONCOURSE):
             return identity
         told = identity.removeprefix(CONCOURSE)
@@ -268,7 +280,7 @@ class Roster:
         return at_concourse(self._concourse, name) if self._concourse else f"{CONCOURSE}{name}"
 
     def _at_concourse(self, name: str) -> list[str]:
-        """Return the people who have that name at some Concourse. Of several each may be who asked."""
+        """Return the people listed with that name at any Concourse. Each of them may be the requester."""
         at = ((person, identity) for identity, person in self._person.items() if identity.startswith(CONCOURSE))
         return [person for person, identity in at if name_at_concourse(identity) == name]
 
@@ -286,20 +298,23 @@ def _side(identity: str) -> str:
 
 
 def _names(person: str, identity: str) -> list[str]:
-    """Return the names by which people may be told of a person, the shortest first, the unmistakable last."""
+    """Return the names of a person for messages, the shortest first, the one that is unique last."""
     if person != TYPED_NAMES and is_full(person):
         name = name_at_concourse(person)
-        # A name that could be read as more than one is told with its Concourse.
+        # A name that could be read as several names is shown with its Concourse.
         return [name, person] if re.fullmatch(r"[\w.@+-]+( [\w.@+-]+)*", name) else [person]
     if person not in (TYPED_NAMES, identity):
         return [person]
     found = re.fullmatch(r"aws:arn:[\w-]+:(?:iam|sts)::\d+:(?:user/(?:.*/)?([^/]+)|assumed-role/(.+))", identity)
-    # A session's name is chosen by whoever assumes the role, so it is told with the role.
+    # Whoever assumes a role chooses the session's name, so it is shown with the role.
     return [found[1] or found[2], identity] if found else [identity]
 
 
 def _newest(said: list[Review]) -> Review:
-    """Return one person's last review. At one instant, and among typed names at any, a rejection is the last."""
+    """Return one person's newest review.
+
+    Of two at the same instant the rejection is the newest; of typed names, a rejection always is.
+    """
 
     def order(review: Review) -> tuple[bool, datetime, bool, str]:
         rejects = review.verdict is Verdict.REJECT
@@ -309,5 +324,5 @@ def _newest(said: list[Review]) -> Review:
 
 
 def _bare(name: str) -> str:
-    """Return a name without case, mail host, and the mark of characters that can't be shown."""
+    """Return a name without case, without its mail host, and without what follows a cut (…)."""
     return unicodedata.normalize("NFKC", name.partition("@")[0].partition("…")[0]).casefold()

@@ -8,11 +8,11 @@ from pathlib import Path
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import missing
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, describe_state
-from approval_resource.model.claim import Build, Claim, Verdict
+from approval_resource.model.claim import MAX_COMMENT, Build, Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy.language.identities import at_concourse
 from approval_resource.steps.files import claim_id_in, read_text
-from approval_resource.steps.params import MAX_COMMENT, DecideParams
+from approval_resource.steps.put_params import DecideParams
 from approval_resource.steps.step import Step
 from approval_resource.store.interface import LockStore
 from approval_resource.text import clean, quoted

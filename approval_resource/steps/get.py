@@ -10,12 +10,12 @@ from approval_resource.audit.receipts import claim_facts
 from approval_resource.claims.proof import borne_out, deciding_event, require_supported, state_event
 from approval_resource.errors import ConfigError, LockNotFoundError, describe_state
 from approval_resource.model.event import State
-from approval_resource.options import Options, duration, flag, numbered_name, option
 from approval_resource.steps.files import write_contents, write_decision, write_json
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Version
 from approval_resource.steps.report import metadata
 from approval_resource.steps.step import Step
+from approval_resource.strict_options import Options, duration, flag, numbered_name, option
 from approval_resource.text import quoted
 
 

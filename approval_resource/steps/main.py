@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from approval_resource.clock import HostClock
 from approval_resource.errors import ApprovalError, ConfigError, Problems
-from approval_resource.logs import log_to
-from approval_resource.options import read_part
+from approval_resource.logs import Log, log_to
 from approval_resource.steps.aborts import ABORTED_CODE, Aborted, aborts
-from approval_resource.steps.log import Log
 from approval_resource.steps.protocol import Source, Version, read_request, version_timestamp
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.strict_options import read_part
 from approval_resource.text import first_lines
 
 if TYPE_CHECKING:
@@ -155,8 +154,8 @@ def _get(call: Call, _: Source | None) -> Work | None:
 
 
 def _put(call: Call, source: Source | None) -> Work | None:
-    from approval_resource.steps.params import read_put_params
     from approval_resource.steps.put import check_put, put
+    from approval_resource.steps.put_params import read_put_params
 
     params = call.problems.gather(read_put_params, call.request.get("params") or {})
     call.problems.gather(call.directory)

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from approval_resource import options
+from approval_resource import strict_options as options
 from approval_resource.canonical import instant, parse_instant
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import STATES, State
-from approval_resource.options import MAX_NAME, Options, WrongError, flag, option, read_part, text
-from approval_resource.store.dynamodb.certificates import decoded
 from approval_resource.store.interface import DEFAULT_TABLE, Connection
 from approval_resource.strict_json import exact, no_constant
+from approval_resource.strict_options import MAX_NAME, Options, WrongError, flag, option, read_part, text
 from approval_resource.text import quoted
 
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ def _pem(value: object) -> str:
     written = text(value)
     if "PRIVATE KEY-----" in written:
         raise WrongError("holds a private key; give certificates alone, and make a new key, since this one was shown")
+    from approval_resource.store.dynamodb.certificates import decoded
+
     try:
         decoded(written)
     except ValueError as wrong:

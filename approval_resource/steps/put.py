@@ -22,8 +22,8 @@ from approval_resource.model.event import Event, State
 from approval_resource.steps.decide import decide
 from approval_resource.steps.files import claim_id_in, read_attachments, read_object, require_unchanged
 from approval_resource.steps.gate import pass_gate
-from approval_resource.steps.params import AwaitParams, ClaimParams, DecideParams, PutParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source, Version
+from approval_resource.steps.put_params import AwaitParams, ClaimParams, DecideParams, PutParams, ReleaseParams, RenewParams
 from approval_resource.steps.report import Waiting, metadata, who_decides
 from approval_resource.steps.step import Step
 from approval_resource.steps.terms import read_terms

@@ -21,7 +21,7 @@ from approval_resource.text import clean, duration, without_mail
 
 if TYPE_CHECKING:
     from approval_resource.claims.queue import Standing
-    from approval_resource.model.lock import Waiter
+    from approval_resource.model.queue_order import Waiter
 
 CONNECTION_VARIABLES = ("APPROVAL_TABLE", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB")
 """The command line's variables for the table, its region and its endpoint."""

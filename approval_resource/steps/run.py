@@ -14,7 +14,7 @@ def run(step: str) -> NoReturn:
     # The garbage collector would take a tenth of a short run for nothing. Imports don't become garbage, and
     # a check is over before its own garbage matters.
     gc.disable()
-    from approval_resource.steps.log import Log
+    from approval_resource.logs import Log
     from approval_resource.steps.main import main
 
     gc.freeze()

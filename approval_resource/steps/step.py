@@ -12,9 +12,9 @@ from approval_resource.claims.poller import Poller
 from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Build
-from approval_resource.options import MAX_NAME
 from approval_resource.steps.protocol import Source
 from approval_resource.store.interface import LockStore, new_id
+from approval_resource.strict_options import MAX_NAME
 from approval_resource.text import clean, quoted
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from approval_resource.claims.decide import Terms
 from approval_resource.errors import ConfigError, Problems
 from approval_resource.steps.files import inside, read_object, regular
-from approval_resource.steps.params import ClaimParams
+from approval_resource.steps.put_params import ClaimParams
 from approval_resource.text import first_lines, quoted
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy import evaluate
 from approval_resource.policy.decision import Answer, Approved, Explanation, Undecidable
+from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, take, under
 
@@ -178,3 +179,73 @@ def test_a_window_that_opens_is_applied_in_a_busy_pool(busy: Busy) -> None:
     busy.evaluations, busy.meanwhile = 0, [busy.another_claim]
     assert deadline.apply_time(busy.store, find(busy.store, claim.id)).state is State.APPROVED
     assert busy.evaluations == 1
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The task of each child process that is started."""
+    started: list[bytes] = []
+    real = sandbox._ended
+
+    def ended(task: bytes) -> tuple[int, bytes, bytes]:
+        started.append(task)
+        return real(task)
+
+    monkeypatch.setattr(sandbox, "_ended", ended)
+    return started
+
+
+APPROVES_DEV = 'package spacelift\napprove { input.env == "dev" }\n'
+ASKS = "package spacelift\napprove { count(input.reviews.current.approvals) > 0 }\n"
+
+
+def test_a_claim_is_made_under_policies_that_were_asked_once(busy: Busy) -> None:
+    """However often its commit is tried; what was worked out is recorded with its instant, and a gate works out the same."""
+
+    def later() -> None:
+        busy.time.tick(seconds=3)
+        busy.another_claim()
+
+    busy.meanwhile = [later]
+    terms = under(conditions={"env": "dev"}, on_policy_success="approve", valid_for="1h", given={"env": "dev"})
+    claim = take(busy.store, 1, terms=terms)
+    assert busy.evaluations == 1
+    assert claim.state is State.APPROVED
+    assert claim.judged_at == NOON
+    assert claim.timestamp >= NOON + timedelta(seconds=3)
+    assert claim.valid_until == NOON + timedelta(hours=1)
+    assert supported(busy.store, claim)
+    assert audit.verify(busy.store, POOL).findings == []
+
+
+def test_a_claim_in_the_making_is_judged_by_the_pool_s_policy_of_that_moment(busy: Busy) -> None:
+    """One that was set in between is another input."""
+    strict = under(required_approvals=2).policy
+    busy.meanwhile = [lambda: pools.set_policy(busy._other, POOL, strict, actor="aws:op")]
+    claim = take(busy.store, 1, terms=under(conditions={"env": "dev"}, on_policy_success="approve", given={"env": "dev"}))
+    assert (busy.evaluations, claim.state) == (2, State.PENDING)
+
+
+def test_hours_that_end_while_a_claim_is_made_hold_back(busy: Busy) -> None:
+    """As for a review."""
+    busy.time.tick(seconds=50)
+
+    def later() -> None:
+        busy.time.tick(seconds=20)
+        busy.another_claim()
+
+    busy.meanwhile = [later]
+    windows = [{"from": "09:00", "to": "12:01"}]
+    terms = under(conditions={"env": "dev"}, on_policy_success="approve", windows=windows, given={"env": "dev"})
+    assert take(busy.store, 1, terms=terms).state is State.PENDING
+    assert busy.evaluations == 2
+
+
+def test_a_child_is_started_once_for_each_text_and_input(busy: Busy, children: list[bytes]) -> None:
+    """Two texts: two children for the claim in the making, and two for its review, on a pool that moves each time."""
+    busy.meanwhile = [busy.another_claim]
+    claim = take(busy.store, 1, terms=under(rego=[APPROVES_DEV, ASKS], given={"env": "dev"}))
+    assert (len(children), len(set(children))) == (2, 2)
+    children.clear()
+    assert busy.approve(claim, ANN, busy.another_claim).state is State.APPROVED
+    assert (len(children), len(set(children))) == (2, 2)

@@ -21,10 +21,10 @@ from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, ConfigError, LockHeldError, ReviewTimeoutError, StaleLockError
 from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
-from approval_resource.options import read_part
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.strict_options import read_part
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take
 
 HOUR = timedelta(hours=1)

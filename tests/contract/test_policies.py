@@ -46,13 +46,13 @@ from approval_resource.errors import (
 from approval_resource.model.claim import POLICY_CONTENT, POOL_POLICY_CONTENT, Attachment, Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
-from approval_resource.options import read_part
 from approval_resource.policy.decision import Approved, Decision
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet
+from approval_resource.strict_options import read_part
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take, under
 from tests.contract.faults import Faults
 

@@ -14,12 +14,12 @@ from approval_resource.claims import decide as decisions
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import State
-from approval_resource.options import read_part
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.strict_options import read_part
 from tests.builders import NOON, FrozenTime, a_build, take, under
 from tests.contract.test_policies import POOL, now, said, set_policy
 

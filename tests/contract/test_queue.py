@@ -22,7 +22,8 @@ from approval_resource.documents.locks import queue_document
 from approval_resource.errors import LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
 from approval_resource.model.claim import Build, Claim, Claimant
 from approval_resource.model.event import State
-from approval_resource.model.lock import Lock, Waiter
+from approval_resource.model.lock import Lock
+from approval_resource.model.queue_order import Waiter
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take
 from tests.contract.faults import Faults, delivery

@@ -14,9 +14,7 @@ import pytest
 
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
-from approval_resource.commands import shared
-from approval_resource.model.claim import MAX_REVIEWS
-from approval_resource.options import MAX_DURATION, MAX_NAME, read_part
+from approval_resource.model.claim import MAX_COMMENT, MAX_REVIEWS
 from approval_resource.policy import entitlement, unblock
 from approval_resource.policy.authoring import cases, trial
 from approval_resource.policy.authoring.lint import lint
@@ -28,8 +26,9 @@ from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.policy.sandbox.functions import ALLOWED
 from approval_resource.policy.sandbox.rego_lint import INSTEAD
 from approval_resource.steps import files
-from approval_resource.steps.params import ClaimParams
 from approval_resource.steps.protocol import Source
+from approval_resource.steps.put_params import ClaimParams
+from approval_resource.strict_options import MAX_DURATION, MAX_NAME, read_part
 from demo.engine import ROOT
 
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
@@ -287,7 +286,7 @@ def test_limits_are_those_of_the_code() -> None:
         "characters of one Rego text": number(document.MAX_REGO),
         "characters of the name of a policy, rule, group or person": number(document.MAX_SHORT_NAME),
         "characters of an identity": number(MAX_NAME),
-        "characters of a comment": number(shared.MAX_COMMENT),
+        "characters of a comment": number(MAX_COMMENT),
         "levels of conditions, and values in one of their lists": f"{conditions.MAX_DEPTH}, {conditions.MAX_LIST}",
         "processor seconds for a Rego text, a document's conditions or a pattern, and for all of one decision": (
             f"{sandbox.CPU_SECONDS:g}, {sandbox.BUDGET_SECONDS:g}"

@@ -12,11 +12,11 @@ import yaml
 
 from approval_resource.audit import verify as audit
 from approval_resource.model.event import State
-from approval_resource.options import named_options
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import AwaitParams, ClaimParams, DecideParams, ReleaseParams, RenewParams
 from approval_resource.steps.protocol import Source
+from approval_resource.steps.put_params import AwaitParams, ClaimParams, DecideParams, ReleaseParams, RenewParams
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.strict_options import named_options
 from cli import cli
 from demo.engine import ROOT
 from tests.docs.player import BuildAbortedError, Job, Player, StepErroredError, StepFailedError

@@ -12,10 +12,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from approval_resource.options import Options, named_options
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import ACTIONS
 from approval_resource.steps.protocol import RequestedVersion, Source
+from approval_resource.steps.put_params import ACTIONS
+from approval_resource.strict_options import Options, named_options
 from tests.fuzz import hostile
 from tests.fuzz.hostile import Values, mostly
 

@@ -12,9 +12,9 @@ from unittest import mock
 
 import pytest
 
-from approval_resource.options import read_part
 from approval_resource.steps.protocol import Source
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.strict_options import read_part
 from demo.engine import ROOT
 from tests.fuzz.test_canary import CANARIES, CANARY, DEBUG, ENVIRONMENT, NO_PROXY, require_no_canary
 from tests.fuzz.world import World

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from approval_resource.options import MAX_NAME
 from approval_resource.steps.files import MAX_CONTENT, MAX_CONTENTS, MAX_FILE_NAME, MAX_FILES
-from approval_resource.steps.params import MAX_DESCRIPTION
+from approval_resource.steps.put_params import MAX_DESCRIPTION
+from approval_resource.strict_options import MAX_NAME
 from tests.fuzz.oracle import require_log
 from tests.fuzz.world import Ran, World
 

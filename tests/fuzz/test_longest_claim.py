@@ -15,7 +15,7 @@ from approval_resource.errors import ReviewsFullError
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.steps.files import MAX_CONTENT, MAX_CONTENTS, MAX_FILES
-from approval_resource.steps.params import MAX_DESCRIPTION
+from approval_resource.steps.put_params import MAX_DESCRIPTION
 from approval_resource.store.dynamodb.items import claim_item
 from tests.fuzz.oracle import require_answer, require_log
 from tests.fuzz.sizes import ITEM, item_size

@@ -10,10 +10,10 @@ import pytest
 
 from approval_resource.claims import review as reviews
 from approval_resource.model.claim import Verdict
-from approval_resource.options import Options, named_options
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import ACTIONS
 from approval_resource.steps.protocol import RequestedVersion, Source
+from approval_resource.steps.put_params import ACTIONS
+from approval_resource.strict_options import Options, named_options
 from tests import tally
 from tests.builders import take
 from tests.fuzz.hostile import FILE_NAMES, FILES, HALF, NO_FILES, NO_SPANS, NUMBERS, SPANS, TEXTS

@@ -157,7 +157,7 @@ def run_input(
 
 def verdict(text: str, given: Mapping[str, Any] | None = None) -> rego.Verdict:
     """What one Rego policy says of that input."""
-    return rego.ask([text], [dict(given or run_input())])[0][0]
+    return rego.ask(text, dict(given or run_input()))
 
 
 def says(text: str, given: Mapping[str, Any] | None = None) -> str:

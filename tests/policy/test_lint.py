@@ -217,6 +217,13 @@ def test_a_misspelt_answer_is_told_with_the_right_one() -> None:
     assert any("did you mean reject?" in one for one in warnings(ASKED + "rejct { true }\n", "p.rego"))
 
 
+@pytest.mark.parametrize("rule", ["approve", "approve := true", "approve = true", "default approve := true"])
+def test_an_answer_that_is_always_true_is_told(rule: str) -> None:
+    """It approves everything; one that is always false approves nothing, and isn't said to."""
+    told = [warnings(f"package spacelift\n{text}\n", "p.rego") for text in (rule, rule.replace("true", "false"))]
+    assert ["approves everything" in " ".join(one) for one in told] == [True, "true" not in rule]
+
+
 @pytest.mark.parametrize(
     "comparison",
     [

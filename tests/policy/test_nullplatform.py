@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from approval_resource.errors import ConfigError
+from approval_resource.policy.authoring import nullplatform
 from approval_resource.policy.authoring.lint import accepted
 from approval_resource.policy.authoring.trial import document_of
 from approval_resource.policy.decision import Approved
@@ -40,7 +41,8 @@ FACTS: Document = {
 
 def evaluated(query: Document, given: Document | None = None) -> tuple[Any, Document]:
     """What a policy with these conditions says, and the same in nullplatform's shape."""
-    return conditions.judge(policy(conditions=query, on_policy_success="approve"), FACTS if given is None else given)
+    part = conditions.judge_facts(policy(conditions=query, on_policy_success="approve"), FACTS if given is None else given)
+    return part.answers[0], nullplatform.shape(part.found)
 
 
 def met(query: Document, given: Document | None = None) -> bool:

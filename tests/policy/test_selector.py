@@ -80,9 +80,7 @@ def test_a_document_of_conditions_alone_is_dropped() -> None:
 
 def selected(selector: Document, facts: Document) -> bool:
     """Whether the conditions apply to those facts."""
-    _, shape = conditions.judge(policy(selector=selector, conditions={"ok": True}), facts)
-    chosen: bool = shape["selected"]
-    return chosen
+    return conditions.judge_facts(policy(selector=selector, conditions={"ok": True}), facts).applies
 
 
 @pytest.mark.parametrize(

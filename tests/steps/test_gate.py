@@ -31,16 +31,16 @@ from approval_resource.errors import (
 )
 from approval_resource.model.claim import Build, Claim, Claimant, Verdict
 from approval_resource.model.event import State
-from approval_resource.options import read_part
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.get import GetParams, get
-from approval_resource.steps.params import read_put_params
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.steps.put import put as put_step
+from approval_resource.steps.put_params import read_put_params
 from approval_resource.steps.step import Step
 from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.dynamodb.values import Item
+from approval_resource.strict_options import read_part
 from tests.builders import FrozenTime, ManualClock, a_build, take, under
 
 SOURCE = read_part(Source, {"pool": "payments", "AWS_DEFAULT_REGION": "eu-west-1", "wait_lock": 10})

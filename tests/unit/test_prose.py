@@ -19,8 +19,6 @@ from tests.unit.test_layout import PACKAGE
 WIDTH = 110
 RELATIVE = ("What", "Who", "Whose", "Whom", "Which", "That", "Those", "The same,")
 LONG_LINES = """
-policy/language/identities.py
-policy/people.py
 """
 RELATIVE_CLAUSES = """
 """

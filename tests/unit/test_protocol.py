@@ -12,20 +12,22 @@ from hypothesis import strategies as st
 
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import State
-from approval_resource.options import named_options, read_part, try_part
 from approval_resource.steps.get import GetParams
-from approval_resource.steps.params import ACTIONS, AwaitParams, ClaimParams, ReleaseParams, read_put_params
 from approval_resource.steps.protocol import RequestedVersion, Source, Version, read_request, version_timestamp
+from approval_resource.steps.put_params import ACTIONS, AwaitParams, ClaimParams, ReleaseParams, read_put_params
 from approval_resource.steps.step import build_of
+from approval_resource.strict_options import named_options, read_part
 
 POOL = {"pool": "payments"}
 
 
 def problems(model: Any, document: object) -> list[str]:
     """What is wrong with the document."""
-    part, found = try_part(model, document)
-    assert (part is None) == bool(found)
-    return found
+    try:
+        read_part(model, document)
+    except ConfigError as wrong:
+        return list(wrong.problems)
+    return []
 
 
 def problems_of_put(document: object) -> list[str]:
@@ -141,8 +143,12 @@ def with_option(model: str, option: str, value: object) -> dict[str, Any]:
 
 def taken(model: str, option: str, value: object) -> object:
     """What that value means, or None if it is refused."""
-    part, _ = try_part(DOCUMENTS[model], with_option(model, option, value))
-    return None if part is None else getattr(part, named_options(DOCUMENTS[model])[option].name)
+    try:
+        part = read_part(DOCUMENTS[model], with_option(model, option, value))
+    except ConfigError:
+        return None
+    taken: object = getattr(part, named_options(DOCUMENTS[model])[option].name)
+    return taken
 
 
 def test_every_option_is_of_a_known_kind() -> None:

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field
 
 from approval_resource.errors import ConfigError
 from approval_resource.policy.authoring.lint import accepted
-from approval_resource.policy.authoring.trial import a_list, an_instant, trial, trial_on_input
+from approval_resource.policy.authoring.trial import an_instant, trial, trial_on_input
 from approval_resource.policy.language.load import Loaded, load_text, parse, text_of
-from approval_resource.policy.language.strict import Document, Name, problems_of, read_document
+from approval_resource.policy.language.strict import Document, Name, one_or_more, problems_of, read_document
 from approval_resource.text import clean
 
 SUFFIXES = (".test.yaml", ".test.yml", ".test.json")
@@ -26,7 +26,7 @@ class Expected(Document):
     """Expected outcome of a case."""
 
     decision: Literal["approve", "reject", "undecided", "error"]
-    reasons: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
+    reasons: Annotated[list[str], BeforeValidator(one_or_more)] = Field(default_factory=list)
     """Texts, each of which must occur in one of the reasons."""
     notes: list[str] | None = None
 
@@ -47,7 +47,7 @@ class Case(Document):
 class CaseFile(Document):
     """A file of test cases."""
 
-    policy: Annotated[list[str], BeforeValidator(a_list)] = Field(default_factory=list)
+    policy: Annotated[list[str], BeforeValidator(one_or_more)] = Field(default_factory=list)
     cases: list[dict[str, Any]] = Field(min_length=1)
 
 

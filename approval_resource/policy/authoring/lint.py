@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import MAX_REVIEWS
+from approval_resource.policy.facts import SCHEMA
 from approval_resource.policy.kinds import conditions, rego, rules, windows
 from approval_resource.policy.language import identities
 from approval_resource.policy.language.document import Policy
 from approval_resource.policy.language.load import Finding, Loaded
 from approval_resource.policy.sandbox import parent as sandbox
+from approval_resource.policy.sandbox import rego_lint
+from approval_resource.policy.sandbox.matching import LOGICAL
 from approval_resource.text import clean
 
+UNSEEN = ("reviews", "request")
+"""Parts of the input document that conditions never see."""
+ORDERING = ("$gt", "$gte", "$lt", "$lte")
 SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -48,8 +54,36 @@ def _conditions(loaded: Loaded) -> Iterator[Finding]:
             for path, message in conditions.problems(query):
                 name = ".".join(clean(str(step))[:80] for step in (option, *path))
                 yield Finding(loaded.where, loaded.at(option, *path), f"{name}: {message}")
-            for path, message, error in conditions.doubts(query):
+            for path, message, error in _doubts(query):
                 yield Finding(loaded.where, loaded.at(option, *path), message, error=error)
+
+
+def _doubts(query: object, path: conditions.Path = ()) -> Iterator[tuple[conditions.Path, str, bool]]:
+    """Yield what is well formed but can't be meant: its path, a message, and whether it is an error."""
+    if isinstance(query, list):
+        for number, item in enumerate(query):
+            yield from _doubts(item, (*path, number))
+    if not isinstance(query, Mapping):
+        return
+    for key, value in query.items():
+        if key in LOGICAL:
+            yield from _doubts(value, (*path, key))
+        elif not key.startswith("$"):
+            steps: list[str | None] = list(key.split("."))
+            if steps[0] in UNSEEN:
+                yield (*path, key), f"conditions are asked without reviews and time, so {clean(key)} is never there", True
+            elif (told := rego_lint.unknown(steps, SCHEMA)) is not None and told[1]:
+                yield (*path, key), told[0].removeprefix("input."), True
+            if isinstance(value, Mapping):
+                for operator in ORDERING:
+                    if isinstance(text := value.get(operator), str) and rego_lint.VERSION.fullmatch(text):
+                        yield (*path, key), f"{rego_lint.AS_TEXT}; give numbers", False
+            if value is None or (isinstance(value, Mapping) and any(one is None for one in value.values())):
+                yield (
+                    (*path, key),
+                    f"null is also what is missing; add {{{clean(key)}: {{$exists: true}}}} where it has to be there",
+                    False,
+                )
 
 
 def _rego(loaded: Loaded) -> Iterator[Finding]:

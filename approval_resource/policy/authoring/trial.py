@@ -15,13 +15,14 @@ from pydantic_core import PydanticCustomError
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy import entitlement
-from approval_resource.policy.decision import Answer, Decision, Explanation, PolicyResult
+from approval_resource.policy.authoring import gitlab, nullplatform
+from approval_resource.policy.decision import Decision, Explanation, PolicyResult
 from approval_resource.policy.evaluate import decided, evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import rego
 from approval_resource.policy.language.document import Policy
 from approval_resource.policy.language.load import Loaded
-from approval_resource.policy.language.strict import Document, Flag, Name, problems_of
+from approval_resource.policy.language.strict import Document, Flag, Name, one_or_more, problems_of
 from approval_resource.text import clean
 
 MAX_TRIAL_REVIEWS = 500
@@ -53,11 +54,6 @@ def an_instant(value: object) -> object:
         raise PydanticCustomError("instant", "{why}", {"why": str(wrong)}) from None
 
 
-def a_list(value: object) -> object:
-    """Return a text as a list of one, and any other value as it is."""
-    return [value] if isinstance(value, str) else value
-
-
 class Said(Document):
     """A review, as a trial's file gives it."""
 
@@ -66,7 +62,7 @@ class Said(Document):
     groups: list[Name] | None = None
     comment: str | None = ""
     at: Annotated[datetime | None, BeforeValidator(an_instant)] = None
-    represented_as: Annotated[list[Name] | None, BeforeValidator(a_list)] = Field(
+    represented_as: Annotated[list[Name] | None, BeforeValidator(one_or_more)] = Field(
         None, validation_alias=AliasChoices("represented_as", "as")
     )
     forced: Flag = False
@@ -173,7 +169,7 @@ def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
         raise ConfigError([f"--input: is for Rego policies alone; {', '.join(others) or 'there is none'}"])
     judged = []
     for one in loaded:
-        verdicts = [said for (said,) in rego.ask(one.policy.rego, [dict(document)])]
+        verdicts = [rego.ask(text, dict(document)) for text in one.policy.rego]
         results = tuple(said.result for said in verdicts)
         notes = tuple(note for said in verdicts for note in said.notes)
         flags = tuple(flag for said in verdicts for flag in said.flags)
@@ -197,8 +193,8 @@ def document_of(decision: Decision) -> dict[str, Any]:
             "decision": one.answer.value,
             "notes": list(one.notes),
             "explanation": one.result.document(),
-            **one.details.get("gitlab", {}),
-            **{name: value for name, value in one.details.get("conditions", {}).items() if value not in (None, "")},
+            **gitlab.approvals(one),
+            **nullplatform.evaluations(one),
         }
         for one in decision.policies
     ]
@@ -207,34 +203,7 @@ def document_of(decision: Decision) -> dict[str, Any]:
         "reasons": [clean(reason) for reason in decision.reasons],
         "notes": list(decision.notes),
         **({"flags": list(decision.flags)} if decision.flags else {}),
-        **_gitlab(decision),
-        **_nullplatform(decision),
+        **gitlab.deployment(decision),
+        **nullplatform.action(decision),
         "policies": policies,
     }
-
-
-def _gitlab(decision: Decision) -> dict[str, Any]:
-    shapes = [one.details["gitlab"] for one in decision.policies if "gitlab" in one.details]
-    if not shapes:
-        return {}
-    word = {Answer.APPROVE: "approved", Answer.REJECT: "rejected"}.get(decision.result.answer, "pending_approval")
-    approvals: list[dict[str, Any]] = []
-    for shape in shapes:
-        known = list(approvals)  # an approval under several policies is shown once
-        approvals += [approval for approval in shape["approvals"] if approval not in known]
-    return {
-        "status": word,
-        "pending_approval_count": sum(shape["pending_approval_count"] for shape in shapes) if word == "pending_approval" else 0,
-        "approvals": approvals,
-        "approval_summary": {
-            "status": word,
-            "rules": [rule for shape in shapes for rule in shape["approval_summary"]["rules"]],
-        },
-    }
-
-
-def _nullplatform(decision: Decision) -> dict[str, Any]:
-    if not any("conditions" in one.details for one in decision.policies):
-        return {}
-    actions = [one.details["action"] for one in decision.policies if "action" in one.details]
-    return {"action": next((word for word in ("deny", "manual", "approve") if word in actions), "manual")}

@@ -98,8 +98,7 @@ def _met(options: Sequence[Sequence[Seat]], required: Sequence[int]) -> _Flow:
             return flow
     flow = _Flow(options)
     for rule in sorted(alone, key=lambda rule: required[rule]):
-        if _flow(options, required, (rule,)) is not None:
-            flow.widen(rule, required[rule])
+        flow.widen(rule, required[rule])
     return flow
 
 

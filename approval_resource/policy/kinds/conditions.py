@@ -5,31 +5,44 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.policy.decision import Answer, Explanation
-from approval_resource.policy.facts import SCHEMA
+from approval_resource.policy.kinds.kind import Part, View
+from approval_resource.policy.sandbox import matching
 from approval_resource.policy.sandbox import parent as sandbox
-from approval_resource.policy.sandbox import rego_lint
+from approval_resource.policy.sandbox.matching import LOGICAL
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
-LOGICAL = ("$and", "$or", "$nor")
-COMPARING = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
 OPERATORS = frozenset(
-    {*COMPARING, "$in", "$nin", "$exists", "$regex", "$not", "$elemMatch", "$all", "$size", "$dynamicPattern", *LOGICAL}
-)
+    [
+        "$eq",
+        "$ne",
+        "$gt",
+        "$gte",
+        "$lt",
+        "$lte",
+        "$in",
+        "$nin",
+        "$exists",
+        "$regex",
+        "$not",
+        "$elemMatch",
+        "$all",
+        "$size",
+        "$dynamicPattern",
+    ]
+) | {*LOGICAL}
 PATTERNS = ('"$regex"', '"$dynamicPattern"')
 MAX_DEPTH = 20
 MAX_LIST = 500
 SMALL = 1_000_000
 """Upper bound of the work that needs no resource limit: characters of the queries times those of the facts,
 in JSON."""
-VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
-
-UNSEEN = ("reviews", "request")
 
 Path = tuple[str | int, ...]
 BROKEN = (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError)
@@ -47,21 +60,17 @@ def problems(query: object, path: Path = ()) -> Iterator[tuple[Path, str]]:
     else:
         for key, value in query.items():
             if key in LOGICAL:
-                yield from _list_of(value, (*path, key), problems)
+                if not isinstance(value, list) or not 0 < len(value) <= MAX_LIST:
+                    yield (*path, key), f"needs a list of 1 to {MAX_LIST}"
+                else:
+                    for number, item in enumerate(value):
+                        yield from problems(item, (*path, key, number))
             elif key.startswith("$"):
                 yield (*path, key), f"unknown operator {clean(key)}; before a path use {', '.join(LOGICAL)}"
             elif not all(key.split(".")):
                 yield (*path, key), "is no path: dots stand between names"
             else:
                 yield from _condition(value, (*path, key))
-
-
-def _list_of(value: object, path: Path, check: Any) -> Iterator[tuple[Path, str]]:
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_LIST:
-        yield path, f"needs a list of 1 to {MAX_LIST}"
-    else:
-        for number, item in enumerate(value):
-            yield from check(item, (*path, number))
 
 
 def _condition(value: object, path: Path) -> Iterator[tuple[Path, str]]:
@@ -150,34 +159,6 @@ def _dynamic(value: object, path: Path) -> Iterator[tuple[Path, str]]:
                 yield (*path, "template"), f"names {{{clean(name)}}}, which fields doesn't have"
 
 
-def doubts(query: object, path: Path = ()) -> Iterator[tuple[Path, str, bool]]:
-    """Yield what is well formed but can't be meant: its path, a message, and whether it is an error."""
-    if isinstance(query, list):
-        for number, item in enumerate(query):
-            yield from doubts(item, (*path, number))
-    if not isinstance(query, Mapping):
-        return
-    for key, value in query.items():
-        if key in LOGICAL:
-            yield from doubts(value, (*path, key))
-        elif not key.startswith("$"):
-            steps: list[str | None] = list(key.split("."))
-            if steps[0] in UNSEEN:
-                yield (*path, key), f"conditions are asked without reviews and time, so {clean(key)} is never there", True
-            elif (told := rego_lint.unknown(steps, SCHEMA)) is not None and told[1]:
-                yield (*path, key), told[0].removeprefix("input."), True
-            if isinstance(value, Mapping):
-                for operator in COMPARING[2:]:
-                    if isinstance(text := value.get(operator), str) and VERSION.fullmatch(text):
-                        yield (*path, key), 'compares versions as text, where "1.10" is less than "1.9"; give numbers', False
-            if value is None or (isinstance(value, Mapping) and any(one is None for one in value.values())):
-                yield (
-                    (*path, key),
-                    f"null is also what is missing; add {{{clean(key)}: {{$exists: true}}}} where it has to be there",
-                    False,
-                )
-
-
 def selected(policy: Policy, facts: Mapping[str, Any]) -> bool:
     """Whether the policy's selector matches these facts.
 
@@ -191,15 +172,45 @@ def selected(policy: Policy, facts: Mapping[str, Any]) -> bool:
         return True
 
 
-def judge(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()) -> tuple[Explanation, dict[str, Any]]:
-    """Return the answer of the policy's conditions on these facts, and the result in nullplatform's shape.
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Conditions of one policy, held against facts."""
+
+    id: int | str | None
+    facts: Mapping[str, Any]
+    answer: Answer
+    selected: bool = True
+    met: Sequence[tuple[Mapping[str, Any], bool]] = ()
+    """Each condition, and whether the facts meet it; empty where that can't be told."""
+
+
+def judge(view: View) -> Part:
+    """Approve, reject or leave the say to people, by facts alone."""
+    return judge_facts(view.policy, view.facts.static_document(view.roster), view.facts.defaults)
+
+
+def judge_facts(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()) -> Part:
+    """Return the part of the policy's conditions on these facts.
 
     `defaults`: the paths at which a default stands for a fact that nobody gave. A default never approves.
     """
-    shape: dict[str, Any] = {"id": policy.id, "name": policy.name, "selected": True, "passed": False, "evaluations": []}
+    answer, selected, met = _judged(policy, facts, defaults)
+    return Part(
+        answers=[answer],
+        applies=selected,
+        settles=answer.answer is not Answer.ABSTAIN,
+        found=Matched(policy.id, facts, answer.answer, selected, met),
+    )
+
+
+Met = list[tuple[dict[str, Any], bool]]
+
+
+def _judged(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str]) -> tuple[Explanation, bool, Met]:
+    """Return the answer, whether the selector selects, and each condition with whether it is met."""
     wrong = [*problems(policy.conditions), *(problems(policy.selector) if policy.selector is not None else ())]
     if wrong:
-        return Explanation(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), shape
+        return Explanation(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), True, []
     conditions = policy.conditions or {}
     criteria = [{key: value} for key, value in conditions.items()]
     # A selector fails closed by applying: a condition on a missing fact counts in favour of a match. No
@@ -210,29 +221,37 @@ def judge(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str] = ()
         results = _matched(queries, facts)
     except BROKEN as broken:
         why = str(broken) if isinstance(broken, sandbox.SandboxError) else type(broken).__name__
-        return Explanation(Answer.ERROR, f"the conditions can't be evaluated: {clean(why)}"), shape
+        return Explanation(Answer.ERROR, f"the conditions can't be evaluated: {clean(why)}"), True, []
     if policy.selector is not None and not results.pop(0):
-        shape["selected"] = False
-        return Explanation(Answer.ABSTAIN, "its selector doesn't match, so its conditions don't apply"), shape
-    shape["evaluations"] = [_evaluation(one, met, facts) for one, met in zip(criteria, results, strict=True)]
-    shape["passed"] = passed = all(results)
+        return Explanation(Answer.ABSTAIN, "its selector doesn't match, so its conditions don't apply"), False, []
+    met = list(zip(criteria, results, strict=True))
+    approves = policy.on_policy_success == "approve" and all(results)
+    return _answer(policy, met, _assumed(criteria, facts, defaults) if approves else ()), True, met
+
+
+def _answer(policy: Policy, met: Met, assumed: Sequence[str]) -> Explanation:
+    """Return the answer of conditions that apply.
+
+    `assumed`: the paths by which they are met though nobody gave the fact.
+    """
     told = tuple(
-        Explanation(Answer.ABSTAIN, f"{'met' if met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
-        for one, met in zip(criteria, results, strict=True)
+        Explanation(Answer.ABSTAIN, f"{'met' if is_met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
+        for one, is_met in met
     )
-    match passed, policy.on_policy_success, policy.on_policy_fail:
-        case True, "approve", _ if assumed := _assumed(criteria, facts, defaults):
-            why = f"the conditions approve by facts that nobody gave; give {', '.join(assumed)}"
-            return Explanation(Answer.ERROR, why), shape
+    match all(is_met for _, is_met in met), policy.on_policy_success, policy.on_policy_fail:
+        case True, "approve", _ if assumed:
+            return Explanation(Answer.ERROR, f"the conditions approve by facts that nobody gave; give {', '.join(assumed)}")
         case True, "approve", _:
-            return Explanation(Answer.APPROVE, "all conditions are met, which approves", ()), shape
+            return Explanation(Answer.APPROVE, "all conditions are met, which approves")
         case True, _, _:
-            return Explanation(Answer.ABSTAIN, "all conditions are met, which leaves the say to people", told), shape
+            return Explanation(Answer.ABSTAIN, "all conditions are met, which leaves the say to people", told)
         case False, _, "deny":
-            missed = tuple(Explanation(Answer.REJECT, one.sentence) for one in told if one.sentence.startswith("not"))
-            return Explanation(Answer.REJECT, "not all conditions are met, which denies", missed), shape
+            missed = [
+                Explanation(Answer.REJECT, one.sentence) for one, (_, is_met) in zip(told, met, strict=True) if not is_met
+            ]
+            return Explanation(Answer.REJECT, "not all conditions are met, which denies", tuple(missed))
         case _:
-            return Explanation(Answer.ABSTAIN, "not all conditions are met, which leaves the say to people", told), shape
+            return Explanation(Answer.ABSTAIN, "not all conditions are met, which leaves the say to people", told)
 
 
 def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any]) -> list[bool]:
@@ -240,8 +259,6 @@ def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any
     if any(pattern in asked for pattern in PATTERNS) or len(asked) * len(json.dumps(facts)) > SMALL:
         answer = sandbox.run({"task": "conditions", "queries": queries, "facts": facts})
         return [result is True for result in answer["results"]]
-    from approval_resource.policy.sandbox import matching
-
     return [matching.matches(query, facts, closed=closed) for query, closed in queries]
 
 
@@ -250,8 +267,6 @@ def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults:
 
     They are defaults, and missing facts that are compared with null: null equals what is missing.
     """
-    from approval_resource.policy.sandbox import matching
-
     nulls = dict.fromkeys(path for path in _nulls(criteria) if matching.at(facts, path) is matching.ABSENT)
     return [*(path for path in defaults if any(_asks(one, path) for one in criteria)), *nulls]
 
@@ -283,20 +298,3 @@ def _asks(query: object, path: str) -> bool:
         _asks(value, path) if key in LOGICAL else f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")
         for key, value in query.items()
     )
-
-
-def _evaluation(criteria: dict[str, Any], met: bool, facts: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"criteria": criteria, "result": "met" if met else "not_met"}
-    for path, condition in criteria.items():
-        if isinstance(condition, Mapping) and "$dynamicPattern" in condition:
-            from approval_resource.policy.sandbox import matching
-
-            value = matching.at(facts, path)
-            found["nestedEvaluations"] = [
-                {
-                    "criteria": {path: None if value is matching.ABSENT else value},
-                    "expected": matching.expected(condition, facts),
-                    "result": found["result"],
-                }
-            ]
-    return found

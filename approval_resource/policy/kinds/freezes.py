@@ -6,10 +6,21 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.kind import Part, View
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Freeze, Policy
+
+
+def judge(view: View) -> Part:
+    """Delay the gate until no freeze is in effect."""
+    frozen = in_effect(view.policy, view.now)
+    return Part(
+        answers=[Explanation(Answer.UNDECIDED, told(one)) for one in frozen],
+        opens_at=thaws(view.policy.freezes, view.now) if frozen else None,
+    )
 
 
 def in_effect(policy: Policy, now: datetime) -> list[Freeze]:

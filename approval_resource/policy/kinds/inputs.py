@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.kind import Part, View
+from approval_resource.policy.kinds.rules import counting
 from approval_resource.policy.people import Voice
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean
@@ -18,6 +20,12 @@ NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 MAX_VALUE = 200
 MAX_ALL = 500
 """Upper bounds in characters: of one value, and of all names and values that one person gives."""
+
+
+def judge(view: View) -> Part:
+    """Approve once every required input is there; give the values of approvals that count."""
+    able = counting(view.policy, view.roster, view.voices)
+    return Part(answers=[complete(view.policy, able)], filled_in=filled_in(view.policy, able)[0])
 
 
 def asked_for(policies: Iterable[Policy]) -> dict[str, list[Input]]:
@@ -86,12 +94,12 @@ def _meant(asked: Iterable[Input], value: str) -> str:
     return value
 
 
-def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
+def filled_in(policy: Policy, able: Iterable[Voice]) -> tuple[dict[str, str], list[str]]:
     """Return the values from approvals that count, and the names on which they disagree."""
     asked = asked_for([policy])
     values: dict[str, str] = {}
     disputed = []
-    for voice in sorted(counting, key=lambda voice: (voice.at, voice.person)):
+    for voice in sorted(able, key=lambda voice: (voice.at, voice.person)):
         for name, given in voice.inputs.items():
             if name not in asked:
                 continue
@@ -101,9 +109,9 @@ def filled_in(policy: Policy, counting: Iterable[Voice]) -> tuple[dict[str, str]
     return values, list(dict.fromkeys(disputed))
 
 
-def complete(policy: Policy, counting: Sequence[Voice]) -> Explanation:
+def complete(policy: Policy, able: Sequence[Voice]) -> Explanation:
     """Approve once every required input is there, and all values fit and agree."""
-    values, disputed = filled_in(policy, counting)
+    values, disputed = filled_in(policy, able)
     if disputed:
         return Explanation(
             Answer.UNDECIDED, f"those who approve disagree on {', '.join(disputed)}; one of them must change their mind"

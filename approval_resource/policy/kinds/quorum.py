@@ -1,14 +1,15 @@
-"""Quorum: a number of approvals or rejections, whoever gives them."""
+"""Quorum: a number of approvals, whoever gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from approval_resource.canonical import instant
 from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.kind import Part, View
+from approval_resource.policy.kinds.requester import uncounted
 from approval_resource.policy.people import Voice
-from approval_resource.policy.requester import uncounted
 from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
@@ -22,10 +23,21 @@ Uncounted = tuple[str, str]
 BESIDE_NOBODY = "is only a typed name, which counts beside nobody who is known"
 
 
-def quorum(policy: Policy, voices: Sequence[Voice], required: int, requester: str) -> Explanation:
-    """Approve once `required` people approve."""
-    counting, others = counted_and_not(policy, voices, requester)
-    return tallied("", counting, required, others)
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Approvals that count for a quorum, and how many more it requires."""
+
+    approvals: Sequence[Voice]
+    missing: int
+
+
+def judge(view: View) -> Part:
+    """Approve once the required number of people approve."""
+    policy = view.policy
+    counting, others = counted_and_not(policy, view.voices, view.roster.requester)
+    answer = tallied("", counting, policy.required_approvals or 1, others)
+    found = policy.required_approvals and Count(counting, max(0, policy.required_approvals - len(counting)))
+    return Part(answers=[answer], found=found)
 
 
 def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterable[Uncounted] = ()) -> Explanation:
@@ -59,26 +71,3 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
     if known:
         others += [(clean(voice.shown), BESIDE_NOBODY) for voice in counting if voice.typed]
     return known or counting, others
-
-
-def rejections(policy: Policy, voices: Sequence[Voice]) -> Explanation | None:
-    """Reject once enough people reject; return None where nobody does."""
-    if not voices:
-        return None
-    said = "; ".join(
-        f"{clean(voice.shown)} rejected it{f': {clean(voice.comment)}' if voice.comment else ''}" for voice in voices
-    )
-    required = policy.rejections_required
-    if len(voices) >= required:
-        return Explanation(Answer.REJECT, said)
-    return Explanation(Answer.ABSTAIN, f"{len(voices)} of {required} rejections: {said}")
-
-
-def approval_document(voice: Voice) -> dict[str, Any]:
-    """Render one approval or rejection as GitLab's API shows it."""
-    return {
-        "user": {"username": voice.login},
-        "status": "approved" if voice.approves else "rejected",
-        "created_at": instant(voice.at),
-        "comment": voice.comment or None,
-    }

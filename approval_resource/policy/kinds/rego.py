@@ -9,6 +9,8 @@ from typing import Any
 
 from approval_resource.policy.decision import Answer, Explanation
 from approval_resource.policy.facts import KNOWN, SAMPLE, SAMPLE_DEFAULTS, SCHEMA
+from approval_resource.policy.kinds.kind import Part, View
+from approval_resource.policy.kinds.requester import uncounted
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.text import clean
 
@@ -50,41 +52,50 @@ def _fault(message: str) -> dict[str, Any]:
     return {"line": 1, "column": 1, "message": message, "error": True}
 
 
-def ask(texts: Sequence[str], inputs: Sequence[dict[str, Any]]) -> list[list[Verdict]]:
-    """Return each policy's answers on whole input documents.
+def judge(view: View) -> Part:
+    """Return the answers of the policy's Rego texts on the claim."""
+    heard = [voice for voice in view.voices if not voice.approves or not uncounted(view.policy, voice, view.roster.requester)]
+    # A Rego text that reads a field of facts.PEOPLE sees no typed approval, since it may be the requester's.
+    known = [voice for voice in heard if not voice.typed]
+    document, known_only = (view.facts.document(view.roster, voices, view.now) for voices in (heard, known))
+    given = {
+        "document": document,
+        "known_only": known_only["reviews"]["current"]["approvals"],
+        "defaults": view.facts.defaults,
+    }
+    verdicts = [_asked(text, given) for text in view.policy.rego]
+    return Part(
+        answers=[one.result for one in verdicts],
+        notes=[note for one in verdicts for note in one.notes],
+        flags=[flag for one in verdicts for flag in one.flags],
+    )
 
-    Everything in such a document counts as given, people included.
+
+def ask(text: str, document: dict[str, Any]) -> Verdict:
+    """Return one policy's answer on a whole input document.
+
+    Everything in it counts as given, people included.
     """
-    given = [{"document": one, "merged": [], "defaults": [], "people": []} for one in inputs]
-    return [_asked(text, given) for text in texts]
+    return _asked(text, {"document": document, "merged": [], "defaults": [], "people": []})
 
 
-def ask_of_claim(text: str, document: dict[str, Any], known_only: Sequence[Any], defaults: Sequence[str]) -> Verdict:
-    """Return one policy's answer on a claim.
-
-    `known_only`: the approvals without those under a typed name. A policy that reads a field of facts.PEOPLE
-    sees these alone. `defaults`: the paths at which a default stands for a fact that nobody gave.
-    """
-    return _asked(text, [{"document": document, "known_only": list(known_only), "defaults": list(defaults)}])[0]
-
-
-def _asked(text: str, inputs: Sequence[dict[str, Any]]) -> list[Verdict]:
-    """Evaluate one policy on each input.
+def _asked(text: str, given: dict[str, Any]) -> Verdict:
+    """Evaluate one policy on an input.
 
     It fails closed: whatever goes wrong is an error, and an error is never an approval.
     """
     if not installed():
-        return [_error(MISSING_ENGINE) for _ in inputs]
+        return _error(MISSING_ENGINE)
     try:
-        answer = sandbox.run({"task": "rego", "policies": [text], "inputs": list(inputs), "schema": SCHEMA, "known": KNOWN})
+        answer = sandbox.run({"task": "rego", "policies": [text], "inputs": [given], "schema": SCHEMA, "known": KNOWN})
         found = answer["policies"][0]
         wrong = next((problem for problem in found["problems"] if problem["error"]), None)
         if wrong is not None:
-            return [_error(f"line {wrong['line']}: {wrong['message']}") for _ in inputs]
-        return [_verdict(result) for result in found["results"]]
+            return _error(f"line {wrong['line']}: {wrong['message']}")
+        return _verdict(found["results"][0])
     except (sandbox.SandboxError, LookupError, TypeError) as broken:
         why = str(broken) if isinstance(broken, sandbox.SandboxError) else "its evaluation gave no answer"
-        return [_error(why) for _ in inputs]
+        return _error(why)
 
 
 def _verdict(answers: dict[str, Any]) -> Verdict:

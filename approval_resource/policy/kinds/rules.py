@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from approval_resource.model.claim import MAX_REVIEWS
-from approval_resource.policy.decision import Explanation, combine
+from approval_resource.policy.decision import combine
 from approval_resource.policy.kinds.assignment import Seat, assign
-from approval_resource.policy.kinds.quorum import Uncounted, approval_document, counted_and_not, tallied
+from approval_resource.policy.kinds.kind import Part, View
+from approval_resource.policy.kinds.quorum import Uncounted, counted_and_not, tallied
 from approval_resource.policy.language.identities import CONCOURSE
 from approval_resource.policy.people import Roster, Voice
 from approval_resource.text import clean, counted
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """A rule and its approvals, by the person for whom each approval counts."""
+    """A rule and the reviews that count for it, approvals by the person for whom they count."""
 
     rule: Rule
     approvals: dict[str, Voice] = field(default_factory=dict)
+    rejections: list[Voice] = field(default_factory=list)
+    """Rejections by people whom the rule names."""
 
     @property
     def missing(self) -> int:
@@ -54,7 +57,10 @@ def tally(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[list
     counts for that rule alone. With `per_rule`, an approval that names several rules counts for each. The
     surplus of one rule never makes up for what another lacks.
     """
-    tallies = [Tally(rule) for rule in policy.approval_rules]
+    against = [voice for voice in voices if not voice.approves]
+    tallies = [
+        Tally(rule, rejections=[voice for voice in against if fits(roster, voice, rule)]) for rule in policy.approval_rules
+    ]
     counting, others = counted_and_not(policy, voices, roster.requester)
     ballots: list[tuple[Voice, list[Seat]]] = []
     for voice in counting:
@@ -92,9 +98,9 @@ def _uncounted(voice: Voice, named: Sequence[Tally]) -> Uncounted:
     return clean(voice.shown), why
 
 
-def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Explanation, list[Tally]]:
-    """Approve once every rule has its approvals; return the tallies too."""
-    tallies, others = tally(policy, roster, voices)
+def judge(view: View) -> Part:
+    """Approve once every rule has its approvals."""
+    tallies, others = tally(view.policy, view.roster, view.voices)
     lacking = next((number for number, one in enumerate(tallies) if one.missing), 0)
     parts = [
         tallied(
@@ -105,7 +111,7 @@ def rules(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> tuple[Expl
         )
         for number, one in enumerate(tallies)
     ]
-    return combine("every rule has its approvals", parts), tallies
+    return Part(answers=[combine("every rule has its approvals", parts)], found=tallies)
 
 
 def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
@@ -114,40 +120,6 @@ def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Vo
     if policy.required_approvals is not None or policy.rego or not policy.approval_rules:
         return able
     return [voice for voice in able if any(fits(roster, voice, rule) for rule in policy.approval_rules)]
-
-
-def named_rejections(policy: Policy, roster: Roster, voices: Iterable[Voice]) -> list[Voice]:
-    """Return the rejections by people whom a rule names."""
-    return [
-        voice for voice in voices if not voice.approves and any(fits(roster, voice, rule) for rule in policy.approval_rules)
-    ]
-
-
-def summary(tallies: Sequence[Tally], rejected: Sequence[Voice], roster: Roster, status: str) -> dict[str, Any]:
-    """Render the rules as GitLab's API shows them."""
-    return {
-        "status": status,
-        "rules": [
-            {
-                "name": one.rule.label,
-                **({"user": one.rule.user} if one.rule.user else {"group": one.rule.group}),
-                "required_approvals": one.rule.required_approvals,
-                "deployment_approvals": [
-                    approval_document(voice)
-                    for voice in (
-                        *one.approvals.values(),
-                        *(voice for voice in rejected if fits(roster, voice, one.rule)),
-                    )
-                ],
-            }
-            for one in tallies
-        ],
-    }
-
-
-def pending(tallies: Sequence[Tally]) -> int:
-    """Count the approvals that are still missing, over all rules."""
-    return sum(one.missing for one in tallies)
 
 
 def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
+from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.kind import Part, View
 from approval_resource.policy.language.days import DAYS
 
 if TYPE_CHECKING:
@@ -20,6 +22,16 @@ LOOK_AHEAD = 800
 
 FOLLOWING = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "GMT": "Europe/London"}
 """Legacy time zones with one offset all year, each with the zone that people may have meant."""
+
+
+def judge(view: View) -> Part:
+    """Delay the gate until a window is open."""
+    policy = view.policy
+    if is_open(policy, view.now):
+        return Part(answers=[Explanation(Answer.ABSTAIN, "its window is open")])
+    at = next_opening(policy, view.now)
+    sentence = f"its window opens {told(at, policy.windows)}" if at else "none of its windows ever opens"
+    return Part(answers=[Explanation(Answer.UNDECIDED, sentence)], opens_at=at)
 
 
 def doubtful_zones(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -111,13 +123,3 @@ def told(at: datetime, zones: Iterable[Window]) -> str:
     zone = next(iter(zones)).tz
     local = at.astimezone(zone)
     return f"{local:%a %Y-%m-%d %H:%M} {zone.key}"
-
-
-def within(policy: Policy, claimed: datetime) -> datetime | None:
-    """Return the instant before which the gate stays shut, or None.
-
-    `claimed`: the instant of the claim, at which a waiting time begins.
-    """
-    if isinstance(policy.not_before, timedelta):
-        return claimed + policy.not_before
-    return policy.not_before

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from approval_resource.policy.language.days import DAYS
-from approval_resource.policy.language.strict import Document, Duration, Flag, Name
+from approval_resource.policy.language.strict import Document, Duration, Flag, Name, one_or_more
 from approval_resource.policy.language.times import Date, Days, Holidays, Moment, NotBefore, TimeOfDay, Zone
 
 MAX_RULES = 20
@@ -26,10 +26,6 @@ KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:", "slack:", "link:")
 MAX_FREEZE_REASON = 255
 ShortName = Annotated[Name, Field(max_length=MAX_SHORT_NAME)]
 Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]
-
-
-def _one_or_more(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _person(value: object) -> object:
@@ -228,7 +224,7 @@ class Policy(Part):
     on_policy_success: Literal["approve", "manual"] = "manual"
     on_policy_fail: Literal["manual", "deny"] = "manual"
 
-    rego: Annotated[list[Annotated[str, Field(max_length=MAX_REGO)]], BeforeValidator(_one_or_more)] = Field(
+    rego: Annotated[list[Annotated[str, Field(max_length=MAX_REGO)]], BeforeValidator(one_or_more)] = Field(
         default_factory=list, max_length=MAX_RULES
     )
 

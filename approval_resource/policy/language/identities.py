@@ -1,4 +1,4 @@
-"""Forms and spellings of callers' identities, so that a policy can't name one that nobody will ever have."""
+"""Forms and spellings of identities, so that lint finds one that no caller can have."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ SHOWN = {
 
 
 def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
-    """Yield each identity in the policy that no caller can have: its place, and the form that would match."""
+    """Yield each identity that no caller can have: its path in the policy, and the right form."""
     listed = {identity for identities in policy.people.values() for identity in identities}
     for path, name in _named(policy):
-        # A rule may name a listed person by any of their identities; the list itself is looked at once.
+        # A rule may name a listed person by any identity of theirs. The list itself is checked once.
         known = name in policy.people or (path[0] != "people" and name in listed)
         if not known and (why := fault(name)):
             yield path, f"nobody can be {clean(name)}: {why}"
@@ -68,9 +68,9 @@ def _named(policy: Policy) -> Iterator[tuple[Path, str]]:
 
 
 def fault(identity: str) -> str:
-    """Return why no caller can have that identity, and the form that would match; an empty text where one can.
+    """Return why no caller can have that identity, with the right form; empty where a caller can.
 
-    A name without a prefix is a person's or a group's.
+    A name without a prefix means a person or a group, and is no identity.
     """
     prefix, colon, rest = identity.partition(":")
     if not colon:
@@ -107,7 +107,7 @@ def _aws(arn: str) -> str:
 
 
 def _arn(arn: str) -> str:
-    """Return the identity that was probably meant by an ARN, or an empty string."""
+    """Return the identity that an ARN was probably meant to be, or an empty string."""
     parts = ARN.fullmatch(arn if arn.startswith("arn:") else f"arn:{arn[4:]}" if arn[:4].lower() == "arn:" else "")
     if not parts or not re.fullmatch(r"\d{1,12}", parts[4], re.ASCII):
         return ""
@@ -131,7 +131,7 @@ def _arn(arn: str) -> str:
 
 
 def at_concourse(url: str, name: str) -> str:
-    """Return the identity of that name at the Concourse of that address, however the address is written."""
+    """Return the identity of a name at a Concourse. Spellings of one URL give the same identity."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     scheme, host = scheme.lower(), host.lower()
@@ -139,15 +139,15 @@ def at_concourse(url: str, name: str) -> str:
 
 
 def name_at_concourse(identity: str) -> str:
-    """Return the name in a full identity of Concourse's, or an empty string for any other."""
+    """Return the name in `concourse:URL#NAME`, or an empty string for any other identity."""
     return identity.partition("#")[2] if is_full(identity) else ""
 
 
 def is_full(identity: str) -> bool:
-    """Whether that is an identity of Concourse's with its address."""
+    """Whether the identity is of the form `concourse:URL#NAME`."""
     return identity.startswith(CONCOURSE) and "://" in identity.partition("#")[0] and "#" in identity
 
 
 def knower(identity: str) -> str:
-    """Return who knows that identity: AWS, an issuer or a Concourse, each of which tells its people apart."""
+    """Return the source of an identity: AWS, an issuer or a Concourse. Each tells its own people apart."""
     return identity.partition("#")[0] if "#" in identity else identity.partition(":")[0]

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from approval_resource import options
+from approval_resource import strict_options as options
 from approval_resource.errors import ConfigError
-from approval_resource.options import MAX_NAME, UNTRUE, WrongError, nearest, placed, too_long
+from approval_resource.strict_options import MAX_NAME, UNTRUE, WrongError, nearest, placed, too_long
 
 
 def _as(read: Callable[[object], object]) -> BeforeValidator:
@@ -30,6 +30,11 @@ def _as(read: Callable[[object], object]) -> BeforeValidator:
 Name = Annotated[str, Field(max_length=MAX_NAME), _as(options.name)]
 Flag = Annotated[bool, _as(options.flag)]
 Duration = Annotated[timedelta, _as(options.duration)]
+
+
+def one_or_more(value: object) -> object:
+    """Return a text as a list of one, and any other value as it is."""
+    return [value] if isinstance(value, str) else value
 
 
 class Document(BaseModel):

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import mgqpy
-
 LOGICAL = ("$and", "$or", "$nor")
 NEGATIONS = ("$ne", "$nin", "$not")
 ABSENT = object()
@@ -26,6 +24,8 @@ def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool 
     Raises:
         ValueError: the query is malformed.
     """
+    import mgqpy  # the names above are wanted where nothing is matched
+
     resolved = _resolved(query, facts)
     if resolved is None:
         return not closed
@@ -184,7 +184,7 @@ def _leads(facts: object, steps: list[str]) -> bool:
 def _paths(query: Mapping[str, Any]) -> Iterator[str]:
     """Yield every path that the query reads."""
     for key, value in query.items():
-        if key in ("$and", "$or", "$nor"):
+        if key in LOGICAL:
             for part in value:
                 yield from _paths(part)
         else:

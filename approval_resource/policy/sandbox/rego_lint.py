@@ -17,7 +17,7 @@ from approval_resource.policy.sandbox.expressions import Clause, Use
 from approval_resource.policy.sandbox.functions import ALLOWED
 from approval_resource.policy.sandbox.reach import Reach
 from approval_resource.policy.sandbox.tree import APPROVING, PACKAGE, REJECTING
-from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path
+from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path, shown
 
 KEYWORDS = ("if", "contains", "in", "every")
 ANSWERS = frozenset({*APPROVING, *REJECTING, "flag"})
@@ -31,6 +31,7 @@ REFUSED = {"author_roles": "there are no roles here; list people under groups, a
 """Fields of Spacelift's input that nothing here can fill, each with what to use instead."""
 ORDERING = ("Lt", "Le", "Gt", "Ge")
 VERSION = re.compile(r"v?\d+(\.\d+)+([-+].*)?")
+AS_TEXT = 'compares versions as text, where "1.10" is less than "1.9"'
 
 Problem = dict[str, Any]
 Told = tuple[int, str, bool]
@@ -176,7 +177,7 @@ class _Lint:
             for number, step in enumerate(path):
                 known = _schema_at(path[:number], self._schema)
                 if step == ANY and known is not None and "[]" not in known and len(known.keys() - {"open"}) > 0:
-                    where = ".".join(["input", *_steps_told(path[:number])])
+                    where = shown(["input", *_steps(path[:number])])
                     yield use.start, f"not checked: takes a part of {where} by a key that can't be told; name the key", False
 
     def _negations(self, clause: Clause) -> Iterator[Told]:
@@ -209,7 +210,7 @@ class _Lint:
                 if any(_is_version(side) for side in sides) and not any("Number" in side or "Call" in side for side in sides):
                     yield _problem(
                         body["span"],
-                        'compares versions as text, where "1.10" is less than "1.9"; use semver.compare',
+                        f"{AS_TEXT}; use semver.compare",
                         error=False,
                     )
 
@@ -223,14 +224,18 @@ def _is_version(node: dict[str, Any]) -> bool:
 
 
 def _conditional(rule: dict[str, Any]) -> bool:
-    """Whether the rule depends on anything, or is a default other than true."""
+    """Whether the rule depends on anything, or gives another value than true."""
     if "Default" in rule:
-        return ast.kind_of(rule["Default"]["value"])[1].get("value") is not True
+        return not _is_true(rule["Default"]["value"])
     spec = rule["Spec"]
     if spec["bodies"]:
         return True
     values = [head["assign"]["value"] for head in spec["head"].values() if head.get("assign")]
-    return bool(values) and all("Bool" not in value for value in values)
+    return bool(values) and not any(map(_is_true, values))
+
+
+def _is_true(value: dict[str, Any]) -> bool:
+    return ast.kind_of(value)[1].get("value") is True
 
 
 def _with(node: Any) -> Iterator[dict[str, Any]]:
@@ -265,10 +270,6 @@ def _steps(path: Path) -> list[str | None]:
     return steps
 
 
-def _steps_told(path: Path) -> list[str]:
-    return ["_" if step is None else step for step in _steps(path)]
-
-
 def _named(known: dict[str, Any]) -> dict[str, Any]:
     return {key.rstrip("?"): value for key, value in known.items() if key not in ("[]", "open")}
 
@@ -299,7 +300,7 @@ def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] 
         if "[]" in known and step.isdigit():
             known = known["[]"]
             continue
-        where = ".".join(["input", *("_" if part is None else part for part in path[: number + 1])])
+        where = shown(["input", *path[: number + 1]])
         if step in REFUSED:
             return (f"{where} is refused: {REFUSED[step]}", True)
         near = get_close_matches(step, by_name, n=1)
@@ -316,12 +317,12 @@ def _optional(path: list[str | None], schema: dict[str, Any]) -> str | None:
     for number, step in enumerate(path):
         if step is None or (step.isdigit() and "[]" in known):
             if "[]" not in known:
-                return ".".join("_" if part is None else part for part in path[: number + 1])
+                return shown(path[: number + 1])
             known = known["[]"]
         elif step in known:
             known = known[step]
         else:
-            return ".".join("_" if part is None else part for part in path[: number + 1])
+            return shown(path[: number + 1])
     return None
 
 

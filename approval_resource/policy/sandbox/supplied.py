@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from approval_resource.policy.sandbox.expressions import Use
-from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path
+from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path, shown
 
 REST = "*"
 """Placeholder for whatever else there may be at a place."""
@@ -119,4 +119,4 @@ def told(path: Path) -> str:
     if path[-1] == REST:
         where = ".".join(("input", *path[:-1]))
         return f"whatever else may be in {where}, of which the text takes all or a key that can't be told: name the key"
-    return ".".join("_" if step in (EACH, ANY) else step for step in path)
+    return shown(path)

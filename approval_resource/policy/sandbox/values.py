@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 EACH = "\0each"
@@ -13,6 +14,11 @@ BELOW = "\0below"
 MAX_STEPS, MAX_NESTED = 16, 6
 
 Path = tuple[str, ...]
+
+
+def shown(path: Iterable[str | None]) -> str:
+    """Return a path for people, with `_` for each step that has no known key."""
+    return ".".join("_" if step in (None, EACH, ANY) else str(step) for step in path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProfileNotFound
@@ -14,11 +15,13 @@ from botocore.loaders import Loader, create_loader
 from botocore.session import Session
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
-from approval_resource.store.dynamodb.certificates import Certificates, TrustingSession
-from approval_resource.store.dynamodb.credentials import CREDENTIAL_ERRORS, assume, found, missing_files, sts_config
-from approval_resource.store.dynamodb.proxies import proxy_of
 from approval_resource.store.interface import Connection
 from approval_resource.text import without_user
+
+if TYPE_CHECKING:
+    # Certificates, proxies and other credentials than keys are loaded where a connection has them: most of a
+    # check is loading modules.
+    from approval_resource.store.dynamodb.certificates import Certificates
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 10
@@ -63,18 +66,27 @@ class _Session(Session):  # type: ignore[misc]
             _require_hyphens(str(wrong).partition("Invalid endpoint: ")[2])
             raise
         endpoint = client.meta.endpoint_url
-        proxy_of(endpoint)
+        if getproxies():
+            from approval_resource.store.dynamodb.proxies import proxy_of
+
+            proxy_of(endpoint)
         if endpoint.lower().startswith("https:"):
+            from approval_resource.store.dynamodb.certificates import TrustingSession
+
             client._endpoint.http_session = TrustingSession(client._endpoint.http_session, self._trusted())
         return client
 
     def get_credentials(self) -> Any:
         if self._credentials is not None:
             return self._credentials
+        from approval_resource.store.dynamodb.credentials import found
+
         return found(self, super().get_credentials)
 
     def _trusted(self) -> Certificates:
         if self._certificates is None:
+            from approval_resource.store.dynamodb.certificates import Certificates
+
             configured = self.get_config_variable("ca_bundle")
             bundles = [
                 ("AWS_CA_BUNDLE" if os.environ.get("AWS_CA_BUNDLE") else "ca_bundle of the AWS profile", configured),
@@ -138,6 +150,8 @@ def session_of(connection: Connection) -> Session:
             session.set_config_variable("region", region)
         named = session.get_config_variable("region")
     except ProfileNotFound as missing:
+        from approval_resource.store.dynamodb.credentials import missing_files
+
         profile = missing.kwargs.get("profile", "")
         raise ConfigError([f'the AWS profile "{profile}" does not exist; see ~/.aws/config', *missing_files()]) from missing
     except BotoCoreError as wrong:
@@ -145,9 +159,13 @@ def session_of(connection: Connection) -> Session:
     paths = create_loader(session.get_config_variable("data_path")).search_paths
     session.register_component("data_loader", _Loader(extra_search_paths=paths, include_default_search_paths=False))
     if not named:
+        from approval_resource.store.dynamodb.credentials import missing_files
+
         told = "no AWS region is set; set AWS_DEFAULT_REGION (in source, the environment, or with --region)"
         raise ConfigError([told, *missing_files()])
     if connection.role_arn:
+        from approval_resource.store.dynamodb.credentials import assume
+
         assume(session, connection)
     return session
 
@@ -208,6 +226,8 @@ def caller_arn(connection: Connection) -> str:
     local = (urlsplit(endpoint).hostname or "").startswith(LOOPBACK)
     if local and not (os.environ.get("AWS_ENDPOINT_URL_STS") or os.environ.get("AWS_ENDPOINT_URL")):
         return ""
+    from approval_resource.store.dynamodb.credentials import CREDENTIAL_ERRORS, sts_config
+
     try:
         return str(session_of(connection).create_client("sts", config=sts_config()).get_caller_identity()["Arn"])
     except ConfigError as wrong:

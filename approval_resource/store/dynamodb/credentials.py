@@ -13,6 +13,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from approval_resource.errors import ConfigError, StoreUnavailableError
+from approval_resource.store.dynamodb.outcomes import RoleError
 from approval_resource.store.interface import Connection
 
 CREDENTIAL_ERRORS = (BotoCoreError, ClientError, ResponseParserError, RuntimeError, ValueError, KeyError)
@@ -22,12 +23,6 @@ STS_SECONDS = 5
 FILES = ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
 WEB_IDENTITY = "assume-role-with-web-identity"
-
-
-class RoleError(BotoCoreError):  # type: ignore[misc]
-    """Failure to assume a role. Its cause is botocore's error."""
-
-    fmt = "{which} could not be assumed"
 
 
 def sts_config() -> Config:

@@ -35,8 +35,6 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from approval_resource.store.dynamodb.credentials import RoleError
-from approval_resource.store.dynamodb.proxies import through
 from approval_resource.text import without_user
 
 
@@ -116,6 +114,12 @@ VERIFY = re.compile(r"certificate verify failed: ([a-zA-Z0-9 ,-]{1,100})")
 PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
+class RoleError(BotoCoreError):  # type: ignore[misc]
+    """Failure to assume a role. Its cause is botocore's error."""
+
+    fmt = "{which} could not be assumed"
+
+
 class NotDynamoDBError(BotoCoreError):  # type: ignore[misc]
     """Answer from something other than DynamoDB, such as a proxy with a page of its own."""
 
@@ -136,6 +140,8 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
         return _unassumed(error)
     if isinstance(error, ClientError):
         return _answered(error, table, f"DynamoDB at {endpoint}")
+    from approval_resource.store.dynamodb.proxies import through
+
     # The error may come from fetching credentials, and names their address then.
     asked = through(without_user(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint).removesuffix("/"))
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)):

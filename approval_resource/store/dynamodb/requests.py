@@ -13,7 +13,6 @@ from botocore.parsers import ResponseParserError
 
 from approval_resource.clock import Clock, StoreClock
 from approval_resource.errors import StoreUnavailableError
-from approval_resource.store.dynamodb import table
 from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
@@ -149,6 +148,8 @@ class Requests:
             TableMissingError: it can't be created, or did not become ready.
             StoreUnavailableError: DynamoDB can't be asked.
         """
+        from approval_resource.store.dynamodb import table
+
         try:
             self.call("describe_table", TableName=self._table)
         except RequestFailedError as failed:
@@ -182,6 +183,8 @@ class Requests:
         """
         budget.wait(failure, answered=self._answered)
         if failure.outcome is Outcome.ABSENT:
+            from approval_resource.store.dynamodb import table  # it is missing once in its life
+
             table.create(self._client, self._table, self._clock)
         if failure.outcome is Outcome.RENEW and self._renew is not None:
             self._use(self._renew())

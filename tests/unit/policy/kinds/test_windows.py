@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from approval_resource.policy.kinds.windows import is_open, next_opening, told, within
+from approval_resource.policy.kinds.waiting import within
+from approval_resource.policy.kinds.windows import is_open, next_opening, told
 from approval_resource.policy.language.days import DAYS
 from approval_resource.policy.language.document import Policy
 from tests.builders import NOON

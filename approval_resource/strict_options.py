@@ -247,16 +247,8 @@ def read_part(model: type[O], document: object) -> O:
     Raises:
         ConfigError: every problem of that part.
     """
-    part, problems = try_part(model, document)
-    if part is None:
-        raise ConfigError(problems)
-    return part
-
-
-def try_part(model: type[O], document: object) -> tuple[O | None, list[str]]:
-    """Parse one part of the request. Return it, or None with every problem of it, one line each."""
     if not isinstance(document, Mapping):
-        return None, [placed(model.WHERE, (), "must be a map of options")]
+        raise ConfigError([placed(model.WHERE, (), "must be a map of options")])
     known = named_options(model)
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -272,10 +264,11 @@ def try_part(model: type[O], document: object) -> tuple[O | None, list[str]]:
                 problems += [placed(model.WHERE, path, str(wrong)) for path in paths]
     problems += [placed(model.WHERE, (called,), nearest(called, known)) for called in document if called not in known]
     if problems:
-        return None, problems
+        raise ConfigError(problems)
     part = model(**values)
-    problems = [placed(model.WHERE, (), told) for told in part.contradictions()]
-    return (None, problems) if problems else (part, [])
+    if problems := [placed(model.WHERE, (), told) for told in part.contradictions()]:
+        raise ConfigError(problems)
+    return part
 
 
 def placed(where: str, path: Path, told: str) -> str:

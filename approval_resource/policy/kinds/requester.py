@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.kind import Part, View
 from approval_resource.policy.people import Voice
 from approval_resource.text import clean
 
@@ -30,12 +31,12 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
     return ""
 
 
-def requester_known(policy: Policy, requester: str) -> Explanation | None:
-    """Return an error where the requester is unknown and the policy has to know them, else None."""
-    if policy.allow_self_approval or requester or policy.unknown_requester == "allow":
-        return None
-    return Explanation(
-        Answer.ERROR,
+def judge(view: View) -> Part:
+    """Fail where the requester is unknown and the policy has to know them."""
+    if view.policy.allow_self_approval or view.roster.requester or view.policy.unknown_requester == "allow":
+        return Part()
+    why = (
         "nobody knows who asked for this claim, so nobody can tell an approval of their own; set expose_build_created_by: true "
-        "on the Concourse resource, or unknown_requester: allow in the policy",
+        "on the Concourse resource, or unknown_requester: allow in the policy"
     )
+    return Part(answers=[Explanation(Answer.ERROR, why)])

@@ -8,13 +8,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from approval_resource import options
+from approval_resource import strict_options as options
 from approval_resource.errors import ConfigError
-from approval_resource.options import MAX_NAME, Options, WrongError, duration, flag, mapping, option, read_part, text
+from approval_resource.strict_options import MAX_NAME, Options, WrongError, duration, flag, mapping, option, read_part, text
 from approval_resource.text import quoted
 
 MAX_DESCRIPTION = 2_000
-MAX_COMMENT = 255
 MAX_PRIORITY = 1_000_000
 
 

@@ -1,0 +1,6 @@
+"""Exit codes of the command line, beside 0 for done. click itself gives 2 where the command line is wrong."""
+
+FAILED = 1
+"""Refused, failed or interrupted; or something was found: errors in a policy, faults in the record."""
+COULD_NOT_LOOK = 3
+"""An audit could not look at the record, so that it says nothing of it."""

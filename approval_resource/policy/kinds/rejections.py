@@ -1,0 +1,40 @@
+"""Rejections: how many it takes, and whose count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from approval_resource.policy.decision import Answer, Explanation
+from approval_resource.policy.kinds.kind import Part, View
+from approval_resource.policy.kinds.rules import fits
+from approval_resource.policy.people import Voice
+from approval_resource.text import clean
+
+
+def judge(view: View) -> Part:
+    """Reject once enough people reject."""
+    against = _counting(view)
+    if not against:
+        return Part()
+    said = "; ".join(
+        f"{clean(voice.shown)} rejected it{f': {clean(voice.comment)}' if voice.comment else ''}" for voice in against
+    )
+    required = view.policy.rejections_required
+    if len(against) >= required:
+        return Part(answers=[Explanation(Answer.REJECT, said)], found=against)
+    return Part(answers=[Explanation(Answer.ABSTAIN, f"{len(against)} of {required} rejections: {said}")], found=against)
+
+
+def _counting(view: View) -> Sequence[Voice]:
+    """Return the rejections that count: anybody's, with two exceptions.
+
+    Without a quorum, approval rules count only rejections by people whom they name. With neither, a Rego
+    policy judges rejections itself, so that none count here.
+    """
+    policy = view.policy
+    against = [voice for voice in view.voices if not voice.approves]
+    if policy.required_approvals is None and policy.approval_rules:
+        return [voice for voice in against if any(fits(view.roster, voice, rule) for rule in policy.approval_rules)]
+    if policy.required_approvals is None and policy.rego:
+        return []
+    return against
