@@ -13,7 +13,7 @@ from approval_resource.errors import CorruptRecordError
 from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
-from approval_resource.store.interface import LockStore, Record
+from approval_resource.store.interface import Record, RecordReads
 from approval_resource.store.transaction import CLOCK_PRECISION
 
 EVERY_LOCK = None
@@ -42,7 +42,7 @@ class Keeping:
     now: datetime
 
     @classmethod
-    def of(cls, store: LockStore, report: Report) -> Keeping:
+    def of(cls, store: RecordReads, report: Report) -> Keeping:
         """Read the pool's settings and the store's time; settings that can't be read are a finding."""
         try:
             settings = store.settings(report.pool)
@@ -172,7 +172,7 @@ class Walk:
                 who = f"claim {subject} of lock {event.lock_name}" if subject else "the pool's settings"
                 self._found(f"{who} had no event before event {event.revision}, which found it there")
 
-    def finish(self, store: LockStore) -> None:
+    def finish(self, store: RecordReads) -> None:
         """Judge what the oldest event leaves open."""
         self._begun()
         if self._revision > 0 and not self._removed(1):
@@ -210,7 +210,7 @@ class Walk:
         same = all(by_log.get(state) == place for state, place in newest.items() if state not in gone)
         return same and by_log.keys() <= newest.keys()
 
-    def _verify_later(self, store: LockStore) -> None:
+    def _verify_later(self, store: RecordReads) -> None:
         """Events that lie after the head: each must be one that landed since the walk began."""
         if not self._later:
             return
