@@ -39,7 +39,8 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: the text is not of that form.
     """
-    at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    # fromisoformat takes more forms, of which the comparison leaves one; strptime takes ten times as long.
+    at = datetime.fromisoformat(text[:-1]).replace(tzinfo=UTC)
     if instant(at) != text:
         raise ValueError(f"not an instant: {text!r}")
     return at

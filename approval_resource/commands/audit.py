@@ -14,7 +14,7 @@ from approval_resource.audit import export as written
 from approval_resource.audit import verify as audit
 from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
-from approval_resource.commands.shared import FORMAT, Commands, connected, say_errors, store_of
+from approval_resource.commands.shared import FORMAT, Commands, connected, progress, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
 
@@ -65,7 +65,10 @@ def _verified(pool: str | None, against: str | None, export: str | None, options
     if export is not None:
         return _exported(Path(export), wanted, copy)
     store, _ = store_of(options)
-    reports = [audit.verify(store, name, copy) for name in (store.pools() if wanted is None else wanted)]
+    reports = []
+    for name in store.pools() if wanted is None else wanted:
+        with progress(f"verifying pool {name}", "events") as watch:
+            reports.append(audit.verify(store, name, copy, watch))
     for report in reports:
         if wanted is not None and not report.head.revision and not report.findings:
             raise LockNotFoundError(f"pool {clean(report.pool)} has no log in this table; check --pool, --table and --region")
@@ -79,7 +82,8 @@ def _exported(path: Path, wanted: list[str] | None, copy: copies.Copy | None) ->
                 raise LockNotFoundError(
                     f"pool {clean(name)} is not in this export, which has {clean(', '.join(sorted(found)))}"
                 )
-        return [audit.verify_export(found[name], copy) for name in (found if wanted is None else wanted)]
+        with progress(f"verifying {path}", "events") as watch:
+            return [audit.verify_export(found[name], copy, watch) for name in (found if wanted is None else wanted)]
 
 
 def _summary(report: Report) -> str:
@@ -112,5 +116,7 @@ def audit_export(pool: str | None, **options: str | None) -> None:
     `audit verify --export` verifies it without the table. It holds what pipelines gave their claims.
     """
     store, _ = store_of(options)
-    for line in written.export(store, [pool] if pool is not None else store.pools()):
-        click.echo(line)
+    with progress("exporting", "lines") as watch:
+        for number, line in enumerate(written.export(store, [pool] if pool is not None else store.pools()), 1):
+            click.echo(line)
+            watch(number, 0)

@@ -235,44 +235,44 @@ def make_an_event_s_names_no_text(kept: Kept) -> str:
 
 def alter_one_byte_of_a_claim(kept: Kept) -> str:
     kept.alter(keys.claim_key(A), description={"S": "release 1.5"})
-    return f"claim {A} was altered"
+    return f"claim {A} of lock deploy was altered"
 
 
 def make_a_claim_unreadable(kept: Kept) -> str:
     kept.alter(keys.claim_key(A), state={"S": "rejectee"})
-    return f"claim {A} was altered"
+    return f"claim {A} of lock deploy was altered"
 
 
 def drop_a_claim(kept: Kept) -> str:
     kept.delete(keys.claim_key(A))
-    return f"claim {A} is missing"
+    return f"claim {A} of lock deploy is missing"
 
 
 def alter_one_byte_of_an_attachment(kept: Kept) -> str:
     kept.alter(keys.content_key(B, attachment_content("plan")), content={"B": PLAN.replace(b"1", b"2")})
-    return f"the attached#plan of claim {B} was altered"
+    return f"the attached#plan of claim {B} of lock deploy was altered"
 
 
 def drop_an_attachment(kept: Kept) -> str:
     kept.delete(keys.content_key(B, attachment_content("plan")))
-    return f"the attached#plan of claim {B} was altered"
+    return f"the attached#plan of claim {B} of lock deploy was altered"
 
 
 def alter_one_byte_of_a_payload(kept: Kept) -> str:
     kept.alter(keys.content_key(B, "payload"), content={"B": b'{"memory": 8}'})
-    return f"the payload of claim {B} was altered"
+    return f"the payload of claim {B} of lock deploy was altered"
 
 
 def make_a_payload_no_bytes(kept: Kept) -> str:
     kept.alter(keys.content_key(B, "payload"), content={"S": "x"})
-    return f"the payload of claim {B} was altered"
+    return f"the payload of claim {B} of lock deploy was altered"
 
 
 def empty_an_attachment(kept: Kept) -> str:
     item = kept.item(keys.content_key(B, attachment_content("plan")))
     del item["content"]
     kept.put(item)
-    return f"the attached#plan of claim {B} was altered"
+    return f"the attached#plan of claim {B} of lock deploy was altered"
 
 
 def rewind_the_lock_s_holder(kept: Kept) -> str:
