@@ -50,7 +50,7 @@ def _one_or_more(value: object, read: Callable[[object], str]) -> tuple[str, ...
     if not isinstance(value, list):
         return () if value == "" else (read(value),)
     found, problems = [], {}
-    for number, one in enumerate(value):
+    for number, one in enumerate(options.filled(value)):
         try:
             found.append(read(one))
         except WrongError as wrong:
