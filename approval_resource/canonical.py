@@ -39,7 +39,8 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: the text is not of that form.
     """
-    # strptime would load a module that takes longer than all of a check's parsing.
+    # fromisoformat takes more forms, of which the comparison leaves one. strptime takes ten times as long,
+    # and loads a module.
     if not text.endswith("Z") or instant(at := datetime.fromisoformat(text)) != text:
         raise ValueError(f"not an instant: {text!r}")
     return at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from approval_resource.text import clean
+from approval_resource.text import clean, visible
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
@@ -335,4 +335,4 @@ def describe_state(claim: Claim) -> str:
     if ruling is None:
         return claim.state.value
     why = f": {clean(ruling.reason)}" if ruling.reason else ""
-    return f"{ruling.state.value} by {clean(ruling.actor)} at {ruling.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    return f"{ruling.state.value} by {visible(ruling.actor)} at {ruling.at:%Y-%m-%d %H:%M:%S} UTC{why}"

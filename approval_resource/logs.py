@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TextIO
 
-from approval_resource.text import clean, shortened
+from approval_resource.text import clean, shortened, without_mail
 
 
 def log_to(handler: logging.Handler, *, debug: bool) -> None:
@@ -22,7 +22,7 @@ def log_to(handler: logging.Handler, *, debug: bool) -> None:
 
 
 class Log:
-    """Build log of whole lines, without secrets and without characters that move a cursor."""
+    """Build log of whole lines. Secrets, mail addresses' hosts and cursor controls are taken out."""
 
     def __init__(self, stream: TextIO) -> None:
         """Write to `stream`. Each of `secrets` is redacted in every line."""
@@ -33,6 +33,7 @@ class Log:
         """Write one line. A line too long to be read is cut."""
         for secret in self.secrets:
             line = line.replace(secret, "((redacted))")
-        text = shortened(clean(line)).encode(self._stream.encoding or "utf-8", "backslashreplace")
+        # Build pages may be public, so a line says no more of mail addresses than the metadata beside it.
+        text = shortened(without_mail(clean(line))).encode(self._stream.encoding or "utf-8", "backslashreplace")
         self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
         self._stream.flush()

@@ -34,6 +34,7 @@ NO_DURATION = "must be a duration such as 90m, 24h or, in minutes, 90"
 
 Path = tuple[str | int, ...]
 Reader = Callable[[object], Any]
+T = TypeVar("T")
 
 
 class WrongError(ValueError):
@@ -190,6 +191,17 @@ def mapping(value: object) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise WrongError(NO_MAP)
+    return value
+
+
+def filled(value: T) -> T:
+    """Pass a value that is no empty list. An empty one may be a variable that wasn't set, so it is refused.
+
+    Raises:
+        WrongError: the list is empty.
+    """
+    if value == []:
+        raise WrongError("must not be an empty list; leave the option out, or fill it")
     return value
 
 

@@ -13,19 +13,36 @@ MAX_LINE = 900
 MAX_LINES = 20
 """Upper bound of the lines shown of a list."""
 MAIL = re.compile(r"([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
+IGNORABLE = (
+    *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
+    *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
+)
+"""Unicode's Default_Ignorable_Code_Point: nothing is shown for them, whatever their category."""
 USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
 def clean(text: str) -> str:
-    """Return `text` on one line, without control, format and surrogate characters.
+    """Return `text` on one line, without control, format, surrogate and other invisible characters.
 
-    Others wrote the text, and a terminal will show it.
+    Others wrote the text, and a terminal will show it. Two names may become the same: see `visible`.
     """
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if _shown(c))
 
 
 def _shown(c: str) -> bool:
-    return unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
+    if ord(c) < IGNORABLE[0][0]:
+        return True
+    ignorable = any(first <= ord(c) <= last for first, last in IGNORABLE)
+    return not ignorable and unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
+
+
+def visible(name: str) -> str:
+    """Return a name on one line, with an escape for each character that `clean` would take out or change.
+
+    So no two names are shown alike for a character that nobody sees.
+    """
+    return "".join(c if c == clean(c) else c.encode("unicode_escape").decode() for c in name)
 
 
 def shortened(line: str) -> str:

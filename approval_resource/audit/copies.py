@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ NOTE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)[=: ]([0-9a-f]{64})"
 class Copy:
     """One kept copy: a receipt, the path of an export, or the digest of the event at an instant."""
 
-    pool: str | None
+    pools: tuple[str, ...] = ()
+    """Pools that it tells of; none for a digest."""
     receipt: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     export: Path | None = None
     at: datetime | None = None
     digest: str = ""
 
     def events(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the events of an export, as documents.
+        """Yield the events of an export, as documents, without its other records.
 
         Raises:
             ConfigError: a line is none.
@@ -37,7 +38,9 @@ class Copy:
             return
         with self.export.open("rb") as file:
             for number, line in enumerate(file, 1):
-                yield _event(line, f"--against: line {number} of {self.export}")
+                document = _line(line, f"--against: line {number} of {self.export}")
+                if "record" not in document:
+                    yield document
 
 
 def read(given: str) -> Copy:
@@ -47,7 +50,7 @@ def read(given: str) -> Copy:
         ConfigError: it is none of these.
     """
     if (noted := NOTE.fullmatch(given.strip())) is not None:
-        return Copy(None, at=parse_instant(noted[1]), digest=noted[2])
+        return Copy(at=parse_instant(noted[1]), digest=noted[2])
     path = Path(given)
     if not path.is_file():
         raise ConfigError([f"--against: {given} is no file, and not TIMESTAMP=DIGEST"])
@@ -55,23 +58,27 @@ def read(given: str) -> Copy:
         with path.open("rb") as file:
             first = file.readline()
             try:
-                return Copy(str(_event(first, "--against")["pool"]), export=path)
+                _line(first, "--against")
             except ConfigError:
                 receipt = json.loads(first + file.read())
+            else:
+                export = Copy(export=path)
+                return replace(export, pools=tuple(dict.fromkeys(str(event["pool"]) for event in export.events())))
     except OSError as wrong:
         raise ConfigError([f"--against: can't read {path} ({wrong.strerror})"]) from wrong
     except (ValueError, RecursionError) as wrong:
         raise ConfigError([f"--against: {path} is not a receipt: no JSON document, nor an export"]) from wrong
     if not isinstance(receipt, dict) or not isinstance(receipt.get("event"), dict):
         raise ConfigError([f"--against: {path} is not a receipt: it has no event"])
-    return Copy(str(receipt["event"].get("pool", "")), receipt=receipt)
+    return Copy((str(receipt["event"].get("pool", "")),), receipt=receipt)
 
 
-def _event(line: bytes, where: str) -> Mapping[str, Any]:
+def _line(line: bytes, where: str) -> Mapping[str, Any]:
     try:
         document = json.loads(line)
-        EVENT.read(document)
+        if not isinstance(document.get("record"), str):
+            EVENT.read(document)
     except (ValueError, RecursionError, AttributeError, CorruptRecordError) as wrong:
-        raise ConfigError([f"{where} is no event of an export"]) from wrong
+        raise ConfigError([f"{where} is no line of an export"]) from wrong
     found: Mapping[str, Any] = document
     return found

@@ -12,7 +12,7 @@ from approval_resource.documents.claims import BUILD_FIELDS, REVIEW
 from approval_resource.documents.events import EVENT
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event
-from approval_resource.store.interface import LockStore
+from approval_resource.store.interface import RecordReads
 
 DEFAULT_POLICY = "one approval by anyone; one rejection ends it"
 
@@ -35,7 +35,7 @@ def claim_facts(claim: Claim) -> dict[str, Any]:
     }
 
 
-def receipt(store: LockStore, claim: Claim, event: Event) -> dict[str, Any]:
+def receipt(store: RecordReads, claim: Claim, event: Event) -> dict[str, Any]:
     """Return the receipt of a claim that `event` decided, with what is kept beside it.
 
     Raises:

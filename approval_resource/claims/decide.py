@@ -17,7 +17,7 @@ from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, POOL_POLICY_CONTENT, Claim
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
-from approval_resource.store.interface import LockStore
+from approval_resource.store.interface import RecordReads
 from approval_resource.store.transaction import ClaimChange, Snapshot
 from approval_resource.text import clean
 
@@ -46,7 +46,7 @@ class Terms:
     given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
-def terms_of(store: LockStore, claim: Claim) -> Terms:
+def terms_of(store: RecordReads, claim: Claim) -> Terms:
     """Return the terms kept beside the claim.
 
     Raises:
@@ -214,7 +214,7 @@ def shortly(decision: Decision) -> str:
     return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
 
 
-def explained(store: LockStore, claim: Claim) -> Decision:
+def explained(store: RecordReads, claim: Claim) -> Decision:
     """Return the policies' decision on the claim: as of the time it was decided, else as of now.
 
     Raises:
@@ -227,7 +227,7 @@ def explained(store: LockStore, claim: Claim) -> Decision:
     return decide(claim, terms_of(store, claim), pool_policy, claim.judged_at or claim.decided.at)
 
 
-def texts(store: LockStore, claim: Claim) -> tuple[str, str]:
+def texts(store: RecordReads, claim: Claim) -> tuple[str, str]:
     """Return the claim's policies and its pool's, as kept beside it.
 
     Each is a JSON list, or an empty string for none.
@@ -240,7 +240,7 @@ def texts(store: LockStore, claim: Claim) -> tuple[str, str]:
     return own, pool
 
 
-def missing(store: LockStore, claim: Claim) -> str:
+def missing(store: RecordReads, claim: Claim) -> str:
     """Return in one line what a pending claim still needs.
 
     The line is empty for a claim that isn't pending, and where no policy applies: one approval is enough
@@ -254,7 +254,7 @@ def missing(store: LockStore, claim: Claim) -> str:
     return shortly(explained(store, claim))
 
 
-def openers(store: LockStore, claim: Claim) -> Openers:
+def openers(store: RecordReads, claim: Claim) -> Openers:
     """Return who can open the claim's gate, in addition to those who have approved.
 
     Policies that can't be read give no set of people; their problems are the reasons.

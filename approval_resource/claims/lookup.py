@@ -6,11 +6,11 @@ import hashlib
 
 from approval_resource.errors import CorruptRecordError, LockNotFoundError
 from approval_resource.model.claim import Claim, attachment_content
-from approval_resource.store.interface import LockStore
+from approval_resource.store.interface import RecordReads
 from approval_resource.text import clean
 
 
-def read_content(store: LockStore, claim: Claim, name: str, digest: str) -> bytes:
+def read_content(store: RecordReads, claim: Claim, name: str, digest: str) -> bytes:
     """Content kept beside a claim, if it is still what the claim was made with.
 
     Raises:
@@ -22,7 +22,7 @@ def read_content(store: LockStore, claim: Claim, name: str, digest: str) -> byte
     return content
 
 
-def read_attachment(store: LockStore, claim: Claim, name: str) -> bytes:
+def read_attachment(store: RecordReads, claim: Claim, name: str) -> bytes:
     """Return an attached file's content.
 
     Raises:
@@ -36,7 +36,7 @@ def read_attachment(store: LockStore, claim: Claim, name: str) -> bytes:
     return read_content(store, claim, attachment_content(name), file.digest)
 
 
-def find(store: LockStore, claim_id: str) -> Claim:
+def find(store: RecordReads, claim_id: str) -> Claim:
     """Return the claim with that id.
 
     Raises:

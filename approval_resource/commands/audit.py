@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
-from approval_resource.audit import copies
+from approval_resource.audit import copies, exported
+from approval_resource.audit import export as written
 from approval_resource.audit import verify as audit
 from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
 from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
-from approval_resource.commands.shared import FORMAT, Commands, connected, say_errors, store_of
+from approval_resource.commands.shared import FORMAT, Commands, connected, progress, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
 
@@ -28,15 +30,16 @@ def commands() -> None:
 @click.option(
     "--against", help="Something kept elsewhere: a receipt.json, an export, or TIMESTAMP=DIGEST as a step's metadata shows it."
 )
+@click.option("--export", help="Verify this export instead of the table, which is not asked at all.")
 @FORMAT
 @connected
-def audit_verify(pool: str | None, against: str | None, form: str, **options: str | None) -> None:
+def audit_verify(pool: str | None, against: str | None, export: str | None, form: str, **options: str | None) -> None:
     """Find whatever was altered, dropped or reordered.
 
     Exit code 1 where something was found, 3 where the record could not be looked at.
     """
     try:
-        reports = _verified(pool, against, options)
+        reports = _verified(pool, against, export, options)
     except ApprovalError as error:
         say_errors(error)
         click.get_current_context().exit(COULD_NOT_LOOK)
@@ -52,17 +55,33 @@ def audit_verify(pool: str | None, against: str | None, form: str, **options: st
         click.get_current_context().exit(FAILED)
 
 
-def _verified(pool: str | None, against: str | None, options: Mapping[str, str | None]) -> list[Report]:
+def _verified(pool: str | None, against: str | None, export: str | None, options: Mapping[str, str | None]) -> list[Report]:
     copy = copies.read(against) if against is not None else None
-    store, _ = store_of(options)
-    pool = pool or (copy.pool if copy is not None else None)
-    if copy is not None and pool is None:
+    wanted = [pool] if pool is not None else list(copy.pools) if copy is not None else None
+    if wanted == []:
         raise ConfigError(["--pool: required, since a digest tells no pool"])
-    reports = [audit.verify(store, name, copy) for name in ([pool] if pool is not None else store.pools())]
+    if export is not None:
+        return _exported(Path(export), wanted, copy)
+    store, _ = store_of(options)
+    reports = []
+    for name in store.pools() if wanted is None else wanted:
+        with progress(f"verifying pool {name}", "events") as watch:
+            reports.append(audit.verify(store, name, copy, watch))
     for report in reports:
-        if pool is not None and not report.head.revision and not report.findings:
-            raise LockNotFoundError(f"pool {clean(pool)} has no log in this table; check --pool, --table and --region")
+        if wanted is not None and not report.head.revision and not report.findings:
+            raise LockNotFoundError(f"pool {clean(report.pool)} has no log in this table; check --pool, --table and --region")
     return reports
+
+
+def _exported(path: Path, wanted: list[str] | None, copy: copies.Copy | None) -> list[Report]:
+    with exported.opened(path) as found:
+        for name in wanted or ():
+            if name not in found:
+                raise LockNotFoundError(
+                    f"pool {clean(name)} is not in this export, which has {clean(', '.join(sorted(found)))}"
+                )
+        with progress(f"verifying {path}", "events") as watch:
+            return [audit.verify_export(found[name], copy, watch) for name in (found if wanted is None else wanted)]
 
 
 def _summary(report: Report) -> str:
@@ -90,8 +109,12 @@ def _report_document(report: Report) -> dict[str, Any]:
 @click.option("--pool", help="Only this pool; else every pool of the table.")
 @connected
 def audit_export(pool: str | None, **options: str | None) -> None:
-    """Write the log as JSON, an event a line, oldest first."""
+    """Write the whole record as JSON lines: each pool's settings, locks, claims and contents, then its log.
+
+    `audit verify --export` verifies it without the table. It holds what pipelines gave their claims.
+    """
     store, _ = store_of(options)
-    for name in [pool] if pool is not None else store.pools():
-        for document in audit.export(store, name):
-            click.echo(json.dumps(document, sort_keys=True))
+    with progress("exporting", "lines") as watch:
+        for number, line in enumerate(written.export(store, [pool] if pool is not None else store.pools()), 1):
+            click.echo(line)
+            watch(number, 0)

@@ -18,6 +18,7 @@ from approval_resource.commands.shared import (
     REVIEWER,
     Commands,
     connected,
+    progress,
     require_pool_name,
     reviewer_of,
     say_errors,
@@ -157,7 +158,12 @@ def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | Non
     ids = dict.fromkeys(event.claim_id for event in store.events(pool) if event.claim_id)
     asked = [claim for claim in store.claims(list(ids)) if claim.need_approval and not _is_open(claim)]
     policy = stored(loaded)
-    rows = [row for claim in asked if (row := _difference(store, claim, policy)) is not None]
+    rows = []
+    with progress("asking the policies", "claims") as watch:
+        for number, claim in enumerate(asked, 1):
+            row = _difference(store, claim, policy)
+            rows += [row] if row is not None else []
+            watch(number, len(asked))
     if form == "json":
         click.echo(json.dumps({"claims": len(asked), "different": rows}, indent=2))
         return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import importlib
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +33,8 @@ CONNECTION_OPTIONS = (
     click.option("--profile", envvar="AWS_PROFILE", help="A profile of ~/.aws/config."),
     click.option("--endpoint-url", envvar="AWS_ENDPOINT_URL_DYNAMODB", help="Another address of DynamoDB."),
 )
+PROGRESS_STEP = 25
+"""Things done between two looks of the line of progress."""
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 REVIEWER = click.option(
     "--reviewer", envvar="APPROVAL_REVIEWER", help="Who you are, where AWS can't tell; stored as typed [default: login name]."
@@ -112,6 +116,29 @@ def say_errors(error: ApprovalError) -> None:
 def say_error(line: str) -> None:
     """Write one line of an error on stderr."""
     click.echo(f"ERROR: {shortened(clean(line))}", err=True)
+
+
+@contextmanager
+def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback of long work: how much is done, and of how much, or 0 where nobody knows that.
+
+    It keeps one line on stderr, and none where stderr is no terminal. The line is gone at the end.
+    """
+    stream = sys.stderr
+    shown = stream.isatty()
+
+    def tell(done: int, total: int = 0) -> None:
+        if shown and done % PROGRESS_STEP == 0:
+            known = f" of {total:,}" if total else ""
+            stream.write(f"\r{clean(what)}: {done:,}{known} {unit}\x1b[K")
+            stream.flush()
+
+    try:
+        yield tell
+    finally:
+        if shown:
+            stream.write("\r\x1b[K")
+            stream.flush()
 
 
 def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:

@@ -13,7 +13,7 @@ from approval_resource.documents.locks import queue_document
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Kind
 from approval_resource.model.lock import Lock
-from approval_resource.text import clean, duration
+from approval_resource.text import clean, duration, visible
 
 CLAIM_COLUMNS = (
     "approved",
@@ -52,7 +52,7 @@ def events_table(events: Iterable[Event]) -> str:
             clean(event.lock_name),
             _event(event),
             event.claim_id,
-            clean(event.actor),
+            visible(event.actor),
             clean(event.reason),
         ]
         for event in events
@@ -101,10 +101,10 @@ def claim_details(claim: Claim, now: datetime) -> str:
     for name, file in claim.attachments.items():
         rows.append((f"attached {clean(name)}", f"sha256 {file.digest}, {file.size} bytes"))
     for who, review in claim.reviews.items():
-        rows.append((f"{review.verdict.value} by {clean(who)}", f"{_time(review.at)} {clean(review.comment)}"))
+        rows.append((f"{review.verdict.value} by {visible(who)}", f"{_time(review.at)} {clean(review.comment)}"))
     for what, ruling in (("decided", claim.decided), ("ended", claim.ended)):
         if ruling:
-            told = f"{ruling.state.value} by {clean(ruling.actor)}, {_time(ruling.at)} {clean(ruling.reason)}"
+            told = f"{ruling.state.value} by {visible(ruling.actor)}, {_time(ruling.at)} {clean(ruling.reason)}"
             rows.append((what, told.rstrip()))
     return tabulate(rows, tablefmt="plain", disable_numparse=True)
 
@@ -129,7 +129,7 @@ def _row(claim: Claim, now: datetime) -> dict[str, object]:
         "state": "pending, deadline passed" if claim.overdue(now) else claim.state.value,
         "job": clean(claim.build.job),
         "build": clean(claim.build.name),
-        "requester": clean(claim.build.created_by),
+        "requester": visible(claim.build.created_by),
         "deadline": _time(claim.deadline),
         "hold_until": _time(claim.hold_until),
         "reviews": len(claim.reviews),

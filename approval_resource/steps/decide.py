@@ -15,7 +15,7 @@ from approval_resource.steps.files import claim_id_in, read_text
 from approval_resource.steps.put_params import DecideParams
 from approval_resource.steps.step import Step
 from approval_resource.store.interface import LockStore
-from approval_resource.text import clean, quoted
+from approval_resource.text import clean, quoted, visible
 
 ADDRESS = re.compile(r"https?://[^\s#]+")
 DONE = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
@@ -56,7 +56,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
     reviewer = reviewer_of(step.build)
     comment = _comment(step.directory, params)
     claim = _meant(step, params)
-    step.say(f"{clean(step.build.created_by)} of {clean(step.build.url)} is about to {verdict.value} claim {claim.id}")
+    step.say(f"{visible(step.build.created_by)} of {clean(step.build.url)} is about to {verdict.value} claim {claim.id}")
     for line in _about(claim):
         step.say(f"  {line}")
     if _said_before(step.store, claim, step.build, reviewer, verdict):
@@ -149,7 +149,7 @@ def _comment(directory: Path, params: DecideParams) -> str:
 
 def _about(claim: Claim) -> list[str]:
     """Lines that tell which claim it is, by whom and for what."""
-    asked = f", started by {clean(claim.build.created_by)}" if claim.build.created_by else ""
+    asked = f", started by {visible(claim.build.created_by)}" if claim.build.created_by else ""
     lines = [
         f"lock {claim.lock_name} in pool {claim.pool}, claimed at {claim.timestamp:%Y-%m-%d %H:%M:%S} UTC",
         f"by {clean(str(claim.build))}{asked}{f' ({claim.build.link})' if claim.build.link else ''}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ MAX_CONTENTS = 2_900_000
 MAX_FILES = 20
 MAX_FILE_NAME = 200
 BLOCK = 1 << 20
+CLAIM_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def inside(directory: Path, relative: str, where: str) -> Path:
@@ -217,11 +219,13 @@ def claim_id_in(directory: Path, relative: str) -> str | None:
             return None
     except OSError:
         return None  # a name that no directory can have
+    # The file may be a link of its own. Nothing but an id is repeated anywhere.
+    file = inside(directory, f"{relative}/id", "params.from")
     try:
-        claim_id = regular(path / "id").read_text(encoding="utf-8").strip()
+        claim_id = regular(file).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         claim_id = ""
-    if not claim_id or claim_id != clean(claim_id) or len(claim_id) > MAX_FILE_NAME:
+    if not CLAIM_ID.fullmatch(claim_id):
         raise ConfigError(
             [f"params.from: {quoted(relative)} has no id file of this resource; name the directory of its get or put"]
         )

@@ -20,14 +20,15 @@ MAX_PRIORITY = 1_000_000
 def _policies(value: object) -> dict[str, Any] | list[Any]:
     if not isinstance(value, (dict, list)):
         raise WrongError("must be a policy, which is a map, or a list of them")
-    return value
+    return options.filled(value)
 
 
 def _files(value: object) -> str | list[str]:
     try:
-        return [text(name) for name in value] if isinstance(value, list) else text(value)
+        names = [text(name) for name in value] if isinstance(value, list) else text(value)
     except WrongError:
         raise WrongError("must be a path, or a list of paths") from None
+    return options.filled(names)
 
 
 def _rules(value: object) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ def _rules(value: object) -> tuple[str, ...]:
         names = [text(name) for name in value] if isinstance(value, list) else [text(value)]
     except WrongError:
         raise WrongError("must be the name of an approval rule, or a list of names") from None
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(options.filled(names)))
 
 
 _short = partial(text, most=MAX_NAME)

@@ -17,7 +17,7 @@ from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.steps.step import Step
 from approval_resource.store.interface import DEFAULT_TABLE
-from approval_resource.text import clean, duration, without_mail
+from approval_resource.text import clean, duration, visible, without_mail
 
 if TYPE_CHECKING:
     from approval_resource.claims.queue import Standing
@@ -42,7 +42,7 @@ def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
     """
     pairs = {"lock": claim.lock_name, "pool": claim.pool, "state": state, "claim": claim.id}
     if claim.build.created_by:
-        pairs["requester"] = claim.build.created_by
+        pairs["requester"] = visible(claim.build.created_by)
     pairs["claimed by"] = str(claim.build)
     if claim.build.link:
         pairs["build"] = claim.build.link
@@ -50,7 +50,7 @@ def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
         pairs["description"] = claim.description
     decision = claim.decided if claim.decided and (event is None or claim.decided.timestamp <= event.timestamp) else None
     if decision:
-        pairs |= {"decided by": decision.actor, "decided at": instant(decision.at)}
+        pairs |= {"decided by": visible(decision.actor), "decided at": instant(decision.at)}
         if decision.reason:
             pairs["reason"] = decision.reason
     if event is not None:

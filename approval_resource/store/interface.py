@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
 
+from approval_resource.errors import CorruptRecordError
 from approval_resource.text import without_user
 
 if TYPE_CHECKING:
@@ -17,7 +18,20 @@ if TYPE_CHECKING:
     from approval_resource.model.settings import Settings
     from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
+T = TypeVar("T")
 DEFAULT_TABLE = "concourse-approvals"
+
+
+def own(found: T, **identity: object) -> T:
+    """Return what was found, if it is what its key says.
+
+    Raises:
+        CorruptRecordError: somebody put it there from elsewhere.
+    """
+    if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
+        what = " ".join(f"{name} {value}" for name, value in identity.items())
+        raise CorruptRecordError(f"what is stored for {what}", "it is of something else")
+    return found
 
 
 def new_id() -> str:
@@ -66,7 +80,62 @@ class Connection:
         return f"Connection(table={self.table!r}, region={self.region!r}, endpoint_url={without_user(self.endpoint_url)!r})"
 
 
-class LockStore(Protocol):
+class RecordReads(Protocol):
+    """Reads of a whole record, as the audit makes them: of a table, or of an export of it."""
+
+    def now(self) -> datetime:
+        """Return the store's time, aware and in UTC."""
+
+    def claim(self, claim_id: str) -> Claim | None:
+        """Return the claim with exactly that id, or None."""
+
+    def claims(self, claim_ids: list[str]) -> list[Claim]:
+        """Return the claims with those ids, in that order, without those that don't exist."""
+
+    def lock(self, pool: str, lock_name: str) -> Lock | None:
+        """Return the lock, or None when nobody ever claimed it."""
+
+    def lock_names(self, pool: str) -> list[str]:
+        """Return the names of all locks of the pool, sorted. Their keys give the names."""
+
+    def settings(self, pool: str) -> Settings:
+        """Return the pool's settings. They have revision 0 if no operator made any."""
+
+    def head(self, pool: str) -> Head | None:
+        """Return the head of the pool's log, or None when it has no event."""
+
+    def event(self, pool: str, timestamp: datetime) -> Event | None:
+        """Return the event at exactly that place, or None."""
+
+    def events(
+        self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
+    ) -> Iterator[Event]:
+        """Yield the events of the pool, or of one lock, at `since` and later.
+
+        The oldest comes first, or the newest if `newest_first` is set.
+        """
+
+    def records(self, pool: str) -> Iterator[Record]:
+        """Yield the pool's events as stored, newest first.
+
+        They are not parsed, because an audit must also see events that can't be understood.
+        """
+
+    def open_claims(self, pool: str | None = None) -> list[Claim]:
+        """Return the claims that hold a lock, of one pool or of all, oldest first."""
+
+    def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
+        """Return content kept beside a claim, by its name; None where there is none.
+
+        With `digest`, its SHA-256 in hex, missing or other content is read again for some seconds: a
+        commit may be seen item by item while it lands, the claim already and its content not yet.
+        """
+
+    def claim_ids(self, pool: str) -> Iterator[str]:
+        """Yield the ids of all claims of the pool, in no order, ended ones too. This scans the table."""
+
+
+class LockStore(RecordReads, Protocol):
     """Pools, locks, claims and their log.
 
     Reads are strongly consistent. The exception: `open_claims` and `open_claim_ids` find claims by a sparse
@@ -74,9 +143,6 @@ class LockStore(Protocol):
     consistently. Any method may raise `StoreUnavailableError`, and `CorruptRecordError` for an item that
     can't be understood.
     """
-
-    def now(self) -> datetime:
-        """Return the store's time, aware and in UTC."""
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """Read what `read` names, let `decide` say what changes, and write all of that or nothing.
@@ -99,65 +165,17 @@ class LockStore(Protocol):
         `change` returns the lock it got, or if nobody ever claimed the lock. No event records the change.
         """
 
-    def claim(self, claim_id: str) -> Claim | None:
-        """Return the claim with exactly that id, or None."""
-
-    def claims(self, claim_ids: list[str]) -> list[Claim]:
-        """Return the claims with those ids, in that order, without those that don't exist."""
-
-    def lock(self, pool: str, lock_name: str) -> Lock | None:
-        """Return the lock, or None when nobody ever claimed it."""
-
-    def lock_names(self, pool: str) -> list[str]:
-        """Return the names of all locks of the pool, sorted. Their keys give the names."""
-
     def queues(self, pool: str) -> list[Lock]:
         """Return the locks of the pool that have waiters."""
-
-    def settings(self, pool: str) -> Settings:
-        """Return the pool's settings. They have revision 0 if no operator made any."""
-
-    def head(self, pool: str) -> Head | None:
-        """Return the head of the pool's log, or None when it has no event."""
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
         """Return the record of what the build with that key made or passed on that lock, or None."""
 
-    def event(self, pool: str, timestamp: datetime) -> Event | None:
-        """Return the event at exactly that place, or None."""
-
-    def events(
-        self, pool: str, *, lock_name: str | None = None, since: datetime | None = None, newest_first: bool = False
-    ) -> Iterator[Event]:
-        """Yield the events of the pool, or of one lock, at `since` and later.
-
-        The oldest comes first, or the newest if `newest_first` is set.
-        """
-
-    def records(self, pool: str) -> Iterator[Record]:
-        """Yield the pool's events as stored, newest first.
-
-        They are not parsed, because an audit must also see events that can't be understood.
-        """
-
-    def open_claims(self, pool: str | None = None) -> list[Claim]:
-        """Return the claims that hold a lock, of one pool or of all, oldest first."""
-
     def open_claim_ids(self, prefix: str) -> list[str]:
         """Return the ids of open claims, of all pools, that begin with `prefix`."""
 
-    def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
-        """Return content kept beside a claim, by its name; None where there is none.
-
-        With `digest`, its SHA-256 in hex, missing or other content is read again for some seconds: a
-        commit may be seen item by item while it lands, the claim already and its content not yet.
-        """
-
     def all_claims(self) -> Iterator[Claim]:
         """Yield every stored claim of every pool, in no order. This scans the whole table."""
-
-    def claim_ids(self, pool: str) -> Iterator[str]:
-        """Yield the ids of all claims of the pool, in no order, ended ones too. This scans the table."""
 
     def pools(self) -> list[str]:
         """Return every pool that has anything stored, sorted. This scans the whole table."""

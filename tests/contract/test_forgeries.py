@@ -107,7 +107,7 @@ def test_names_that_no_key_can_hold_stop_no_audit(shared: DynamoStore, table: Ta
     (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, event.timestamp)["sk"])
     table.put(stored | values({"id": "x" * 2100}))
     found = findings(shared)
-    assert any(finding.startswith(f"claim {claim.id} was altered") for finding in found)
+    assert any(finding.startswith(f"claim {claim.id} of lock {claim.lock_name} was altered") for finding in found)
     assert any(finding.startswith("event 2 at ") for finding in found)
 
 

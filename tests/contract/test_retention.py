@@ -276,11 +276,11 @@ def test_a_receipt_whose_event_is_gone_by_age_is_told_as_that(shared: DynamoStor
     receipt = {"event": EVENT.write(decided)}
     (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, decided.timestamp)["sk"])
     table.delete(stored)
-    assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, Copy(POOL, receipt=receipt)).findings)
+    assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, Copy((POOL,), receipt=receipt)).findings)
     time.tick(days=500)
     for item in table.overdue(time.at):
         table.delete(item)
-    report = audit.verify(shared, POOL, Copy(POOL, receipt=receipt))
+    report = audit.verify(shared, POOL, Copy((POOL,), receipt=receipt))
     assert report.findings == []
     assert report.notes == [f"event {decided.revision} of the receipt is gone by its age; nothing is left to compare it with"]
 

@@ -179,7 +179,7 @@ class Delegate(Part):
 class Input(Part):
     """Input: a field that approvers may, or have to, fill in."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,49}$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,49}\Z")]
     kind: Literal["string", "number", "boolean", "choice", "choices"] = "string"
     description: Annotated[str, Field(max_length=500)] = ""
     choices: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default_factory=list)

@@ -19,12 +19,12 @@ from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb import items, keys
 from approval_resource.store.dynamodb.outcomes import Outcome
-from approval_resource.store.dynamodb.reads import DynamoReads, maybe, own
+from approval_resource.store.dynamodb.reads import DynamoReads, maybe
 from approval_resource.store.dynamodb.requests import RequestFailedError, Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.evidence import Evidence, contradiction, newest_of_claims, require_provable
-from approval_resource.store.interface import Committed
+from approval_resource.store.interface import Committed, own
 from approval_resource.store.transaction import Commit, Plan, ReadSet, Snapshot, plan
 
 log = logging.getLogger(__name__)

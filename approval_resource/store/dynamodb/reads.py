@@ -15,7 +15,7 @@ from approval_resource.store.dynamodb import keys
 from approval_resource.store.dynamodb.requests import Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
-from approval_resource.store.interface import Record
+from approval_resource.store.interface import Record, own
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
@@ -233,15 +233,3 @@ class DynamoReads:
 def maybe(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any] | None) -> T | None:
     """Return what `read` makes of the document, or None if there is none."""
     return None if document is None else read(document)
-
-
-def own(found: T | None, **identity: object) -> T | None:
-    """Return what was found, if it is what its key says.
-
-    Raises:
-        CorruptRecordError: somebody put it there from elsewhere.
-    """
-    if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
-        what = " ".join(f"{name} {value}" for name, value in identity.items())
-        raise CorruptRecordError(f"what is stored for {what}", "it is of something else")
-    return found

@@ -23,6 +23,8 @@ READ_SECONDS = 10.0
 """Upper bound of the seconds that one read may take, throttling and failures included."""
 REFUSED = 400
 """Lowest HTTP status code that reports an error."""
+HOLDS_ITEMS = ("Item", "Items", "Responses")
+"""Parts of an answer that hold items."""
 BATCH = 100
 """Upper bound of the keys in one BatchGetItem, set by DynamoDB."""
 
@@ -55,6 +57,8 @@ class Requests:
         self._clock = clock
         self._time = store_clock or StoreClock(clock)
         self._answered = False
+        self._taken: dict[str, Any] = {}
+        """Items of the newest answer, as its JSON has them."""
         self._renew = renew
         self._use(client)
 
@@ -77,9 +81,10 @@ class Requests:
         return now
 
     def _vet(self, response_dict: dict[str, Any], **_: object) -> None:
-        """Refuse an answer that isn't DynamoDB's, before botocore parses it.
+        """Refuse an answer that isn't DynamoDB's, and take its items, before botocore parses it.
 
-        A page with status 200 would be parsed as a success.
+        A page with status 200 would be parsed as a success. botocore takes most of a long read's time for
+        looking up each value's shape; `values.document` reads the same JSON.
 
         Raises:
             NotDynamoDBError: something else answered.
@@ -91,6 +96,9 @@ class Requests:
         signed = "x-amzn-requestid" in response_dict["headers"]
         if not isinstance(body, dict) or not (signed or ("__type" in body and response_dict["status_code"] >= REFUSED)):
             raise NotDynamoDBError
+        if response_dict["status_code"] < REFUSED:
+            self._taken = {name: body.pop(name) for name in HOLDS_ITEMS if name in body}
+            response_dict["body"] = json.dumps(body).encode()
 
     def _heard(self, http_response: Any, **_: object) -> None:
         self._answered = True
@@ -107,7 +115,10 @@ class Requests:
         page = dict(request)
         while True:
             answer = self.ask(method, budget or self.budget(), TableName=self._table, **page)
-            yield from answer["Items"]
+            # Each item is let go of as it is worked on, so that no two pages are held at once.
+            items = answer.pop("Items")[::-1]
+            while items:
+                yield items.pop()
             if "LastEvaluatedKey" not in answer:
                 return
             page = {name: value for name, value in page.items() if name != "Limit"}
@@ -196,8 +207,10 @@ class Requests:
             RequestFailedError: it failed, with the outcome.
         """
         started = self._clock.monotonic()
+        self._taken = {}
         try:
-            answer: dict[str, Any] = getattr(self._client, method)(**request)
+            answer: dict[str, Any] = getattr(self._client, method)(**request) | self._taken
+            self._taken = {}
         except (ClientError, BotoCoreError) as error:
             failure = classify(error, table=self._table, endpoint=self._endpoint)
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)

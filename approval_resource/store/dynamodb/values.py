@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Item = dict[str, Any]
@@ -26,19 +27,40 @@ def _plain(typed: object) -> object:
 
     A value without a type, or of a type that is never stored, becomes NaN, which equals nothing.
     """
-    match typed:
-        case {"NULL": True}:
-            return None
-        case {"N": str(text)} if INTEGER.fullmatch(text):
-            return int(text)
-        case {"M": dict(inner)}:
-            return {name: _plain(value) for name, value in inner.items()}
-        case {"L": list(inner)}:
-            return [_plain(value) for value in inner]
-        case {"S": str(value)} | {"B": bytes(value)} | {"BOOL": bool(value)}:
-            return value
-        case _:
-            return math.nan
+    if not isinstance(typed, dict) or len(typed) != 1:
+        return math.nan
+    [(kind, value)] = typed.items()
+    return PLAIN.get(kind, _nothing)(value)
+
+
+def _nothing(value: object) -> object:
+    return math.nan
+
+
+def _of(kind: type) -> Callable[[Any], object]:
+    return lambda value: value if isinstance(value, kind) else math.nan
+
+
+def _bytes(value: object) -> object:
+    """Return bytes, which an answer has in base64 and an item that is to be written as they are."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else math.nan
+    except ValueError:
+        return math.nan
+
+
+PLAIN: Mapping[str, Callable[[Any], object]] = {
+    "S": _of(str),
+    "BOOL": _of(bool),
+    "B": _bytes,
+    "N": lambda text: int(text) if isinstance(text, str) and INTEGER.fullmatch(text) else math.nan,
+    "NULL": lambda value: None if value is True else math.nan,
+    "M": lambda inner: {name: _plain(one) for name, one in inner.items()} if isinstance(inner, dict) else math.nan,
+    "L": lambda inner: [_plain(one) for one in inner] if isinstance(inner, list) else math.nan,
+}
+"""How a value of each type is read."""
 
 
 def values(document: Mapping[str, object]) -> Item:

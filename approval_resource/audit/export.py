@@ -1,0 +1,97 @@
+"""Exports: the whole record of pools as JSON lines, which can be verified without the table."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from approval_resource.canonical import instant
+from approval_resource.claims.lookup import read_content
+from approval_resource.documents.claims import CLAIM
+from approval_resource.documents.events import EVENT, HEAD
+from approval_resource.documents.locks import LOCK
+from approval_resource.documents.settings import SETTINGS
+from approval_resource.errors import CorruptRecordError, StoreUnavailableError
+from approval_resource.model.claim import Claim
+from approval_resource.store.interface import RecordReads
+
+BATCH = 100
+"""Claims read in one batch."""
+
+
+def line_of(document: dict[str, Any]) -> str:
+    """Return the one line of a document in an export."""
+    return json.dumps(document, sort_keys=True)
+
+
+def content_of(content: bytes) -> dict[str, str]:
+    """Return a content as an export holds it: as text where it is text, else in base64."""
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def export(store: RecordReads, pools: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of an export: of each pool all its records, then its events, the oldest first.
+
+    The last line has the digest of all lines before it. A pool without a log is left out, and an export of
+    no pool has no line.
+
+    Raises:
+        CorruptRecordError: something was altered. What was written until then has no last line.
+        StoreUnavailableError: the pool's settings changed meanwhile.
+    """
+    seal, told = hashlib.sha256(), []
+    for pool in pools:
+        for document in _documents(store, pool):
+            line = line_of(document)
+            seal.update(f"{line}\n".encode())
+            yield line
+            if document.get("record") == "pool":
+                told.append(pool)
+    if told:
+        yield line_of({"record": "end", "pools": told, "digest": seal.hexdigest()})
+
+
+def _documents(store: RecordReads, pool: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of one pool.
+
+    The head comes first and again last, as an audit reads it: what lands in between is told apart by that.
+    """
+    head = store.head(pool)
+    if head is None:
+        return
+    yield {"record": "pool", "pool": pool, "format": 1, "at": instant(store.now()), "head": HEAD.write(head)}
+    settings = store.settings(pool)
+    if settings.revision:
+        yield {"record": "settings", "settings": SETTINGS.write(settings)}
+    for name in store.lock_names(pool):
+        lock = store.lock(pool, name)
+        if lock is not None:
+            yield {"record": "lock", "lock": LOCK.write(lock)}
+    ids = store.claim_ids(pool)
+    while batch := list(islice(ids, BATCH)):
+        for claim in store.claims(batch):
+            yield {"record": "claim", "claim": CLAIM.write(claim)}
+            yield from _contents(store, claim)
+    yield from (EVENT.write(event) for event in store.events(pool))
+    if store.settings(pool) != settings:
+        raise StoreUnavailableError(f"the settings of pool {pool} changed while it was exported; export it again")
+    yield {"record": "head", "head": HEAD.write(store.head(pool) or head)}
+
+
+def _contents(store: RecordReads, claim: Claim) -> Iterator[dict[str, Any]]:
+    for name, digest in claim.contents.items():
+        try:
+            content = read_content(store, claim, name, digest)
+        except CorruptRecordError:
+            # Contents are removed by age on their own. The verification judges whether these may be gone.
+            if claim.ended is None:
+                raise
+        else:
+            yield {"record": "content", "claim": claim.id, "name": name} | content_of(content)
