@@ -13,6 +13,8 @@ MAX_LINE = 900
 MAX_LINES = 20
 """Upper bound of the lines shown of a list."""
 MAIL = re.compile(r"([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
+INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Characters of other categories than format and control that nothing is drawn for."""
 USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
@@ -22,6 +24,11 @@ def clean(text: str) -> str:
     Others wrote the text, and a terminal will show it.
     """
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if _shown(c))
+
+
+def seen(text: str) -> str:
+    """Return `text` as people see it: no invisible characters, one form of each letter, single spaces."""
+    return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", clean(text))).split())
 
 
 def _shown(c: str) -> bool:

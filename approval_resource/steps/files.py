@@ -218,7 +218,7 @@ def claim_id_in(directory: Path, relative: str) -> str | None:
     except OSError:
         return None  # a name that no directory can have
     try:
-        claim_id = regular(path / "id").read_text(encoding="utf-8").strip()
+        claim_id = regular(inside(directory, f"{relative}/id", "params.from")).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         claim_id = ""
     if not claim_id or claim_id != clean(claim_id) or len(claim_id) > MAX_FILE_NAME:
