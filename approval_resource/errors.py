@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from approval_resource.text import clean, visible
+from approval_resource.model.event import State
+from approval_resource.text import clean, duration, visible
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
@@ -144,6 +145,27 @@ class StaleLockError(ApprovalError):
         )
 
 
+class NotNewestError(ApprovalError):
+    """Refusal of a decision: the claim `current` doesn't wait for one.
+
+    `newest` is the claim that holds its lock, if any does.
+    """
+
+    def __init__(self, current: Claim, newest: Claim | None) -> None:
+        """Say what became of the claim `current`, and which other one, `newest`, is there to decide on."""
+        self.current = current
+        self.newest = newest
+        after = f"nothing waits for a decision on this lock now, see cli.py show {(newest or current).id}"
+        if newest is not None and newest.state is State.PENDING:
+            after = "to decide on that one, look at it first, then start this job again"
+        named = (
+            f"its lock's newest claim is {newest.id} of {clean(str(newest.build))}, {newest.state.value}: " if newest else ""
+        )
+        super().__init__(
+            f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}, so it can\'t be decided on; {named}{after}'
+        )
+
+
 class RequestChangedError(ApprovalError):
     """Refusal of a retry: its request differs, and the claim `current` can't change any more.
 
@@ -209,24 +231,28 @@ class ReviewRejectedError(ApprovalError):
 class ReviewTimeoutError(ApprovalError):
     """Shut gate: nobody decided on the claim `current` in time."""
 
-    def __init__(self, current: Claim, waited_until: str) -> None:
-        """Name the lock and the deadline, `waited_until`."""
+    def __init__(self, current: Claim, limit: str = "") -> None:
+        """Name the claim and its deadline. `limit` tells of the option of this step that set it."""
         self.current = current
+        by = "in time"
+        if current.deadline is not None:
+            after = duration(current.deadline - current.created_at)
+            by = f"by {current.deadline:%Y-%m-%d %H:%M:%S} UTC, {after} after it was claimed"
         super().__init__(
-            f"The lock hasn't been approved, exiting: nobody decided on {current.lock_name} by {waited_until}; "
-            "claim it again to ask again"
+            f"The lock hasn't been approved, exiting: nobody decided on {current.lock_name} {by} (claim {current.id}"
+            f"{f'; {limit}' if limit else ''}); claim it again to ask again"
         )
 
 
 class GateTimeoutError(ApprovalError):
     """Shut gate: the step's timeout passed. The claim `current` may still be decided."""
 
-    def __init__(self, current: Claim) -> None:
-        """Name the claim `current` and its deadline."""
+    def __init__(self, current: Claim, limit: str = "") -> None:
+        """Name the claim `current` and its deadline. `limit` tells of this step's timeout."""
         self.current = current
         until = f" until {current.deadline:%Y-%m-%d %H:%M:%S} UTC" if current.deadline else ""
         super().__init__(
-            f"The lock hasn't been approved, exiting: gave up after this step's timeout; claim {current.id} of "
+            f"The lock hasn't been approved, exiting: gave up after {limit or 'its timeout'}; claim {current.id} of "
             f"{current.lock_name} may still be decided on{until}, and holds its lock. Approve it, or run cli.py withdraw {current.id}"
         )
 

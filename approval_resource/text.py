@@ -19,6 +19,8 @@ IGNORABLE = (
     *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
 )
 """Unicode's Default_Ignorable_Code_Point: nothing is shown for them, whatever their category."""
+BLANK = "\u2800"
+"""Braille's empty pattern: a symbol, and yet nothing is drawn for it."""
 USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
 
 
@@ -28,6 +30,11 @@ def clean(text: str) -> str:
     Others wrote the text, and a terminal will show it. Two names may become the same: see `visible`.
     """
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if _shown(c))
+
+
+def seen(text: str) -> str:
+    """Return `text` as people see it: no invisible characters, one form of each letter, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", clean(text).replace(BLANK, "")).split())
 
 
 def _shown(c: str) -> bool:

@@ -51,6 +51,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
     *,
     poller: Poller,
     give_up_at: datetime | None = None,
+    limit: str = "this step's timeout",
     reviewed: Callable[[Claim, Review], None] = lambda claim, review: None,
     remind: Callable[[Claim, timedelta | None], None] = lambda claim, left: None,
     frozen: Callable[[str], None] = lambda why: None,
@@ -59,7 +60,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 
     `reviewed` is called with the claim and each new review, `remind` every few minutes with the time left, if
     there is an end, and `frozen` with each new reason that keeps an approved claim waiting. `give_up_at` ends
-    the waiting, not the claim.
+    the waiting, not the claim; `limit` says which option set it, and since when it counts.
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
@@ -78,7 +79,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
                 reviewed(claim, review)
         told = claim.reviews
         if claim.state is not State.PENDING:
-            require_passable(claim)
+            require_passable(claim, limit if claim.deadline == give_up_at else "")
             terms = terms or poller.call(terms_of, store, claim)
             before, why = why, holding(claim, terms, poller.call(store.settings, claim.pool), store.now())
             if not why:
@@ -87,7 +88,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
                 frozen(why)
         now = store.now()
         if give_up_at is not None and give_up_at <= now:
-            raise PoolFrozenError(claim, f"{why}. Gave up after this step's timeout") if why else GateTimeoutError(claim)
+            raise PoolFrozenError(claim, f"{why}. Gave up after {limit}") if why else GateTimeoutError(claim, limit)
         if now - reminded >= REMIND and not why:
             ends = [end for end in (claim.deadline, give_up_at) if end is not None]
             remind(claim, min(ends) - now if ends else None)

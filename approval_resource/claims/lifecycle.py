@@ -34,8 +34,8 @@ NEXT_STATES: Mapping[State, frozenset[State]] = {
 }
 
 
-def require_open(claim: Claim) -> None:
-    """Pass only for a claim that still holds its lock.
+def require_open(claim: Claim, limit: str = "") -> None:
+    """Pass only for a claim that still holds its lock. `limit` tells of the option that set its deadline.
 
     Raises:
         ReviewRejectedError: it was rejected.
@@ -48,13 +48,13 @@ def require_open(claim: Claim) -> None:
         case State.REJECTED:
             raise ReviewRejectedError(claim)
         case State.EXPIRED if claim.ended is not None and claim.ended.actor == DEADLINE_ACTOR:
-            raise ReviewTimeoutError(claim, _deadline(claim))
+            raise ReviewTimeoutError(claim, limit)
         case State.EXPIRED | State.SUPERSEDED | State.WITHDRAWN | State.RELEASED:
             raise StaleLockError(claim, "used any more")
 
 
-def require_passable(claim: Claim) -> None:
-    """Pass only for a claim that is approved and still holds its lock.
+def require_passable(claim: Claim, limit: str = "") -> None:
+    """Pass only for a claim that is approved and still holds its lock. `limit` is as for `require_open`.
 
     Raises:
         NoApprovalNeededError: it never asked for an approval, so nobody gave one.
@@ -63,13 +63,9 @@ def require_passable(claim: Claim) -> None:
     """
     if not claim.need_approval:
         raise NoApprovalNeededError(claim)
-    require_open(claim)
+    require_open(claim, limit)
     if claim.state is not State.APPROVED or not claim.approved:
         raise StaleLockError(claim, "passed")
-
-
-def _deadline(claim: Claim) -> str:
-    return f"{claim.deadline:%Y-%m-%d %H:%M:%S} UTC" if claim.deadline else "its deadline"
 
 
 def require_reviewable(claim: Claim) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from approval_resource.canonical import EMPTY, instant
+from approval_resource.canonical import EMPTY
 from approval_resource.claims.deadline import time_change
 from approval_resource.claims.decide import Held, Terms, apply_policies, facts_of, policies_of, terms_of
 from approval_resource.claims.end import end_change, update_claim
@@ -117,7 +117,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     done = store.commit(ReadSet(pool=found.pool, lock_name=found.lock_name, claim_id=claim_id), decide, new_id())
     claim = done.after.claims[claim_id]
     if done.events and claim.state is State.EXPIRED:
-        raise ReviewTimeoutError(claim, instant(claim.deadline) if claim.deadline else "its deadline")
+        raise ReviewTimeoutError(claim)
     if done.events and done.events[-1].actor != reviewer:
         raise AlreadyReviewedError(claim)  # time had completed its approval before the deadline, and this review comes after
     return Recorded(claim, changed=bool(done.events))

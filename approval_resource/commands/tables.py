@@ -110,8 +110,11 @@ def claim_details(claim: Claim, now: datetime) -> str:
 
 
 def claim_for_programs(claim: Claim) -> dict[str, Any]:
-    """Return all that is stored of a claim, and the link to its build."""
-    return CLAIM.write(claim) | {"link": claim.build.link}
+    """Return all that is stored of a claim, and the link to its build.
+
+    `lockname` is `lock_name` as it is stored, kept for programs of before.
+    """
+    return CLAIM.write(claim) | {"lock_name": claim.lock_name, "link": claim.build.link}
 
 
 def _row(claim: Claim, now: datetime) -> dict[str, object]:

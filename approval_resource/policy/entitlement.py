@@ -111,19 +111,20 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
     for name in review.represented_as:
         meant = [(policy, rule) for policy, rule in known if rule.label == name]
         if not meant:
-            labels = ", ".join(dict.fromkeys(rule.label for _, rule in known)) or "there is none"
-            found.append(f"--as {clean(name)[:80]}: there is no approval rule of that name; use {clean(labels)}")
+            labels = ", ".join(dict.fromkeys(rule.label for _, rule in known))
+            instead = f"use {clean(labels)}" if labels else "the policies have none, so leave it out"
+            found.append(f"as {clean(name)[:80] or 'nothing'}: there is no approval rule of that name; {instead}")
         elif not any(
             fits(roster, _own(roster, others, review), rule)
             for roster, rule in _with_roster(meant, facts)
             if roster.takes(review.reviewer)
         ):
-            found.append(f"--as {clean(name)}: that rule doesn't name you")
+            found.append(f"as {clean(name)}: that rule doesn't name you")
     if len(review.represented_as) > MAX_REPRESENTED:
-        found.append(f"--as: at most {MAX_REPRESENTED} rules")
+        found.append(f"as: at most {MAX_REPRESENTED} rules")
     several = [policy for policy in policies if sum(rule.label in review.represented_as for rule in policy.approval_rules) > 1]
     if any(not policy.per_rule for policy in several):
-        found.append("--as: one approval counts for one rule; a policy with per_rule: true would take several")
+        found.append("as: one approval counts for one rule; a policy with per_rule: true would take several")
     found += inputs.problems(policies, review.inputs)
     if review.verdict is Verdict.APPROVE and not review.forced and not found:
         rest = [other for other in others if other.reviewer != review.reviewer]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import missing
-from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StaleLockError, describe_state
+from approval_resource.claims.lookup import find
+from approval_resource.errors import (
+    ApprovalError,
+    ConfigError,
+    LockNotFoundError,
+    NoApprovalNeededError,
+    NotNewestError,
+    Problems,
+    describe_state,
+)
 from approval_resource.model.claim import MAX_COMMENT, Build, Claim, Verdict
-from approval_resource.model.event import State
+from approval_resource.model.event import Event, State
 from approval_resource.policy.language.identities import at_concourse
 from approval_resource.steps.files import claim_id_in, read_text
 from approval_resource.steps.put_params import DecideParams
@@ -47,20 +57,27 @@ def reviewer_of(build: Build) -> str:
 def decide(step: Step, params: DecideParams) -> Claim:
     """Record the verdict of who started this build, and return the claim as it is then.
 
-    The same build again, as by `attempts`, changes nothing and returns the claim as it is by now.
+    The same build again, as by `attempts`, changes nothing and returns the claim as it is by now. A step that
+    is stopped says whether its review is on record. It takes none back: a gate may have opened by it.
 
     Raises:
         ApprovalError: nobody is known to decide, the claim can't be decided on, or no policy hears them.
     """
     verdict = Verdict(params.action)
-    reviewer = reviewer_of(step.build)
-    comment = _comment(step.directory, params)
-    claim = _meant(step, params)
+    problems = Problems()
+    reviewer = problems.gather(reviewer_of, step.build)
+    comment = problems.gather(_comment, step.directory, params)
+    claim_id = problems.gather(_named, step.directory, params.from_)
+    problems.require_none()
+    if reviewer is None or comment is None or claim_id is None:
+        raise AssertionError("what is missing has a problem that says so")
+    claim = _meant(step, claim_id)
     step.say(f"{visible(step.build.created_by)} of {clean(step.build.url)} is about to {verdict.value} claim {claim.id}")
     for line in _about(claim):
         step.say(f"  {line}")
-    if _said_before(step.store, claim, step.build, reviewer, verdict):
-        step.say(f"This build said so before; nothing has changed. The claim is {describe_state(claim)}")
+    step.undo.append(partial(_stopped, step, claim.id, reviewer, verdict))
+    if _said_before(step, claim, reviewer, verdict):
+        step.say(f"This build said so before; nothing has changed. Claim {claim.id} is {describe_state(claim)}")
         return claim
     if not (params.force and claim.state is State.APPROVED):
         require_newest(step.store, claim)
@@ -83,48 +100,72 @@ def require_newest(store: LockStore, claim: Claim) -> None:
     """Pass for the claim that waits for its decision on its lock now.
 
     Raises:
-        StaleLockError: it doesn't wait any more, or another one does.
+        NoApprovalNeededError: it asked for no approval.
+        NotNewestError: it doesn't wait any more, or another one holds the lock.
     """
+    if not claim.need_approval:
+        raise NoApprovalNeededError(claim)
     lock = store.lock(claim.pool, claim.lock_name)
     if claim.state is State.PENDING and lock is not None and lock.holder == claim.id:
         return
-    newer = store.claim(lock.holder) if lock is not None and lock.holder not in ("", claim.id) else None
-    if newer is None:
-        raise StaleLockError(claim, "decided on")
-    raise StaleLockError(
-        claim,
-        f"decided on: the lock's newest claim is {newer.id} of {clean(str(newer.build))}, which is {newer.state.value}. "
-        "Look at that one, and start this job again for it",
-    )
+    raise NotNewestError(claim, store.claim(lock.holder) if lock is not None and lock.holder not in ("", claim.id) else None)
 
 
-def _said_before(store: LockStore, claim: Claim, build: Build, reviewer: str, verdict: Verdict) -> bool:
-    """Whether a step of this same build has said the same of a claim that waits no longer."""
-    if claim.state is State.PENDING or not build.link:
-        return False
-    said = (reviewer, build.link, verdict.value)
+def _said_before(step: Step, claim: Claim, reviewer: str, verdict: Verdict) -> bool:
+    """Whether a step of this same build has said so, and saying it again could change something.
+
+    Where the claim waits and this was the person's last word, saying it again changes nothing by itself.
+    """
+    said = _said(step.store, claim, reviewer)
+    own = [event for event in said if (event.build, event.verdict) == (step.build.link, verdict.value) and event.build]
+    return bool(own) and (claim.state is not State.PENDING or own[-1] is not said[-1])
+
+
+def _said(store: LockStore, claim: Claim, reviewer: str) -> list[Event]:
+    """Return the events of that person's reviews of the claim, oldest first."""
     events = store.events(claim.pool, lock_name=claim.lock_name, since=claim.timestamp)
-    return any((event.actor, event.build, event.verdict) == said for event in events if event.claim_id == claim.id)
+    return [event for event in events if (event.claim_id, event.actor) == (claim.id, reviewer) and event.verdict]
 
 
-def _meant(step: Step, params: DecideParams) -> Claim:
-    """Return the claim whose get left the directory that `from` names.
+def _stopped(step: Step, claim_id: str, reviewer: str, verdict: Verdict) -> None:
+    """Tell whether the review of a step that was stopped is on record."""
+    claim = find(step.store, claim_id)
+    said = [event.verdict for event in _said(step.store, claim, reviewer) if event.build == step.build.link]
+    on_record = (
+        f"{clean(step.build.created_by)}'s {verdict.value} of claim {claim.id} is on record and stays"
+        if said[-1:] == [verdict.value]
+        else f"{clean(step.build.created_by)} said nothing of claim {claim.id} in this build"
+    )
+    step.say(f"Stopped (aborted, or its time was up): {on_record}; the claim is {describe_state(claim)}")
+
+
+def _named(directory: Path, from_: str) -> str:
+    """Return the id of the claim whose get left the directory that `from` names.
 
     Raises:
         ConfigError: there is no such directory, or it is another resource's.
-        LockNotFoundError: the pool has no such claim.
     """
-    claim_id = claim_id_in(step.directory, params.from_)
+    claim_id = claim_id_in(directory, from_)
     if claim_id is None:
         raise ConfigError(
             [
-                f"params.from: there is no directory {quoted(params.from_)}; name a get of the claim that comes before in this job, "
+                f"params.from: there is no directory {quoted(from_)}; name a get of the claim that comes before in this job, "
                 "and list it in inputs"
             ]
         )
+    return claim_id
+
+
+def _meant(step: Step, claim_id: str) -> Claim:
+    """Return the claim with that id.
+
+    Raises:
+        ConfigError: it is of another lock than the source's.
+        LockNotFoundError: the pool has no such claim.
+    """
     claim = step.store.claim(claim_id)
     if claim is None or claim.pool != step.source.pool:
-        raise LockNotFoundError(f"pool {step.source.pool} has no claim {claim_id}; check from and source.pool")
+        raise LockNotFoundError(f"pool {step.source.pool} has no claim {claim_id}; check from, source.pool and source.table")
     step.require_own_lock(claim.lock_name, "params.from")
     return claim
 
@@ -170,11 +211,9 @@ def _missing(store: LockStore, claim: Claim) -> str:
 
 def _outcome(recorded: reviews.Recorded, verdict: Verdict, needs: str) -> str:
     claim = recorded.claim
-    needed = f": {needs}" if needs else ""
-    if claim.state is State.PENDING and not recorded.changed:
-        return f"This person said so before, and nothing has changed; claim {claim.id} is not decided yet{needed}"
-    if claim.state is State.PENDING:
-        return f"Recorded; claim {claim.id} is not decided yet{needed}"
     if claim.state is DONE[verdict]:
         return f"Claim {claim.id} of lock {claim.lock_name} is {describe_state(claim)}"
-    return f"Recorded; claim {claim.id} of lock {claim.lock_name} has been {describe_state(claim)}"
+    told = "Recorded" if recorded.changed else "This person said so before, and nothing has changed"
+    if claim.state is State.PENDING:
+        return f"{told}; claim {claim.id} of lock {claim.lock_name} is not decided yet{f': {needs}' if needs else ''}"
+    return f"{told}; claim {claim.id} of lock {claim.lock_name} has been {describe_state(claim)}"

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from approval_resource.claims import gate as gates
 from approval_resource.claims.proof import borne_out, deciding_event, require_supported
 from approval_resource.errors import PoolFrozenError
 from approval_resource.model.claim import Claim, Review
 from approval_resource.model.event import State
+from approval_resource.steps.put_params import STEP
 from approval_resource.steps.report import still_missing, who_decides
 from approval_resource.steps.step import Step
 from approval_resource.text import duration as lasting
 
 
-def pass_gate(
+def pass_gate(  # noqa: PLR0913 - each is a word of its own at the call
     step: Step,
     claim: Claim,
     *,
     timeout: timedelta | None = None,
+    timeout_from: str = "",
     spend: bool = False,
     reuse: bool = False,
     verify: Callable[[], None] = lambda: None,
 ) -> Claim:
     """Wait until the claim is approved, record that this build passed, and return the claim.
 
-    The build log says what the gate waits for. `timeout` counts from the making of the claim, whose deadline
-    is moved there if it has none or an earlier one. `spend` and `reuse` are as in `pass_through`. `verify`
-    raises an error to keep the gate shut; it is called before the wait and again right before the gate opens.
+    The build log says what the gate waits for. `timeout` counts from the making of the claim, or from now
+    with `timeout_from` STEP. The claim's deadline is moved to its end if it has none or an earlier one.
+    `spend` and `reuse` are as in `pass_through`. `verify` raises an error to keep the gate shut; it is
+    called before the wait and again right before the gate opens.
 
     Raises:
         ApprovalError: the gate stays shut.
@@ -36,19 +39,25 @@ def pass_gate(
     verify()
     store, poller, say = step.store, step.poller, step.say
     claim = borne_out(store, claim, poller)
-    if timeout is not None and claim.state is State.PENDING:
-        claim = poller.call(gates.prolong, store, claim, timeout, step.build)
+    end, limit = None, ""
+    if timeout is not None:
+        since = store.now() if timeout_from == STEP else claim.created_at
+        end, limit = since + timeout, _limit(timeout, timeout_from, since)
+        if claim.state is State.PENDING:
+            claim = poller.call(gates.prolong, store, claim, end - claim.created_at, step.build)
     if claim.state is State.PENDING:
-        ends = [end for end in (claim.deadline, claim.created_at + timeout if timeout else None) if end is not None]
+        ends = [one for one in (claim.deadline, end) if one is not None]
         left = min(ends) - store.now() if ends else None
-        for line in (_waiting(claim, left), f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
+        told = [f"  its end is that of {limit}"] if limit and min(ends) == end else []
+        for line in (_waiting(claim, left), *told, f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
             say(line)
     while True:
         claim = gates.wait(
             store,
             claim,
             poller=poller,
-            give_up_at=claim.created_at + timeout if timeout else None,
+            give_up_at=end,
+            limit=limit,
             reviewed=lambda waiting, review: say(_review_line(review, still_missing(step, waiting))),
             remind=lambda waiting, left: say(_waiting(waiting, left)),
             frozen=lambda why: say(f"The approval stands, and its gate waits: {why}"),
@@ -67,6 +76,16 @@ def pass_gate(
         why = f": {claim.decided.reason}" if claim.decided.reason else ""
         say(f"The lock {claim.lock_name} has been approved by {claim.decided.actor}{why}")
     return claim
+
+
+def _limit(timeout: timedelta, timeout_from: str, since: datetime) -> str:
+    """Return the words for a step's timeout: how long it is, and since when it counts."""
+    began, other = (
+        ("this step began", "")
+        if timeout_from == STEP
+        else ("the lock was claimed", "; timeout_from: step counts from the step")
+    )
+    return f"this step's timeout of {lasting(timeout)}, counted from when {began}, {since:%Y-%m-%d %H:%M:%S} UTC{other}"
 
 
 def _waiting(claim: Claim, left: timedelta | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from approval_resource.audit.receipts import claim_facts
@@ -13,19 +12,19 @@ from approval_resource.model.event import State
 from approval_resource.steps.files import write_contents, write_decision, write_json
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Version
+from approval_resource.steps.put_params import TimedParams
 from approval_resource.steps.report import metadata
 from approval_resource.steps.step import Step
-from approval_resource.strict_options import Options, duration, flag, numbered_name, option
+from approval_resource.strict_options import flag, numbered_name, option
 from approval_resource.text import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetParams(Options):
+class GetParams(TimedParams):
     """`params` of a get step."""
 
     lock_name: str | None = option(numbered_name, None)
     need_approval: bool = option(flag, False)
-    timeout: timedelta | None = option(duration, None)
 
 
 def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:
     event = state_event(store, claim, version.state, version.timestamp, poller)
     state, decision = version.state, None
     if params.need_approval:
-        claim = pass_gate(step, claim, timeout=params.timeout)
+        claim = pass_gate(step, claim, timeout=params.timeout, timeout_from=params.timeout_from)
         state = State.APPROVED
         event = decision = deciding_event(store, claim, poller)
     elif claim.decided is not None and claim.decided.timestamp <= version.timestamp:

@@ -197,6 +197,7 @@ def _await(step: Step, params: AwaitParams) -> Claim:
         step,
         claim,
         timeout=params.timeout,
+        timeout_from=params.timeout_from,
         spend=True,
         reuse=params.reuse,
         verify=partial(require_unchanged, step.directory, params.verify, claim),
@@ -227,7 +228,7 @@ def _named(step: Step, params: ReleaseParams | AwaitParams | RenewParams) -> Cla
         return None
     claim = step.store.claim(claim_id)
     if claim is None or claim.pool != step.source.pool:
-        raise LockNotFoundError(f"pool {step.source.pool} has no claim {claim_id}; check from and source.pool")
+        raise LockNotFoundError(f"pool {step.source.pool} has no claim {claim_id}; check from, source.pool and source.table")
     if params.lock_name not in (None, claim.lock_name):
         raise ConfigError([f"params.lock_name: the claim that from names is of lock {claim.lock_name}; leave one of them out"])
     step.require_own_lock(claim.lock_name, "params.from")

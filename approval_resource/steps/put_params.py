@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -42,6 +42,8 @@ def _rules(value: object) -> tuple[str, ...]:
 _short = partial(text, most=MAX_NAME)
 _description = partial(text, most=MAX_DESCRIPTION)
 _priority = partial(options.whole, within=MAX_PRIORITY)
+_timeout_from = options.matching("claim|step", "must be claim or step, from when timeout counts")
+STEP = "step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,20 @@ class ReleaseParams(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AwaitParams(Options):
+class TimedParams(Options):
+    """`params` of a step that may wait for a decision, as far as they limit that."""
+
+    timeout: timedelta | None = option(duration, None)
+    timeout_from: str = option(_timeout_from, "")
+
+    def contradictions(self) -> Iterable[str]:
+        """Yield a line where there is no timeout to count."""
+        if self.timeout_from and self.timeout is None:
+            yield "timeout_from says from when timeout counts, and there is no timeout; give both or neither"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitParams(TimedParams):
     """`params` of a put step that waits for a decision."""
 
     action: str = option(text)
@@ -91,7 +106,6 @@ class AwaitParams(Options):
     from_: str | None = option(text, None, called="from")
     verify: Mapping[str, str] = option(options.texts, default_factory=dict)
     reuse: bool = option(flag, False)
-    timeout: timedelta | None = option(duration, None)
     claim_key: str = option(_short, "")
 
 

@@ -106,7 +106,8 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
         yield path, value
         return
     for name, inner in value.items():
-        yield from _flat(inner, f"{path}.{name}" if path else name)
+        key = name if re.fullmatch(r"[\w-]+", name) else json.dumps(name, ensure_ascii=False)
+        yield from _flat(inner, f"{path}.{key}" if path else key)
 
 
 def _fly_value(value: object) -> str:

@@ -15,7 +15,10 @@ from approval_resource.model.claim import Build
 from approval_resource.steps.protocol import Source
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.strict_options import MAX_NAME
-from approval_resource.text import clean, quoted
+from approval_resource.text import clean, quoted, seen
+
+MARK = "…"
+"""Stands before the digest of a name that is not shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,13 @@ def build_of(environ: Mapping[str, str]) -> Build:
 
     def told(name: str, *, exact: bool = False) -> str:
         raw = environ.get(name, "").encode("utf-8", "surrogateescape")
-        text = clean(raw.decode("utf-8", "replace"))
-        if exact and text.encode() != raw:
-            # Two people must not become one because what tells them apart can't be shown.
-            text = f"{text[:MAX_NAME]}…{hashlib.sha256(raw).hexdigest()[:16]}"
+        text = seen(raw.decode("utf-8", "ignore")) if exact else clean(raw.decode("utf-8", "replace"))
+        if exact and text and (text.encode() != raw or MARK in text):
+            # Two people must not become one, nor look like one, because what tells them apart can't be seen.
+            # Nor may anybody write the mark of somebody else into their own name.
+            text = f"{text[:MAX_NAME]}{MARK}{hashlib.sha256(raw).hexdigest()[:16]}"
         # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
-        return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
+        return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}{MARK}{digest(text)[:16]}"
 
     return Build(
         url=told("ATC_EXTERNAL_URL"),

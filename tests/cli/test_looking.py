@@ -116,7 +116,9 @@ def test_list_wide_adds_columns_after_those_of_the_original(connect: Connect, ru
 def test_list_for_programs_holds_the_whole_claim(store: DynamoStore, run: Run) -> None:
     """--format json is the claim as stored, with the link to its build."""
     claim = claim_of(store, A)
-    assert json.loads(run("list", "--format", "json").stdout) == [CLAIM.write(claim) | {"link": "https://ci.example/builds/1"}]
+    assert json.loads(run("list", "--format", "json").stdout) == [
+        CLAIM.write(claim) | {"lock_name": "deploy", "link": "https://ci.example/builds/1"}
+    ]
 
 
 def test_watch_lists_again_and_again(store: DynamoStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +205,8 @@ def test_show_for_programs_is_the_claim(store: DynamoStore, run: Run) -> None:
     claim = claim_of(store, A)
     shown = json.loads(run("show", A, "--format", "json").stdout)
     assert shown.pop("decision")["answer"] == "undecided"
-    assert shown == CLAIM.write(claim) | {"link": claim.build.link}
+    assert shown == CLAIM.write(claim) | {"lock_name": claim.lock_name, "link": claim.build.link}
+    assert shown["lockname"] == shown["lock_name"]
 
 
 def test_show_of_an_unknown_claim_is_one_line(store: DynamoStore, run: Run) -> None:

@@ -121,7 +121,7 @@ def test_unblock_says_why_none_can(store: DynamoStore, run: Run) -> None:
 def test_an_unknown_rule_and_a_wrong_input_are_refused(store: DynamoStore, run: Run) -> None:
     """With the names that there are; a malformed --input before anything is asked."""
     claim_of(store, A, terms=under(required_approvals=1, inputs=[{"name": "version"}]))
-    refused(run("approve", A, "--as", "QA"), "no approval rule of that name; use there is none")
+    refused(run("approve", A, "--as", "QA"), "no approval rule of that name; the policies have none, so leave it out")
     refused(run("approve", A, "--input", "colour=red"), "input colour: unknown; asked for is version")
     for wrong in ("version", "=1", "a=1"):
         words = ["--input", wrong, *(["--input", wrong] if wrong == "a=1" else [])]

@@ -215,7 +215,7 @@ def test_an_unknown_rule_in_represented_as_is_refused() -> None:
     """GitLab: there are no approval rules for it; here with the names that there are."""
     document = {"approval_rules": [QA, SECURITY], "groups": LISTED}
     (told,) = wrong(document, approval("aws:g1", represented_as=("Developer group",)))
-    assert told == "--as Developer group: there is no approval rule of that name; use qa-group, security-group"
+    assert told == "as Developer group: there is no approval rule of that name; use qa-group, security-group"
     assert wrong(document, approval("aws:g1", represented_as=("qa-group",))) == []
 
 
@@ -223,7 +223,7 @@ def test_a_rule_that_doesnt_name_somebody_is_refused_to_them() -> None:
     """Nobody approves for a group that they are not in."""
     document = {"approval_rules": [QA, SECURITY], "groups": LISTED}
     assert wrong(document, approval("aws:g1", represented_as=("security-group",))) == [
-        "--as security-group: that rule doesn't name you"
+        "as security-group: that rule doesn't name you"
     ]
 
 

@@ -59,7 +59,9 @@ def test_what_is_required_is_waited_for() -> None:
     decision = asked(one, approval(ANA))
     assert decision.result.answer.value == "undecided"
     assert "approve with --input ticket=" in why(decision)
-    assert entitlement.problems([one], facts(), [], approval(ANA)) == ["needs ticket: approve with --input ticket=…"]
+    assert entitlement.problems([one], facts(), [], approval(ANA)) == [
+        "needs ticket: approve with --input ticket=…, or by a put with inputs: {ticket: …}"
+    ]
     assert entitlement.problems([one], facts(), [], rejection(ANA)) == []
     assert answer(one, rejection(ANA)) == "reject"
     assert answer(one, approval(ANA, inputs={"ticket": "T-1"})) == "approve"

@@ -185,7 +185,10 @@ def test_a_get_spends_no_approval(concourse: Concourse, store: DynamoStore) -> N
 def test_await_times_out(concourse: Concourse, store: DynamoStore) -> None:
     """A put that waits ends with its timeout, and the claim with it."""
     claim = take(store, 1)
-    assert "nobody decided on deploy by" in concourse.put("await", lock_name=LOCK, timeout="1s").refused()
+    told = concourse.put("await", lock_name=LOCK, timeout="1s").refused()
+    assert "nobody decided on deploy by" in told
+    assert f"(claim {claim.id}; this step's timeout of 1 s, counted from when the lock was claimed, " in told
+    assert "timeout_from: step counts from the step" in told
     assert kept(store, {"id": claim.id}).state is State.EXPIRED
 
 
@@ -261,10 +264,69 @@ def test_a_shorter_timeout_leaves_the_claim_its_longer_one(
     patient = concourse.start_get(version, build=2, need_approval=True, timeout="1h")
     assert "There is 4" in patient.says(WAITS) or "There is 5" in patient.stderr
     told = concourse.get(version, build=3, need_approval=True, timeout="5m").refused()
-    assert f"gave up after this step's timeout; claim {claim.id} of deploy may still be decided on until " in told
+    assert (
+        f"gave up after this step's timeout of 5 min, counted from when the lock was claimed, {claim.created_at:%Y-%m-%d}"
+        in told
+    )
+    assert f"claim {claim.id} of deploy may still be decided on until " in told
     assert kept(store, version).state is State.PENDING
     approve(store, claim)
     assert patient.ends().code == 0
+
+
+@pytest.mark.parametrize("step", ["get", "await"])
+def test_a_timeout_may_count_from_the_step(
+    concourse: Concourse, store: DynamoStore, connect: Callable[..., DynamoStore], step: str
+) -> None:
+    """A step that is reached late waits as long as it says, and tells what its timeout counts from."""
+    assert store.head(POOL) is None
+    claim = take(connect(FrozenTime(store.now() - timedelta(minutes=10))), 1)
+    params = {"timeout": "5m", "timeout_from": "step"}
+    if step == "get":
+        gate = concourse.start_get(newest(concourse), build=2, need_approval=True, **params)
+    else:
+        gate = concourse.start_put("await", build=2, lock_name=LOCK, **params)
+    assert "There is 4 min" in gate.says(WAITS) or "There is 5 min left" in gate.stderr
+    gate.says("  its end is that of this step's timeout of 5 min, counted from when this step began, ")
+    deadline = kept(store, {"id": claim.id}).deadline
+    assert deadline is not None
+    assert timedelta(minutes=14) < deadline - claim.created_at < timedelta(minutes=16)
+    approve(store, claim)
+    assert gate.ends().code == 0
+
+
+def test_a_timeout_that_counts_from_the_step_ends_the_claim_that_has_no_other_end(
+    concourse: Concourse, store: DynamoStore
+) -> None:
+    """As one that counts from the claim does; the message says from when it counted."""
+    claim = take(store, 1)
+    told = concourse.put("await", lock_name=LOCK, timeout="1s", timeout_from="step").refused()
+    assert f"(claim {claim.id}; this step's timeout of 1 s, counted from when this step began, " in told
+    assert "timeout_from" not in told
+    assert kept(store, {"id": claim.id}).state is State.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"timeout_from": "step"}, "params: timeout_from says from when timeout counts, and there is no timeout"),
+        ({"timeout_from": "now", "timeout": "5m"}, "params.timeout_from: must be claim or step"),
+    ],
+)
+def test_a_timeout_counts_from_the_claim_or_the_step(concourse: Concourse, params: dict[str, Any], words: str) -> None:
+    """And from nothing else."""
+    assert words in concourse.put("await", lock_name=LOCK, **params).refused()
+
+
+def test_a_claim_s_own_end_is_not_told_as_the_step_s(
+    concourse: Concourse, store: DynamoStore, connect: Callable[..., DynamoStore]
+) -> None:
+    """What ended it is its `expires_after`, not the longer timeout of the step that waited."""
+    assert store.head(POOL) is None
+    take(connect(FrozenTime(store.now() - timedelta(minutes=10))), 1, expires_after=timedelta(minutes=5))
+    told = concourse.get(newest(concourse), need_approval=True, timeout="1h").refused()
+    assert "5 min after it was claimed" in told
+    assert "timeout" not in told
 
 
 @pytest.mark.parametrize("need_approval", [False, "false", None])

@@ -90,7 +90,7 @@ def test_all_problems_are_told_at_once() -> None:
 def test_an_option_like_no_other_lists_them_all() -> None:
     """Where no known name is near, all of them are told."""
     [found] = problems(GetParams, {"zzzzzz": 1})
-    assert found == "params.zzzzzz: unknown option; use lock_name, need_approval, timeout"
+    assert found == "params.zzzzzz: unknown option; use timeout, timeout_from, lock_name, need_approval"
 
 
 @pytest.mark.parametrize("name", ["", " ", " x", "x ", "a\nb", "a\x00b", "a\u202eb", 5.5, True, None, [], "x" * 501])
@@ -123,7 +123,17 @@ OTHERS: dict[str, set[str]] = {
     "flags": {"debug", "need_approval", "override_approval", "wait", "reuse", "force"},
     "durations": {"expires_after", "hold_timeout", "wait_timeout", "timeout"},
     "maps": {"attach", "attach_digest", "verify", "inputs"},
-    "what has a form of its own": {"action", "states", "role_arn", "ca_certs", "policy", "payload", "facts", "as"},
+    "what has a form of its own": {
+        "action",
+        "states",
+        "role_arn",
+        "ca_certs",
+        "policy",
+        "payload",
+        "facts",
+        "as",
+        "timeout_from",
+    },
 }
 DOCUMENTS = {model.__name__: model for model in (Source, GetParams, *ACTIONS.values())}
 

@@ -121,7 +121,10 @@ def complete(policy: Policy, able: Sequence[Voice]) -> Explanation:
     missing = [asked.name for asked in policy.inputs if asked.required and asked.name not in values]
     if missing:
         options = " ".join(f"--input {name}=…" for name in missing)
-        return Explanation(Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}")
+        keys = ", ".join(f"{name}: …" for name in missing)
+        return Explanation(
+            Answer.UNDECIDED, f"needs {', '.join(missing)}: approve with {options}, or by a put with inputs: {{{keys}}}"
+        )
     return Explanation(
         Answer.APPROVE, f"filled in: {', '.join(f'{name}={value}' for name, value in values.items()) or 'nothing'}"
     )
