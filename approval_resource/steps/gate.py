@@ -34,7 +34,7 @@ def pass_gate(
         ApprovalError: the gate stays shut.
     """
     verify()
-    store, poller, say = step.store, step.poller, step.say
+    store, poller, say = step.store, step.gate_poller, step.say
     claim = borne_out(store, claim, poller)
     if timeout is not None and claim.state is State.PENDING:
         claim = poller.call(gates.prolong, store, claim, timeout, step.build)

@@ -69,10 +69,10 @@ class Connection:
 class LockStore(Protocol):
     """Pools, locks, claims and their log.
 
-    Reads are strongly consistent. The exception: `open_claims` and `open_claim_ids` find claims by a sparse
-    global secondary index, which may lag by moments. `open_claims` then reads those claims strongly
-    consistently. Any method may raise `StoreUnavailableError`, and `CorruptRecordError` for an item that
-    can't be understood.
+    Reads are strongly consistent, with two exceptions. `glance` is eventually consistent. `open_claims` and
+    `open_claim_ids` find claims by a sparse global secondary index, which may lag by moments; `open_claims`
+    then reads those claims strongly consistently. Any method may raise `StoreUnavailableError`, and
+    `CorruptRecordError` for an item that can't be understood.
     """
 
     def now(self) -> datetime:
@@ -101,6 +101,9 @@ class LockStore(Protocol):
 
     def claim(self, claim_id: str) -> Claim | None:
         """Return the claim with exactly that id, or None."""
+
+    def glance(self, claim_id: str) -> Claim | None:
+        """Return the same as `claim`, eventually consistent and at half the price: a hint to look closer."""
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
         """Return the claims with those ids, in that order, without those that don't exist."""

@@ -48,6 +48,12 @@ class DynamoReads:
 
         return own(maybe(CLAIM.read, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
 
+    def glance(self, claim_id: str) -> Claim | None:
+        """See `LockStore.glance`."""
+        from approval_resource.documents.claims import CLAIM
+
+        return own(maybe(CLAIM.read, self._requests.glance(keys.claim_key(claim_id))), id=claim_id)
+
     def claims(self, claim_ids: list[str]) -> list[Claim]:
         """See `LockStore.claims`."""
         return self.claims_within(claim_ids, self._requests.budget())
