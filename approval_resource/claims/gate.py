@@ -94,7 +94,11 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
             remind(claim, min(ends) - now if ends else None)
             reminded = now
         poller.pause()
-        claim = poller.call(find, store, claim.id)
+        if why:
+            poller.pause()  # a look at a frozen gate costs more, and a freeze ends at no moment that hurries
+        # The cheap read is only a reason to look closer. What opens a gate is always read consistently.
+        if poller.call(store.glance, claim.id) != claim:
+            claim = poller.call(find, store, claim.id)
 
 
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:

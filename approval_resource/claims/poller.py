@@ -16,6 +16,8 @@ P = ParamSpec("P")
 
 REMIND = timedelta(minutes=5)
 """Interval of reminders during a wait in which nothing changes."""
+GATE_PAUSE = 0.5
+"""Upper bound of the seconds between two looks of a gate."""
 JITTER = 0.1
 """Jitter: fraction by which a pause is longer or shorter, so that waiters don't poll in step."""
 
@@ -26,7 +28,7 @@ class Poller:
     """One waiter's polling of the store."""
 
     def __init__(self, clock: Clock, interval: float, tell: Callable[[str], None]) -> None:
-        """Poll every `interval` seconds. `tell` takes one line for the build log."""
+        """Pause for `interval` seconds at most. `tell` takes one line for the build log."""
         self._clock = clock
         self.interval = interval
         self.until: float | None = None
@@ -44,8 +46,8 @@ class Poller:
         return self._clock.monotonic()
 
     def pause(self, most: float = math.inf) -> None:
-        """Sleep for one interval with jitter, at most `most` seconds, and not past the end of the wait."""
-        pause = min(most, self.interval * _random.uniform(1 - JITTER, 1 + JITTER))
+        """Sleep for the interval, or `most` if less, with jitter, and not past the end of the wait."""
+        pause = min(most, self.interval) * _random.uniform(1 - JITTER, 1 + JITTER)
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
     def call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

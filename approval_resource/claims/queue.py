@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
+from functools import partial
+from itertools import takewhile
 
 from approval_resource.claims.acquire import leave_queue, take
 from approval_resource.claims.deadline import apply_time_or_log
-from approval_resource.claims.poller import Poller
+from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.claims.request import Attempt, Request, Taken
+from approval_resource.claims.roll_call import CALL_PAUSE, Act, RollCall, pause_at
 from approval_resource.documents.locks import queue_document
 from approval_resource.errors import ApprovalError, LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
 from approval_resource.model.claim import Claim, Claimant
 from approval_resource.model.event import State
-from approval_resource.model.lock import Lock
+from approval_resource.model.lock import Lock, Turn
 from approval_resource.model.queue_order import Waiter
 from approval_resource.store.interface import LockStore
 from approval_resource.text import duration
@@ -26,12 +28,12 @@ MAX_QUEUE = 200_000
 """Upper bound of a queue as JSON, in bytes. The lock's item, of at most 400 KB, holds more than it."""
 MAX_SHOWN = 200
 """Upper bound of a waiter's build and link, in characters. A longer build is cut, a longer link dropped."""
-STALLED_LOOKS = 3
-"""Pauses after which a front that doesn't take a free lock is presumed dead."""
-MAX_DOUBLINGS = 6
-"""Upper bound of the doublings in the backoff of `StallDetector`."""
-MAX_PACE = 60
-"""Upper bound of the poll interval that a waiter records, in seconds. A slower front may lose its turn."""
+MISSED_LOOKS = 2
+"""Looks without a usable hint after which the lock is read. One is a replica that is behind."""
+DOUBT_SECONDS = 3.0
+"""Seconds, times its place, after which a waiter reads the lock though the hint tells nothing new."""
+TOLD_AT_ONCE = 30
+"""Length of a queue whose waiters read it every second at most. Twice as many read it every 4 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,11 @@ def acquire(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Taken:
     """Take the lock as `take` does, but wait in its queue while the lock can't be had.
 
-    `standing` is called at each poll that finds the build still waiting. A poll reads. A waiter writes only
-    to join or leave the queue, to take the lock, to apply a decision that time has brought, and to drop a
-    dead front. The front of the queue takes a free lock. A front that leaves it untaken for several polls of
-    another waiter is presumed dead and dropped; if it lives, it rejoins with its old ticket. On an error the
-    build leaves the queue. After an abort the caller must clean up, with `abandon`.
+    `standing` is called each time that the lock is read and the build still waits. A poll reads the hint. A
+    waiter writes only to join or leave the queue, to take the lock, to apply a decision that time has
+    brought, to answer a roll call, and to mend the hint. The front of the queue takes a free lock. Those who
+    leave it untaken and answer no roll call are presumed dead and dropped; who lives rejoins with its old
+    ticket. On an error the build leaves the queue. After an abort the caller must clean up, with `abandon`.
 
     Raises:
         WaitTimeoutError: `wait_timeout` passed.
@@ -71,14 +73,15 @@ def acquire(  # noqa: PLR0913 - each is a word of its own at the call
     """
     if wait_timeout is not None:
         poller.until = poller.seconds() + wait_timeout.total_seconds()
-    stall = StallDetector(poller)
+    watch = _Watch(store, attempt, poller, overrides=request.override_approval)
     try:
         while True:
             try:
                 taken = poller.call(take, store, request, claimant, attempt)
             except (LockHeldError, NotYourTurnError):
-                lock = poller.call(_join, store, request, claimant, attempt, poller.interval)
-                _wait_for_turn(store, request, claimant.key, lock, poller, standing, stall)
+                lock = poller.call(_join, store, request, claimant, attempt)
+                watch.misled(lock)
+                _wait_for_turn(store, request, claimant.key, lock, poller, standing, watch)
             else:
                 if not taken.fresh and attempt.ticket:
                     # Another run of this build made the claim. The place in the queue would block others.
@@ -111,7 +114,7 @@ class _TimeIsUpError(ApprovalError):
         super().__init__("the time for waiting is over")
 
 
-def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt, pause: float) -> Lock:
+def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Lock:
     """Put the build into the lock's queue, with its old ticket if it has one, and return the lock.
 
     Raises:
@@ -128,7 +131,6 @@ def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attem
             build=str(claimant.build)[:MAX_SHOWN],
             link=claimant.build.link if len(claimant.build.link) <= MAX_SHOWN else "",
             since=attempt.since or now,
-            pace=max(1, math.ceil(min(pause, MAX_PACE))),
         )
         longer = lock.joined(waiter)
         if not attempt.ticket and len(json.dumps(queue_document(longer))) > MAX_QUEUE:
@@ -151,7 +153,7 @@ def _wait_for_turn(  # noqa: PLR0913 - each is a word of its own at the call
     lock: Lock,
     poller: Poller,
     standing: Callable[[Standing], None],
-    stall: StallDetector,
+    watch: _Watch,
 ) -> None:
     """Poll until another `take` may succeed, or is needed because the build is no longer in the queue.
 
@@ -168,62 +170,120 @@ def _wait_for_turn(  # noqa: PLR0913 - each is a word of its own at the call
         overrides = request.override_approval and not due and holder is not None and holder.state is State.PENDING
         own = holder is not None and holder.build_key == build_key
         if overrides or own or (free and place == 0):
-            return
+            break
         standing(Standing(lock, None if free else holder, place, now))
         if poller.expired:
             raise _TimeIsUpError(lock, None if free else holder)
-        if stall.seen(lock, free=free):
-            poller.call(_drop, store, lock)
-        poller.pause()
+        news = watch.poll(lock, place)
+        if news is News.TURN:
+            break
         seen = poller.call(store.lock, lock.pool, lock.name) or replace(lock, queue=())
+        if news is News.DOUBT:
+            watch.repair(seen)
         if seen.events != lock.events:
             holder = poller.call(_holder, store, seen)
         lock = seen
+    watch.answer()
 
 
 def _holder(store: LockStore, lock: Lock) -> Claim | None:
     return store.claim(lock.holder) if lock.holder else None
 
 
-class StallDetector:
-    """Detector of a front that leaves a free lock untaken, by polls and by this host's monotonic clock."""
+class News(Enum):
+    """Reason why a waiter stops polling the hint."""
 
-    def __init__(self, poller: Poller) -> None:
-        """Use the clock and the interval of `poller`."""
-        self._poller = poller
-        self._what: tuple[int, int] | None = None
-        self._looks = 0
-        self._since = 0.0
-        self._dropped: Counter[int] = Counter()
-
-    def seen(self, lock: Lock, *, free: bool) -> bool:
-        """Record one poll; return whether the front is presumed dead.
-
-        The backoff is exponential: each time that a front was dropped and came back doubles its time.
-        """
-        front = lock.front
-        if not free or front is None:
-            self._what = None
-            return False
-        if self._what != (front.ticket, lock.events):
-            self._what, self._looks, self._since = (front.ticket, lock.events), 0, self._poller.seconds()
-            return False
-        self._looks += 1
-        patience = STALLED_LOOKS * 2 ** min(self._dropped[front.ticket], MAX_DOUBLINGS)
-        waited = self._poller.seconds() - self._since
-        if self._looks < patience or waited < patience * max(self._poller.interval, front.pace):
-            return False
-        self._dropped[front.ticket] += 1
-        self._what = None
-        return True
+    TURN = auto()
+    """Its turn has come, as far as the hint can tell."""
+    LOOK = auto()
+    """The lock has changed in a way that matters, or the wait is over."""
+    DOUBT = auto()
+    """The hint can't be right, or has told nothing for long."""
 
 
-def _drop(store: LockStore, seen: Lock) -> None:
-    """Remove the front of the queue, unless the front changed or the lock had an event since `seen`."""
+class _Watch:
+    """One waiter's polling of the hint. The lock with its queue is read only when that tells something.
+
+    Versions that know no hint change locks without it, and anybody who may write the table may forge one.
+    Therefore the lock itself is read now and then, the more rarely the further behind.
+    """
+
+    def __init__(self, store: LockStore, attempt: Attempt, poller: Poller, *, overrides: bool) -> None:
+        self._store, self._attempt, self._poller, self._overrides = store, attempt, poller, overrides
+        self._roll = RollCall(poller.seconds)
+        self._turn: Turn | None = None
+
+    def poll(self, lock: Lock, place: int) -> News:
+        """Poll until the hint tells of more than `lock`, which was read just now."""
+        poller, read_at, missed, pause = self._poller, self._poller.seconds(), 0, pause_at(place)
+        while True:
+            poller.pause(pause)
+            if poller.expired:
+                return News.LOOK
+            self._turn = turn = poller.call(self._store.turn, lock.pool, lock.name)
+            place = turn.place_of(self._attempt.ticket) if turn is not None and turn.revision >= lock.revision else -1
+            if turn is not None and place < 0 and turn.revision >= lock.revision and turn.waiting > len(turn.order):
+                place = len(turn.order)  # further behind than there is room to tell
+            if turn is None or place < 0:
+                missed += 1
+                if missed == MISSED_LOOKS:
+                    return News.DOUBT
+                continue
+            now, age = self._store.now(), poller.seconds() - read_at
+            if place == 0 and turn.free(now):
+                return News.TURN
+            if self._overrides and turn.events != lock.events:
+                return News.LOOK
+            if turn.revision != lock.revision and age >= (turn.waiting / TOLD_AT_ONCE) ** 2:
+                return News.LOOK
+            if age >= min((place + 1) * DOUBT_SECONDS, REMIND.total_seconds()):
+                return News.DOUBT
+            act = self._roll.seen(turn, place, now) if place < len(turn.order) else Act.WAIT
+            if act is Act.DROP:
+                self._drop(turn, place)
+                return News.LOOK
+            if act in (Act.ANSWER, Act.CALL):
+                self._store.answer_roll(turn, turn.round + 1 if act is Act.CALL else max(turn.round, 1), self._attempt.ticket)
+            pause = pause_at(place) if act is Act.WAIT else CALL_PAUSE
+
+    def answer(self) -> None:
+        """Answer the roll call as the front that takes the lock now."""
+        turn = self._turn
+        if turn is not None and turn.place_of(self._attempt.ticket) == 0:
+            self._store.answer_roll(turn, max(turn.round, 1), self._attempt.ticket)
+
+    def repair(self, lock: Lock) -> None:
+        """Write the hint anew if it tells of another state than `lock`, which was read after it."""
+        if self._turn is None or self._turn.revision != lock.revision:
+            self._store.show_turn(lock, self._turn)
+
+    def misled(self, lock: Lock) -> None:
+        """Write the hint anew, because a turn that it told of was none."""
+        if self._turn is not None:
+            self._store.show_turn(lock, self._turn)
+            self._turn = None
+
+    def _drop(self, turn: Turn, place: int) -> None:
+        """Drop those before it, unless one has answered since, or the lock or its front has changed."""
+        told = self._poller.call(partial(self._store.turn, consistent=True), turn.pool, turn.lock_name)
+        lock = self._poller.call(self._store.lock, turn.pool, turn.lock_name)
+        gone = set(turn.order[:place])
+        if lock is None or told is None or told.roll != turn.roll or (told.round and gone.intersection(told.present)):
+            return
+        if lock.events != turn.events or lock.front is None or lock.front.ticket != turn.order[0]:
+            return
+        # Waiters of older versions answer no roll call. Only a front of them is ever dropped.
+        leading = list(takewhile(lambda waiter: waiter.ticket in gone and not waiter.pace, lock.queue))
+        self._poller.call(_drop, self._store, lock, len(leading) or 1)
+
+
+def _drop(store: LockStore, seen: Lock, count: int = 1) -> None:
+    """Remove the first of the queue, unless they changed or the lock had an event since `seen`."""
+    gone = seen.queue[:count]
 
     def dropped(lock: Lock, _: datetime) -> Lock:
-        still = lock.front is not None and seen.front is not None and lock.front.ticket == seen.front.ticket
-        return lock.left(seen.front.key) if still and seen.front is not None and lock.events == seen.events else lock
+        still = [waiter.ticket for waiter in lock.queue[:count]] == [waiter.ticket for waiter in gone]
+        return replace(lock, queue=lock.queue[count:]) if gone and still and lock.events == seen.events else lock
 
     store.requeue(seen.pool, seen.name, dropped)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from approval_resource.canonical import digest
-from approval_resource.documents.codec import INSTANT, NUMBER, TEXT, WHEN, Codec, Document, each, field
+from approval_resource.documents.codec import FLAG, INSTANT, NUMBER, TEXT, WHEN, Codec, Document, Form, each, field
 from approval_resource.documents.events import NEWEST
-from approval_resource.model.lock import BuildRecord, Lock
+from approval_resource.model.claim import Claim
+from approval_resource.model.lock import BuildRecord, Lock, Turn
 from approval_resource.model.queue_order import Waiter
 
 WAITER = Codec(
@@ -44,6 +47,44 @@ BUILD_RECORD = Codec(
     field("passed", TEXT),
     field("revision", NUMBER),
 )
+MAX_ORDER = 3000
+"""Upper bound of a turn's order as text: the item stays below 4 KB, the read unit."""
+
+
+ORDER = Form(lambda tickets: " ".join(map(str, tickets)), lambda text: tuple(map(int, TEXT.read(text).split())))
+TURN = Codec(
+    Turn,
+    lambda document: f"the turn of lock {document.get('lockname', '')}",
+    field("pool", TEXT),
+    field("lockname", TEXT, "lock_name"),
+    field("revision", NUMBER),
+    field("events", NUMBER),
+    field("held", FLAG),
+    field("frees_at", WHEN),
+    field("order", ORDER),
+    field("pace", NUMBER),
+    field("waiting", NUMBER),
+    field("call", TEXT),
+    field("present", each(NUMBER)),
+)
+
+
+def turn_of(lock: Lock, holder: Claim | None) -> Turn:
+    """Return the hint for those who wait for the lock, as it is with that holder."""
+    lengths = accumulate(len(f"{waiter.ticket} ") for waiter in lock.queue)
+    return Turn(
+        pool=lock.pool,
+        lock_name=lock.name,
+        revision=lock.revision,
+        events=lock.events,
+        held=bool(lock.holder),
+        frees_at=holder.frees_at if holder else None,
+        order=tuple(waiter.ticket for waiter, length in zip(lock.queue, lengths, strict=True) if length <= MAX_ORDER),
+        pace=lock.front.pace if lock.front else 0,
+        waiting=len(lock.queue),
+    )
+
+
 UNPINNED = ("queue", "tickets", "revision", "event_at")
 """Entries of a lock that no event pins: they change without an event, or follow from its place."""
 

@@ -273,6 +273,12 @@ class Claim:
         completed = self.opens_at is not None and self.deadline is not None and self.opens_at <= self.deadline
         return self.late(now) and not completed
 
+    @property
+    def frees_at(self) -> datetime | None:
+        """Instant from which on the claim is overdue or overstayed; None if time never ends it."""
+        ends = [end for end, ended in ((self.deadline, self.overdue), (self.hold_until, self.overstayed)) if end and ended(end)]
+        return min(ends, default=None)
+
     def overstayed(self, now: datetime) -> bool:
         """Whether the claim holds its lock past the end of its lease, so that another may take it over."""
         return self.claimed and self.hold_until is not None and self.hold_until <= now

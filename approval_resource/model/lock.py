@@ -12,6 +12,9 @@ from approval_resource.model.event import Place, State
 from approval_resource.model.queue_order import Waiter, in_order
 
 Document = dict[str, Any]
+MAX_ROUND = 99
+"""Upper bound of the rounds of one roll call."""
+ROUNDS = frozenset(str(number) for number in range(1, MAX_ROUND + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,52 @@ class Lock:
     def left(self, key: str) -> Lock:
         """Return the lock without that build in its queue."""
         return replace(self, queue=tuple(waiter for waiter in self.queue if waiter.key != key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Hint of whose turn it is: what waiters poll instead of the lock, in one small item.
+
+    It is evidence for nothing. Whoever acts on it commits on the lock itself, so a wrong one costs time only.
+    """
+
+    pool: str
+    lock_name: str
+    revision: int
+    """Revision of the lock that it tells of."""
+    events: int
+    held: bool
+    frees_at: datetime | None = None
+    """Instant at which time frees the lock from its holder, or None."""
+    order: tuple[int, ...] = ()
+    """Ticket of each waiter, the front first, as far as there is room."""
+    pace: int = 0
+    """Pace of the front."""
+    waiting: int = 0
+    """Number of waiters."""
+    call: str = ""
+    """Roll call that `present` answers; see `roll`."""
+    present: tuple[int, ...] = ()
+    """Tickets of the waiters that have answered the call."""
+
+    @property
+    def roll(self) -> str:
+        """Name of the roll call for the present state: the lock's events, and its front."""
+        return f"{self.events}/{self.order[0]}" if self.order else ""
+
+    @property
+    def round(self) -> int:
+        """Number of the roll call that is going on, from 1 on; 0 if none is."""
+        roll, _, number = self.call.rpartition("/")
+        return int(number) if roll == self.roll and number in ROUNDS else 0
+
+    def place_of(self, ticket: int) -> int:
+        """Return the index of the waiter with that ticket, or -1 where it isn't told."""
+        return self.order.index(ticket) if ticket in self.order else -1
+
+    def free(self, now: datetime) -> bool:
+        """Whether the front may take the lock."""
+        return not self.held or (self.frees_at is not None and self.frees_at <= now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ class Waiter:
     build: str = ""
     link: str = ""
     since: datetime
-    pace: int = 1
-    """Poll interval in whole seconds, at least 1."""
+    pace: int = 0
+    """0 if the build answers roll calls. Older versions record their poll interval, 1 or more seconds."""
 
 
 def in_order(waiters: Iterable[Waiter]) -> tuple[Waiter, ...]:

@@ -37,7 +37,7 @@ def pass_gate(  # noqa: PLR0913 - each is a word of its own at the call
         ApprovalError: the gate stays shut.
     """
     verify()
-    store, poller, say = step.store, step.poller, step.say
+    store, poller, say = step.store, step.gate_poller, step.say
     claim = borne_out(store, claim, poller)
     end, limit = None, ""
     if timeout is not None:

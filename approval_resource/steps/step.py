@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from approval_resource.canonical import digest
-from approval_resource.claims.poller import Poller
+from approval_resource.claims.poller import GATE_PAUSE, Poller
 from approval_resource.clock import Clock
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Build
@@ -37,8 +37,13 @@ class Step:
 
     @property
     def poller(self) -> Poller:
-        """New poller with the interval that the source asks for."""
+        """New poller with pauses as long as the source allows."""
         return Poller(self.clock, self.source.wait_lock, self.say)
+
+    @property
+    def gate_poller(self) -> Poller:
+        """New poller with the pauses of a gate, for which people wait."""
+        return Poller(self.clock, min(GATE_PAUSE, self.source.wait_lock), self.say)
 
     def require_own_lock(self, lock_name: str, where: str) -> None:
         """Pass if the source names no lock, or this one. `where` is the option that the error blames.

@@ -14,7 +14,7 @@ from approval_resource.text import without_user
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
     from approval_resource.model.event import Event, Head
-    from approval_resource.model.lock import BuildRecord, Lock
+    from approval_resource.model.lock import BuildRecord, Lock, Turn
     from approval_resource.model.settings import Settings
     from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
@@ -138,10 +138,10 @@ class RecordReads(Protocol):
 class LockStore(RecordReads, Protocol):
     """Pools, locks, claims and their log.
 
-    Reads are strongly consistent. The exception: `open_claims` and `open_claim_ids` find claims by a sparse
-    global secondary index, which may lag by moments. `open_claims` then reads those claims strongly
-    consistently. Any method may raise `StoreUnavailableError`, and `CorruptRecordError` for an item that
-    can't be understood.
+    Reads are strongly consistent, with two exceptions. `glance` and `turn` are eventually consistent.
+    `open_claims` and `open_claim_ids` find claims by a sparse global secondary index, which may lag by
+    moments; `open_claims` then reads those claims strongly consistently. Any method may raise
+    `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
     """
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
@@ -163,6 +163,25 @@ class LockStore(RecordReads, Protocol):
         `change` gets the lock and the store's time. The write has an optimistic lock: it is conditional on
         the revision that was read, and starts again from the read when it is refused. Nothing is written if
         `change` returns the lock it got, or if nobody ever claimed the lock. No event records the change.
+        """
+
+    def glance(self, claim_id: str) -> Claim | None:
+        """Return the same as `claim`, eventually consistent and at half the price: a hint to look closer."""
+
+    def turn(self, pool: str, lock_name: str, *, consistent: bool = False) -> Turn | None:
+        """Return the hint of whose turn it is, or None where there is none that can be understood.
+
+        Unless `consistent`, the read is eventually consistent. Every commit and every change of the queue
+        writes the hint while somebody waits; versions that know none leave it as it was.
+        """
+
+    def show_turn(self, lock: Lock, seen: Turn | None) -> None:
+        """Write the hint anew as `lock` is, if it is still as `seen`. A failure is logged and harmless."""
+
+    def answer_roll(self, turn: Turn, round_: int, ticket: int) -> None:
+        """Record in the hint that the waiter with that ticket answers that round of the roll call.
+
+        A round that isn't the one going on in `turn` begins by that. A failure is logged and harmless.
         """
 
     def queues(self, pool: str) -> list[Lock]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from statistics import median
+from statistics import median, quantiles
 
 from approval_resource.claims import acquire as claims
+from approval_resource.claims.poller import GATE_PAUSE
 from approval_resource.claims.request import Attempt
 from approval_resource.model.claim import Claimant
-from approval_resource.steps.protocol import DEFAULT_WAIT_LOCK, Version
+from approval_resource.steps.protocol import Version
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from tests.bench import running
@@ -18,9 +19,12 @@ from tests.bench.meter import metered
 from tests.bench.results import Budget, Group, ms
 from tests.builders import a_build, a_request
 
-GATES = 12
+GATES = 20
 ORIGINAL_GATES = 2
-BOUND = 0.7
+BOUND, LATE = 0.3, 0.6
+"""Seconds that a gate may take after the approval: in the median, and of twenty all but one."""
+DAY_BOUND = 86_400
+"""Read units a day of a gate that nobody decides on."""
 DAY = 86_400
 PRICE = 0.125
 """US dollars for a million read units on demand, in us-east-1, November 2026."""
@@ -39,11 +43,15 @@ def measure(connection: Connection, store: DynamoStore) -> Group:
         "3. Gate latency", heads=["", "from approve's end to the gate's, ms", "read units a day of waiting", "$ a day"]
     )
     group.rows = [
-        [f"in, wait_lock {DEFAULT_WAIT_LOCK:g}", ms(waits), f"{units:,.0f}", f"{units * PRICE / 1e6:.4f}"],
+        ["in", ms(waits), f"{units:,.0f}", f"{units * PRICE / 1e6:.4f}"],
         ["the original's ten seconds", ms(old), "grows with the pool", "grows with the pool"],
     ]
     group.notes = [f"A look is {a_look:g} read units; a look every {1 / looks:.2f} s. {PRICE} $ a million read units."]
-    group.budgets = [Budget("gate latency, median", median(waits), BOUND, "s")]
+    group.budgets = [
+        Budget("gate latency, median", median(waits), BOUND, "s"),
+        Budget("gate latency, 95 of 100", quantiles(waits, n=20)[-1], LATE, "s"),
+        Budget("gate, read units a day", units, DAY_BOUND),
+    ]
     return group
 
 
@@ -59,7 +67,7 @@ def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[s
         request = {"pool": pool, "table": connection.table, "id": taken.id}
     with running.waiting(command, request, given) as gate:
         # An approval comes at any moment between two looks; always the same one would measure only that.
-        time.sleep(random.uniform(0, DEFAULT_WAIT_LOCK))
+        time.sleep(random.uniform(0, GATE_PAUSE))
         approve = [running.PYTHON, str(running.ROOT / "cli.py"), "approve", "--id", taken.id]
         subprocess.run(approve, env=given, check=True, capture_output=True)
         approved = time.perf_counter()

@@ -16,7 +16,7 @@ from tests.cli.conftest import Run, claim_of, refused
 def wait(store: DynamoStore, number: int, priority: int = 0) -> None:
     """Stand in the queue."""
     build = a_build(number)
-    queue._join(store, a_request(priority=priority), Claimant(build), Attempt(), 1.0)
+    queue._join(store, a_request(priority=priority), Claimant(build), Attempt())
 
 
 def test_the_queue_is_listed_with_place_and_time(store: DynamoStore, run: Run) -> None:

@@ -27,7 +27,7 @@ from approval_resource.model.claim import Claim, Verdict
 from approval_resource.store.dynamodb import retries
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests import tally
-from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_claim, take, under
+from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_claim, a_waiter, take, under
 
 Item = dict[str, Any]
 ANA, BOB = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ana", "bob"))
@@ -107,6 +107,8 @@ def a_scene(store: DynamoStore, time: FrozenTime) -> Scene:
     time.tick(seconds=2)
     given = under(required_approvals=2, given={"risk": "low"})
     scene.claim = take(store, a_build(1, created_by="dana"), pool=pool, terms=given, expires_after=timedelta(hours=2))
+    # Somebody waits for the lock, so that the hint of whose turn it is takes part in the edits.
+    store.requeue(pool, "deploy", lambda lock, _: lock.joined(a_waiter(8, ticket=0)))
     scene.images.append(scene.items())
     scene.approve(ANA)
     scene.images.append(scene.items())

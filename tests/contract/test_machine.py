@@ -409,7 +409,7 @@ class Machine(RuleBasedStateMachine):
         who = self.build(build)
         request = a_request(lock, self.pool, priority=priority)
         back = attempt.ticket
-        stored = queue._join(self.stores[store], request, Claimant(who), attempt, 1.0)
+        stored = queue._join(self.stores[store], request, Claimant(who), attempt)
         if stored.revision and all(queued.build != build for queued in self.queues[lock]):
             self.tickets[lock] += 0 if back else 1
             self.queues[lock].append(Queued(build, priority, back or self.tickets[lock]))

@@ -13,7 +13,7 @@ import pytest
 
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import queue
+from approval_resource.claims import queue, roll_call
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.queue import Standing
@@ -50,7 +50,7 @@ class Waiting:
         """Stand in the queue, as a waiter does after its first try."""
         with pytest.raises((LockHeldError, NotYourTurnError)):
             claims.take(self.store, self.request, Claimant(self.build), self.attempt)
-        return queue._join(self.store, self.request, Claimant(self.build), self.attempt, self.poller.interval)
+        return queue._join(self.store, self.request, Claimant(self.build), self.attempt)
 
     def wait(self, *between: Callable[[], object], wait_timeout: timedelta | None = None) -> Claim:
         """Wait to the end, letting the next of `between` happen in each pause."""
@@ -136,30 +136,32 @@ def test_joining_again_keeps_the_place(shared: DynamoStore, waiting: Callable[..
     assert again.attempt.ticket == 1
 
 
-def test_a_dead_front_is_dropped_after_three_looks(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
+def test_a_dead_front_is_dropped_once_it_answers_no_roll_call(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
     """Not before, and by the waiter's own monotonic clock: the dead one's turn comes, and the next takes the lock."""
     held = take(shared, 1)
     waiting(2).join()
     waiter = waiting(3)
     waiter.join()
     free(shared, held)()
-    seen: list[list[str]] = []
-    claim = waiter.wait(*[lambda: seen.append(in_queue(shared))] * 9)
+    seen: list[tuple[float, list[str]]] = []
+    claim = waiter.wait(*[lambda: seen.append((sum(waiter.clock.slept), in_queue(shared)))] * 20)
     assert claim.build == a_build(3)
-    assert seen[:3] == [["2", "3"]] * 3
-    assert len(seen) in (4, 5)
-    assert seen[-1] == ["3"]
+    assert all(queued == ["2", "3"] for at, queued in seen if at < roll_call.CALL_SECONDS)
+    assert sum(waiter.clock.slept) < 3
 
 
-def test_a_front_with_long_pauses_is_given_three_of_its_own(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
-    """Who looks seldom is not dead."""
+def test_a_front_of_an_older_version_is_given_three_of_its_own_pauses(
+    shared: DynamoStore, waiting: Callable[..., Waiting]
+) -> None:
+    """It answers no roll call, and may look seldom."""
     held = take(shared, 1)
-    waiting(2, pause=20.0).join()
-    waiter = waiting(3, pause=1.0)
+    old = Waiter(key=a_build(2).key(), ticket=0, build=str(a_build(2)), since=NOON, pace=20)
+    shared.requeue("payments", "deploy", lambda lock, _: lock.joined(old))
+    waiter = waiting(3)
     waiter.join()
     free(shared, held)()
     waiter.wait()
-    assert 60 <= sum(waiter.clock.slept) < 70
+    assert 60 <= sum(waiter.clock.slept) < 63
 
 
 def test_a_front_is_left_alone_while_the_lock_is_held(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
@@ -294,7 +296,7 @@ def test_an_aborted_join_never_lands(connect: Callable[..., DynamoStore], time: 
 
     Faults.on(store, "UpdateItem", aborted)
     with pytest.raises(KeyboardInterrupt):
-        queue._join(store, waiter.request, Claimant(waiter.build), waiter.attempt, 1.0)
+        queue._join(store, waiter.request, Claimant(waiter.build), waiter.attempt)
     claims.abandon(store, waiter.request, Claimant(waiter.build), waiter.attempt)
     assert late
     for request in late:

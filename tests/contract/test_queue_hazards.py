@@ -10,7 +10,7 @@ import pytest
 
 from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue
-from approval_resource.claims.poller import Poller
+from approval_resource.claims.roll_call import Act, RollCall
 from approval_resource.errors import ApprovalError, NotYourTurnError, StoreUnavailableError, WaitTimeoutError
 from approval_resource.model.claim import Claim, Claimant
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -117,14 +117,19 @@ def test_who_came_back_is_given_more_time(shared: DynamoStore, waiting: Callable
     waiting(3).join()
     free(shared, held)()
     clock = ManualClock(time)
-    stall = queue.StallDetector(Poller(clock, 1.0, print))
+    roll = RollCall(clock.monotonic)
     drops = []
-    for look in range(50):
-        lock = the_lock(shared)
-        if stall.seen(lock, free=True):
-            drops.append(look)
-            queue._drop(shared, lock)
-            assert in_queue(shared) == ["3"]
-            queue._join(shared, slow.request, Claimant(slow.build), slow.attempt, 1.0)
-        clock.sleep(1.0)
-    assert [later - before for before, later in zip([0, *drops], drops, strict=False)] == [3, 7, 13, 25]
+    for look in range(80):
+        turn = shared.turn("payments", "deploy")
+        assert turn is not None
+        if turn.order[0] == slow.attempt.ticket:
+            act = roll.seen(turn, 1, time.now())
+            if act is Act.ANSWER:
+                shared.answer_roll(turn, 1, turn.order[1])
+            if act is Act.DROP:
+                drops.append(look)
+                queue._drop(shared, the_lock(shared))
+                assert in_queue(shared) == ["3"]
+                queue._join(shared, slow.request, Claimant(slow.build), slow.attempt)
+        clock.sleep(0.25)
+    assert [later - before for before, later in zip([0, *drops], drops, strict=False)] == [6, 13, 25]

@@ -261,7 +261,11 @@ def test_what_is_wrong_is_told_and_nothing_recorded(
     version = concourse.claim().version
     anna = by("anna")
     assert concourse.get(version, build=anna, into="waiting").code == 0
-    for name, content in (("other/long", "x" * 256), ("other/binary", b"\xff"), ("stranger/id", "50000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa")):
+    for name, content in (
+        ("other/long", "x" * 256),
+        ("other/binary", b"\xff"),
+        ("stranger/id", "50000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa"),
+    ):
         concourse.write(name, content, anna)
     assert words in concourse.put("approve", build=anna, **params).refused()
     assert kept(store, version).reviews == {}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from approval_resource import pools
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
@@ -307,3 +308,77 @@ def test_a_build_that_was_refused_the_approval_frees_nothing(gate: Gate) -> None
         released(gate, second)
     assert find(gate.store, claim.id).claimed
     assert released(gate, first, claim.id).changed
+
+
+def asked(gate: Gate) -> list[tuple[str, bool]]:
+    """From now on: each request of the gate's store by its operation, and whether it is read consistently."""
+    found: list[tuple[str, bool]] = []
+
+    def note(params: dict[str, Any], model: Any, **_: object) -> None:
+        found.append((model.name, bool(params.get("ConsistentRead"))))
+
+    gate.store._client.meta.events.register("provide-client-params.dynamodb", note)
+    return found
+
+
+def test_a_look_is_one_read_at_half_the_price(gate: Gate) -> None:
+    """While nothing changes, a look is one eventually consistent read; the approval itself is read consistently."""
+    claim = take(gate.store, 1)
+    looks: list[list[tuple[str, bool]]] = []
+    requests = asked(gate)
+
+    def look() -> None:
+        looks.append(list(requests))
+        requests.clear()
+
+    def approve() -> None:
+        gate.review(claim, Verdict.APPROVE)()
+        requests.clear()
+
+    gate.meanwhile(look, look, look, look, approve)
+    assert gate.wait(claim).approved
+    assert looks[1:] == [[("GetItem", False)]] * 3
+    assert requests[:2] == [("GetItem", False), ("GetItem", True)]
+    assert all(consistent for name, consistent in requests[1:] if name in ("GetItem", "Query"))
+
+
+def test_a_gate_looks_twice_a_second_or_as_often_as_wait_lock_says(gate: Gate) -> None:
+    """Longer pauses of the source don't make people wait; shorter ones are kept to; none is in step with another gate's."""
+    for wait_lock, longest in ((10, 0.5), (0.2, 0.2)):
+        step = replace(gate.step, source=replace(gate.step.source, wait_lock=wait_lock))
+        gate.clock.slept.clear()
+        for _ in range(30):
+            step.gate_poller.pause()
+        assert all(longest * 0.9 <= pause <= longest * 1.1 for pause in gate.clock.slept)
+        assert len(set(gate.clock.slept)) > 10
+
+
+def test_a_cheap_read_opens_nothing(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an eventually consistent read says: the gate stays shut while the claim itself waits."""
+    claim = take(gate.store, 1, expires_after=timedelta(minutes=1))
+    lies = replace(claim, state=State.APPROVED, revision=claim.revision + 1)
+    monkeypatch.setattr(gate.store, "glance", lambda claim_id: lies)
+    with pytest.raises(ReviewTimeoutError):
+        gate.wait(claim)
+
+
+def test_a_late_cheap_read_delays_nothing_but_itself(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that is behind shows the claim as it was; the next look finds what was decided."""
+    claim = take(gate.store, 1)
+    real = gate.store.glance
+    late = [claim, claim]
+    monkeypatch.setattr(gate.store, "glance", lambda claim_id: late.pop() if late else real(claim_id))
+    gate.meanwhile(gate.review(claim, Verdict.APPROVE))
+    assert gate.wait(claim).approved
+    assert len(gate.clock.slept) == 3
+
+
+def test_a_frozen_gate_costs_no_more_than_one_that_waits(gate: Gate) -> None:
+    """It reads the pool's settings too, so it looks half as often."""
+    claim = take(gate.store, 1)
+    gate.review(claim, Verdict.APPROVE)()
+    pools.freeze(gate.store, "payments", timedelta(seconds=20), "fire", actor="aws:op")
+    requests = asked(gate)
+    assert gate.wait(find(gate.store, claim.id)).approved
+    looks = [name for name, consistent in requests if (name, consistent) == ("GetItem", False)]
+    assert 15 <= len(looks) <= 22

@@ -22,6 +22,7 @@ from approval_resource.store.dynamodb.outcomes import Outcome
 from approval_resource.store.dynamodb.reads import DynamoReads, maybe
 from approval_resource.store.dynamodb.requests import RequestFailedError, Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
+from approval_resource.store.dynamodb.turns import Turns
 from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.evidence import Evidence, contradiction, newest_of_claims, require_provable
 from approval_resource.store.interface import Committed, own
@@ -88,6 +89,7 @@ class Commits:
         self._reads = reads
         self._requests = requests
         self._table = table
+        self._turns = Turns(reads, requests, table)
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """See `LockStore.commit`."""
@@ -177,6 +179,7 @@ class Commits:
             except RequestFailedError as failed:
                 self._requests.again(failed.failure, budget)
             else:
+                self._turns.after(after)
                 return after
 
     def _written(self, doubt: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
@@ -219,7 +222,7 @@ class Commits:
 
         Each is conditional on the revision that was read, so the transaction fails if any has changed.
         """
-        before = snapshot.claims
+        before = dict(snapshot.claims)
         writes = [
             self._put(items.head_item(planned.head), snapshot.head.revision),
             self._put(items.lock_item(planned.lock), snapshot.lock.revision),
@@ -241,6 +244,9 @@ class Commits:
             writes.append(self._check(key, snapshot.build.revision))
         if planned.settings is not None:
             writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
+        if snapshot.lock.queue:
+            holders = before | {claim.id: claim for claim in planned.claims}
+            writes.append(self._turns.within(planned.lock, holders.get(planned.lock.holder)))
         return writes
 
     def _put(self, item: Item, revision: int) -> dict[str, Any]:

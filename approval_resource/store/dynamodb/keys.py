@@ -55,6 +55,11 @@ def lock_key(pool: str, lock_name: str) -> Item:
     return key(f"{POOL_PREFIX}{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
 
 
+def turn_key(pool: str, lock_name: str) -> Item:
+    """Return the key of a lock's turn. Its own partition keeps polls away from the pool's log."""
+    return key(f"turn#{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
+
+
 def settings_key(pool: str) -> Item:
     """Return the key of a pool's settings. Their own partition lets IAM keep pipelines from writing there."""
     return key(f"policy#{name(pool)}", "policy")

@@ -19,7 +19,7 @@ from approval_resource.store.interface import Record, own
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
-    from approval_resource.model.lock import BuildRecord, Lock
+    from approval_resource.model.lock import BuildRecord, Lock, Turn
     from approval_resource.model.settings import Settings
 
 T = TypeVar("T")
@@ -48,6 +48,12 @@ class DynamoReads:
 
         return own(maybe(CLAIM.read, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
 
+    def glance(self, claim_id: str) -> Claim | None:
+        """See `LockStore.glance`."""
+        from approval_resource.documents.claims import CLAIM
+
+        return own(maybe(CLAIM.read, self._requests.glance(keys.claim_key(claim_id))), id=claim_id)
+
     def claims(self, claim_ids: list[str]) -> list[Claim]:
         """See `LockStore.claims`."""
         return self.claims_within(claim_ids, self._requests.budget())
@@ -65,6 +71,17 @@ class DynamoReads:
         from approval_resource.documents.locks import LOCK
 
         return own(maybe(LOCK.read, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
+
+    def turn(self, pool: str, lock_name: str, *, consistent: bool = False) -> Turn | None:
+        """See `LockStore.turn`."""
+        from approval_resource.documents.locks import TURN
+
+        place = keys.turn_key(pool, lock_name)
+        found = self._requests.get([place])[0] if consistent else self._requests.glance(place)
+        try:
+            return own(maybe(TURN.read, found), pool=pool, lock_name=lock_name)
+        except CorruptRecordError:
+            return None
 
     def lock_names(self, pool: str) -> list[str]:
         """See `LockStore.lock_names`."""

@@ -124,6 +124,15 @@ class Requests:
             page = {name: value for name, value in page.items() if name != "Limit"}
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def glance(self, wanted: Item) -> dict[str, Any] | None:
+        """Return the document at that key by an eventually consistent read, at half the price, or None.
+
+        Raises:
+            StoreUnavailableError: as `ask`.
+        """
+        answer = self.ask("get_item", self.budget(), TableName=self._table, Key=wanted)
+        return document(answer["Item"]) if "Item" in answer else None
+
     def get(self, wanted: list[Item], budget: RetryBudget | None = None) -> list[dict[str, Any] | None]:
         """Return the documents at those keys by strongly consistent reads, None for each that doesn't exist.
 

@@ -13,8 +13,9 @@ from approval_resource.store.dynamodb.requests import Requests
 from approval_resource.store.interface import Committed, Connection
 
 if TYPE_CHECKING:
-    from approval_resource.model.lock import Lock
+    from approval_resource.model.lock import Lock, Turn
     from approval_resource.store.dynamodb.commits import Commits
+    from approval_resource.store.dynamodb.turns import Turns
     from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 
@@ -61,6 +62,20 @@ class DynamoStore(DynamoReads):
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
         """See `LockStore.requeue`."""
         return self._commits.requeue(pool, lock_name, change)
+
+    def show_turn(self, lock: Lock, seen: Turn | None) -> None:
+        """See `LockStore.show_turn`."""
+        self._turns.show(lock, seen)
+
+    def answer_roll(self, turn: Turn, round_: int, ticket: int) -> None:
+        """See `LockStore.answer_roll`."""
+        self._turns.answer(turn, round_, ticket)
+
+    @property
+    def _turns(self) -> Turns:
+        from approval_resource.store.dynamodb.turns import Turns
+
+        return Turns(self, self._requests, self._table)
 
     @property
     def _commits(self) -> Commits:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.codec import Codec
 from approval_resource.documents.events import EVENT, HEAD
-from approval_resource.documents.locks import BUILD_RECORD, LOCK
+from approval_resource.documents.locks import BUILD_RECORD, LOCK, TURN
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Head
-from approval_resource.model.lock import BuildRecord, Lock
+from approval_resource.model.lock import BuildRecord, Lock, Turn
 from approval_resource.model.settings import Freeze, Settings
 from tests.builders import NOON
 
@@ -35,6 +35,7 @@ STORED_NOUNS: dict[str, tuple[Any, Codec[Any]]] = {
     "lock": (Lock, LOCK),
     "build": (BuildRecord, BUILD_RECORD),
     "settings": (Settings, SETTINGS),
+    "turn": (Turn, TURN),
 }
 """Each noun that is an item of the table or a line of an export, with its codec."""
 

@@ -38,6 +38,7 @@ FIRST_VERSION = {
     "head": "pool revision timestamp digest newest",
     "lock": "pool lockname holder fence events jobs newest queue tickets revision",
     "build": "key pool lockname made passed revision",
+    "turn": "pool lockname revision events held frees_at order pace waiting call present",
     "settings": "pool retention_days retentions revision",
 }
 """The entries of each document, in order."""
