@@ -24,6 +24,7 @@ help: ## say what there is
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) -r requirements/runtime.txt
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/approval-resource.pth"
+	printf '#!%s\nfrom approval_resource.__main__ import main\n\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/approvals && chmod +x $(BIN)/approvals
 	touch $@
 
 .venv/dev: .venv/runtime requirements/dev.txt
@@ -44,7 +45,7 @@ help: ## say what there is
 	.venv-sbom/bin/python $(PIP) -r requirements/sbom.txt
 	touch $@
 
-cli: .venv/runtime ## install what cli.py needs, for .venv/bin/python cli.py
+cli: .venv/runtime ## install what the command line needs, for .venv/bin/approvals or .venv/bin/python cli.py
 
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
 	$(BIN)/python -m demo

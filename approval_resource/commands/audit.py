@@ -12,6 +12,7 @@ from approval_resource.audit import copies
 from approval_resource.audit import verify as audit
 from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
+from approval_resource.commands.completion import POOLS
 from approval_resource.commands.shared import FORMAT, Commands, connected, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
@@ -26,7 +27,7 @@ def commands() -> None:
 
 
 @commands.command("verify")
-@click.option("--pool", help="Only this pool; else every pool of the table.")
+@click.option("--pool", shell_complete=POOLS, help="Only this pool; else every pool of the table.")
 @click.option(
     "--against", help="Something kept elsewhere: a receipt.json, an export, or TIMESTAMP=DIGEST as a step's metadata shows it."
 )
@@ -89,7 +90,7 @@ def _report_document(report: Report) -> dict[str, Any]:
 
 
 @commands.command("export")
-@click.option("--pool", help="Only this pool; else every pool of the table.")
+@click.option("--pool", shell_complete=POOLS, help="Only this pool; else every pool of the table.")
 @connected
 def audit_export(pool: str | None, **options: str | None) -> None:
     """Write the log as JSON, an event a line, oldest first."""

@@ -12,6 +12,7 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
+from approval_resource.commands.completion import CLAIM_IDS
 from approval_resource.commands.shared import (
     FORMAT,
     MAX_COMMENT,
@@ -27,6 +28,7 @@ from approval_resource.commands.shared import (
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import State
+from approval_resource.program import called
 from approval_resource.text import clean
 
 DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
@@ -34,9 +36,14 @@ DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
 
 def _deciding(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.argument("ids", metavar="[ID]...", nargs=-1),
+        click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=CLAIM_IDS),
         click.option(
-            "--id", "more", metavar="ID", multiple=True, help="The claim; a unique beginning of 8 or more characters will do."
+            "--id",
+            "more",
+            metavar="ID",
+            multiple=True,
+            shell_complete=CLAIM_IDS,
+            help="The claim; a unique beginning of 8 or more characters will do.",
         ),
         click.option("--comment", default="", help=f"Why; kept on record. At most {MAX_COMMENT} characters."),
         click.option("--as", "rules", metavar="RULE", multiple=True, help="The approval rule it is for, by name."),
@@ -77,7 +84,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> None:
     wanted = list(dict.fromkeys((*more, *ids)))
     if not wanted:
-        raise ConfigError(["Please give an id: --id ID, see cli.py list"])
+        raise ConfigError([f"Please give an id: --id ID, see {called()} list"])
     if len(comment) > MAX_COMMENT:
         raise ConfigError([f"--comment: at most {MAX_COMMENT} characters, not {len(comment)}"])
     if force and not comment.strip():
@@ -135,7 +142,7 @@ def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @FORMAT
 @connected
 def unblock(claim_id: str, form: str, **options: str | None) -> None:
@@ -165,7 +172,7 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @click.option("--force", is_flag=True, help="A pending claim's too (it is withdrawn); needs --reason, and the log says forced.")
 @REASON
 @REVIEWER
@@ -177,7 +184,7 @@ def release(claim_id: str, force: bool, reason: str, reviewer: str | None, **opt
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @click.option("--force", is_flag=True, help="Though no rule names you; needs --reason, and the log says forced.")
 @REASON
 @REVIEWER

@@ -12,6 +12,7 @@ import click
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import lookup as parts
 from approval_resource.claims import queue
+from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
 from approval_resource.commands.shared import FORMAT, connected, find_claim, store_of
 from approval_resource.commands.tables import (
     claim_details,
@@ -31,7 +32,7 @@ WATCH_SECONDS = 2
 
 
 @click.command("list")
-@click.option("--pool", help="Only this pool's.")
+@click.option("--pool", shell_complete=POOLS, help="Only this pool's.")
 @click.option("--all", "everything", is_flag=True, help="Claims that have ended too.")
 @click.option("--waiting", is_flag=True, help="Who waits for a lock instead: place, and for how long.")
 @click.option("--wide", is_flag=True, help="More columns.")
@@ -78,7 +79,7 @@ def _ever(store: LockStore, pool: str | None) -> list[Claim]:
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @click.option("--attachment", metavar="NAME", help="Write that attached file's content instead.")
 @FORMAT
 @connected
@@ -112,9 +113,9 @@ def _write(content: bytes) -> None:
 
 
 @click.command()
-@click.option("--pool", help="This pool's log.")
-@click.option("--lock", "lock_name", help="Only this lock's part of it.")
-@click.option("--id", "claim_id", help="Only this claim's part of it.")
+@click.option("--pool", shell_complete=POOLS, help="This pool's log.")
+@click.option("--lock", "lock_name", shell_complete=LOCKS, help="Only this lock's part of it.")
+@click.option("--id", "claim_id", shell_complete=CLAIM_IDS, help="Only this claim's part of it.")
 @FORMAT
 @connected
 def history(pool: str | None, lock_name: str | None, claim_id: str | None, form: str, **options: str | None) -> None:

@@ -12,6 +12,7 @@ import click
 
 from approval_resource import pools
 from approval_resource.claims import decide as decisions
+from approval_resource.commands.completion import POOLS
 from approval_resource.commands.shared import (
     FORMAT,
     REVIEWER,
@@ -142,7 +143,7 @@ def test_(directory: Path) -> None:
 
 @commands.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
-@click.option("--pool", required=True, help="The pool whose claims to ask about.")
+@click.option("--pool", required=True, shell_complete=POOLS, help="The pool whose claims to ask about.")
 @FORMAT
 @connected
 def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | None) -> None:
@@ -194,7 +195,7 @@ def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] |
 
 
 @commands.command("set")
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
 @REVIEWER
 @connected
@@ -212,7 +213,7 @@ def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: st
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @REVIEWER
 @connected
 def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
@@ -222,7 +223,7 @@ def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @FORMAT
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:

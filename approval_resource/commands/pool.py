@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 from approval_resource import pools
+from approval_resource.commands.completion import POOLS
 from approval_resource.commands.shared import (
     FORMAT,
     REASON,
@@ -32,7 +33,7 @@ def commands() -> None:
 
 
 @commands.command("set")
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @click.option(
     "--retention-days",
     type=click.IntRange(0, MAX_RETENTION_DAYS),
@@ -56,7 +57,7 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @click.option("--until", help="When it ends: an instant, or a duration such as 4h from now. Without: once somebody lifts it.")
 @click.option("--reason", required=True, help="Why; shown to everybody who waits, and kept on record.")
 @REVIEWER
@@ -73,7 +74,7 @@ def freeze(pool: str, until: str | None, reason: str, reviewer: str | None, **op
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @REASON
 @REVIEWER
 @connected
@@ -103,7 +104,7 @@ def _until(text: str | None) -> datetime | timedelta | None:
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @FORMAT
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:

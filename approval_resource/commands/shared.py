@@ -16,6 +16,7 @@ from approval_resource.canonical import EMPTY
 from approval_resource.claims.lookup import find
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model.claim import Claim
+from approval_resource.program import called
 from approval_resource.store.dynamodb.connect import caller_arn
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import DEFAULT_TABLE, Connection, LockStore
@@ -123,12 +124,19 @@ def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connec
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
     """Return the store that the command's options and those before the command name, and its connection."""
     context = click.get_current_context()
-    # The environment was read for the group. Read again here, it would beat options before the command.
+    connection = connection_in(context, context.find_object(Connection) or Connection(), options)
+    return DynamoStore.connect(connection), connection
+
+
+def connection_in(context: click.Context, base: Connection, options: Mapping[str, str | None]) -> Connection:
+    """Return the connection `base` of the group, changed by a command's own options.
+
+    The environment was read for the group. Read again for the command, it would beat options before it.
+    """
     given = {
         name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    connection = connection_of(context.find_object(Connection) or Connection(), given)
-    return DynamoStore.connect(connection), connection
+    return connection_of(base, given)
 
 
 def reviewer_of(connection: Connection, typed: str | None) -> str:
@@ -191,10 +199,10 @@ def find_claim(store: LockStore, given: str) -> Claim:
             short = (
                 f"; give the whole id, or {MIN_PREFIX} or more characters of an open claim's" if len(given) < MIN_PREFIX else ""
             )
-            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see cli.py list --all")
+            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see {called()} list --all")
         return claim
     ids = store.open_claim_ids(given)
     if len(ids) != 1:
         what = f"{len(ids)} open claims' ids begin" if ids else "no open claim's id begins"
-        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list --all")
+        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see {called()} list --all")
     return find(store, ids[0])

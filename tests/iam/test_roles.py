@@ -465,7 +465,7 @@ def test_a_missing_table_that_a_pipeline_may_not_create_is_named_with_the_next_m
     for result in (worker.check(pool, table=table), worker.out(pool, "1", table=table, action="claim", lock_name="deploy")):
         line = refusal(result)
         assert table in line
-        assert "cli.py init" in line
+        assert "approvals init" in line
 
 
 @pytest.fixture(scope="session")

@@ -481,7 +481,7 @@ def test_a_missing_table_that_may_not_be_made_is_one_line(concourse: Concourse, 
 
     wire.refusal = refuse
     result = concourse.sourced(endpoint_url=wire.url).check()
-    assert "cli.py init" in result.refused()
+    assert "approvals init" in result.refused()
     assert len(result.lines) == 1
     assert wire.operations.count("CreateTable") == 1
 

@@ -15,7 +15,7 @@ from demo.engine import ROOT
 PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
-    ("text clock canonical logs strict_json",),
+    ("text clock canonical logs strict_json program",),
     ("model",),
     ("errors",),
     ("options", "documents", "policy.sandbox"),
@@ -26,6 +26,7 @@ LAYERS = (
     ("policy.authoring", "claims", "pools"),
     ("audit",),
     ("steps", "commands"),
+    ("__main__",),
 )
 """Rooms from the ground up, each a package or a few modules. A module imports from its own room and from layers below."""
 

@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from approval_resource.clock import Clock
 from approval_resource.errors import TableMissingError
+from approval_resource.program import called
 from approval_resource.store.dynamodb.keys import LOCK_INDEX, OPEN_INDEX
 from approval_resource.store.dynamodb.outcomes import DENIED, Outcome, classify
 
@@ -81,7 +82,7 @@ def _create(client: Any, table: str) -> bool:
             if _code(error) in DENIED:
                 raise TableMissingError(
                     f"table {table} doesn't exist and this role may not create it ({_code(error)}); "
-                    "have an operator run cli.py init, or check table and region"
+                    f"have an operator run {called()} init, or check table and region"
                 ) from error
             failure = classify(error, table=table, endpoint=str(client.meta.endpoint_url))
             if in_doubt or failure.outcome is not Outcome.UNKNOWN:
@@ -112,10 +113,10 @@ def _wait(client: Any, table: str, clock: Clock) -> None:
             # Some of DynamoDB's machines don't know a new table for a moment.
             if _code(error) != "ResourceNotFoundException":
                 raise TableMissingError(
-                    f"table {table} can't be looked at: {_told(client, table, error)}; run cli.py init"
+                    f"table {table} can't be looked at: {_told(client, table, error)}; run {called()} init"
                 ) from error
         clock.sleep(PAUSE_SECONDS)
-    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; run cli.py init")
+    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; run {called()} init")
 
 
 def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: dict[str, Any]) -> None:
@@ -130,10 +131,11 @@ def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: di
                 continue
             if "already enabled" not in str(error):
                 log.warning(
-                    "table %s works without %s, which could not be switched on (%s); cli.py init tries again",
+                    "table %s works without %s, which could not be switched on (%s); %s init tries again",
                     table,
                     what,
                     _code(error),
+                    called(),
                 )
         return
 
