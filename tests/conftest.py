@@ -99,7 +99,7 @@ def connect(connection: Connection) -> Callable[..., DynamoStore]:
     """Makes further stores on the same table, each as another process would."""
 
     def connected(store_clock: StoreClock | None = None, **changes: object) -> DynamoStore:
-        return DynamoStore.connect(connection, store_clock=store_clock, **changes)  # type: ignore[arg-type]
+        return DynamoStore.connect(connection, store_clock=store_clock, creates=True, **changes)  # type: ignore[arg-type]
 
     return connected
 

@@ -13,7 +13,7 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import lookup as parts
 from approval_resource.claims import queue
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
-from approval_resource.commands.shared import FORMAT, connected, find_claim, store_of
+from approval_resource.commands.shared import FORMAT, connected, find_claim, require_pool, store_of
 from approval_resource.commands.tables import (
     claim_details,
     claim_for_programs,
@@ -43,7 +43,8 @@ def list_(watch: bool, pool: str | None, everything: bool, waiting: bool, wide: 
     """Show who holds a lock and what waits for approval."""
     if waiting and everything:
         raise ConfigError(["--all and --waiting don't go together: nobody waits any more for what has ended"])
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     while True:
         if waiting:
             text = _waiting(store, pool, form)
@@ -120,13 +121,14 @@ def _write(content: bytes) -> None:
 @connected
 def history(pool: str | None, lock_name: str | None, claim_id: str | None, form: str, **options: str | None) -> None:
     """Show what happened, oldest first."""
-    store, _ = store_of(options)
+    store, connection = store_of(options)
     since = None
     if claim_id:
         claim = find_claim(store, claim_id)
         pool, lock_name, since = claim.pool, claim.lock_name, claim.timestamp
     if not pool:
         raise ConfigError(["give --pool, or --id"])
+    require_pool(store, pool, connection.table)
     events = [
         event for event in store.events(pool, lock_name=lock_name, since=since) if not claim_id or event.claim_id == claim.id
     ]
@@ -141,7 +143,7 @@ def history(pool: str | None, lock_name: str | None, claim_id: str | None, form:
 @click.command()
 @connected
 def init(**options: str | None) -> None:
-    """Make the table, if it is missing."""
+    """Make the table, if it is missing. Nothing else that looks, decides or sets makes one."""
     store, connection = store_of(options)
     made = store.create_table()
     click.echo(f"INFO: table {connection.table} {'was created' if made else 'exists'}")

@@ -18,6 +18,7 @@ from approval_resource.commands.shared import (
     REVIEWER,
     Commands,
     connected,
+    require_pool,
     require_pool_name,
     reviewer_of,
     say_errors,
@@ -153,7 +154,8 @@ def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | Non
     """
     loaded = _loaded(files)
     _warn(loaded)
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     ids = dict.fromkeys(event.claim_id for event in store.events(pool) if event.claim_id)
     asked = [claim for claim in store.claims(list(ids)) if claim.need_approval and not _is_open(claim)]
     policy = stored(loaded)
@@ -229,7 +231,8 @@ def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
 def show(pool: str, form: str, **options: str | None) -> None:
     """Show POOL's policy, as YAML or JSON."""
     require_pool_name(pool)
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     text = store.settings(pool).policy
     try:
         documents: list[Any] = json.loads(text) if text else []

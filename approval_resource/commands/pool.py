@@ -16,6 +16,7 @@ from approval_resource.commands.shared import (
     Commands,
     connected,
     reason_of,
+    require_pool,
     require_pool_name,
     reviewer_of,
     store_of,
@@ -24,6 +25,7 @@ from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
 from approval_resource.options import duration
+from approval_resource.store.interface import LockStore
 from approval_resource.text import clean, counted, quoted
 
 
@@ -51,9 +53,7 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
     settings = pools.set_retention(store, pool, retention_days, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: " if settings.revision == before.revision else ""
     click.echo(f"INFO: {changed}{_told(settings)}")
-    head = store.head(pool)
-    if head is None or not head.newest:
-        click.echo(f"INFO: nothing was ever claimed in pool {clean(pool)}; check its name", err=True)
+    _warn_if_unused(store, pool)
 
 
 @commands.command()
@@ -71,6 +71,7 @@ def freeze(pool: str, until: str | None, reason: str, reviewer: str | None, **op
     store, connection = store_of(options)
     settings = pools.freeze(store, pool, end, why, actor=reviewer_of(connection, reviewer))
     click.echo(f"INFO: {_told(settings)}")
+    _warn_if_unused(store, pool)
 
 
 @commands.command()
@@ -87,6 +88,12 @@ def unfreeze(pool: str, reason: str, reviewer: str | None, **options: str | None
     settings = pools.unfreeze(store, pool, why, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: it was not frozen" if settings.revision == before.revision else "its gates open again"
     click.echo(f"INFO: pool {clean(pool)}: {changed}")
+
+
+def _warn_if_unused(store: LockStore, pool: str) -> None:
+    head = store.head(pool)
+    if head is None or not head.newest:
+        click.echo(f"INFO: nothing was ever claimed in pool {clean(pool)}; check its name", err=True)
 
 
 def _until(text: str | None) -> datetime | timedelta | None:
@@ -110,7 +117,8 @@ def _until(text: str | None) -> datetime | timedelta | None:
 def show(pool: str, form: str, **options: str | None) -> None:
     """Show a pool's settings."""
     require_pool_name(pool)
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     settings = store.settings(pool)
     click.echo(json.dumps(SETTINGS.write(settings), indent=2) if form == "json" else _told(settings))
 

@@ -14,18 +14,20 @@ from click.exceptions import NoArgsIsHelpError
 
 from approval_resource.canonical import EMPTY
 from approval_resource.claims.lookup import find
-from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
+from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model.claim import Claim
 from approval_resource.program import called
 from approval_resource.store.dynamodb.connect import caller_arn
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import DEFAULT_TABLE, Connection, LockStore
-from approval_resource.text import clean, first_lines, shortened
+from approval_resource.text import clean, first_lines, quoted, shortened
 
 MAX_COMMENT = 255
 MIN_PREFIX = 8
 FULL_ID = 36
 MAX_REVIEWER = 64
+MAX_SHOWN = 8
+"""Upper bound of the names that a hint tells."""
 CONNECTION_OPTIONS = (
     click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
     click.option("--region", envvar=["AWS_DEFAULT_REGION", "AWS_REGION"], help="The table's AWS region."),
@@ -173,6 +175,26 @@ def require_pool_name(pool: str) -> None:
     """
     if not pool or pool != clean(pool).strip():
         raise ConfigError(["POOL: must be a pool's name"])
+
+
+def require_pool(store: LockStore, pool: str | None, table: str) -> None:
+    """Pass for a pool that something ever happened in, and where none is named.
+
+    Raises:
+        LockNotFoundError: there is none of that name; those that there are instead.
+    """
+    try:
+        if pool is None or store.head(pool) is not None:
+            return
+    except CorruptRecordError:
+        return  # an audit tells of a head that was altered; what its pool holds can be looked at
+    try:
+        known = store.pools()
+    except StoreUnavailableError:  # a role that may not read the whole table sees the pools in which locks are held
+        known = sorted({claim.pool for claim in store.open_claims()})
+    shown = ", ".join(clean(name) for name in known[:MAX_SHOWN]) + (" and others" if len(known) > MAX_SHOWN else "")
+    there = f"there {'are' if len(known) > 1 else 'is'} {shown}" if known else "nothing was ever claimed there"
+    raise LockNotFoundError(f"there is no pool {quoted(pool)} in table {table}; {there}")
 
 
 def reason_of(text: str) -> str:

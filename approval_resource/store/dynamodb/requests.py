@@ -12,7 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from approval_resource.clock import Clock, StoreClock
-from approval_resource.errors import StoreUnavailableError
+from approval_resource.errors import StoreUnavailableError, TableMissingError
+from approval_resource.program import called
 from approval_resource.store.dynamodb import table
 from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
 from approval_resource.store.dynamodb.retries import RetryBudget
@@ -47,16 +48,19 @@ class Requests:
         clock: Clock,
         store_clock: StoreClock | None,
         renew: Callable[[], Any] | None = None,
+        creates: bool = False,
     ) -> None:
         """Send requests by `client`.
 
-        `renew` makes another client with fresh credentials, for when those of `client` expire early.
+        `renew` makes another client with fresh credentials, for when those of `client` expire early. `creates`
+        says that a missing table shall be created.
         """
         self._table = table_name
         self._clock = clock
         self._time = store_clock or StoreClock(clock)
         self._answered = False
         self._renew = renew
+        self._creates = creates
         self._use(client)
 
     def _use(self, client: Any) -> None:
@@ -146,15 +150,17 @@ class Requests:
         Return whether this call created it, or may have.
 
         Raises:
+            ConfigError: a table of that name has other keys or indexes. Nothing of it was changed.
             TableMissingError: it can't be created, or did not become ready.
             StoreUnavailableError: DynamoDB can't be asked.
         """
         try:
-            self.call("describe_table", TableName=self._table)
+            described = self.call("describe_table", TableName=self._table)
         except RequestFailedError as failed:
             if failed.failure.outcome is not Outcome.ABSENT:
                 raise StoreUnavailableError(failed.failure.message) from failed
             return table.create(self._client, self._table, self._clock)
+        table.require_fit(described["Table"], self._table)
         table.protect(self._client, self._table, self._clock)
         return False
 
@@ -179,7 +185,10 @@ class Requests:
 
         Raises:
             StoreUnavailableError: another try can't help, or the budget is spent.
+            TableMissingError: the table doesn't exist, and isn't for this caller to create.
         """
+        if failure.outcome is Outcome.ABSENT and not self._creates:
+            raise TableMissingError(f"{failure.message}; {table.others(self._client)}have an operator run {called()} init")
         budget.wait(failure, answered=self._answered)
         if failure.outcome is Outcome.ABSENT:
             table.create(self._client, self._table, self._clock)

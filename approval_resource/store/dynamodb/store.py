@@ -29,17 +29,25 @@ class DynamoStore(DynamoReads):
         clock: Clock | None = None,
         store_clock: StoreClock | None = None,
         renew: Callable[[], Any] | None = None,
+        creates: bool = False,
     ) -> None:
-        """Use `client`. `Requests` says what `renew` is for."""
+        """Use `client`. `Requests` says what `renew` and `creates` are for."""
         self._client = client
         self._table = table_name
-        super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew))
+        super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew, creates))
 
     @classmethod
     def connect(
-        cls, connection: Connection, *, clock: Clock | None = None, store_clock: StoreClock | None = None
+        cls,
+        connection: Connection,
+        *,
+        clock: Clock | None = None,
+        store_clock: StoreClock | None = None,
+        creates: bool = False,
     ) -> DynamoStore:
         """Return the store behind that connection. This makes no request to DynamoDB.
+
+        Only with `creates` does a request for a missing table create that: looking never makes anything.
 
         Raises:
             ConfigError, StoreUnavailableError: the connection can't work.
@@ -48,7 +56,7 @@ class DynamoStore(DynamoReads):
         def client() -> Any:
             return dynamodb(session_of(connection), connection)
 
-        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client)
+        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client, creates=creates)
 
     def create_table(self) -> bool:
         """See `Requests.create_table`."""
