@@ -487,7 +487,7 @@ def test_a_missing_table_that_may_not_be_made_is_one_line(concourse: Concourse, 
     assert "CreateTable" not in wire.operations
     result = there.claim()
     assert "approvals init" in result.refused()
-    assert len(result.lines) == 1
+    assert len(result.lines) == 2  # the first says what it is about to claim
     assert wire.operations.count("CreateTable") == 1
 
 
