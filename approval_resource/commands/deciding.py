@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,11 +27,14 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
-from approval_resource.model.claim import Verdict
+from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.program import called
-from approval_resource.text import clean
+from approval_resource.store.interface import LockStore
+from approval_resource.text import clean, shortened
 
+UNCOUNTED = 3
+"""Exit code of an approval that was recorded and counts for nothing."""
 DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
 
 
@@ -92,7 +96,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
     filled = _filled(inputs)
     store, connection = store_of(options)
     who = reviewer_of(connection, reviewer)
-    failed = False
+    failed = uncounted = False
     for given in wanted:
         try:
             claim = find_claim(store, given)
@@ -110,20 +114,48 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
             failed = True
             say_errors(error)
             continue
-        after = recorded.claim
-        missing = decisions.missing(store, after)
-        if not recorded.changed:
-            click.echo(f"INFO: You had {done} the lock {after.id} before; nothing has changed{missing and f': {missing}'}")
-        elif after.state is State.PENDING:
-            click.echo(
-                f"INFO: Your verdict on the lock {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
-            )
-        elif after.state is not DECIDES[verdict]:
-            click.echo(f"INFO: Your verdict on the lock {after.id} is recorded; it has been {after.state.value}")
-        else:
-            click.echo(f"INFO: The lock {after.id} has been {done}")
-    if failed:
-        click.get_current_context().exit(1)
+        click.echo(_answer(store, recorded, verdict, done) if sys.stdout.isatty() else _line(store, recorded, verdict, done))
+        pending = verdict is Verdict.APPROVE and recorded.claim.state is State.PENDING
+        why = decisions.discounted(store, recorded.claim, who) if pending else ""
+        if why:
+            uncounted = True
+            click.echo(f"warning: this approval is on record, and opens nothing: {clean(why)}", err=True)
+    if failed or uncounted:
+        click.get_current_context().exit(1 if failed else UNCOUNTED)
+
+
+def _line(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: str) -> str:
+    """Return the answer as programs read it, in the original resource's words where those fit."""
+    after = recorded.claim
+    missing = decisions.missing(store, after)
+    if not recorded.changed:
+        return f"INFO: You had {done} the lock {after.id} before; nothing has changed{missing and f': {missing}'}"
+    if after.state is State.PENDING:
+        return f"INFO: Your verdict on the lock {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
+    if after.state is not DECIDES[verdict]:
+        return f"INFO: Your verdict on the lock {after.id} is recorded; it has been {after.state.value}"
+    return f"INFO: The lock {after.id} has been {done}"
+
+
+def _answer(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: str) -> str:
+    """Return the answer for a person: what happened to what, and what that leaves to do."""
+    after = recorded.claim
+    what = told(after)
+    if after.state is State.PENDING:
+        lead = f"{done.capitalize()} {what}" if recorded.changed else f"You had {done} {what} before; nothing has changed"
+        return f"{lead}. Still needed: {clean(decisions.needed(store, after))}"
+    if not recorded.changed:
+        return f"You had {done} {what} before; nothing has changed. It is {after.state.value}"
+    if after.state is not DECIDES[verdict]:
+        return f"{done.capitalize()} {what}, and it has been {after.state.value} by others' reviews"
+    ends = "Its gate opens" if after.state is State.APPROVED else "Its gate stays shut, and its lock is free"
+    return f"{done.capitalize()} {what}. {ends}"
+
+
+def told(claim: Claim) -> str:
+    """Return a claim as people know it, such as `production (shop/deploy #21: release 3.2)`."""
+    about = f"{claim.build}: {claim.description}" if claim.description else str(claim.build)
+    return shortened(clean(f"{claim.lock_name} ({about})"))
 
 
 def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
@@ -215,7 +247,10 @@ def _end(
         ended = force_release(store, claim, actor=who, reason=why)
     else:
         ended = end_claim(store, claim, state, actor=who, reason=why)
-    click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
+    if sys.stdout.isatty():
+        click.echo(f"{ended.state.value.capitalize()} {told(ended)}. The lock is free")
+    else:
+        click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
 
 
 COMMANDS = (approve, reject, unblock, release, withdraw)

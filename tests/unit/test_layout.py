@@ -22,7 +22,7 @@ LAYERS = (
     ("policy.language", "store.interface store.transaction store.evidence"),
     ("policy.decision policy.facts policy.people policy.requester", "store.dynamodb"),
     ("policy.kinds",),
-    ("policy.evaluate policy.entitlement policy.unblock",),
+    ("policy.evaluate policy.entitlement policy.unblock policy.needs",),
     ("policy.authoring", "claims", "pools"),
     ("audit",),
     ("steps", "commands"),
