@@ -273,7 +273,7 @@ def needed(store: LockStore, claim: Claim, pool_policy: str | None = None) -> st
 
 
 def discounted(store: LockStore, claim: Claim, reviewer: str) -> str:
-    """Return why that person's approval of a pending claim counts for nothing; an empty string where it counts.
+    """Return why that person's approval of a pending claim counts for nothing; empty where it counts.
 
     Raises:
         CorruptRecordError: as `terms_of`.

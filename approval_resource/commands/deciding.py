@@ -13,6 +13,7 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
+from approval_resource.commands import screen
 from approval_resource.commands.completion import CLAIM_IDS
 from approval_resource.commands.shared import (
     FORMAT,
@@ -176,8 +177,9 @@ def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
 @click.command()
 @click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @FORMAT
+@screen.options
 @connected
-def unblock(claim_id: str, form: str, **options: str | None) -> None:
+def unblock(claim_id: str, form: str, original: bool, color: str, **options: str | None) -> None:
     """Show who can open a gate: the smallest sets of people whose approval would, or why none can."""
     store, _ = store_of(options)
     claim = find_claim(store, claim_id)
@@ -190,17 +192,19 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
             document["how"] = list(found.how)
         click.echo(json.dumps(document, indent=2))
         return
-    missing = decisions.missing(store, claim)
-    click.echo(f"The lock {claim.id} is waiting: {missing or 'it needs one approval, by anyone'}")
+    missing = decisions.missing(store, claim) or "it needs one approval, by anyone"
+    on_screen = screen.wanted(form, original, color)
+    lines = [f"{told(claim)} is waiting: {missing}" if on_screen else f"The lock {claim.id} is waiting: {missing}"]
     for wanted, line in zip(found.sets, found.lines, strict=True):
         if not wanted and claim.opens_at is None:
-            click.echo("its reviews are enough by now: whoever approved may say so again, and it is decided")
+            lines.append("its reviews are enough by now: whoever approved may say so again, and it is decided")
         else:
-            click.echo(f"would be opened by: {clean(line)}")
+            lines.append(f"would be opened by: {clean(line)}")
     if not found.sets:
-        click.echo("nobody can open it:" if found.complete else "no set was found among those tried:")
-        for reason in found.reasons:
-            click.echo(f"  {clean(reason)}")
+        lines.append("nobody can open it:" if found.complete else "no set was found among those tried:")
+        lines += [f"  {clean(reason)}" for reason in found.reasons]
+    for line in lines:
+        click.echo(screen.paragraph(clean(line)) if on_screen else line)
 
 
 @click.command()

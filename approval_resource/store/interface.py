@@ -159,5 +159,8 @@ class LockStore(Protocol):
     def claim_ids(self, pool: str) -> Iterator[str]:
         """Yield the ids of all claims of the pool, in no order, ended ones too. This scans the table."""
 
+    def claim_ids_from(self, prefix: str) -> list[str]:
+        """Return the ids of all claims that begin with `prefix`, ended ones too. This scans the table."""
+
     def pools(self) -> list[str]:
         """Return every pool that has anything stored, sorted. This scans the whole table."""

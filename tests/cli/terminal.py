@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from demo.engine import ROOT
@@ -38,8 +38,17 @@ class Seen:
         return [line.rstrip() for line in self.screen.splitlines()]
 
 
-def on_terminal(arguments: tuple[str, ...], environment: Mapping[str, str], columns: int = 80, rows: int = 40) -> Seen:
-    """Run `cli.py` with those arguments on a terminal of that size."""
+Watcher = Callable[[str, "subprocess.Popen[bytes]"], object]
+
+
+def on_terminal(
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    columns: int = 80,
+    rows: int = 40,
+    watcher: Watcher = lambda text, program: None,
+) -> Seen:
+    """Run `cli.py` with those arguments on a terminal of that size; `watcher` is called with all that was written so far."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -51,7 +60,7 @@ def on_terminal(arguments: tuple[str, ...], environment: Mapping[str, str], colu
         ) as program:
             os.close(theirs)
             theirs = -1
-            text = _read(ours)
+            text = _read(ours, lambda text: watcher(text, program))
             _, errors = program.communicate(timeout=SECONDS)
     finally:
         os.close(ours)
@@ -60,7 +69,7 @@ def on_terminal(arguments: tuple[str, ...], environment: Mapping[str, str], colu
     return Seen(program.returncode, text.replace("\r\n", "\n"), errors.decode())
 
 
-def _read(terminal: int) -> str:
+def _read(terminal: int, watcher: Callable[[str], object]) -> str:
     """Return all that is written until the last writer has gone."""
     found = b""
     while True:
@@ -71,3 +80,4 @@ def _read(terminal: int) -> str:
         if not more:
             return found.decode("utf-8", "replace")
         found += more
+        watcher(found.decode("utf-8", "replace"))

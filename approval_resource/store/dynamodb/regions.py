@@ -11,7 +11,7 @@ SHOWN = 3
 
 
 def unknown_region(address: str) -> str:
-    """Return a hint where the region in an address of AWS is one that botocore's data doesn't name, else nothing.
+    """Return a hint where an address of AWS has a region that botocore's data doesn't name, else nothing.
 
     It is a hint for an address that nobody answers at, and no check: AWS has regions newer than any data.
     """

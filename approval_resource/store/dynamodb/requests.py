@@ -52,8 +52,8 @@ class Requests:
     ) -> None:
         """Send requests by `client`.
 
-        `renew` makes another client with fresh credentials, for when those of `client` expire early. `creates`
-        says that a missing table shall be created.
+        `renew` makes another client with fresh credentials, for when those of `client` expire early.
+        `creates` says that a missing table shall be created.
         """
         self._table = table_name
         self._clock = clock

@@ -85,7 +85,7 @@ def _told_keys(schema: list[dict[str, str]], types: Mapping[str, str] = EMPTY) -
 
 
 def others(client: Any) -> str:
-    """Return which tables there are instead, as the beginning of a hint; nothing where the caller may not know."""
+    """Return which tables there are instead, as the beginning of a hint."""
     try:
         names = client.list_tables(Limit=SHOWN + 1)["TableNames"]
     except (ClientError, BotoCoreError):
