@@ -13,6 +13,7 @@ from approval_resource.audit import verify as audit
 from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
 from approval_resource.commands.completion import POOLS
+from approval_resource.commands.report import report as audit_report
 from approval_resource.commands.shared import FORMAT, Commands, connected, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
@@ -98,3 +99,6 @@ def audit_export(pool: str | None, **options: str | None) -> None:
     for name in [pool] if pool is not None else store.pools():
         for document in audit.export(store, name):
             click.echo(json.dumps(document, sort_keys=True))
+
+
+commands.add_command(audit_report)

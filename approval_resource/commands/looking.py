@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
+from itertools import takewhile
 
 import click
 
@@ -15,6 +16,7 @@ from approval_resource.claims import lookup as parts
 from approval_resource.claims import queue
 from approval_resource.commands import screen
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
+from approval_resource.commands.report import moment, receipt
 from approval_resource.commands.shared import FORMAT, connected, find_claim, require_pool, store_of
 from approval_resource.commands.tables import (
     claim_details,
@@ -27,7 +29,7 @@ from approval_resource.commands.tables import (
 from approval_resource.documents.events import EVENT
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import State
+from approval_resource.model.event import Kind, State
 from approval_resource.program import called
 from approval_resource.store.interface import Connection, LockStore
 from approval_resource.text import clean, shortened
@@ -186,13 +188,23 @@ def _write(content: bytes) -> None:
 @click.option("--pool", shell_complete=POOLS, help="This pool's log.")
 @click.option("--lock", "lock_name", shell_complete=LOCKS, help="Only this lock's part of it.")
 @click.option("--id", "claim_id", shell_complete=CLAIM_IDS, help="Only this claim's part of it.")
+@click.option("--since", help="From then on: a day (UTC), an instant, or how long ago, such as 36h.")
+@click.option("--until", help="To then; a day counts to its end.")
+@click.option("--by", help="Only what this person, build or policy did: a part of the name is enough.")
+@click.option(
+    "--event", "kinds", multiple=True, type=click.Choice([kind.value for kind in Kind]), help="Only events of this kind."
+)
 @FORMAT
 @screen.options
 @connected
-def history(
+def history(  # noqa: PLR0913 - each is an option of the command
     pool: str | None,
     lock_name: str | None,
     claim_id: str | None,
+    since: str | None,
+    until: str | None,
+    by: str | None,
+    kinds: tuple[str, ...],
     form: str,
     original: bool,
     color: str,
@@ -201,15 +213,24 @@ def history(
     """Show what happened, oldest first."""
     store, connection = store_of(options)
     on_screen = screen.wanted(form, original, color)
-    since = None
+    begin = None
     if claim_id:
         claim = find_claim(store, claim_id, ended=True)
-        pool, lock_name, since = claim.pool, claim.lock_name, claim.timestamp
+        pool, lock_name, begin = claim.pool, claim.lock_name, claim.timestamp
     if not pool:
         raise ConfigError(["give --pool, or --id"])
     require_pool(store, pool, connection.table)
+    now = store.now()
+    first, last = moment(since, "--since", now), moment(until, "--until", now, end=True)
+    begin = max((at for at in (begin, first) if at is not None), default=None)
     events = [
-        event for event in store.events(pool, lock_name=lock_name, since=since) if not claim_id or event.claim_id == claim.id
+        event
+        for event in takewhile(
+            lambda event: last is None or event.timestamp < last, store.events(pool, lock_name=lock_name, since=begin)
+        )
+        if (not claim_id or event.claim_id == claim.id)
+        and (not kinds or event.kind.value in kinds)
+        and (by is None or by.casefold() in event.actor.casefold())
     ]
     if form == "json":
         click.echo(json.dumps([EVENT.write(event) for event in events], indent=2))
@@ -228,4 +249,4 @@ def init(**options: str | None) -> None:
     click.echo(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
 
 
-COMMANDS = (list_, show, history, init)
+COMMANDS = (list_, show, history, receipt, init)

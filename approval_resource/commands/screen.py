@@ -37,7 +37,7 @@ COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Column of a table. Text is wrapped where the terminal is narrow; the least important columns are left out."""
+    """Column of a table. Text is wrapped on a narrow terminal; the least important columns are left out."""
 
     name: str
     text: bool = False
@@ -69,7 +69,7 @@ def width() -> int:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as a table that fits the terminal: its text wrapped, and columns left out where it must."""
+    """Return the rows as a table that fits the terminal: text wrapped, and columns left out where it must."""
     shown = list(range(len(columns)))
     while True:
         least = [max(NARROW, _width(columns[n].name) + tabulate.MIN_PADDING) for n in shown]
@@ -150,7 +150,7 @@ def at(instant: datetime | None) -> str:
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return the beginning by which each id is told from the others here, never shorter than a command takes."""
+    """Return the beginning that tells each id from the others here, never shorter than a command takes."""
     known = list(dict.fromkeys(ids))
     length = MIN_PREFIX
     while len({one[:length] for one in known}) < len(known):

@@ -25,7 +25,7 @@ NEEDED: dict[tuple[str, ...], list[str]] = {
     ("pool", "set"): ["--retention-days", "7"],
     ("pool", "freeze"): ["--reason", "x"],
     ("policy", "backtest"): ["--pool", POOL],
-    ("audit", "receipt"): [],
+    ("audit", "report"): ["--pool", POOL],
 }
 
 
