@@ -38,7 +38,7 @@ class Decision:
     event: Event
     claim: Claim | None
     policies: tuple[Any, ...]
-    """Policy documents of the claim and of its pool, by which it was decided; none: one approval by anyone."""
+    """Policy documents of the claim and its pool, by which it was decided; none: one approval by anyone."""
     notes: tuple[str, ...] = ()
     """Parts that are gone by age, and the like."""
     faults: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class PoolReport:
 def report(
     store: LockStore, pool: str, lock_name: str | None = None, since: datetime | None = None, until: datetime | None = None
 ) -> PoolReport:
-    """Audit the pool, and return its decisions from `since` to before `until`, oldest first, each with its proof.
+    """Audit the pool, and return its decisions from `since` to before `until`, oldest first, each with proof.
 
     A decision is proven where the pool's audit finds nothing that concerns it, its event has its digest, and
     an approval follows again from the policies and reviews that are stored. A finding about another claim

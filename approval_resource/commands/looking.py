@@ -192,7 +192,12 @@ def _write(content: bytes) -> None:
 @click.option("--until", help="To then; a day counts to its end.")
 @click.option("--by", help="Only what this person, build or policy did: a part of the name is enough.")
 @click.option(
-    "--event", "kinds", multiple=True, type=click.Choice([kind.value for kind in Kind]), help="Only events of this kind."
+    "--event",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    type=click.Choice([kind.value for kind in Kind]),
+    help="Only events of this kind.",
 )
 @FORMAT
 @screen.options

@@ -125,7 +125,7 @@ def _written(found: PoolReport, form: str, title: str, now: datetime) -> Iterato
 @click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @connected
 def receipt(claim_id: str, **options: str | None) -> None:
-    """Print the receipt of a decided claim, as a get writes it: keep it elsewhere, for audit verify --against."""
+    """Print a decided claim's receipt, as a get writes it. Keep it elsewhere, for audit verify --against."""
     store, _ = store_of(options)
     claim = find_claim(store, claim_id, ended=True)
     event = deciding_event(store, claim, Poller(HostClock(), SECONDS, lambda line: click.echo(line, err=True)))

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from approval_resource.commands import deciding, looking
+from approval_resource.commands import deciding, doctor, looking
 from approval_resource.commands.shared import Commands, connected, connection_of
 from approval_resource.logs import log_to
 from approval_resource.program import VERSION, called_as
@@ -32,5 +32,5 @@ def cli(ctx: click.Context, /, debug: bool, **options: str | None) -> None:
     ctx.obj = connection_of(Connection(), options)
 
 
-for command in (*looking.COMMANDS, *deciding.COMMANDS):
+for command in (*looking.COMMANDS, *deciding.COMMANDS, doctor.doctor):
     cli.add_command(command)

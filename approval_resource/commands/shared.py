@@ -210,7 +210,7 @@ def reason_of(text: str) -> str:
 
 
 def find_claim(store: LockStore, given: str, *, ended: bool = False) -> Claim:
-    """Return the claim with that id, or the open one whose id begins so; with `ended`, one that has ended too.
+    """Return the claim with that id, or the open one whose id begins so; with `ended`, else an ended one.
 
     A decision is never on a claim that has ended, so its beginning can't be taken for that of another.
 

@@ -41,6 +41,19 @@ class Record:
     in_place: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Line of an examination: its subject, whether it is as it should be, and the next move where it isn't.
+
+    `fine` is None where that can't be said, or where neither is a fault.
+    """
+
+    subject: str
+    fine: bool | None
+    told: str
+    move: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Settings by which the table is reached. Secrets never appear in its repr.

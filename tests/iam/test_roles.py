@@ -248,6 +248,25 @@ def test_create_table_lets_a_pipeline_make_its_table_on_first_use(account: Accou
     assert len(answer(first.check(pool, table=table))) == 1
 
 
+@pytest.mark.parametrize(
+    ("role", "lacks"),
+    [
+        ("pipeline", ["read the whole table", "find all open claims"]),
+        ("reviewer", ["read the whole table", "check items"]),
+        ("auditor", ["write items", "update items", "check items"]),
+        ("operator", ["check items"]),
+    ],
+)
+def test_doctor_tells_each_role_what_it_may_not(account: Account, role: str, lacks: list[str]) -> None:
+    """Just that, each line with where the policies are; to lack what another role is for is no fault."""
+    ran = account.user(document(role)).cli("doctor", "--format", "json")
+    found = {one["subject"]: one for one in json.loads(ran.stdout)}
+    tried = {subject: one["fine"] for subject, one in found.items() if subject.startswith("may ")}
+    assert sorted(subject for subject, fine in tried.items() if not fine) == sorted(f"may {one}" for one in lacks)
+    assert all("docs/iam" in found[f"may {one}"]["move"] for one in lacks)
+    assert len(tried) == 10
+
+
 # ---- who is who ----------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from approval_resource.clock import Clock, HostClock, StoreClock
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.dynamodb.reads import DynamoReads
 from approval_resource.store.dynamodb.requests import Requests
-from approval_resource.store.interface import Committed, Connection
+from approval_resource.store.interface import Committed, Connection, Finding
 
 if TYPE_CHECKING:
     from approval_resource.model.lock import Lock
@@ -61,6 +61,12 @@ class DynamoStore(DynamoReads):
     def create_table(self) -> bool:
         """See `Requests.create_table`."""
         return self._requests.create_table()
+
+    def examine(self) -> list[Finding]:
+        """Return what is right and wrong with the table and this caller's way to it. Nothing is changed."""
+        from approval_resource.store.dynamodb.examination import examine
+
+        return examine(self._client, self._table)
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """See `LockStore.commit`."""
