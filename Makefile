@@ -15,7 +15,7 @@ BASE_PARTS = $(subst @, ,$(BASE_IMAGE))
 LABELS = $(if $(word 2,$(BASE_PARTS)),$(BASE_LABEL).name=$(word 1,$(BASE_PARTS)) $(BASE_LABEL).digest=$(word 2,$(BASE_PARTS)))
 BILL ?= build/sbom.cdx.json
 
-.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against docs lint format lock clean
+.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against stories docs lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ ifdef IMAGE
 else
 	mv build/bill/packages.json $(BILL)
 endif
+
+stories: .venv/dev .venv-engine/ministack ## play what five people see, and write docs/stories and the README's picture
+	RECORD_STORIES=1 $(BIN)/python -m pytest -q -n0 tests/docs/test_stories.py
 
 docs: .venv/dev ## write docs/cli.md, every command's help, from the program
 	$(BIN)/python -m tests.docs.help_page

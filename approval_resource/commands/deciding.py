@@ -115,7 +115,9 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
             failed = True
             say_errors(error)
             continue
-        click.echo(_answer(store, recorded, verdict, done) if sys.stdout.isatty() else _line(store, recorded, verdict, done))
+        on_screen = sys.stdout.isatty()
+        answer = (_answer if on_screen else _line)(store, recorded, verdict, done)
+        click.echo(screen.paragraph(answer) if on_screen else answer)
         pending = verdict is Verdict.APPROVE and recorded.claim.state is State.PENDING
         why = decisions.discounted(store, recorded.claim, who) if pending else ""
         if why:
@@ -252,7 +254,7 @@ def _end(
     else:
         ended = end_claim(store, claim, state, actor=who, reason=why)
     if sys.stdout.isatty():
-        click.echo(f"{ended.state.value.capitalize()} {told(ended)}. The lock is free")
+        click.echo(screen.paragraph(f"{ended.state.value.capitalize()} {told(ended)}. The lock is free"))
     else:
         click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
 

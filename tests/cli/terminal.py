@@ -12,6 +12,7 @@ import sys
 import termios
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from demo.engine import ROOT
 
@@ -33,6 +34,11 @@ class Seen:
         return COLOUR.sub("", self.raw)
 
     @property
+    def said(self) -> str:
+        """The screen's words in one line, however it was wrapped."""
+        return " ".join(self.screen.split())
+
+    @property
     def lines(self) -> list[str]:
         """The screen's lines, without blanks at their ends."""
         return [line.rstrip() for line in self.screen.splitlines()]
@@ -41,12 +47,17 @@ class Seen:
 Watcher = Callable[[str, "subprocess.Popen[bytes]"], object]
 
 
+CLI_PY = (sys.executable, str(ROOT / "cli.py"))
+
+
 def on_terminal(
     arguments: tuple[str, ...],
     environment: Mapping[str, str],
     columns: int = 80,
     rows: int = 40,
     watcher: Watcher = lambda text, program: None,
+    called: tuple[str, ...] = CLI_PY,
+    cwd: Path = ROOT,
 ) -> Seen:
     """Run `cli.py` with those arguments on a terminal of that size; `watcher` is called with all that was written so far."""
     ours, theirs = pty.openpty()
@@ -54,9 +65,9 @@ def on_terminal(
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         variables = {"TERM": "xterm-256color", **environment}
         kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-        command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+        command = [*called, *arguments]
         with subprocess.Popen(
-            command, cwd=ROOT, env=kept | variables, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE
+            command, cwd=cwd, env=kept | variables, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE
         ) as program:
             os.close(theirs)
             theirs = -1

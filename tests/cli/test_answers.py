@@ -30,14 +30,14 @@ def production(store: DynamoStore, **request: Any) -> None:
 def test_an_approval_that_opens_the_gate_says_what_it_opened(store: DynamoStore, terminal: Terminal) -> None:
     """What was approved, for which build, and what follows."""
     production(store)
-    assert terminal("approve", A[:8]).lines == [f"Approved {PRODUCTION}. Its gate opens"]
+    assert terminal("approve", A[:8]).said == f"Approved {PRODUCTION}. Its gate opens"
     assert "is approved by typed:ana" in terminal("approve", A).stderr
 
 
 def test_a_rejection_says_what_it_stopped(store: DynamoStore, terminal: Terminal) -> None:
     """And that the lock is free."""
     production(store)
-    assert terminal("reject", A).lines == [f"Rejected {PRODUCTION}. Its gate stays shut, and its lock is free"]
+    assert terminal("reject", A).said == f"Rejected {PRODUCTION}. Its gate stays shut, and its lock is free"
 
 
 def test_an_approval_that_is_not_enough_says_whose_are_still_needed(
@@ -47,9 +47,9 @@ def test_an_approval_that_is_not_enough_says_whose_are_still_needed(
     production(store, terms=under(groups=GROUPS, approval_rules=RULES, unknown_requester="allow"))
     needed = "Still needed: 1 of group security and 1 of group release"
     first = terminal("approve", A, AWS_ENDPOINT_URL_STS=engine.url)
-    assert (first.code, first.lines, first.stderr) == (0, [f"Approved {PRODUCTION}. {needed}"], "")
+    assert (first.code, first.said, first.stderr) == (0, f"Approved {PRODUCTION}. {needed}", "")
     again = terminal("approve", A, AWS_ENDPOINT_URL_STS=engine.url)
-    assert again.lines == [f"You had approved {PRODUCTION} before; nothing has changed. {needed}"]
+    assert again.said == f"You had approved {PRODUCTION} before; nothing has changed. {needed}"
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_what_is_still_needed_is_said_of_every_kind(
         store, A, reviewer="aws:ben", verdict=Verdict.APPROVE, inputs={"ticket": "T-1"} if "inputs" in policy else {}
     )
     seen = terminal("approve", A, "--reviewer", "ann", *(("--input", "ticket=T-1") if "inputs" in policy else ()))
-    assert needed in seen.screen, seen.screen + seen.stderr
+    assert needed in seen.said, seen.screen + seen.stderr
 
 
 def test_a_release_says_what_is_free(store: DynamoStore, terminal: Terminal) -> None:
     """The lock by name, and whose it was."""
     production(store, need_approval=False)
-    assert terminal("release", A).lines == [f"Released {PRODUCTION}. The lock is free"]
+    assert terminal("release", A).said == f"Released {PRODUCTION}. The lock is free"
 
 
 # ---- what doesn't count ------------------------------------------------------------
