@@ -1,4 +1,4 @@
-# The resource type's image: /opt/resource/check, in and out for Concourse, and cli for people.
+# The resource type's image: /opt/resource/check, in and out for Concourse, and approvals, or cli, for people.
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -18,7 +18,7 @@ COPY approval_resource /opt/resource/approval_resource
 # Whoever runs it, with or without capabilities, may read all of it and change none. Without the columns of each instruction,
 # which only underline parts of a traceback's lines, what is compiled is a third smaller and read sooner.
 RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py \
- && ln -s /opt/resource/cli.py /opt/approval/bin/cli \
+ && ln -s /opt/resource/cli.py /opt/approval/bin/cli && ln -s cli /opt/approval/bin/approvals \
  && /opt/approval/bin/python -X no_debug_ranges -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/approval/lib /opt/resource \
  && chmod -R a+rX,go-w /opt/approval /opt/resource \
  && chmod a+x /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py

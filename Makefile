@@ -15,7 +15,7 @@ BASE_PARTS = $(subst @, ,$(BASE_IMAGE))
 LABELS = $(if $(word 2,$(BASE_PARTS)),$(BASE_LABEL).name=$(word 1,$(BASE_PARTS)) $(BASE_LABEL).digest=$(word 2,$(BASE_PARTS)))
 BILL ?= build/sbom.cdx.json
 
-.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against docs lint format lock clean
+.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against stories docs lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -24,6 +24,7 @@ help: ## say what there is
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) -r requirements/runtime.txt
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/approval-resource.pth"
+	printf '#!%s\nfrom approval_resource.__main__ import main\n\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/approvals && chmod +x $(BIN)/approvals
 	touch $@
 
 .venv/dev: .venv/runtime requirements/dev.txt
@@ -44,7 +45,7 @@ help: ## say what there is
 	.venv-sbom/bin/python $(PIP) -r requirements/sbom.txt
 	touch $@
 
-cli: .venv/runtime ## install what cli.py needs, for .venv/bin/python cli.py
+cli: .venv/runtime ## install what the command line needs, for .venv/bin/approvals or .venv/bin/python cli.py
 
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
 	$(BIN)/python -m demo
@@ -95,6 +96,9 @@ ifdef IMAGE
 else
 	mv build/bill/packages.json $(BILL)
 endif
+
+stories: .venv/dev .venv-engine/ministack ## play what five people see, and write docs/stories and the README's picture
+	RECORD_STORIES=1 $(BIN)/python -m pytest -q -n0 tests/docs/test_stories.py
 
 docs: .venv/dev ## write docs/cli.md, every command's help, from the program
 	$(BIN)/python -m tests.docs.help_page

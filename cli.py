@@ -1,47 +1,21 @@
 #!/usr/bin/env python3
-"""Command line for reviewers, operators and auditors: parse the arguments, call the core, print.
+"""Command line for reviewers, operators and auditors, started from a clone. Installed, it is called `approvals`.
 
 Exit codes: 0 done; 1 refused, failed, interrupted, or faults found; 2 the command line itself is wrong; 3 an
-audit could not look at the record.
+audit could not look at the record, or an approval was recorded that counts for nothing.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import logging
+import os
 import sys
 
-absent = [name for name in ("botocore", "click", "pydantic", "tabulate") if importlib.util.find_spec(name) is None]
-if absent:
-    sys.exit(f"ERROR: this Python lacks {', '.join(absent)}; run `make cli`, then .venv/bin/python cli.py")
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # a Python that is isolated (-I) looks in no folder by itself
 
-import click
+from approval_resource.__main__ import main
+from approval_resource.commands.root import cli
 
-from approval_resource.commands import deciding, looking
-from approval_resource.commands.shared import Commands, connected, connection_of
-from approval_resource.logs import log_to
-from approval_resource.store.interface import Connection
-
-LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool")}
-
-
-@click.group(cls=Commands, later=LATER)
-@click.option("--debug", is_flag=True, help="Tell on stderr what is asked of DynamoDB.")
-@connected
-@click.pass_context
-def cli(ctx: click.Context, /, debug: bool, **options: str | None) -> None:
-    """See who holds which lock, decide on what waits, and check the record."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # escape what the terminal can't show instead of failing on it
-    log_to(logging.StreamHandler(sys.stderr), debug=debug)
-    ctx.obj = connection_of(Connection(), options)
-
-
-for command in (*looking.COMMANDS, *deciding.COMMANDS):
-    cli.add_command(command)
-
+__all__ = ["cli", "main"]
 
 if __name__ == "__main__":
-    cli()
+    main()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from approval_resource.model.event import State
+from approval_resource.program import called
 from approval_resource.text import clean, duration, visible
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class LockHeldError(ApprovalError):
         self.current = current
         super().__init__(
             f'lock "{current.lock_name}" in pool "{current.pool}" is held by {clean(str(current.build))}; '
-            f"wait for it, or see cli.py show {current.id}"
+            f"wait for it, or see {called()} show {current.id}"
         )
 
 
@@ -79,7 +80,7 @@ class NothingToReleaseError(LockHeldError):
         self.args = (
             f'this build has nothing to release: lock "{current.lock_name}" in pool "{current.pool}" is held by '
             f"{clean(str(current.build))}{f', and in use by {clean(current.spent_by)}' if current.spent_by else ''}; "
-            f"it was left alone, see cli.py show {current.id}",
+            f"it was left alone, see {called()} show {current.id}",
         )
 
 
@@ -91,7 +92,7 @@ class NotYourTurnError(ApprovalError):
         self.lock = lock
         first = clean(lock.queue[0].build) if lock.queue else "nobody"
         super().__init__(
-            f'others wait for lock "{lock.name}" in pool "{lock.pool}", {first} first; join the queue, or see cli.py list --waiting'
+            f'others wait for lock "{lock.name}" in pool "{lock.pool}", {first} first; join the queue, or see {called()} list --waiting'
         )
 
 
@@ -103,7 +104,7 @@ class QueueFullError(ApprovalError):
         self.lock = lock
         super().__init__(
             f'the queue for lock "{lock.name}" in pool "{lock.pool}" is full: {len(lock.queue)} builds fill the {limit} bytes '
-            "that are kept of it; try again later, see cli.py list --waiting"
+            f"that are kept of it; try again later, see {called()} list --waiting"
         )
 
 
@@ -125,7 +126,7 @@ class WaitTimeoutError(ApprovalError):
         super().__init__(
             f'gave up after {waited}: lock "{lock.name}" in pool "{lock.pool}" {held}; '
             f"{'this build has left the queue' if left else 'this build could not leave the queue, and will be passed over'}. "
-            "Try again, or see cli.py list --waiting"
+            f"Try again, or see {called()} list --waiting"
         )
 
 
@@ -137,11 +138,11 @@ class StaleLockError(ApprovalError):
     """Refusal: the claim `current` is no longer in the state that the caller needs."""
 
     def __init__(self, current: Claim, wanted: str, instead: str = "show") -> None:
-        """Say that the claim can't be `wanted`. `instead` is the cli.py command that helps."""
+        """Say that the claim can't be `wanted`. `instead` is the command that helps."""
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}, so it can\'t be {wanted}; '
-            f"see cli.py {instead} {current.id}"
+            f"see {called()} {instead} {current.id}"
         )
 
 
@@ -203,7 +204,7 @@ class AlreadyReviewedError(ApprovalError):
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}; nothing was changed, '
-            f"see cli.py show {current.id}"
+            f"see {called()} show {current.id}"
         )
 
 
@@ -253,7 +254,7 @@ class GateTimeoutError(ApprovalError):
         until = f" until {current.deadline:%Y-%m-%d %H:%M:%S} UTC" if current.deadline else ""
         super().__init__(
             f"The lock hasn't been approved, exiting: gave up after {limit or 'its timeout'}; claim {current.id} of "
-            f"{current.lock_name} may still be decided on{until}, and holds its lock. Approve it, or run cli.py withdraw {current.id}"
+            f"{current.lock_name} may still be decided on{until}, and holds its lock. Approve it, or run {called()} withdraw {current.id}"
         )
 
 
@@ -290,7 +291,7 @@ class NotEntitledError(ApprovalError):
         self.current = current
         super().__init__(
             f"You do not have permission to approve or reject claim {current.id} of {current.lock_name}: {why}; "
-            f"nothing was changed, see cli.py show {current.id}"
+            f"nothing was changed, see {called()} show {current.id}"
         )
 
 
@@ -303,7 +304,7 @@ class UnsupportedDecisionError(ApprovalError):
         self.reasons = tuple(reasons)
         super().__init__(
             f"claim {current.id} of {current.lock_name} is marked approved, but its policies and reviews don't support that: "
-            f"{clean('; '.join(self.reasons))}; nothing was opened. Run cli.py audit verify"
+            f"{clean('; '.join(self.reasons))}; nothing was opened. Run {called()} audit verify"
         )
 
 
@@ -336,7 +337,7 @@ class CorruptRecordError(ApprovalError):
         """Name the record, `what`, and say `why` it can't be trusted."""
         self.what = what
         self.why = why
-        super().__init__(f"{what} can't be trusted: {why}; nothing was opened. Run cli.py audit verify")
+        super().__init__(f"{what} can't be trusted: {why}; nothing was opened. Run {called()} audit verify")
 
 
 class StoreUnavailableError(ApprovalError):

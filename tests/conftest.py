@@ -107,7 +107,7 @@ def connect(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Callable
     def connected(store_clock: StoreClock | None = None, **changes: object) -> DynamoStore:
         if isinstance(store_clock, FrozenTime):
             monkeypatch.setattr(table_module, "protect", lambda *_: None)
-        return DynamoStore.connect(connection, store_clock=store_clock, **changes)  # type: ignore[arg-type]
+        return DynamoStore.connect(connection, store_clock=store_clock, creates=True, **changes)  # type: ignore[arg-type]
 
     return connected
 

@@ -254,6 +254,44 @@ def missing(store: RecordReads, claim: Claim) -> str:
     return shortly(explained(store, claim))
 
 
+def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> str:
+    """Return in few words what a pending claim still needs, such as `1 of group security`.
+
+    The text is empty for a claim that isn't pending. `pool_policy` saves the read of the pool's settings.
+
+    Raises:
+        CorruptRecordError: as `terms_of`.
+    """
+    if claim.state is not State.PENDING:
+        return ""
+    pool_policy = store.settings(claim.pool).policy if pool_policy is None else pool_policy
+    if not (claim.policy or pool_policy):
+        return "1 approval, by anyone"
+    from approval_resource.policy.decision import Waiting
+    from approval_resource.policy.needs import needs
+
+    terms = terms_of(store, claim)
+    decision = decide(claim, terms, pool_policy, store.now())
+    people = needs(policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()])
+    return " and ".join(people) if people and isinstance(decision, Waiting) else shortly(decision)
+
+
+def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
+    """Return why that person's approval of a pending claim counts for nothing; empty where it counts.
+
+    Raises:
+        CorruptRecordError: as `terms_of`.
+    """
+    from approval_resource.policy import needs
+
+    terms = terms_of(store, claim)
+    try:
+        policies = policies_of(terms, store.settings(claim.pool).policy)
+    except ConfigError:
+        return ""  # the decision says what can't be read
+    return needs.discounted(policies, facts_of(claim, terms), [*claim.reviews.values()], reviewer)
+
+
 def openers(store: RecordReads, claim: Claim) -> Openers:
     """Return who can open the claim's gate, in addition to those who have approved.
 

@@ -11,12 +11,11 @@ from approval_resource.claims.decide import Terms, facts_of, policies_of
 from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.settings import Freeze, Settings
+from approval_resource.program import called
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
-
-LIFT = "see cli.py pool show; whoever the pool's policy lets bypass may approve --force"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,10 @@ def _of_pool(claim: Claim, terms: Terms, settings: Settings, stop: Freeze | None
     if stop is None:
         return
     until = f"until {stop.until:%Y-%m-%d %H:%M:%S} UTC" if stop.until else "until somebody lifts that"
-    why = f"pool {clean(claim.pool)} is frozen {until} by {clean(stop.actor)}: {clean(stop.reason)}; {LIFT}"
+    why = (
+        f"pool {clean(claim.pool)} is frozen {until} by {clean(stop.actor)}: {clean(stop.reason)}; see {called()} "
+        f"pool show {clean(claim.pool)}; whoever the pool's policy lets bypass may approve --force"
+    )
     if claim.id in stop.passes:
         yield Frozen(why, "whom the settings of the pool tell")
     else:

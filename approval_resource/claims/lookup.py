@@ -6,6 +6,7 @@ import hashlib
 
 from approval_resource.errors import CorruptRecordError, LockNotFoundError
 from approval_resource.model.claim import Claim, attachment_content
+from approval_resource.program import called
 from approval_resource.store.interface import RecordReads
 from approval_resource.text import clean
 
@@ -44,5 +45,5 @@ def find(store: RecordReads, claim_id: str) -> Claim:
     """
     claim = store.claim(claim_id)
     if claim is None:
-        raise LockNotFoundError(f"there is no claim {claim_id}; see cli.py list")
+        raise LockNotFoundError(f"there is no claim {claim_id}; see {called()} list")
     return claim

@@ -23,6 +23,7 @@ from approval_resource.errors import (
 )
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.model.event import Kind, State
+from approval_resource.program import called
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
@@ -176,7 +177,7 @@ def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, co
         if refused is not None:
             raise NotEntitledError(claim, f"the pool is frozen, and {refused}")
         if len(freeze.passes) >= MAX_PASSES:
-            raise ConfigError([f"{MAX_PASSES} claims may pass the freeze already; lift it: cli.py pool unfreeze"])
+            raise ConfigError([f"{MAX_PASSES} claims may pass the freeze already; lift it: {called()} pool unfreeze"])
         settings = replace(snapshot.settings, freeze=replace(freeze, passes=(*freeze.passes, claim.id)))
         return Commit(settings=settings, actor=reviewer, reason=f"claim {claim.id} may pass the freeze: {comment}")
 

@@ -1,1 +1,1 @@
-"""Commands of cli.py in groups, and the code that they share."""
+"""Commands of the command line in groups, and the code that they share."""

@@ -14,7 +14,9 @@ from approval_resource.audit import export as written
 from approval_resource.audit import verify as audit
 from approval_resource.audit.walk import Report
 from approval_resource.canonical import instant
+from approval_resource.commands.completion import POOLS
 from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
+from approval_resource.commands.report import report as audit_report
 from approval_resource.commands.shared import FORMAT, Commands, connected, progress, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
@@ -26,7 +28,7 @@ def commands() -> None:
 
 
 @commands.command("verify")
-@click.option("--pool", help="Only this pool; else every pool of the table.")
+@click.option("--pool", shell_complete=POOLS, help="Only this pool; else every pool of the table.")
 @click.option(
     "--against", help="Something kept elsewhere: a receipt.json, an export, or TIMESTAMP=DIGEST as a step's metadata shows it."
 )
@@ -106,7 +108,7 @@ def _report_document(report: Report) -> dict[str, Any]:
 
 
 @commands.command("export")
-@click.option("--pool", help="Only this pool; else every pool of the table.")
+@click.option("--pool", shell_complete=POOLS, help="Only this pool; else every pool of the table.")
 @connected
 def audit_export(pool: str | None, **options: str | None) -> None:
     """Write the whole record as JSON lines: each pool's settings, locks, claims and contents, then its log.
@@ -118,3 +120,6 @@ def audit_export(pool: str | None, **options: str | None) -> None:
         for number, line in enumerate(written.export(store, [pool] if pool is not None else store.pools()), 1):
             click.echo(line)
             watch(number, 0)
+
+
+commands.add_command(audit_report)

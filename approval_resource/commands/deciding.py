@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
+from approval_resource.commands import screen
+from approval_resource.commands.completion import CLAIM_IDS
 from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import (
     FORMAT,
@@ -25,18 +28,27 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, StaleLockError
-from approval_resource.model.claim import MAX_COMMENT, Verdict
+from approval_resource.model.claim import MAX_COMMENT, Claim, Verdict
 from approval_resource.model.event import State
-from approval_resource.text import clean
+from approval_resource.program import called
+from approval_resource.store.interface import LockStore
+from approval_resource.text import clean, shortened
 
+UNCOUNTED = 3
+"""Exit code of an approval that was recorded and counts for nothing."""
 DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
 
 
 def _deciding(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.argument("ids", metavar="[ID]...", nargs=-1),
+        click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=CLAIM_IDS),
         click.option(
-            "--id", "more", metavar="ID", multiple=True, help="The claim; a unique beginning of 8 or more characters will do."
+            "--id",
+            "more",
+            metavar="ID",
+            multiple=True,
+            shell_complete=CLAIM_IDS,
+            help="The claim; a unique beginning of 8 or more characters will do.",
         ),
         click.option("--comment", default="", help=f"Why; kept on record. At most {MAX_COMMENT} characters."),
         click.option("--as", "rules", metavar="RULE", multiple=True, help="The approval rule it is for, by name."),
@@ -77,7 +89,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> None:
     wanted = list(dict.fromkeys((*more, *ids)))
     if not wanted:
-        raise ConfigError(["Please give an id: --id ID, see cli.py list"])
+        raise ConfigError([f"Please give an id: --id ID, see {called()} list"])
     if len(comment) > MAX_COMMENT:
         raise ConfigError([f"--comment: at most {MAX_COMMENT} characters, not {len(comment)}"])
     if force and not comment.strip():
@@ -85,7 +97,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
     filled = _filled(inputs)
     store, connection = store_of(options)
     who = reviewer_of(connection, reviewer)
-    failed = False
+    failed = uncounted = False
     for given in wanted:
         try:
             claim = find_claim(store, given)
@@ -103,20 +115,50 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
             failed = True
             say_errors(error)
             continue
-        after = recorded.claim
-        missing = decisions.missing(store, after)
-        if not recorded.changed:
-            click.echo(f"INFO: You had {done} the lock {after.id} before; nothing has changed{missing and f': {missing}'}")
-        elif after.state is State.PENDING:
-            click.echo(
-                f"INFO: Your verdict on the lock {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
-            )
-        elif after.state is not DECIDES[verdict]:
-            click.echo(f"INFO: Your verdict on the lock {after.id} is recorded; it has been {after.state.value}")
-        else:
-            click.echo(f"INFO: The lock {after.id} has been {done}")
-    if failed:
-        click.get_current_context().exit(FAILED)
+        on_screen = sys.stdout.isatty()
+        answer = (_answer if on_screen else _line)(store, recorded, verdict, done)
+        click.echo(screen.paragraph(answer) if on_screen else answer)
+        pending = verdict is Verdict.APPROVE and recorded.claim.state is State.PENDING
+        why = decisions.discounted(store, recorded.claim, who) if pending else ""
+        if why:
+            uncounted = True
+            click.echo(f"warning: this approval is on record, and opens nothing: {clean(why)}", err=True)
+    if failed or uncounted:
+        click.get_current_context().exit(FAILED if failed else UNCOUNTED)
+
+
+def _line(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: str) -> str:
+    """Return the answer as programs read it, in the original resource's words where those fit."""
+    after = recorded.claim
+    missing = decisions.missing(store, after)
+    if not recorded.changed:
+        return f"INFO: You had {done} the lock {after.id} before; nothing has changed{missing and f': {missing}'}"
+    if after.state is State.PENDING:
+        return f"INFO: Your verdict on the lock {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
+    if after.state is not DECIDES[verdict]:
+        return f"INFO: Your verdict on the lock {after.id} is recorded; it has been {after.state.value}"
+    return f"INFO: The lock {after.id} has been {done}"
+
+
+def _answer(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: str) -> str:
+    """Return the answer for a person: what happened to what, and what that leaves to do."""
+    after = recorded.claim
+    what = told(after)
+    if after.state is State.PENDING:
+        lead = f"{done.capitalize()} {what}" if recorded.changed else f"You had {done} {what} before; nothing has changed"
+        return f"{lead}. Still needed: {clean(decisions.needed(store, after))}"
+    if not recorded.changed:
+        return f"You had {done} {what} before; nothing has changed. It is {after.state.value}"
+    if after.state is not DECIDES[verdict]:
+        return f"{done.capitalize()} {what}, and it has been {after.state.value} by others' reviews"
+    ends = "Its gate opens" if after.state is State.APPROVED else "Its gate stays shut, and its lock is free"
+    return f"{done.capitalize()} {what}. {ends}"
+
+
+def told(claim: Claim) -> str:
+    """Return a claim as people know it, such as `production (shop/deploy #21: release 3.2)`."""
+    about = f"{claim.build}: {claim.description}" if claim.description else str(claim.build)
+    return shortened(clean(f"{claim.lock_name} ({about})"))
 
 
 def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
@@ -135,10 +177,11 @@ def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @FORMAT
+@screen.options
 @connected
-def unblock(claim_id: str, form: str, **options: str | None) -> None:
+def unblock(claim_id: str, form: str, original: bool, color: str, **options: str | None) -> None:
     """Show who can open a gate: the smallest sets of people whose approval would, or why none can."""
     store, _ = store_of(options)
     claim = find_claim(store, claim_id)
@@ -151,21 +194,23 @@ def unblock(claim_id: str, form: str, **options: str | None) -> None:
             document["how"] = list(found.how)
         click.echo(json.dumps(document, indent=2))
         return
-    missing = decisions.missing(store, claim)
-    click.echo(f"The lock {claim.id} is waiting: {missing or 'it needs one approval, by anyone'}")
+    missing = decisions.missing(store, claim) or "it needs one approval, by anyone"
+    on_screen = screen.wanted(form, original, color)
+    lines = [f"{told(claim)} is waiting: {missing}" if on_screen else f"The lock {claim.id} is waiting: {missing}"]
     for wanted, line in zip(found.sets, found.lines, strict=True):
         if not wanted and claim.opens_at is None:
-            click.echo("its reviews are enough by now: whoever approved may say so again, and it is decided")
+            lines.append("its reviews are enough by now: whoever approved may say so again, and it is decided")
         else:
-            click.echo(f"would be opened by: {clean(line)}")
+            lines.append(f"would be opened by: {clean(line)}")
     if not found.sets:
-        click.echo("nobody can open it:" if found.complete else "no set was found among those tried:")
-        for reason in found.reasons:
-            click.echo(f"  {clean(reason)}")
+        lines.append("nobody can open it:" if found.complete else "no set was found among those tried:")
+        lines += [f"  {clean(reason)}" for reason in found.reasons]
+    for line in lines:
+        click.echo(screen.paragraph(clean(line)) if on_screen else line)
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @click.option("--force", is_flag=True, help="A pending claim's too (it is withdrawn); needs --reason, and the log says forced.")
 @REASON
 @REVIEWER
@@ -177,7 +222,7 @@ def release(claim_id: str, force: bool, reason: str, reviewer: str | None, **opt
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @click.option("--force", is_flag=True, help="Though no rule names you; needs --reason, and the log says forced.")
 @REASON
 @REVIEWER
@@ -208,7 +253,10 @@ def _end(
         ended = force_release(store, claim, actor=who, reason=why)
     else:
         ended = end_claim(store, claim, state, actor=who, reason=why)
-    click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
+    if sys.stdout.isatty():
+        click.echo(screen.paragraph(f"{ended.state.value.capitalize()} {told(ended)}. The lock is free"))
+    else:
+        click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
 
 
 COMMANDS = (approve, reject, unblock, release, withdraw)

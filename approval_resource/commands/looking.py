@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable
+from itertools import takewhile
 
 import click
 
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import lookup as parts
 from approval_resource.claims import queue
-from approval_resource.commands.shared import FORMAT, connected, find_claim, store_of
+from approval_resource.commands import screen
+from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
+from approval_resource.commands.report import moment, receipt
+from approval_resource.commands.shared import FORMAT, connected, find_claim, require_pool, store_of
 from approval_resource.commands.tables import (
     claim_details,
     claim_for_programs,
@@ -22,51 +27,114 @@ from approval_resource.commands.tables import (
     queues_table,
 )
 from approval_resource.documents.events import EVENT
-from approval_resource.errors import ConfigError
+from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
-from approval_resource.store.interface import LockStore
-from approval_resource.text import clean
+from approval_resource.model.event import Kind, State
+from approval_resource.program import called
+from approval_resource.store.interface import Connection, LockStore
+from approval_resource.text import clean, shortened
 
 WATCH_SECONDS = 2
+CLEAR = "\x1b[H\x1b[2J"
+"""Moves to the top of a terminal and clears it, with colours switched off too."""
+NOTHING_WAITS = "There is no waiting approval"
+"""The original resource's line for an empty list."""
 
 
 @click.command("list")
-@click.option("--pool", help="Only this pool's.")
+@click.option("--pool", shell_complete=POOLS, help="Only this pool's.")
 @click.option("--all", "everything", is_flag=True, help="Claims that have ended too.")
 @click.option("--waiting", is_flag=True, help="Who waits for a lock instead: place, and for how long.")
-@click.option("--wide", is_flag=True, help="More columns.")
-@click.option("--watch", is_flag=True, help=f"Again every {WATCH_SECONDS} s, until interrupted.")
+@click.option("--wide", is_flag=True, help="More columns, in the table as it is where output is piped.")
+@click.option("--watch", is_flag=True, help=f"Again every {WATCH_SECONDS} s, until interrupted; on a terminal in place.")
 @FORMAT
+@screen.options
 @connected
-def list_(watch: bool, pool: str | None, everything: bool, waiting: bool, wide: bool, form: str, **options: str | None) -> None:
+def list_(  # noqa: PLR0913 - each is an option of the command
+    watch: bool,
+    pool: str | None,
+    everything: bool,
+    waiting: bool,
+    wide: bool,
+    form: str,
+    original: bool,
+    color: str,
+    **options: str | None,
+) -> None:
     """Show who holds a lock and what waits for approval."""
     if waiting and everything:
         raise ConfigError(["--all and --waiting don't go together: nobody waits any more for what has ended"])
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
+    on_screen = screen.wanted(form, original or wide, color)
+    seen: frozenset[str] | None = None
     while True:
         if waiting:
-            text = _waiting(store, pool, form)
+            text = _waiting(store, pool, form, on_screen=on_screen)
         else:
-            text = _listed(_ever(store, pool) if everything else store.open_claims(pool), store, form, wide=wide)
+            found = _ever(store, pool) if everything else store.open_claims(pool)
+            ids = frozenset(claim.id for claim in found)
+            if on_screen:
+                text = _screened(found, store, fresh=ids - seen if seen is not None else frozenset())
+                seen = ids
+            else:
+                text = _listed(found, store, form, wide=wide)
         if not watch:
             click.echo(text)
             return
-        click.clear()
-        click.echo(text)
+        if on_screen:
+            click.echo(CLEAR, nl=False, color=True)
+            click.echo(_one_screen(text, connection, pool, store))
+        else:
+            click.clear()
+            click.echo(text)
         time.sleep(WATCH_SECONDS)  # noqa: TID251 - the refresh of a screen may follow wall time
 
 
 def _listed(found: list[Claim], store: LockStore, form: str, *, wide: bool) -> str:
     if form == "json":
         return json.dumps([claim_for_programs(claim) for claim in found], indent=2)
-    return claims_table(found, store.now(), wide=wide) if found else "There is no waiting approval"
+    return claims_table(found, store.now(), wide=wide) if found else NOTHING_WAITS
 
 
-def _waiting(store: LockStore, pool: str | None, form: str) -> str:
+def _screened(found: list[Claim], store: LockStore, fresh: frozenset[str]) -> str:
+    """Return the claims as a person reads them, each with what it still needs."""
+    if not found:
+        return NOTHING_WAITS
+    policies: dict[str, str] = {}
+    needs = {}
+    for claim in found:
+        if claim.state is State.PENDING:
+            if claim.pool not in policies:
+                policies[claim.pool] = store.settings(claim.pool).policy
+            needs[claim.id] = _needed(store, claim, policies[claim.pool])
+    return screen.claims_table(found, store.now(), needs, fresh=fresh)
+
+
+def _needed(store: LockStore, claim: Claim, pool_policy: str | None = None) -> str:
+    """Return what the claim still needs; one that can't be trusted doesn't hide the others."""
+    try:
+        return decisions.needed(store, claim, pool_policy)
+    except CorruptRecordError as corrupt:
+        return f"nothing can be told: {corrupt.why}"
+
+
+def _one_screen(text: str, connection: Connection, pool: str | None, store: LockStore) -> str:
+    """Return the text under a line that says of what and when it is, cut to the terminal's height."""
+    rows = max(2, shutil.get_terminal_size().lines - 1)
+    where = f"table {connection.table}{f', pool {clean(pool)}' if pool else ''}"
+    header = f"{called()} list: {where}, {store.now():%H:%M:%S} UTC, every {WATCH_SECONDS} s, Ctrl-C ends it"
+    lines = [click.style(shortened(header)[: screen.width()], reverse=True), *text.splitlines()]
+    return "\n".join([*lines[: rows - 1], f"… and {len(lines) - rows + 1} more lines"] if len(lines) > rows else lines)
+
+
+def _waiting(store: LockStore, pool: str | None, form: str, *, on_screen: bool) -> str:
     found = queue.queues(store, pool)
     if form == "json":
         return json.dumps(queues_for_programs(found), indent=2)
-    return queues_table(found, store.now()) if found else "Nobody waits for a lock"
+    if not found:
+        return "Nobody waits for a lock"
+    return (screen.queues_table if on_screen else queues_table)(found, store.now())
 
 
 def _ever(store: LockStore, pool: str | None) -> list[Claim]:
@@ -78,14 +146,16 @@ def _ever(store: LockStore, pool: str | None) -> list[Claim]:
 
 
 @click.command()
-@click.argument("claim_id", metavar="ID")
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
 @click.option("--attachment", metavar="NAME", help="Write that attached file's content instead.")
 @FORMAT
+@screen.options
 @connected
-def show(claim_id: str, attachment: str | None, form: str, **options: str | None) -> None:
+def show(claim_id: str, attachment: str | None, form: str, original: bool, color: str, **options: str | None) -> None:
     """Show one claim: what it is for, who said what, what its policies make of it, what became of it."""
     store, _ = store_of(options)
-    claim = find_claim(store, claim_id)
+    on_screen = screen.wanted(form, original, color)
+    claim = find_claim(store, claim_id, ended=True)
     if attachment is not None:
         _write(parts.read_attachment(store, claim, attachment))
         return
@@ -93,13 +163,16 @@ def show(claim_id: str, attachment: str | None, form: str, **options: str | None
         explained = {"decision": decisions.explained(store, claim).result.document()} if claim.need_approval else {}
         click.echo(json.dumps(claim_for_programs(claim) | explained, indent=2))
         return
-    click.echo(claim_details(claim, store.now()))
+    details = (
+        screen.claim_details(claim, store.now(), _needed(store, claim)) if on_screen else claim_details(claim, store.now())
+    )
+    click.echo(details)
     if claim.need_approval:
         click.echo("")
         decision = decisions.explained(store, claim)
         notes = [f"note: {note}" for note in decision.notes] + [f"flag: {flag}" for flag in decision.flags]
         for line in (*decision.result.lines(), *notes):
-            click.echo(clean(line))
+            click.echo(screen.paragraph(clean(line)) if on_screen else clean(line))
 
 
 def _write(content: bytes) -> None:
@@ -112,38 +185,73 @@ def _write(content: bytes) -> None:
 
 
 @click.command()
-@click.option("--pool", help="This pool's log.")
-@click.option("--lock", "lock_name", help="Only this lock's part of it.")
-@click.option("--id", "claim_id", help="Only this claim's part of it.")
+@click.option("--pool", shell_complete=POOLS, help="This pool's log.")
+@click.option("--lock", "lock_name", shell_complete=LOCKS, help="Only this lock's part of it.")
+@click.option("--id", "claim_id", shell_complete=CLAIM_IDS, help="Only this claim's part of it.")
+@click.option("--since", help="From then on: a day (UTC), an instant, or how long ago, such as 36h.")
+@click.option("--until", help="To then; a day counts to its end.")
+@click.option("--by", help="Only what this person, build or policy did: a part of the name is enough.")
+@click.option(
+    "--event",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    type=click.Choice([kind.value for kind in Kind]),
+    help="Only events of this kind.",
+)
 @FORMAT
+@screen.options
 @connected
-def history(pool: str | None, lock_name: str | None, claim_id: str | None, form: str, **options: str | None) -> None:
+def history(  # noqa: PLR0913 - each is an option of the command
+    pool: str | None,
+    lock_name: str | None,
+    claim_id: str | None,
+    since: str | None,
+    until: str | None,
+    by: str | None,
+    kinds: tuple[str, ...],
+    form: str,
+    original: bool,
+    color: str,
+    **options: str | None,
+) -> None:
     """Show what happened, oldest first."""
-    store, _ = store_of(options)
-    since = None
+    store, connection = store_of(options)
+    on_screen = screen.wanted(form, original, color)
+    begin = None
     if claim_id:
-        claim = find_claim(store, claim_id)
-        pool, lock_name, since = claim.pool, claim.lock_name, claim.timestamp
+        claim = find_claim(store, claim_id, ended=True)
+        pool, lock_name, begin = claim.pool, claim.lock_name, claim.timestamp
     if not pool:
         raise ConfigError(["give --pool, or --id"])
+    require_pool(store, pool, connection.table)
+    now = store.now()
+    first, last = moment(since, "--since", now), moment(until, "--until", now, end=True)
+    begin = max((at for at in (begin, first) if at is not None), default=None)
     events = [
-        event for event in store.events(pool, lock_name=lock_name, since=since) if not claim_id or event.claim_id == claim.id
+        event
+        for event in takewhile(
+            lambda event: last is None or event.timestamp < last, store.events(pool, lock_name=lock_name, since=begin)
+        )
+        if (not claim_id or event.claim_id == claim.id)
+        and (not kinds or event.kind.value in kinds)
+        and (by is None or by.casefold() in event.actor.casefold())
     ]
     if form == "json":
         click.echo(json.dumps([EVENT.write(event) for event in events], indent=2))
     elif not events:
         click.echo("Nothing has happened yet")
     else:
-        click.echo(events_table(events))
+        click.echo(screen.events_table(events) if on_screen else events_table(events))
 
 
 @click.command()
 @connected
 def init(**options: str | None) -> None:
-    """Make the table, if it is missing."""
+    """Make the table, if it is missing. Nothing else that looks, decides or sets makes one."""
     store, connection = store_of(options)
     made = store.create_table()
     click.echo(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
 
 
-COMMANDS = (list_, show, history, init)
+COMMANDS = (list_, show, history, receipt, init)

@@ -12,6 +12,7 @@ import click
 
 from approval_resource import pools
 from approval_resource.claims import decide as decisions
+from approval_resource.commands.completion import POOLS
 from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import (
     FORMAT,
@@ -19,6 +20,7 @@ from approval_resource.commands.shared import (
     Commands,
     connected,
     progress,
+    require_pool,
     require_pool_name,
     reviewer_of,
     say_errors,
@@ -144,7 +146,7 @@ def test_(directory: Path) -> None:
 
 @commands.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
-@click.option("--pool", required=True, help="The pool whose claims to ask about.")
+@click.option("--pool", required=True, shell_complete=POOLS, help="The pool whose claims to ask about.")
 @FORMAT
 @connected
 def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | None) -> None:
@@ -154,7 +156,8 @@ def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | Non
     """
     loaded = _loaded(files)
     _warn(loaded)
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     ids = dict.fromkeys(event.claim_id for event in store.events(pool) if event.claim_id)
     asked = [claim for claim in store.claims(list(ids)) if claim.need_approval and not _is_open(claim)]
     policy = stored(loaded)
@@ -201,7 +204,7 @@ def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] |
 
 
 @commands.command("set")
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
 @REVIEWER
 @connected
@@ -219,7 +222,7 @@ def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: st
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @REVIEWER
 @connected
 def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
@@ -229,13 +232,14 @@ def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @FORMAT
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:
     """Show POOL's policy, as YAML or JSON."""
     require_pool_name(pool)
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     text = store.settings(pool).policy
     try:
         documents: list[Any] = json.loads(text) if text else []

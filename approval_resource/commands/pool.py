@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 from approval_resource import pools
+from approval_resource.commands.completion import POOLS
 from approval_resource.commands.shared import (
     FORMAT,
     REASON,
@@ -15,6 +16,7 @@ from approval_resource.commands.shared import (
     Commands,
     connected,
     reason_of,
+    require_pool,
     require_pool_name,
     reviewer_of,
     store_of,
@@ -22,6 +24,7 @@ from approval_resource.commands.shared import (
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
+from approval_resource.store.interface import LockStore
 from approval_resource.strict_options import duration
 from approval_resource.text import clean, counted, quoted
 
@@ -32,7 +35,7 @@ def commands() -> None:
 
 
 @commands.command("set")
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @click.option(
     "--retention-days",
     type=click.IntRange(0, MAX_RETENTION_DAYS),
@@ -50,13 +53,11 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
     settings = pools.set_retention(store, pool, retention_days, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: " if settings.revision == before.revision else ""
     click.echo(f"INFO: {changed}{_told(settings)}")
-    head = store.head(pool)
-    if head is None or not head.newest:
-        click.echo(f"INFO: nothing was ever claimed in pool {clean(pool)}; check its name", err=True)
+    _warn_if_unused(store, pool)
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @click.option("--until", help="When it ends: an instant, or a duration such as 4h from now. Without: once somebody lifts it.")
 @click.option("--reason", required=True, help="Why; shown to everybody who waits, and kept on record.")
 @REVIEWER
@@ -70,10 +71,11 @@ def freeze(pool: str, until: str | None, reason: str, reviewer: str | None, **op
     store, connection = store_of(options)
     settings = pools.freeze(store, pool, end, why, actor=reviewer_of(connection, reviewer))
     click.echo(f"INFO: {_told(settings)}")
+    _warn_if_unused(store, pool)
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @REASON
 @REVIEWER
 @connected
@@ -86,6 +88,12 @@ def unfreeze(pool: str, reason: str, reviewer: str | None, **options: str | None
     settings = pools.unfreeze(store, pool, why, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: it was not frozen" if settings.revision == before.revision else "its gates open again"
     click.echo(f"INFO: pool {clean(pool)}: {changed}")
+
+
+def _warn_if_unused(store: LockStore, pool: str) -> None:
+    head = store.head(pool)
+    if head is None or not head.newest:
+        click.echo(f"INFO: nothing was ever claimed in pool {clean(pool)}; check its name", err=True)
 
 
 def _until(text: str | None) -> datetime | timedelta | None:
@@ -103,13 +111,14 @@ def _until(text: str | None) -> datetime | timedelta | None:
 
 
 @commands.command()
-@click.argument("pool", metavar="POOL")
+@click.argument("pool", metavar="POOL", shell_complete=POOLS)
 @FORMAT
 @connected
 def show(pool: str, form: str, **options: str | None) -> None:
     """Show a pool's settings."""
     require_pool_name(pool)
-    store, _ = store_of(options)
+    store, connection = store_of(options)
+    require_pool(store, pool, connection.table)
     settings = store.settings(pool)
     click.echo(json.dumps(SETTINGS.write(settings), indent=2) if form == "json" else _told(settings))
 

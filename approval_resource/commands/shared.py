@@ -6,7 +6,7 @@ import getpass
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,16 +17,19 @@ from click.exceptions import NoArgsIsHelpError
 from approval_resource.canonical import EMPTY
 from approval_resource.claims.lookup import find
 from approval_resource.commands.exit_codes import FAILED
-from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError, StoreUnavailableError
+from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model.claim import MAX_COMMENT, Claim
+from approval_resource.program import called
 from approval_resource.store.dynamodb.connect import caller_arn
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import DEFAULT_TABLE, Connection, LockStore
-from approval_resource.text import clean, first_lines, shortened
+from approval_resource.text import clean, first_lines, quoted, shortened
 
 MIN_PREFIX = 8
 FULL_ID = 36
 MAX_REVIEWER = 64
+MAX_SHOWN = 8
+"""Upper bound of the names that a hint tells."""
 CONNECTION_OPTIONS = (
     click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
     click.option("--region", envvar=["AWS_DEFAULT_REGION", "AWS_REGION"], help="The table's AWS region."),
@@ -150,12 +153,19 @@ def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connec
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
     """Return the store that the command's options and those before the command name, and its connection."""
     context = click.get_current_context()
-    # The environment was read for the group. Read again here, it would beat options before the command.
+    connection = connection_in(context, context.find_object(Connection) or Connection(), options)
+    return DynamoStore.connect(connection), connection
+
+
+def connection_in(context: click.Context, base: Connection, options: Mapping[str, str | None]) -> Connection:
+    """Return the connection `base` of the group, changed by a command's own options.
+
+    The environment was read for the group. Read again for the command, it would beat options before it.
+    """
     given = {
         name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    connection = connection_of(context.find_object(Connection) or Connection(), given)
-    return DynamoStore.connect(connection), connection
+    return connection_of(base, given)
 
 
 def reviewer_of(connection: Connection, typed: str | None) -> str:
@@ -194,6 +204,26 @@ def require_pool_name(pool: str) -> None:
         raise ConfigError(["POOL: must be a pool's name"])
 
 
+def require_pool(store: LockStore, pool: str | None, table: str) -> None:
+    """Pass for a pool that something ever happened in, and where none is named.
+
+    Raises:
+        LockNotFoundError: there is none of that name; those that there are instead.
+    """
+    try:
+        if pool is None or store.head(pool) is not None:
+            return
+    except CorruptRecordError:
+        return  # an audit tells of a head that was altered; what its pool holds can be looked at
+    try:
+        known = store.pools()
+    except StoreUnavailableError:  # a role that may not read the whole table sees the pools in which locks are held
+        known = sorted({claim.pool for claim in store.open_claims()})
+    shown = ", ".join(clean(name) for name in known[:MAX_SHOWN]) + (" and others" if len(known) > MAX_SHOWN else "")
+    there = f"there {'are' if len(known) > 1 else 'is'} {shown}" if known else "nothing was ever claimed there"
+    raise LockNotFoundError(f"there is no pool {quoted(pool)} in table {table}; {there}")
+
+
 def reason_of(text: str) -> str:
     """Return a reason as it is stored.
 
@@ -205,8 +235,10 @@ def reason_of(text: str) -> str:
     return clean(text)
 
 
-def find_claim(store: LockStore, given: str) -> Claim:
-    """Return the claim with that id, or the open one whose id begins so.
+def find_claim(store: LockStore, given: str, *, ended: bool = False) -> Claim:
+    """Return the claim with that id, or the open one whose id begins so; with `ended`, else an ended one.
+
+    A decision is never on a claim that has ended, so its beginning can't be taken for that of another.
 
     Raises:
         LockNotFoundError: there is none, or more than one.
@@ -218,10 +250,13 @@ def find_claim(store: LockStore, given: str) -> Claim:
             short = (
                 f"; give the whole id, or {MIN_PREFIX} or more characters of an open claim's" if len(given) < MIN_PREFIX else ""
             )
-            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see cli.py list --all")
+            raise LockNotFoundError(f"there is no claim {clean(given)[:FULL_ID]}{short}; see {called()} list --all")
         return claim
-    ids = store.open_claim_ids(given)
+    ids, which = store.open_claim_ids(given), "open "
+    if ended and not ids:
+        with suppress(StoreUnavailableError):  # a role that may not read the whole table finds open claims alone
+            ids, which = store.claim_ids_from(given), ""
     if len(ids) != 1:
-        what = f"{len(ids)} open claims' ids begin" if ids else "no open claim's id begins"
-        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see cli.py list --all")
+        what = f"{len(ids)} {which}claims' ids begin" if ids else f"no {which}claim's id begins"
+        raise LockNotFoundError(f"{what} with {clean(given)}; give the whole id, see {called()} list --all")
     return find(store, ids[0])

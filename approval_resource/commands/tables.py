@@ -1,12 +1,12 @@
-"""Claims, events and queues as tables for a terminal, and as documents for programs."""
+"""Claims, events and queues as tables where output is piped, and as documents for programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from tabulate import tabulate
+import tabulate
 
 from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.locks import queue_document
@@ -41,7 +41,7 @@ def claims_table(claims: Iterable[Claim], now: datetime, *, wide: bool) -> str:
     columns = CLAIM_COLUMNS + (WIDE_COLUMNS if wide else ())
     rows = [_row(claim, now) for claim in claims]
     table = [[row[column] for column in columns] for row in rows]
-    return tabulate(table, headers=columns, tablefmt="simple", disable_numparse=True)
+    return _plain(table, columns)
 
 
 def events_table(events: Iterable[Event]) -> str:
@@ -57,7 +57,7 @@ def events_table(events: Iterable[Event]) -> str:
         ]
         for event in events
     ]
-    return tabulate(rows, headers=EVENT_COLUMNS, tablefmt="simple", disable_numparse=True)
+    return _plain(rows, EVENT_COLUMNS)
 
 
 def _event(event: Event) -> str:
@@ -82,7 +82,7 @@ def queues_table(queues: Iterable[tuple[Lock, Claim | None]], now: datetime) -> 
         for lock, holder in queues
         for place, waiter in enumerate(lock.queue, 1)
     ]
-    return tabulate(rows, headers=WAITER_COLUMNS, tablefmt="simple", disable_numparse=True)
+    return _plain(rows, WAITER_COLUMNS)
 
 
 def queues_for_programs(queues: Iterable[tuple[Lock, Claim | None]]) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def claim_details(claim: Claim, now: datetime) -> str:
         if ruling:
             told = f"{ruling.state.value} by {visible(ruling.actor)}, {_time(ruling.at)} {clean(ruling.reason)}"
             rows.append((what, told.rstrip()))
-    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return _plain(rows, (), "plain")
 
 
 def claim_for_programs(claim: Claim) -> dict[str, Any]:
@@ -115,6 +115,15 @@ def claim_for_programs(claim: Claim) -> dict[str, Any]:
     `lockname` is `lock_name` as it is stored, kept for programs of before.
     """
     return CLAIM.write(claim) | {"lock_name": claim.lock_name, "link": claim.build.link}
+
+
+def _plain(rows: Iterable[Iterable[object]], headers: Sequence[str], form: str = "simple") -> str:
+    """Return a table as the original resource lays it out, which counts a wide character as one."""
+    before, tabulate.WIDE_CHARS_MODE = tabulate.WIDE_CHARS_MODE, False
+    try:
+        return tabulate.tabulate(rows, headers=headers, tablefmt=form, disable_numparse=True)
+    finally:
+        tabulate.WIDE_CHARS_MODE = before
 
 
 def _row(claim: Claim, now: datetime) -> dict[str, object]:

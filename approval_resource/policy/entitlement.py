@@ -13,6 +13,7 @@ from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import inputs
 from approval_resource.policy.kinds.rules import counting, fits
 from approval_resource.policy.people import TYPED, Memberships, Roster, Voice
+from approval_resource.program import called
 from approval_resource.text import clean
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _deaf(policy: Policy, review: Review) -> str:
     )
     _, _, name = review.reviewer.partition("#")
     return (
-        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with cli.py as whom it names; or let the policy say "
+        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} as whom it names; or let the policy say "
         f"reviewers: {{concourse: true}}, or name concourse:{clean(name)}"
     )
 

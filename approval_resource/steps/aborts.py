@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from approval_resource.program import called
+
 ABORTED_CODE = 128 + signal.SIGTERM
 """Exit code of a stopped step."""
 GRACE_SECONDS = 4
@@ -24,7 +26,8 @@ def aborts(say: Callable[[str], None]) -> Iterator[None]:
 
     def too_long(_: int, __: FrameType | None) -> None:
         say(
-            "Stopped (aborted, or its time was up): the store did not answer in time; this build's claim may be left, see cli.py list"
+            "Stopped (aborted, or its time was up): the store did not answer in time; this build's claim may be left, "
+            f"see {called()} list"
         )
         os._exit(ABORTED_CODE)
 

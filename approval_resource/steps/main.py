@@ -130,7 +130,7 @@ def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, st
     if source is None or work is None:
         raise AssertionError("what is missing has a problem that says so")
     log_to(_Handler(log), debug=source.debug)
-    return work(source, DynamoStore.connect(source.connection))
+    return work(source, DynamoStore.connect(source.connection, creates=step == "out"))
 
 
 def _check(call: Call, _: Source | None) -> Work | None:

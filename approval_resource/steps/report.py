@@ -15,6 +15,7 @@ from approval_resource.claims.poller import REMIND
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
+from approval_resource.program import called
 from approval_resource.steps.step import Step
 from approval_resource.store.interface import DEFAULT_TABLE
 from approval_resource.text import clean, duration, visible, without_mail
@@ -67,8 +68,9 @@ def who_decides(step: Step, claim: Claim) -> list[str]:
     source = step.source
     lines = [
         *_jobs(step),
-        f"  python3 cli.py approve --id {claim.id}",
-        f"  python3 cli.py reject --id {claim.id} --comment 'why'",
+        f"  {called()} show {claim.id}",
+        f"  {called()} approve --id {claim.id}",
+        f"  {called()} reject --id {claim.id} --comment 'why'",
     ]
     given = (source.table != DEFAULT_TABLE, source.aws_default_region, source.endpoint_url)
     needed = [name for name, told in zip(CONNECTION_VARIABLES, given, strict=True) if told]

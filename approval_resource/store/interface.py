@@ -55,6 +55,19 @@ class Record:
     in_place: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Line of an examination: its subject, whether it is as it should be, and the next move where it isn't.
+
+    `fine` is None where that can't be said, or where neither is a fault.
+    """
+
+    subject: str
+    fine: bool | None
+    told: str
+    move: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Settings by which the table is reached. Secrets never appear in its repr.
@@ -195,6 +208,9 @@ class LockStore(RecordReads, Protocol):
 
     def all_claims(self) -> Iterator[Claim]:
         """Yield every stored claim of every pool, in no order. This scans the whole table."""
+
+    def claim_ids_from(self, prefix: str) -> list[str]:
+        """Return the ids of all claims that begin with `prefix`, ended ones too. This scans the table."""
 
     def pools(self) -> list[str]:
         """Return every pool that has anything stored, sorted. This scans the whole table."""

@@ -19,6 +19,7 @@ from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.interface import Connection, LockStore
 from cli import cli
 from tests.builders import a_build, a_request
+from tests.cli.terminal import Seen, Watcher, on_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
@@ -26,6 +27,7 @@ POOL = "payments"
 
 Environment = dict[str, str]
 Run = Callable[..., Result]
+Terminal = Callable[..., Seen]
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -79,6 +81,18 @@ def process(environment: Environment) -> Process:
             timeout=SECONDS,
             check=False,
         )
+
+    return command
+
+
+@pytest.fixture
+def terminal(environment: Environment) -> Terminal:
+    """Runs a command on a terminal; `columns` and `rows` size it, further variables as keywords."""
+
+    def command(
+        *arguments: str, columns: int = 80, rows: int = 40, watcher: Watcher = lambda text, program: None, **variables: str
+    ) -> Seen:
+        return on_terminal(arguments, environment | variables, columns, rows, watcher)
 
     return command
 

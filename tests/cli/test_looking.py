@@ -78,7 +78,7 @@ def test_list_shows_one_pool_or_all(store: DynamoStore, run: Run) -> None:
     one = run("list", "--pool", "shipping").stdout
     assert B in one
     assert A not in one
-    assert run("list", "--pool", "nobody's").stdout == "There is no waiting approval\n"
+    refused(run("list", "--pool", "nobody's"), 'there is no pool "nobody\'s" in table ', "there are payments, shipping")
 
 
 @pytest.mark.parametrize("narrow", [(), ("--pool", POOL)])
@@ -261,9 +261,9 @@ def test_history_can_be_narrowed(run: Run, narrow: tuple[str, ...], kinds: list[
 
 
 def test_history_of_nothing_is_one_plain_line(store: DynamoStore, run: Run) -> None:
-    """A pool nobody used has none."""
-    store.create_table()
-    ran = run("history", "--pool", POOL)
+    """A lock nobody used has none."""
+    claim_of(store, A)
+    ran = run("history", "--pool", POOL, "--lock", "nobody's")
     assert (ran.exit_code, ran.stdout) == (0, "Nothing has happened yet\n")
 
 

@@ -41,8 +41,9 @@ def test_the_same_again_changes_nothing(store: DynamoStore, run: Run) -> None:
     assert revision(store) == 1
 
 
-def test_a_pool_nobody_used_is_pointed_out(run: Run) -> None:
+def test_a_pool_nobody_used_is_pointed_out(store: DynamoStore, run: Run) -> None:
     """It can be set before its first claim; a misspelt name shows."""
+    store.create_table()
     ran = run("pool", "set", "paymets", "--retention-days", "7")
     assert ran.exit_code == 0
     assert "nothing was ever claimed in pool paymets; check its name" in ran.stderr

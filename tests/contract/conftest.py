@@ -54,7 +54,7 @@ def any_store(request: pytest.FixtureRequest, table: str) -> Iterator[DynamoStor
     """The store on each engine in turn, for what needs no races."""
     engine = "moto" if request.param == "moto" else "engine"
     reached = _connection(ELSEWHERE or request.getfixturevalue(engine).url, table)
-    yield DynamoStore.connect(reached)
+    yield DynamoStore.connect(reached, creates=True)
     if ELSEWHERE:
         _drop(reached)
 

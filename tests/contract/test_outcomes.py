@@ -280,7 +280,7 @@ def test_a_read_is_repeated_while_that_can_help(quick: DynamoStore, store: Dynam
 def test_a_missing_table_that_may_not_be_made_is_told(quick: DynamoStore) -> None:
     """The line names the table and the next move."""
     Faults.on(quick, "CreateTable", answers(400, "AccessDeniedException", "no"))
-    with pytest.raises(StoreUnavailableError, match=r"may not create it.*cli\.py init"):
+    with pytest.raises(StoreUnavailableError, match=r"may not create it.*approvals init"):
         take(quick, 1)
 
 

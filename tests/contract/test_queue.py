@@ -217,7 +217,7 @@ def test_giving_up_leaves_nothing_behind(shared: DynamoStore, waiting: Callable[
         waiter.wait(wait_timeout=timedelta(minutes=10))
     assert str(gave_up.value) == (
         f'gave up after 10 min: lock "deploy" in pool "payments" is still held by main/app/deploy #1 (claim {held.id}); '
-        "this build has left the queue. Try again, or see cli.py list --waiting"
+        "this build has left the queue. Try again, or see approvals list --waiting"
     )
     assert 600 <= sum(waiter.clock.slept) <= 602
     assert in_queue(shared) == []

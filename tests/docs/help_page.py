@@ -17,7 +17,8 @@ INTRODUCTION = f"""\
 # Every command's help
 
 `python3 cli.py COMMAND --help`, on a terminal of {COLUMNS} columns. `make docs` writes this page from the program: change the
-program, not the page. The README tells [what each command is for](../README.md#command-line).
+program, not the page. The reference tells
+[what each command is for](reference.md#command-line).
 """
 
 

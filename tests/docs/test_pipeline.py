@@ -326,8 +326,8 @@ PIPELINES = [
 
 
 def task_files() -> dict[str, dict[str, Any]]:
-    """The files of tasks that the README shows, by path."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    """The files of tasks that the pages show, by path."""
+    text = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- task: (\S+) -->\n```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return {path: yaml.safe_load(block) for path, block in shown}
 
@@ -340,8 +340,9 @@ def test_a_pipeline_of_the_pages_can_be_set_and_run(block: str) -> None:
 
 def test_every_pipeline_of_the_readme_is_looked_at() -> None:
     """None hides in a block of another kind, and each that is marked is a pipeline."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    looked = [one for one in blocks(ROOT / "README.md", "") if is_pipeline(one)]
+    pages = [ROOT / "README.md", ROOT / "docs" / "pipelines.md"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    looked = [one for page in pages for one in blocks(page, "") if is_pipeline(one)]
     assert len(looked) == text.count("<!-- pipeline: ") == text.count("\njobs:\n") >= 4
 
 

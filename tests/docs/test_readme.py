@@ -22,7 +22,9 @@ from demo.engine import ROOT
 from tests.docs.player import BuildAbortedError, Job, Player, StepErroredError, StepFailedError
 from tests.scripts.conftest import Concourse, held_by
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = ("README.md", "docs/pipelines.md", "docs/reference.md")
+README = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in SHOWN)
+"""The README and the pages that it sends a pipeline's author to."""
 LOCK = "production"
 
 

@@ -106,7 +106,7 @@ class World:
             self.time = FrozenTime()
             self.clock = Hurry(self.time)
             self.client = dynamodb(self._session, self.connection)
-            self.store = DynamoStore(self.client, self.connection.table, clock=self.clock, store_clock=self.time)
+            self.store = DynamoStore(self.client, self.connection.table, clock=self.clock, store_clock=self.time, creates=True)
         self._stories += 1
         self.pool = f"{POOL}{self._stories}"
         self.pools = {self.pool}
@@ -139,7 +139,7 @@ class World:
         if self.usual and connection in (self.connection, by_environment):
             return self.store
         client = dynamodb(session_of(connection), connection)
-        return DynamoStore(client, connection.table, clock=self.clock, store_clock=self.time)
+        return DynamoStore(client, connection.table, clock=self.clock, store_clock=self.time, creates=True)
 
     def uses(self, source: Any) -> None:
         """Remember the pool that a run is given, if it could be one."""

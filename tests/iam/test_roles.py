@@ -241,10 +241,30 @@ def test_create_table_lets_a_pipeline_make_its_table_on_first_use(account: Accou
     """With the optional statement a pipeline makes the missing table itself, TTL and recovery included."""
     table = a_table_name()
     first = account.user(document("pipeline", table), document("create-table", table))
-    made = first.check(pool, table=table)
-    assert answer(made) == []
+    assert "approvals init" in refusal(first.check(pool, table=table))
+    made = first.out(pool, "1", table=table, action="claim", lock_name="deploy")
+    assert answer(made)["version"]["state"] == "held"
     assert "could not be switched on" not in made.stderr
-    assert answer(first.out(pool, "1", table=table, action="claim", lock_name="deploy"))["version"]["state"] == "held"
+    assert len(answer(first.check(pool, table=table))) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "lacks"),
+    [
+        ("pipeline", ["read the whole table", "find all open claims"]),
+        ("reviewer", ["read the whole table", "check items"]),
+        ("auditor", ["write items", "update items", "check items"]),
+        ("operator", ["check items"]),
+    ],
+)
+def test_doctor_tells_each_role_what_it_may_not(account: Account, role: str, lacks: list[str]) -> None:
+    """Just that, each line with where the policies are; to lack what another role is for is no fault."""
+    ran = account.user(document(role)).cli("doctor", "--format", "json")
+    found = {one["subject"]: one for one in json.loads(ran.stdout)}
+    tried = {subject: one["fine"] for subject, one in found.items() if subject.startswith("may ")}
+    assert sorted(subject for subject, fine in tried.items() if not fine) == sorted(f"may {one}" for one in lacks)
+    assert all("docs/iam" in found[f"may {one}"]["move"] for one in lacks)
+    assert len(tried) == 10
 
 
 # ---- who is who ----------------------------------------------------------------------
@@ -353,7 +373,10 @@ NEEDED_BY: dict[str, dict[str, Needs]] = {
     "reviewer": LOOKING | DECIDING,
     "operator": LOOKING | AUDITING | DECIDING | MAKING,
     "auditor": LOOKING | AUDITING,
-    "create-table": {action: lambda who, scene: who.check(scene.pool, table=scene.missing) for action in MAKING},
+    "create-table": {
+        action: lambda who, scene: who.out(scene.pool, "1", table=scene.missing, action="claim", lock_name="a")
+        for action in MAKING
+    },
 }
 """For each grant of each document, something of that role's that can't be done without it."""
 
@@ -465,7 +488,7 @@ def test_a_missing_table_that_a_pipeline_may_not_create_is_named_with_the_next_m
     for result in (worker.check(pool, table=table), worker.out(pool, "1", table=table, action="claim", lock_name="deploy")):
         line = refusal(result)
         assert table in line
-        assert "cli.py init" in line
+        assert "approvals init" in line
 
 
 @pytest.fixture(scope="session")

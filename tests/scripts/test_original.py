@@ -171,8 +171,9 @@ def test_a_get_without_need_approval_does_not_wait(concourse: Concourse, store: 
     assert kept(store, version).state is State.PENDING
 
 
-def test_list_of_nothing_prints_one_line(concourse: Concourse) -> None:
+def test_list_of_nothing_prints_one_line(concourse: Concourse, store: DynamoStore) -> None:
     """The original's words for an empty list."""
+    store.create_table()
     listed = concourse.cli("list")
     assert (listed.code, listed.stdout) == (0, "There is no waiting approval\n")
 
@@ -404,8 +405,9 @@ def test_who_decided_and_why_is_kept(concourse: Concourse, store: DynamoStore) -
     assert "tests are red" in concourse.cli("history", "--pool", POOL).stdout
 
 
-def test_an_empty_pool_has_no_version(concourse: Concourse) -> None:
+def test_an_empty_pool_has_no_version(concourse: Concourse, store: DynamoStore) -> None:
     """There is nothing to tell before anything has happened, whatever Concourse asks."""
+    store.create_table()
     assert concourse.check().stdout.strip() == "[]"
     assert concourse.versions({"timestamp": "0"}) == []
 

@@ -480,9 +480,14 @@ def test_a_missing_table_that_may_not_be_made_is_one_line(concourse: Concourse, 
         return 400, {"__type": f"com.amazon.coral.service#{kind}", "message": "Requested resource not found"}
 
     wire.refusal = refuse
-    result = concourse.sourced(endpoint_url=wire.url).check()
-    assert "cli.py init" in result.refused()
-    assert len(result.lines) == 1
+    there = concourse.sourced(endpoint_url=wire.url)
+    looked = there.check()
+    assert "approvals init" in looked.refused()
+    assert len(looked.lines) == 1
+    assert "CreateTable" not in wire.operations
+    result = there.claim()
+    assert "approvals init" in result.refused()
+    assert len(result.lines) == 2  # the first says what it is about to claim
     assert wire.operations.count("CreateTable") == 1
 
 

@@ -300,5 +300,5 @@ def test_a_table_whose_making_met_a_fault_is_used(
     assert [event.claim_id for event in store.events(POOL)] == [second.version["id"]]
     backups = store._client.describe_continuous_backups(TableName=concourse.table)["ContinuousBackupsDescription"]
     protected = backups["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
-    assert protected or "cli.py init" in first.stderr + second.stderr
+    assert protected or "approvals init" in first.stderr + second.stderr
     tally.add(claims=1, lost=0, double=0, stuck=0)

@@ -88,9 +88,10 @@ def test_an_approval_opens_it(gate: Gate) -> None:
     assert [event.kind.value for event in gate.store.events("payments")] == ["pending", "approved", "passed"]
     assert gate.lines[0] == "The lock deploy is waiting for an approval. There is no time limit"
     assert gate.lines[1] == "  claimed by main/app/deploy #1: v1.2"
-    assert gate.lines[3] == f"  python3 cli.py approve --id {claim.id}"
+    assert gate.lines[3] == f"  approvals show {claim.id}"
+    assert gate.lines[4] == f"  approvals approve --id {claim.id}"
     assert gate.lines[-1] == "The lock deploy has been approved by typed:bob: looks good"
-    assert len(gate.lines) == 7
+    assert len(gate.lines) == 8
 
 
 def test_a_rejection_ends_it_with_who_and_why(gate: Gate) -> None:

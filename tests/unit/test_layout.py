@@ -15,17 +15,18 @@ from demo.engine import ROOT
 PACKAGE = ROOT / "approval_resource"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
-    ("text clock canonical logs strict_json",),
+    ("text clock canonical logs strict_json program",),
     ("model",),
     ("errors",),
     ("strict_options", "documents", "policy.sandbox"),
     ("policy.language", "store.interface store.transaction store.evidence"),
     ("policy.decision policy.facts policy.people", "store.dynamodb"),
     ("policy.kinds",),
-    ("policy.evaluate policy.entitlement policy.unblock",),
+    ("policy.evaluate policy.entitlement policy.unblock policy.needs",),
     ("policy.authoring", "claims", "pools"),
     ("audit",),
     ("steps", "commands"),
+    ("__main__",),
 )
 """Rooms from the ground up, each a package or a few modules. A module imports from its own room and from layers below."""
 

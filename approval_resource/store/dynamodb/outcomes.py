@@ -6,7 +6,7 @@
 | BUSY      | did not happen               | as CONTENDED, after a longer pause |
 | UNKNOWN   | may have happened            | read again, look for the operation's events, then as CONTENDED |
 | RENEW     | did not happen               | credentials have expired: once more with fresh ones |
-| ABSENT    | did not happen               | the table is missing: create it if the role may, once |
+| ABSENT    | did not happen               | the table is missing: a put creates it if its role may, once |
 | REFUSED   | did not happen, never will   | report it, with the next move |
 """
 
@@ -35,6 +35,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from approval_resource.program import called
 from approval_resource.text import without_user
 
 
@@ -108,6 +109,7 @@ CREDENTIALS = frozenset(
 DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
 ABSENT = frozenset({"ResourceNotFoundException"})
 TOO_LARGE = ("Item size", "exceeded the maximum allowed size", "cannot exceed", "larger than")
+OTHER_KEYS = ("key element does not match", "does not have the specified index", "Missing the key", "Type mismatch for key")
 DNS_OR_REFUSED = (EndpointConnectionError, ConnectTimeoutError)
 TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 VERIFY = re.compile(r"certificate verify failed: ([a-zA-Z0-9 ,-]{1,100})")
@@ -161,7 +163,11 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     if isinstance(error, NotDynamoDBError):
         return Failure(Outcome.UNKNOWN, f"something other than DynamoDB answers at {asked}; check endpoint_url and proxies")
     if isinstance(error, DNS_OR_REFUSED):
-        return Failure(Outcome.BUSY, f"can't reach {asked}; check endpoint_url, region and network")
+        # Imported on first use: most processes are a check that reaches its table.
+        from approval_resource.store.dynamodb.regions import unknown_region
+
+        move = unknown_region(asked) or "check endpoint_url, region and network"
+        return Failure(Outcome.BUSY, f"can't reach {asked}; {move}")
     if isinstance(error, BotoCoreError):
         return Failure(Outcome.UNKNOWN, f"{asked} broke off its answer; try again")
     raise TypeError(f"not an error of botocore: {type(error).__name__}") from error
@@ -244,7 +250,7 @@ def _answered(error: ClientError, table: str, service: str) -> Failure:
     if code in DENIED:
         return Failure(Outcome.REFUSED, f"this role may not do that: {text or code}; see the README's IAM policies")
     if code == "ValidationException":
-        return _invalid(text)
+        return _invalid(text, table)
     if code in UNKNOWN or status >= 500:
         return Failure(Outcome.UNKNOWN, f"{service} failed ({code or status}); try again")
     return Failure(Outcome.REFUSED, f"{service} refused the request ({code or status})")
@@ -261,7 +267,7 @@ def _cancelled(error: ClientError, table: str) -> Failure:
     if "ItemCollectionSizeLimitExceeded" in codes:
         return Failure(Outcome.REFUSED, "the pool has reached DynamoDB's 10 GB for one pool; use another pool")
     if "ValidationError" in codes:
-        return _invalid(" ".join(reason.get("Message") or "" for reason in reasons))
+        return _invalid(" ".join(reason.get("Message") or "" for reason in reasons), table)
     if "AccessDenied" in codes:
         return Failure(Outcome.REFUSED, "this role may not write that; see the README's IAM policies")
     if codes & BUSY:
@@ -271,7 +277,12 @@ def _cancelled(error: ClientError, table: str) -> Failure:
     return Failure(Outcome.UNKNOWN, f"DynamoDB cancelled the write to table {table} for no reason it gave; try again")
 
 
-def _invalid(text: str) -> Failure:
+def _invalid(text: str, table: str) -> Failure:
+    if any(words in text for words in OTHER_KEYS):
+        return Failure(
+            Outcome.REFUSED,
+            f"table {table} has other keys or indexes than this program's tables; name another, see {called()} init",
+        )
     if any(words in text for words in TOO_LARGE):
         return Failure(
             Outcome.REFUSED,

@@ -235,6 +235,17 @@ class DynamoReads:
         for item in self._requests.pages("scan", scan):
             yield item["pk"]["S"].removeprefix("claim#")
 
+    def claim_ids_from(self, prefix: str) -> list[str]:
+        """See `LockStore.claim_ids_from`."""
+        scan = {
+            "ConsistentRead": True,
+            "FilterExpression": "#sk = :sk AND begins_with(#pk, :pk)",
+            "ProjectionExpression": "#pk",
+            "ExpressionAttributeNames": {"#pk": "pk", "#sk": "sk"},
+            "ExpressionAttributeValues": {":sk": {"S": keys.CLAIM_SORT_KEY}, ":pk": keys.claim_key(prefix)["pk"]},
+        }
+        return sorted(item["pk"]["S"].removeprefix("claim#") for item in self._requests.pages("scan", scan))
+
     def pools(self) -> list[str]:
         """See `LockStore.pools`."""
         scan = {

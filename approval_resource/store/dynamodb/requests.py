@@ -12,7 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from approval_resource.clock import Clock, StoreClock
-from approval_resource.errors import StoreUnavailableError
+from approval_resource.errors import StoreUnavailableError, TableMissingError
+from approval_resource.program import called
 from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
@@ -48,10 +49,12 @@ class Requests:
         clock: Clock,
         store_clock: StoreClock | None,
         renew: Callable[[], Any] | None = None,
+        creates: bool = False,
     ) -> None:
         """Send requests by `client`.
 
         `renew` makes another client with fresh credentials, for when those of `client` expire early.
+        `creates` says that a missing table shall be created.
         """
         self._table = table_name
         self._clock = clock
@@ -60,6 +63,7 @@ class Requests:
         self._taken: dict[str, Any] = {}
         """Items of the newest answer, as its JSON has them."""
         self._renew = renew
+        self._creates = creates
         self._use(client)
 
     def _use(self, client: Any) -> None:
@@ -165,17 +169,19 @@ class Requests:
         Return whether this call created it, or may have.
 
         Raises:
+            ConfigError: a table of that name has other keys or indexes. Nothing of it was changed.
             TableMissingError: it can't be created, or did not become ready.
             StoreUnavailableError: DynamoDB can't be asked.
         """
         from approval_resource.store.dynamodb import table
 
         try:
-            self.call("describe_table", TableName=self._table)
+            described = self.call("describe_table", TableName=self._table)
         except RequestFailedError as failed:
             if failed.failure.outcome is not Outcome.ABSENT:
                 raise StoreUnavailableError(failed.failure.message) from failed
             return table.create(self._client, self._table, self._clock)
+        table.require_fit(described["Table"], self._table)
         table.protect(self._client, self._table, self._clock)
         return False
 
@@ -200,7 +206,12 @@ class Requests:
 
         Raises:
             StoreUnavailableError: another try can't help, or the budget is spent.
+            TableMissingError: the table doesn't exist, and isn't for this caller to create.
         """
+        if failure.outcome is Outcome.ABSENT and not self._creates:
+            from approval_resource.store.dynamodb import table
+
+            raise TableMissingError(f"{failure.message}; {table.others(self._client)}have an operator run {called()} init")
         budget.wait(failure, answered=self._answered)
         if failure.outcome is Outcome.ABSENT:
             from approval_resource.store.dynamodb import table  # it is missing once in its life

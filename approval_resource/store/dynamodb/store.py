@@ -10,7 +10,7 @@ from approval_resource.clock import Clock, HostClock, StoreClock
 from approval_resource.store.dynamodb.connect import dynamodb, session_of
 from approval_resource.store.dynamodb.reads import DynamoReads
 from approval_resource.store.dynamodb.requests import Requests
-from approval_resource.store.interface import Committed, Connection
+from approval_resource.store.interface import Committed, Connection, Finding
 
 if TYPE_CHECKING:
     from approval_resource.model.lock import Lock, Turn
@@ -30,17 +30,25 @@ class DynamoStore(DynamoReads):
         clock: Clock | None = None,
         store_clock: StoreClock | None = None,
         renew: Callable[[], Any] | None = None,
+        creates: bool = False,
     ) -> None:
-        """Use `client`. `Requests` says what `renew` is for."""
+        """Use `client`. `Requests` says what `renew` and `creates` are for."""
         self._client = client
         self._table = table_name
-        super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew))
+        super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew, creates))
 
     @classmethod
     def connect(
-        cls, connection: Connection, *, clock: Clock | None = None, store_clock: StoreClock | None = None
+        cls,
+        connection: Connection,
+        *,
+        clock: Clock | None = None,
+        store_clock: StoreClock | None = None,
+        creates: bool = False,
     ) -> DynamoStore:
         """Return the store behind that connection. This makes no request to DynamoDB.
+
+        Only with `creates` does a request for a missing table create that: looking never makes anything.
 
         Raises:
             ConfigError, StoreUnavailableError: the connection can't work.
@@ -49,11 +57,17 @@ class DynamoStore(DynamoReads):
         def client() -> Any:
             return dynamodb(session_of(connection), connection)
 
-        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client)
+        return cls(client(), connection.table, clock=clock, store_clock=store_clock, renew=client, creates=creates)
 
     def create_table(self) -> bool:
         """See `Requests.create_table`."""
         return self._requests.create_table()
+
+    def examine(self) -> list[Finding]:
+        """Return what is right and wrong with the table and this caller's way to it. Nothing is changed."""
+        from approval_resource.store.dynamodb.examination import examine
+
+        return examine(self._client, self._table)
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """See `LockStore.commit`."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from approval_resource.canonical import EMPTY
 from approval_resource.clock import Clock
-from approval_resource.errors import TableMissingError
+from approval_resource.errors import ConfigError, TableMissingError
+from approval_resource.program import called
 from approval_resource.store.dynamodb.keys import LOCK_INDEX, OPEN_INDEX
 from approval_resource.store.dynamodb.outcomes import DENIED, Outcome, classify
 
@@ -18,6 +21,8 @@ ACTIVE_SECONDS = 60
 PROTECT_SECONDS = 30
 PAUSE_SECONDS = 0.5
 EXISTS = "ResourceInUseException"
+SHOWN = 8
+"""Upper bound of the tables that a hint names."""
 STRINGS = ("pk", "sk", "open_pool", "timestamp", "lock_event")
 
 
@@ -48,6 +53,45 @@ def definition(table: str) -> dict[str, Any]:
 
 def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
     return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
+
+
+def require_fit(described: dict[str, Any], table: str) -> None:
+    """Pass for a table that has the keys and indexes of `definition`. DescribeTable `described` it.
+
+    Raises:
+        ConfigError: it has others, each of them told.
+    """
+    wanted, types = definition(table), {one["AttributeName"]: one["AttributeType"] for one in described["AttributeDefinitions"]}
+    faults = []
+    if _told_keys(described["KeySchema"], types) != _told_keys(wanted["KeySchema"]):
+        faults.append(f"its keys are {_told_keys(described['KeySchema'], types)}, not {_told_keys(wanted['KeySchema'])}")
+    for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
+        found = {index["IndexName"]: index for index in described.get(kind) or ()}
+        for index in wanted[kind]:
+            name, keys = index["IndexName"], _told_keys(index["KeySchema"])
+            if name not in found:
+                faults.append(f"it has no index {name}")
+            elif (has := _told_keys(found[name]["KeySchema"], types)) != keys:
+                faults.append(f"its index {name} is on {has}, not {keys}")
+            elif found[name]["Projection"]["ProjectionType"] not in ("ALL", index["Projection"]["ProjectionType"]):
+                faults.append(f"its index {name} holds too few attributes")
+    if faults:
+        raise ConfigError([f"table {table} is none of this program's: {'; '.join(faults)}; name another with --table"])
+
+
+def _told_keys(schema: list[dict[str, str]], types: Mapping[str, str] = EMPTY) -> str:
+    named = [one["AttributeName"] for one in sorted(schema, key=lambda one: one["KeyType"])]
+    return ", ".join(name if types.get(name, "S") == "S" else f"{name} (of type {types[name]})" for name in named)
+
+
+def others(client: Any) -> str:
+    """Return which tables there are instead, as the beginning of a hint."""
+    try:
+        names = client.list_tables(Limit=SHOWN + 1)["TableNames"]
+    except (ClientError, BotoCoreError):
+        return "check table and region, or "
+    shown = ", ".join(names[:SHOWN]) + (" and others" if len(names) > SHOWN else "")
+    return f"there {'are' if len(names) > 1 else 'is'} {shown or 'none'} in {client.meta.region_name}; name one, or "
 
 
 def create(client: Any, table: str, clock: Clock) -> bool:
@@ -81,7 +125,7 @@ def _create(client: Any, table: str) -> bool:
             if _code(error) in DENIED:
                 raise TableMissingError(
                     f"table {table} doesn't exist and this role may not create it ({_code(error)}); "
-                    "have an operator run cli.py init, or check table and region"
+                    f"have an operator run {called()} init, or check table and region"
                 ) from error
             failure = classify(error, table=table, endpoint=str(client.meta.endpoint_url))
             if in_doubt or failure.outcome is not Outcome.UNKNOWN:
@@ -112,10 +156,10 @@ def _wait(client: Any, table: str, clock: Clock) -> None:
             # Some of DynamoDB's machines don't know a new table for a moment.
             if _code(error) != "ResourceNotFoundException":
                 raise TableMissingError(
-                    f"table {table} can't be looked at: {_told(client, table, error)}; run cli.py init"
+                    f"table {table} can't be looked at: {_told(client, table, error)}; run {called()} init"
                 ) from error
         clock.sleep(PAUSE_SECONDS)
-    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; run cli.py init")
+    raise TableMissingError(f"table {table} was created but isn't ready after {ACTIVE_SECONDS} s; run {called()} init")
 
 
 def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: dict[str, Any]) -> None:
@@ -130,10 +174,11 @@ def _switch_on(call: Any, what: str, table: str, clock: Clock, specification: di
                 continue
             if "already enabled" not in str(error):
                 log.warning(
-                    "table %s works without %s, which could not be switched on (%s); cli.py init tries again",
+                    "table %s works without %s, which could not be switched on (%s); %s init tries again",
                     table,
                     what,
                     _code(error),
+                    called(),
                 )
         return
 

@@ -1,0 +1,180 @@
+"""Report for people: each decision of a pool with who, when, on what, under which policy, and its proof."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approval_resource.audit.lives import UNREADABLE
+from approval_resource.audit.receipts import DEFAULT_POLICY
+from approval_resource.audit.verify import verify
+from approval_resource.audit.walk import Report
+from approval_resource.canonical import instant
+from approval_resource.claims.decide import texts
+from approval_resource.claims.proof import require_supported
+from approval_resource.documents.events import event_digest
+from approval_resource.errors import ApprovalError, CorruptRecordError
+from approval_resource.model.claim import Claim
+from approval_resource.model.event import Event, Kind, State
+from approval_resource.store.interface import LockStore
+from approval_resource.text import clean
+
+DECISIONS = frozenset({Kind.APPROVED, Kind.REJECTED, Kind.EXPIRED})
+"""Kinds of event that decide on a claim. A forced end is reported too."""
+BATCH = 50
+"""Decisions whose claims are read together."""
+OF_A_CLAIM = re.compile(r"\bclaim ([0-9a-f]{8}-[0-9a-f-]{27})\b")
+VERIFIED = "verified"
+UNVERIFIED = "NOT VERIFIED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision as the log tells it, and its claim as far as that is still stored."""
+
+    event: Event
+    claim: Claim | None
+    policies: tuple[Any, ...]
+    """Policy documents of the claim and its pool, by which it was decided; none: one approval by anyone."""
+    notes: tuple[str, ...] = ()
+    """Parts that are gone by age, and the like."""
+    faults: tuple[str, ...] = ()
+    """Reasons why it isn't proven; none: it is."""
+
+    @property
+    def proof(self) -> str:
+        """Return whether the decision is as it was recorded, with the reasons where it may not be."""
+        return f"{UNVERIFIED}: {'; '.join(self.faults)}" if self.faults else VERIFIED
+
+    @property
+    def policy_text(self) -> str:
+        """Return the policies as YAML, for people."""
+        if not self.policies:
+            return "" if self.claim is None else f"{DEFAULT_POLICY}\n"
+        import yaml
+
+        return str(yaml.safe_dump_all(self.policies, sort_keys=False, allow_unicode=True))
+
+    @property
+    def about(self) -> str:
+        """Return the build that asked, and what for."""
+        if self.claim is None:
+            return ""
+        told = f"{self.claim.build}: {self.claim.description}" if self.claim.description else str(self.claim.build)
+        return clean(told)
+
+    def document(self) -> dict[str, Any]:
+        """Return the decision as JSON values."""
+        claim, event = self.claim, self.event
+        return {
+            "decision": event.kind.value,
+            "forced": event.forced,
+            "pool": event.pool,
+            "lock_name": event.lock_name,
+            "claim": event.claim_id,
+            "decided_by": event.actor,
+            "decided_at": instant(event.at),
+            "reason": event.reason,
+            "build": str(claim.build) if claim else "",
+            "link": claim.build.link if claim else "",
+            "requester": claim.build.created_by if claim else "",
+            "description": claim.description if claim else "",
+            "used_by": claim.spent_by if claim else "",
+            "reviews": [
+                {"reviewer": who, "verdict": one.verdict.value, "at": instant(one.at), "comment": one.comment}
+                for who, one in sorted(claim.reviews.items())
+            ]
+            if claim
+            else [],
+            "policies": list(self.policies),
+            "verified": not self.faults,
+            "faults": list(self.faults),
+            "notes": list(self.notes),
+            "event": {"timestamp": instant(event.timestamp), "digest": event.digest},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """Decisions of one pool, and the audit of its log that proves them."""
+
+    audit: Report
+    decisions: Iterator[Decision]
+
+
+def report(
+    store: LockStore, pool: str, lock_name: str | None = None, since: datetime | None = None, until: datetime | None = None
+) -> PoolReport:
+    """Audit the pool, and return its decisions from `since` to before `until`, oldest first, each with proof.
+
+    A decision is proven where the pool's audit finds nothing that concerns it, its event has its digest, and
+    an approval follows again from the policies and reviews that are stored. A finding about another claim
+    concerns that claim alone; any other concerns every decision, since it breaks what proves them.
+    """
+    audited = verify(store, pool)
+    return PoolReport(audited, _decisions(store, audited, lock_name, since, until))
+
+
+def _decisions(
+    store: LockStore, audited: Report, lock_name: str | None, since: datetime | None, until: datetime | None
+) -> Iterator[Decision]:
+    batch: list[Event] = []
+    for event in store.events(audited.pool, lock_name=lock_name, since=since):
+        if until is not None and event.timestamp >= until:
+            break
+        if event.kind in DECISIONS or (event.forced and event.kind.state is not None):
+            batch.append(event)
+        if len(batch) == BATCH:
+            yield from _with_claims(store, audited, batch)
+            batch = []
+    yield from _with_claims(store, audited, batch)
+
+
+def _with_claims(store: LockStore, audited: Report, events: Sequence[Event]) -> Iterator[Decision]:
+    try:
+        known = {claim.id: claim for claim in store.claims([event.claim_id for event in events])}
+    except UNREADABLE:
+        known = None  # one of them was altered; each is read by itself
+    for event in events:
+        faults = _findings(audited, event.claim_id)
+        if event_digest(event) != event.digest:
+            faults.append("its event was altered")
+        try:
+            claim = store.claim(event.claim_id) if known is None else known.get(event.claim_id)
+        except UNREADABLE as corrupt:
+            yield Decision(event=event, claim=None, policies=(), faults=(*faults, str(corrupt)))
+            continue
+        yield _decision(store, event, claim, faults)
+
+
+def _decision(store: LockStore, event: Event, claim: Claim | None, faults: list[str]) -> Decision:
+    if claim is None:
+        return Decision(
+            event=event, claim=None, policies=(), notes=("its claim and policy are gone by age",), faults=tuple(faults)
+        )
+    notes: tuple[str, ...] = ()
+    policies: tuple[Any, ...] = ()
+    try:
+        policies = tuple(document for text in texts(store, claim) if text for document in json.loads(text))
+        if event.kind.state is State.APPROVED:
+            require_supported(store, claim, event)
+    except (ApprovalError, ValueError) as fault:
+        if isinstance(fault, CorruptRecordError) and store.settings(claim.pool).may_be_gone(claim.timestamp, store.now()):
+            notes = ("its policy is gone by age",)
+        else:
+            faults.append(str(fault))
+    return Decision(event=event, claim=claim, policies=policies, notes=notes, faults=tuple(dict.fromkeys(faults)))
+
+
+def _findings(audited: Report, claim_id: str) -> list[str]:
+    """Return the audit's findings that concern a decision on that claim."""
+    found = []
+    for finding in audited.findings:
+        named = OF_A_CLAIM.search(finding)
+        if named is None or named[1] == claim_id:
+            found.append(finding)
+    return found

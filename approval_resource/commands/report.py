@@ -1,0 +1,132 @@
+"""audit report, receipt: answers for auditors, and the times by which they ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+
+import click
+
+from approval_resource.audit import pages
+from approval_resource.audit.receipts import receipt as receipt_of
+from approval_resource.audit.report import Decision, PoolReport
+from approval_resource.audit.report import report as made
+from approval_resource.claims.poller import Poller
+from approval_resource.claims.proof import deciding_event
+from approval_resource.clock import HostClock
+from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
+from approval_resource.commands.shared import connected, find_claim, require_pool, say_errors, store_of
+from approval_resource.errors import ApprovalError, ConfigError
+from approval_resource.policy.authoring.trial import instant_of
+from approval_resource.strict_options import duration
+from approval_resource.text import clean, quoted
+
+COULD_NOT_LOOK = 3
+"""Exit code of a report that could not be made, as of an audit."""
+SECONDS = 1.0
+"""Seconds between two looks at an entry that is just being written."""
+
+
+def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -> datetime | None:
+    """Return an instant as people write it: a day, an instant, or how long ago.
+
+    A day is its first instant, or with `end` that of the next day, so that the day is within.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        pass
+    else:
+        return datetime.combine(day, time(), UTC) + timedelta(days=end)
+    try:
+        return instant_of(text)
+    except ValueError:
+        pass
+    try:
+        return now - duration(text)
+    except ValueError as wrong:
+        raise ConfigError(
+            [
+                f"{option}: {quoted(text)} is no day such as 2026-11-27, no instant such as 2026-11-27T09:00:00Z, and not how long "
+                "ago, such as 36h"
+            ]
+        ) from wrong
+
+
+@click.command("report")
+@click.option("--pool", required=True, shell_complete=POOLS, help="The pool whose decisions to report.")
+@click.option("--lock", "lock_name", shell_complete=LOCKS, help="Only this lock's.")
+@click.option("--since", help="From then on: a day (UTC), an instant, or how long ago, such as 36h.")
+@click.option("--until", help="To then; a day counts to its end.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "html", "csv", "json"]),
+    default="text",
+    show_default=True,
+    help="html is a page that prints and needs nothing else.",
+)
+@connected
+def report(pool: str, lock_name: str | None, since: str | None, until: str | None, form: str, **options: str | None) -> None:
+    """Show who decided what, when, under which policy with its text, and whether that is proven.
+
+    Exit code 1 where something is not, 3 where the record could not be looked at.
+    """
+    try:
+        store, connection = store_of(options)
+        require_pool(store, pool, connection.table)
+        now = store.now()
+        first, last = moment(since, "--since", now), moment(until, "--until", now, end=True)
+        found = made(store, pool, lock_name, first, last)
+        unproven: list[str] = []
+        found = replace(found, decisions=_noting(found.decisions, unproven))
+        title = f"Decisions of pool {pool}{f', lock {lock_name}' if lock_name else ''}"
+        spans = [f"{word} {at:%Y-%m-%d %H:%M} UTC" for word, at in (("from", first), ("to", last)) if at is not None]
+        for text in _written(found, form, " ".join([title, *spans]), now):
+            click.echo(text, nl=form == "text")
+    except ApprovalError as error:
+        say_errors(error)
+        click.get_current_context().exit(COULD_NOT_LOOK)
+    if found.audit.findings or unproven:
+        click.get_current_context().exit(1)
+
+
+def _noting(decisions: Iterator[Decision], unproven: list[str]) -> Iterator[Decision]:
+    """Yield the decisions, and note the claims of those that are not proven."""
+    for decision in decisions:
+        if decision.faults:
+            unproven.append(decision.event.claim_id)
+        yield decision
+
+
+def _written(found: PoolReport, form: str, title: str, now: datetime) -> Iterator[str]:
+    match form:
+        case "html":
+            yield from pages.page(found, clean(title), now)
+        case "csv":
+            yield from pages.rows(found)
+        case "json":
+            yield "["
+            for number, decision in enumerate(found.decisions):
+                yield f"{',' if number else ''}\n{json.dumps(decision.document(), indent=2)}"
+            yield "\n]\n"
+        case _:
+            yield from pages.lines(found)
+
+
+@click.command()
+@click.argument("claim_id", metavar="ID", shell_complete=CLAIM_IDS)
+@connected
+def receipt(claim_id: str, **options: str | None) -> None:
+    """Print a decided claim's receipt, as a get writes it. Keep it elsewhere, for audit verify --against."""
+    store, _ = store_of(options)
+    claim = find_claim(store, claim_id, ended=True)
+    event = deciding_event(store, claim, Poller(HostClock(), SECONDS, lambda line: click.echo(line, err=True)))
+    click.echo(json.dumps(receipt_of(store, claim, event), indent=2, sort_keys=True))
