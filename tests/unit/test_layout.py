@@ -25,6 +25,7 @@ LAYERS = (
     ("policy.evaluate policy.entitlement policy.unblock",),
     ("policy.authoring", "claims", "pools"),
     ("audit",),
+    ("service",),
     ("steps", "commands"),
 )
 """Rooms from the ground up, each a package or a few modules. A module imports from its own room and from layers below."""
