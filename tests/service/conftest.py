@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import uvicorn
@@ -16,9 +17,10 @@ from approval_resource.model.claim import Claim
 from approval_resource.service.app import app_of, service_of
 from approval_resource.service.call import Service
 from approval_resource.service.config import Config, Secrets
+from approval_resource.service.web import Buckets
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
-from demo.engine import REGION, free_port
+from demo.engine import REGION, Engine, free_port
 from tests.builders import a_build, take
 from tests.service.browser import Browser
 from tests.service.provider import CLIENT, ISSUER, SECRET, Provider, provided
@@ -69,6 +71,7 @@ class Running:
 
     def claim(self, number: int = 1, **request: Any) -> Claim:
         """A claim that waits for an approval."""
+        request.setdefault("lock_name", f"lock-{uuid4()}")
         return take(self.store, a_build(number, created_by=request.pop("by", "")), **request)
 
 
@@ -125,7 +128,22 @@ def serve(provider: Provider, connection: Connection, connect: Callable[..., Dyn
         yield served
 
 
+@pytest.fixture(scope="session")
+def one_running(engine: Engine, one_provider: Provider) -> Iterator[Running]:
+    """One service for the whole run, which floods nobody out. Each claim has a lock of its own."""
+    connection = Connection(
+        table=f"t-{uuid4()}", region=REGION, endpoint_url=engine.url, access_key_id="test", secret_access_key="test-secret"
+    )
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    store = DynamoStore.connect(connection)
+    service = service_of(a_config(url, one_provider, connection), Secrets(SECRET, (KEY.encode(),)), store)
+    service = replace(service, buckets=Buckets(10**6, 10**6))
+    with ExitStack() as running, serving(app_of(service), port):
+        yield Running(service, DynamoStore.connect(connection), url, running)
+
+
 @pytest.fixture
-def running(serve: Serve) -> Running:
-    """A running service."""
-    return serve()
+def running(one_running: Running, provider: Provider) -> Running:
+    """That service, with an honest provider."""
+    return one_running

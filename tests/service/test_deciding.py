@@ -8,7 +8,7 @@ from approval_resource.clock import HostClock
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import State
 from tests.builders import under
-from tests.service.conftest import ANA, BEN, Running
+from tests.service.conftest import ANA, BEN, Running, Serve
 from tests.service.provider import ISSUER
 
 
@@ -32,8 +32,9 @@ def test_a_claim_is_approved_by_whoever_signed_in(running: Running) -> None:
     require_supported(running.store, after, deciding_event(running.store, after, Poller(HostClock(), 5.0, print)))
 
 
-def test_the_first_page_answers_what_waits_for_whom(running: Running) -> None:
+def test_the_first_page_answers_what_waits_for_whom(serve: Serve) -> None:
     """First what waits for this person, then for others, then what was decided."""
+    running = serve()
     running.claim(1, lock_name="first", description="mine to decide")
     theirs = under(approval_rules=[{"user": "olga"}], people={"olga": [f"oidc:{ISSUER}#olga"]})
     running.claim(2, lock_name="second", terms=theirs)
@@ -45,8 +46,9 @@ def test_the_first_page_answers_what_waits_for_whom(running: Running) -> None:
     assert "second" not in mine.partition("Waiting for you")[2]
 
 
-def test_nothing_waiting_says_so(running: Running) -> None:
+def test_nothing_waiting_says_so(serve: Serve) -> None:
     """An empty list tells what else there is."""
+    running = serve()
     page = running.browser().sign_in("ana")
     assert "Nothing waits for you." in page.text
     assert "Nothing was decided yet." in page.text
