@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,26 @@ def _network(value: object) -> object:
     return value
 
 
+def _matching(pattern: str, told: str) -> BeforeValidator:
+    form = re.compile(pattern, re.ASCII)
+
+    def read(value: object) -> object:
+        if not isinstance(value, str) or not form.fullmatch(value):
+            raise PydanticCustomError("form", "{told}", {"told": told})
+        return value
+
+    return BeforeValidator(read)
+
+
+Account = Annotated[str, _matching(r"[0-9]{12}", "must be an account's 12 digits, in quotes")]
+BalancerArn = Annotated[
+    str,
+    _matching(r"arn:aws[\w-]*:elasticloadbalancing:[\w-]+:\d{12}:loadbalancer/\S+", "must be the ARN of a load balancer"),
+]
+ChannelName = Annotated[
+    str, _matching(r"[A-Za-z][\w-]{0,49}", "must begin with a letter and have at most 50 letters, digits, _ or -")
+]
+HostAndPort = Annotated[str, _matching(r"\S+:[0-9]{1,5}", "must be an address and a port, such as 0.0.0.0:8080")]
 Address = Annotated[str, BeforeValidator(_address)]
 Secret = Annotated[str, BeforeValidator(_secret)]
 Network = Annotated[str, BeforeValidator(_network)]
@@ -100,14 +121,14 @@ class Aws(Document):
     region: Name
     sts: Address | None = None
     """Address of STS, where it isn't the region's."""
-    accounts: list[Annotated[str, Field(pattern=r"^[0-9]{12}$")]] = Field(min_length=1)
+    accounts: list[Account] = Field(min_length=1)
     """Accounts whose callers are known here."""
 
 
 class Balancer(Document):
     """Load balancer of AWS that signs people in, and tells by a signed header who they are."""
 
-    arn: Annotated[str, Field(pattern=r"^arn:aws[\w-]*:elasticloadbalancing:[\w-]+:\d{12}:loadbalancer/\S+$")]
+    arn: BalancerArn
     issuer: Name
     keys: Address | None = None
     """Address of the keys, where it isn't the region's."""
@@ -125,7 +146,7 @@ class LinkOptions(Document):
     """Links to one decision on one claim."""
 
     hours: Annotated[int, Field(ge=1, le=168)] = 168
-    bearer: list[Annotated[str, Field(pattern=r"^[A-Za-z][\w-]{0,49}$")]] = Field(default_factory=list)
+    bearer: list[ChannelName] = Field(default_factory=list)
     """Channels whose links carry the authority of `link:CHANNEL` themselves."""
 
 
@@ -133,7 +154,7 @@ class Config(Document):
     """Config of the service, as it is written."""
 
     url: Address
-    listen: Annotated[str, Field(pattern=r"^[^\s]+:[0-9]{1,5}$")] = "127.0.0.1:8080"
+    listen: HostAndPort = "127.0.0.1:8080"
     table: Name = DEFAULT_TABLE
     region: Name | None = None
     endpoint_url: Address | None = None

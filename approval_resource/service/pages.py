@@ -158,6 +158,7 @@ def review(call: Call) -> Response:
         link = call.service.links.verified(given.get("token", ""), claim, said.verdict)
         outcome = call.service.acts.review(person, claim.id, replace(said, link=link.id if link else ""))
     except (ChangedSinceShownError, ReviewTimeoutError) as changed:
+        call.service.metrics.refused(changed, problem_of(changed).type)
         call.request.scope["told"]["refused"] = problem_of(changed).type
         fresh = call.service.desk.claim(person, claim.id)
         return claim_answer(

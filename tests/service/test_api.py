@@ -220,7 +220,7 @@ def test_two_browsers_and_a_program_decide_at_once(open_api: Running, provider: 
     seen = clients[0].ask("GET", f"/claims/{claim.id}").headers["etag"]
     statuses: list[int] = []
     threads = [
-        threading.Thread(target=lambda c=client, s=status: statuses.append(c.review(claim.id, s, seen).status))  # type: ignore[misc]
+        threading.Thread(target=lambda c=client, s=status: statuses.append(c.review(claim.id, s, seen).status))
         for client, status in zip(clients * 2, ("approved", "rejected", "approved", "rejected"), strict=True)
     ]
     for thread in threads:

@@ -73,7 +73,7 @@ def test_an_edited_claim_is_never_approved(running: Running, edit: Any) -> None:
 def test_planted_items_that_look_like_power_give_none(running: Running) -> None:
     """Sessions, link tokens, mappings and keys of any shape: none of them is looked for."""
     claim = running.claim()
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {
             "identity": ANA,
             "person": ANA,
