@@ -17,7 +17,8 @@ from approval_resource.service.fetch import UnreachableError, Web
 from approval_resource.service.oidc import LEEWAY, MAX_TOKEN, Issuer, NotSignedInError, person_of
 from approval_resource.service.people import Person
 from approval_resource.service.sessions import Sessions
-from approval_resource.service.sts import PREFIX, Sts
+from approval_resource.service.sts import Sts
+from approval_resource.store.dynamodb.presigned import PREFIX
 
 KEY_ID = re.compile(r"[0-9a-f-]{36}")
 MAX_KEYS = 16

@@ -11,10 +11,8 @@ from approval_resource.service.fetch import Web
 from approval_resource.service.oidc import NotSignedInError
 from approval_resource.service.people import Person
 from approval_resource.service.signing import decoded
+from approval_resource.store.dynamodb.presigned import HEADER, PREFIX
 
-PREFIX = "aws-sts-v1."
-HEADER = "x-approval-service"
-"""Header that binds a presigned request to one service, so that no other can use it here."""
 MAX_TOKEN = 8_192
 MAX_EXPIRES = 900
 WANTED = {"Action": "GetCallerIdentity", "Version": "2011-06-15", "X-Amz-Algorithm": "AWS4-HMAC-SHA256"}

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.model.event import State
 from approval_resource.service import api, shapes
-from approval_resource.store.dynamodb.presigned import presigned_identity
+from approval_resource.service.signing import encoded
+from approval_resource.store.dynamodb.presigned import HEADER, PREFIX, presigned_identity, presigned_token
 from approval_resource.store.interface import Connection
 from tests.builders import take, under
 from tests.service.browser import Answer, Browser
@@ -268,17 +269,11 @@ def test_what_is_not_there_is_a_problem_too(running: Running, path: str) -> None
 
 def sts(running: Running, connection: Connection, service: str = "") -> str:
     """A token by which AWS tells who its caller is."""
-    from approval_resource.service.signing import encoded
-    from approval_resource.service.sts import HEADER, PREFIX
-
-    return PREFIX + encoded(presigned_identity(connection, {HEADER: service or running.url}).encode())
+    return presigned_token(connection, service or running.url)
 
 
 def test_aws_tells_who_signed_a_request(serve: Serve, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """A presigned GetCallerIdentity, bound to this service, is sent on to STS alone, and its ARN is the identity."""
-    from approval_resource.service.signing import encoded
-    from approval_resource.service.sts import HEADER, PREFIX
-
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", connection.endpoint_url)
     aws = {"region": "us-east-1", "sts": connection.endpoint_url, "accounts": ["000000000000"]}
     running = serve(aws=aws, pools={"payments": {"reviewers": ["everyone"]}})
@@ -302,9 +297,6 @@ def test_aws_tells_who_signed_a_request(serve: Serve, connection: Connection, mo
 
 def test_the_host_in_a_presigned_request_is_of_no_account(serve: Serve, connection: Connection, provider: Provider) -> None:
     """Only the configured STS is ever asked."""
-    from approval_resource.service.signing import encoded
-    from approval_resource.service.sts import HEADER, PREFIX
-
     aws = {"region": "us-east-1", "sts": connection.endpoint_url, "accounts": ["000000000000"]}
     running = serve(aws=aws)
     address = presigned_identity(connection, {HEADER: running.url})

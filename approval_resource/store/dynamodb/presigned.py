@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from urllib.parse import urlsplit
 
 from botocore.signers import RequestSigner
@@ -11,8 +12,22 @@ from approval_resource.store.dynamodb.connect import session_of
 from approval_resource.store.dynamodb.credentials import CREDENTIAL_ERRORS, sts_config
 from approval_resource.store.interface import Connection
 
+PREFIX = "aws-sts-v1."
+"""Beginning of the tokens that hold a presigned request."""
+HEADER = "x-approval-service"
+"""Header that binds a presigned request to one service, so that no other can use it here."""
 SECONDS = 60
 """Period for which a presigned request can be used."""
+
+
+def presigned_token(connection: Connection, service: str) -> str:
+    """Return a token that tells the service at that address, and no other, who its caller is.
+
+    Raises:
+        ConfigError, StoreUnavailableError: as `presigned_identity`.
+    """
+    address = presigned_identity(connection, {HEADER: service})
+    return PREFIX + base64.urlsafe_b64encode(address.encode()).rstrip(b"=").decode()
 
 
 def presigned_identity(connection: Connection, headers: dict[str, str]) -> str:
