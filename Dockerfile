@@ -1,4 +1,5 @@
 # The resource type's image: /opt/resource/check, in and out for Concourse, and approvals, or cli, for people.
+# The target `service` is that of the reviewers' service.
 ARG BASE_IMAGE=docker.io/library/python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -15,6 +16,8 @@ COPY image/trim.py image/precompile.py /opt/approval/
 RUN /opt/approval/bin/python -B /opt/approval/trim.py
 COPY assets cli.py /opt/resource/
 COPY approval_resource /opt/resource/approval_resource
+# The reviewers' service is for an image of its own, below.
+RUN rm -r /opt/resource/approval_resource/service
 # Whoever runs it, with or without capabilities, may read all of it and change none. Without the columns of each instruction,
 # which only underline parts of a traceback's lines, what is compiled is a third smaller and read sooner.
 RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py \
@@ -23,7 +26,15 @@ RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resourc
  && chmod -R a+rX,go-w /opt/approval /opt/resource \
  && chmod a+x /opt/resource/check /opt/resource/in /opt/resource/out /opt/resource/cli.py
 
-FROM ${BASE_IMAGE}
+FROM build AS service-build
+COPY requirements/service.txt /tmp/service.txt
+COPY approval_resource/service /opt/resource/approval_resource/service
+RUN python3 -m pip --python /opt/approval/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
+      --no-deps --only-binary :all: --require-hashes --requirement /tmp/service.txt \
+ && /opt/approval/bin/python -X no_debug_ranges -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/approval/lib /opt/resource \
+ && chmod -R a+rX,go-w /opt/approval /opt/resource
+
+FROM ${BASE_IMAGE} AS resource
 # Nothing is installed here any more, so what installs goes.
 RUN rm -rf "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')/ensurepip" /usr/share/python-wheels \
  && find /usr -xdev \( -path '*-packages/pip' -o -path '*-packages/pip-*' -o -path '*-packages/setuptools*' \
@@ -45,3 +56,15 @@ LABEL org.opencontainers.image.title="approval-resource" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
+
+FROM resource AS service
+COPY --from=service-build /opt/approval /opt/approval
+COPY --from=service-build /opt/resource /opt/resource
+# Whoever reaches this one is a stranger: it runs as nobody, and writes nothing.
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/opt/resource/cli.py"]
+CMD ["serve", "--config", "/etc/approvals/service.yaml"]
+
+# The last stage is what a build without a target makes: the resource, and nothing of the service.
+FROM resource

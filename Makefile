@@ -27,7 +27,11 @@ help: ## say what there is
 	printf '#!%s\nfrom approval_resource.__main__ import main\n\nmain()\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/approvals && chmod +x $(BIN)/approvals
 	touch $@
 
-.venv/dev: .venv/runtime requirements/dev.txt
+.venv/service: .venv/runtime requirements/service.txt
+	$(BIN)/python $(PIP) -r requirements/service.txt
+	touch $@
+
+.venv/dev: .venv/service requirements/dev.txt
 	$(BIN)/python $(PIP) -r requirements/dev.txt
 	touch $@
 
@@ -116,6 +120,7 @@ format: .venv/dev ## let ruff rewrite what it can
 
 lock: .venv/dev ## take newer versions of everything, with hashes
 	$(UV) --extra rego pyproject.toml -o requirements/runtime.txt
+	$(UV) -c requirements/runtime.txt requirements/service.in -o requirements/service.txt
 	$(UV) -c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
 	$(UV) requirements/sbom.in -o requirements/sbom.txt
 	$(UV) requirements/engine.in -o requirements/engine.txt

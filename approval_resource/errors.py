@@ -208,6 +208,27 @@ class AlreadyReviewedError(ApprovalError):
         )
 
 
+class ChangedSinceShownError(ApprovalError):
+    """Refusal of a review: the claim `current`, or its pool's settings, changed since they were shown."""
+
+    def __init__(self, current: Claim) -> None:
+        """Name the claim `current`."""
+        self.current = current
+        super().__init__(
+            f'claim {current.id} of lock "{current.lock_name}" changed since you looked; nothing was recorded. '
+            "Look again at what it is now, and decide on that"
+        )
+
+
+class LinkSpentError(ApprovalError):
+    """Refusal of a review: the link by which it came was used before."""
+
+    def __init__(self, current: Claim) -> None:
+        """Name the claim `current`."""
+        self.current = current
+        super().__init__(f"this link was used already; claim {current.id} is {describe_state(current)}, nothing was changed")
+
+
 class ReviewsFullError(ApprovalError):
     """Refusal of a review: the claim `current` has no room for this review."""
 

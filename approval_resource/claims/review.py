@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from approval_resource.canonical import EMPTY
+from approval_resource.canonical import EMPTY, digest
 from approval_resource.claims.deadline import time_change
 from approval_resource.claims.decide import Held, Terms, apply_policies, facts_of, policies_of, terms_of
 from approval_resource.claims.end import end_change, update_claim
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
-from approval_resource.documents.claims import CLAIM
+from approval_resource.documents.claims import CLAIM, claim_digest
+from approval_resource.documents.settings import settings_digest
 from approval_resource.errors import (
     AlreadyReviewedError,
+    ChangedSinceShownError,
     ConfigError,
+    LinkSpentError,
     NotEntitledError,
     ReviewsFullError,
     ReviewTimeoutError,
@@ -23,6 +26,7 @@ from approval_resource.errors import (
 )
 from approval_resource.model.claim import MAX_REVIEWS, Claim, Review, Verdict
 from approval_resource.model.event import Kind, State
+from approval_resource.model.settings import Settings
 from approval_resource.program import called
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
@@ -59,10 +63,15 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     forced: bool = False,
     inputs: Mapping[str, str] = EMPTY,
     build: str = "",
+    groups: tuple[str, ...] = (),
+    seen: str = "",
+    link: str = "",
 ) -> Recorded:
     """Record that person's verdict and, in the same transaction, what the policies make of it.
 
-    `build`: link to the build in which they said it, for the log.
+    `build`: link to the build in which they said it, for the log. `groups`: those that their issuer told.
+    `seen`: digest of what they were shown, as `shown_digest` makes it; empty where nobody asks for that.
+    `link`: id of the link by which it comes, which this uses up.
 
     The same verdict again changes nothing, nor its comment. Another replaces it while nothing is decided.
     Time or another policy of the pool may have made it enough since, and then it decides now.
@@ -75,6 +84,8 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         NotEntitledError: no policy gives this person a say, or lets them force a decision.
         ConfigError: no rule is called so, or what was filled in doesn't fit.
         ReviewsFullError: it has as many reviews as it can hold, in number or in bytes.
+        ChangedSinceShownError: it is no longer as it was shown.
+        LinkSpentError: the link was used before.
     """
     found = find(store, claim_id)
     terms = terms_of(store, found)
@@ -84,6 +95,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         and found.state is State.APPROVED
         and store.settings(found.pool).frozen(store.now())
     ):
+        _require_seen(found, store.settings(found.pool), seen)
         return _break_glass(store, found, terms, reviewer, comment)
     held = Held(terms)
 
@@ -92,7 +104,10 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         if claim.late(snapshot.now):
             change = time_change(claim, terms, snapshot, held)
             return Commit(changes=(change,) if change else ())
+        if snapshot.link_spent:
+            raise LinkSpentError(claim)
         require_reviewable(claim)
+        _require_seen(claim, snapshot.settings, seen)
         at = held.instant(claim, snapshot)
         new = Review(
             reviewer=reviewer,
@@ -102,6 +117,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
             represented_as=represented_as,
             forced=forced,
             inputs=inputs,
+            groups=groups,
         )
         given = held.once("review", lambda: _with(claim, new, terms, snapshot))
         said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, build=build, reason=comment, verdict=verdict.value)
@@ -113,9 +129,10 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
             if len(given.reviews) > MAX_REVIEWS or grown:
                 raise ReviewsFullError(claim)
-        return Commit(changes=(change,))
+        return Commit(changes=(change,), spends=link)
 
-    done = store.commit(ReadSet(pool=found.pool, lock_name=found.lock_name, claim_id=claim_id), decide, new_id())
+    read = ReadSet(pool=found.pool, lock_name=found.lock_name, claim_id=claim_id, link=link)
+    done = store.commit(read, decide, new_id())
     claim = done.after.claims[claim_id]
     if done.events and claim.state is State.EXPIRED:
         raise ReviewTimeoutError(claim)
@@ -124,7 +141,19 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     return Recorded(claim, changed=bool(done.events))
 
 
-def withdraw(store: LockStore, claim: Claim, *, actor: str, reason: str = "", forced: bool = False) -> Claim:
+def shown_digest(claim: Claim, settings: Settings) -> str:
+    """Return the digest of all that a reviewer is shown: the claim, its reviews, and the pool's settings."""
+    return digest({"claim": claim_digest(claim), "settings": settings_digest(settings)})
+
+
+def _require_seen(claim: Claim, settings: Settings, seen: str) -> None:
+    if seen and seen != shown_digest(claim, settings):
+        raise ChangedSinceShownError(claim)
+
+
+def withdraw(
+    store: LockStore, claim: Claim, *, actor: str, reason: str = "", forced: bool = False, groups: tuple[str, ...] = ()
+) -> Claim:
     """Withdraw a pending claim for somebody whose rejection would count; `forced` lets anybody, on record.
 
     A step that takes back its own claim, as after an abort, asks nobody: see `claims/end.py`.
@@ -138,7 +167,7 @@ def withdraw(store: LockStore, claim: Claim, *, actor: str, reason: str = "", fo
     def withdrawn(current: Claim, snapshot: Snapshot) -> ClaimChange:
         if current.state is not State.PENDING:
             raise StaleLockError(current, "withdrawn", "release" if current.claimed else "show")
-        if not forced and (refused := _without_a_say(current, terms, snapshot, actor)):
+        if not forced and (refused := _without_a_say(current, terms, snapshot, actor, groups)):
             raise NotEntitledError(current, f"{refused}; withdraw --force --reason TEXT takes it back all the same, on record")
         change = end_change(current, snapshot, State.WITHDRAWN, actor=actor, reason=reason)
         return replace(change, forced=True) if forced else change
@@ -146,7 +175,7 @@ def withdraw(store: LockStore, claim: Claim, *, actor: str, reason: str = "", fo
     return update_claim(store, claim, withdrawn)
 
 
-def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str) -> str | None:
+def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str, groups: tuple[str, ...]) -> str | None:
     """Return why that person's rejection wouldn't be heard; None where it would."""
     from approval_resource.policy import entitlement
 
@@ -154,7 +183,7 @@ def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str) -
         policies = policies_of(terms, snapshot.settings.policy)
     except ConfigError as broken:
         return f"a policy can't be read ({broken.problems[0]})"
-    against = Review(reviewer=actor, verdict=Verdict.REJECT, at=snapshot.now)
+    against = Review(reviewer=actor, verdict=Verdict.REJECT, at=snapshot.now, groups=groups)
     return entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], against)
 
 

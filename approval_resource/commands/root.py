@@ -14,15 +14,18 @@ from approval_resource.logs import log_to
 from approval_resource.program import VERSION, called_as
 from approval_resource.store.interface import Connection
 
-LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool")}
+LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool", "serve")}
 
 
-@click.group(cls=Commands, later=LATER)
+@click.group(cls=Commands, later=LATER, remote="approval_resource.commands.remote")
 @click.version_option(VERSION)
 @click.option("--debug", is_flag=True, help="Tell on stderr what is asked of DynamoDB.")
+@click.option(
+    "--service", metavar="URL", envvar="APPROVAL_SERVICE", help="Go through this reviewers' service instead of the table."
+)
 @connected
 @click.pass_context
-def cli(ctx: click.Context, /, debug: bool, **options: str | None) -> None:
+def cli(ctx: click.Context, /, debug: bool, service: str | None, **options: str | None) -> None:
     """See who holds which lock, decide on what waits, and check the record."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

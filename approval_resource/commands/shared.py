@@ -55,11 +55,15 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
 class Commands(click.Group):
     """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
 
-    def __init__(self, *args: Any, later: Mapping[str, str] = EMPTY, **kwargs: Any) -> None:
-        """Take in `later` the groups that are loaded when they are called: name to module."""
+    def __init__(self, *args: Any, later: Mapping[str, str] = EMPTY, remote: str = "", **kwargs: Any) -> None:
+        """Take in `later` the groups that are loaded when they are called: name to module.
+
+        `remote`: module of the commands that stand in for these where --service is given.
+        """
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
         super().__init__(*args, **kwargs)
         self._later = later
+        self._remote = remote
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, those that are loaded later included."""
@@ -74,6 +78,11 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, loading its module where it is loaded later."""
+        if self._remote and ctx.params.get("service"):
+            there: Mapping[str, click.Command] = importlib.import_module(self._remote).COMMANDS
+            if cmd_name not in there and cmd_name in self.list_commands(ctx):
+                raise ConfigError([f"{cmd_name} needs the table; through a service there are {', '.join(sorted(there))}"])
+            return there.get(cmd_name)
         if cmd_name not in self._later:
             return super().get_command(ctx, cmd_name)
         found: click.Command = importlib.import_module(self._later[cmd_name]).commands

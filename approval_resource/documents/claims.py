@@ -37,6 +37,7 @@ REVIEW = Codec(
     field("represented_as", each(TEXT), sparse=True),
     field("forced", FLAG, sparse=True),
     field("inputs", named(TEXT), sparse=True),
+    field("groups", each(TEXT), sparse=True),
 )
 TRANSITION = Codec(
     Transition,

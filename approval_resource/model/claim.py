@@ -153,6 +153,8 @@ class Review:
     """Whether the review is to decide regardless of others, by somebody entitled to that."""
     inputs: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """Values that the reviewer filled in, by name."""
+    groups: tuple[str, ...] = ()
+    """Groups that the reviewer's issuer told at the review, each as `oidc-group:ISSUER#NAME`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

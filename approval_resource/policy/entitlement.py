@@ -26,12 +26,14 @@ MAX_REPRESENTED = 5
 def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Review:
     """Return the review to keep of one person: `before` itself where the new one changes nothing.
 
-    A repeated verdict changes nothing, its comment included, unless it does one of three things: it forces a
-    decision that was not forced, it fills in other values, or it names another rule. The approval then moves
-    to that rule, or under `per_rule` counts there too.
+    A repeated verdict changes nothing, its comment included, unless it does one of four things: it forces a
+    decision that was not forced, it fills in other values, its reviewer is in other groups by now, or it
+    names another rule. The approval then moves to that rule, or under `per_rule` counts there too.
     """
     if before is None or before.verdict is not new.verdict:
         return new
+    if new.groups != before.groups:
+        before = replace(before, groups=new.groups, at=new.at)
     named = _named(policies, before.represented_as, new.represented_as)
     if (new.forced and not before.forced) or (new.inputs and dict(new.inputs) != dict(before.inputs)):
         return replace(new, represented_as=named, forced=new.forced or before.forced, inputs={**before.inputs, **new.inputs})

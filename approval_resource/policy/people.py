@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
-from approval_resource.policy.language.identities import CONCOURSE, at_concourse, is_full, knower, name_at_concourse
+from approval_resource.policy.language.identities import CONCOURSE, OIDC_GROUP, at_concourse, is_full, knower, name_at_concourse
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
@@ -70,9 +70,13 @@ class Roster:
         listed.sort(key=lambda one: is_full(one[0]))
         self._person = {self._spelled(identity): person for identity, person in listed}
         self._groups: dict[str, set[str]] = {}
+        self._told: dict[str, set[str]] = {}
         for group, members in policy.groups.items():
             for member in members:
-                self._groups.setdefault(self.person(member), set()).add(group)
+                if member.startswith(OIDC_GROUP):
+                    self._told.setdefault(member, set()).add(group)
+                else:
+                    self._groups.setdefault(self.person(member), set()).add(group)
         for identity, groups in memberships.items():
             if not identity.startswith(TYPED):
                 self._groups.setdefault(self.person(identity), set()).update(groups)
@@ -121,6 +125,20 @@ class Roster:
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups of a person."""
         return frozenset(self._groups.get(person, ()))
+
+    @property
+    def issuers_groups(self) -> list[str]:
+        """Return the issuers' groups that the policy counts as members of its own."""
+        return list(self._told)
+
+    def _told_of(self, review: Review) -> set[str]:
+        """Return the groups that the reviewer's issuer told at the review, and those of the policy that they stand for."""
+        if not review.reviewer.startswith("oidc:"):
+            return set()
+        # An issuer speaks of its own people's groups, and of no other's.
+        issuer = review.reviewer.removeprefix("oidc:").partition("#")[0]
+        told = {group for group in review.groups if group.startswith(f"{OIDC_GROUP}{issuer}#")}
+        return told.union(*(self._told.get(group, ()) for group in told))
 
     @property
     def everybody(self) -> list[str]:
@@ -229,7 +247,7 @@ class Roster:
 
     def _voice(self, person: str, newest: Review, against: frozenset[str], shown: str) -> Voice:
         typed = person == TYPED_NAMES
-        own = self.groups_of(person)
+        own = self.groups_of(person) | self._told_of(newest)
         asked = self.asked(newest.reviewer)
         stands_for = {} if typed else self._stands_for(person, newest.at, against)
         return Voice(

@@ -18,7 +18,7 @@ from approval_resource.policy.evaluate import evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds.rules import fits
 from approval_resource.policy.language.document import Policy
-from approval_resource.policy.language.identities import knower, name_at_concourse
+from approval_resource.policy.language.identities import OIDC_GROUP, knower, name_at_concourse
 from approval_resource.policy.people import Roster
 from approval_resource.policy.sandbox import parent as sandbox
 
@@ -124,7 +124,9 @@ def told(wanted: Wanted) -> str:
     """Describe one set for people."""
     parts = []
     for count, people in wanted:
-        if who := _stranger(people[0]):
+        if group := _member(people[0]):
+            parts.append(f"{count} {'person' if count == 1 else 'people'} of {group}")
+        elif who := _stranger(people[0]):
             parts.append(f"{count} other {'person' if count == 1 else 'people'} whom {who} knows")
         elif count == len(people):
             parts.append(" and ".join(people))
@@ -138,6 +140,12 @@ def _stranger(person: str) -> str:
     if person.startswith(ANYONE):
         return "AWS"
     return "that Concourse" if name_at_concourse(person).startswith(ANYBODY) else ""
+
+
+def _member(person: str) -> str:
+    """Return the issuer's group whose members that person stands for, or an empty string for anybody else."""
+    group, mark, _ = person.partition("\0")
+    return group if mark and group.startswith(OIDC_GROUP) else ""
 
 
 def _why_none(
@@ -191,6 +199,9 @@ def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | N
 
 
 def _approval(person: str, now: datetime) -> Review:
+    if group := _member(person):
+        identity = f"oidc:{group.removeprefix(OIDC_GROUP).partition('#')[0]}#{person}"
+        return Review(reviewer=identity, verdict=Verdict.APPROVE, at=now, groups=(group,))
     return Review(reviewer=person, verdict=Verdict.APPROVE, at=now)
 
 
@@ -198,8 +209,10 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
     """Return the people whose approval may change anything, grouped where no policy tells them apart."""
     rosters = [(policy, facts.roster(policy)) for policy in asked]
     named: dict[str, None] = {}
-    for _, roster in rosters:
+    for policy, roster in rosters:
         named |= dict.fromkeys(person for person in roster.everybody if roster.can_be(person))
+        most = max([policy.required_approvals or 1, *(rule.required_approvals for rule in policy.approval_rules)])
+        named |= {f"{group}\0{number}": None for group in roster.issuers_groups for number in range(most)}
     named |= dict.fromkeys(spoken)
     strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}

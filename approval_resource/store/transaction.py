@@ -33,6 +33,8 @@ class ReadSet:
     lock_name: str = ""
     claim_id: str = ""
     build_key: str = ""
+    link: str = ""
+    """Id of the link by which the change is made, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Snapshot:
     settings: Settings
     build: BuildRecord | None = None
     claims: Mapping[str, Claim] = field(default_factory=lambda: EMPTY)
+    link_spent: bool = False
+    """Whether the link that the read names was used before."""
 
     @property
     def holder(self) -> Claim | None:
@@ -104,6 +108,8 @@ class Commit:
     """Settings that replace the pool's, set by `actor` for `reason`. They come without claim changes."""
     actor: str = ""
     reason: str = ""
+    spends: str = ""
+    """Id of the link that these changes use up, or an empty string."""
 
     @property
     def nothing(self) -> bool:
@@ -125,6 +131,8 @@ class Plan:
     """Claim id, content name and content of each content."""
     keep: timedelta | None
     """Retention of what ends with this transaction, or None for ever."""
+    spends: str = ""
+    """Id of the link that is used up, or an empty string."""
 
 
 def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
@@ -180,6 +188,7 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
             (change.claim.id, name, content) for change in wanted.changes for name, content in change.contents.items()
         ),
         keep=(settings or snapshot.settings).retention,
+        spends=wanted.spends,
     )
 
 

@@ -25,6 +25,7 @@ LAYERS = (
     ("policy.evaluate policy.entitlement policy.unblock policy.needs",),
     ("policy.authoring", "claims", "pools"),
     ("audit",),
+    ("service",),
     ("steps", "commands"),
     ("__main__",),
 )

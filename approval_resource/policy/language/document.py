@@ -22,7 +22,7 @@ MAX_REGO = 65_536
 """Upper bound of one Rego policy, in characters."""
 MAX_INPUTS = 10
 MAX_SHORT_NAME = 100
-KNOWN_BY = ("aws:", "oidc:", "typed:", "concourse:", "slack:", "link:")
+KNOWN_BY = ("aws:", "oidc:", "oidc-group:", "typed:", "concourse:", "slack:", "link:")
 MAX_FREEZE_REASON = 255
 ShortName = Annotated[Name, Field(max_length=MAX_SHORT_NAME)]
 Count = Annotated[int, Field(ge=1, le=MAX_PEOPLE)]

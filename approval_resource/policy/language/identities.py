@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 CONCOURSE = "concourse:"
+OIDC_GROUP = "oidc-group:"
+"""Prefix of a group that an issuer tells of its people, as `oidc-group:ISSUER#NAME`."""
 DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 PARTITION = r"aws(?:-cn|-us-gov|-iso(?:-[bef])?|-eusc)?"
@@ -49,6 +51,8 @@ def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
     for path, name in _named(policy):
         # A rule may name a listed person by any identity of theirs. The list itself is checked once.
         known = name in policy.people or (path[0] != "people" and name in listed)
+        if path[0] == "groups" and FORMS["oidc"].fullmatch(name.removeprefix(OIDC_GROUP)):
+            continue
         if not known and (why := fault(name)):
             yield path, f"nobody can be {clean(name)}: {why}"
 
@@ -80,6 +84,8 @@ def fault(identity: str) -> str:
         return f"write {_arn(identity) or SHOWN['aws']}"
     if kind == "typed":
         return f"a typed name proves nothing; write {SHOWN['aws']}"
+    if f"{kind}:" == OIDC_GROUP:
+        return f"that is a group; list it as a member of one in groups, as {OIDC_GROUP}https://ISSUER#NAME"
     if kind not in FORMS:
         kinds = ", ".join(f"{known}:" for known in FORMS)
         return f"{clean(prefix)[:40]}: is no kind of identity; there are {kinds} as in {SHOWN['aws']}"

@@ -182,6 +182,12 @@ class Commits:
                 self._turns.after(after)
                 return after
 
+    def revoke(self, session: str) -> None:
+        """See `DynamoStore.revoke`."""
+        budget = self._requests.budget()
+        item = items.session_item(session, self._requests.now())
+        self._requests.ask("put_item", budget, TableName=self._table, Item=item)
+
     def _written(self, doubt: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
         """Return the events that this operation wrote since `doubt`.
 
@@ -204,7 +210,10 @@ class Commits:
             wanted.append(keys.claim_key(read.claim_id))
         if read.build_key:
             wanted.append(keys.build_key(read.build_key, read.pool, read.lock_name))
+        if read.link:
+            wanted.insert(0, keys.link_key(read.link))
         found = self._requests.get(wanted, budget)
+        link_spent = found.pop(0) is not None if read.link else False
         head = own(maybe(HEAD.read, found[0]), pool=read.pool) or Head(pool=read.pool)
         lock = own(maybe(LOCK.read, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
         settings = own(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
@@ -215,7 +224,15 @@ class Commits:
         claims = {claim.id: claim for claim in (*known, asked) if claim is not None}
         if read.build_key and build is None:
             build = BuildRecord(key=read.build_key, pool=read.pool, lock_name=read.lock_name)
-        return Snapshot(now=self._requests.now(), head=head, lock=lock, settings=settings, build=build, claims=claims)
+        return Snapshot(
+            now=self._requests.now(),
+            head=head,
+            lock=lock,
+            settings=settings,
+            build=build,
+            claims=claims,
+            link_spent=link_spent,
+        )
 
     def _writes(self, read: ReadSet, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
         """Return the writes and condition checks of the transaction.
@@ -242,6 +259,8 @@ class Commits:
         elif snapshot.build is not None:
             key = keys.build_key(snapshot.build.key, snapshot.build.pool, snapshot.build.lock_name)
             writes.append(self._check(key, snapshot.build.revision))
+        if planned.spends:
+            writes.append(self._put(items.link_item(planned.spends, snapshot.now), 0))
         if planned.settings is not None:
             writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
         if snapshot.lock.queue:

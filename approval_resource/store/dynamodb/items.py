@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
+from approval_resource.canonical import instant
 from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.events import EVENT, HEAD
 from approval_resource.documents.locks import BUILD_RECORD, LOCK
@@ -19,12 +20,18 @@ from approval_resource.store.dynamodb.keys import (
     content_key,
     event_key,
     head_key,
+    link_key,
     lock_event,
     lock_key,
+    session_key,
     settings_key,
 )
 from approval_resource.store.dynamodb.values import Item, values
 
+LINK_LIFE = timedelta(days=30)
+"""Period that the mark of a used link is kept; links live for seven days at most."""
+SESSION_LIFE = timedelta(days=30)
+"""Period that the mark of an ended session is kept; sessions live for a day at most."""
 BUILD_DAYS = 400
 """Lower bound of the days that a build's record is kept, whatever the pool's retention.
 
@@ -80,6 +87,16 @@ def build_item(record: BuildRecord, now: datetime, keep: timedelta | None = None
     """Return the item of a build's record, with its TTL."""
     item = build_key(record.key, record.pool, record.lock_name) | values(BUILD_RECORD.write(record))
     return item | time_to_live(now, keep and max(keep, timedelta(days=BUILD_DAYS)))
+
+
+def link_item(link: str, now: datetime) -> Item:
+    """Return the item that marks a link as used. It outlives every link."""
+    return link_key(link) | time_to_live(now, LINK_LIFE)
+
+
+def session_item(session: str, ended: datetime) -> Item:
+    """Return the item that marks a session as ended. It outlives every session."""
+    return session_key(session) | values({"at": instant(ended)}) | time_to_live(ended, SESSION_LIFE)
 
 
 def content_item(claim_id: str, name: str, content: bytes) -> Item:

@@ -22,6 +22,8 @@ CLAIM_SORT_KEY = "claim"
 EVENT_PREFIX = "event#"
 POOL_PREFIX = "pool#"
 LOCK_PREFIX = "lock#"
+REVOKED = "revoked"
+"""Partition key of the sessions that were ended."""
 
 
 def key(pk: str, sk: str) -> Item:
@@ -93,6 +95,16 @@ def content_key(claim_id: str, content: str) -> Item:
 def build_key(build: str, pool: str, lock_name: str) -> Item:
     """Return the key of a build's record on a lock."""
     return key(f"build#{name(build)}", f"pool#{name(pool)}#lock#{name(lock_name)}")
+
+
+def link_key(link: str) -> Item:
+    """Return the key of the mark that a link was used. Planted by anybody, it only takes power away."""
+    return key(f"link#{name(link)}", "spent")
+
+
+def session_key(session: str) -> Item:
+    """Return the key of the mark that a session of the reviewers' service was ended."""
+    return key(REVOKED, name(session))
 
 
 def lock_event(lock_name: str, timestamp: datetime | None) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
-from approval_resource.canonical import instant
+from approval_resource.canonical import instant, parse_instant
 from approval_resource.documents.events import EVENT, HEAD
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.event import Event, Head
@@ -246,6 +247,16 @@ class DynamoReads:
         }
         return sorted(item["pk"]["S"].removeprefix("claim#") for item in self._requests.pages("scan", scan))
 
+    def revoked(self) -> dict[str, datetime]:
+        """Return the ended sessions, each with the instant of its end."""
+        query = {
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk",
+            "ExpressionAttributeNames": {"#pk": "pk"},
+            "ExpressionAttributeValues": {":pk": {"S": keys.REVOKED}},
+        }
+        return {unquote(item["sk"]["S"]): _ended(item) for item in self._requests.pages("query", query)}
+
     def pools(self) -> list[str]:
         """See `LockStore.pools`."""
         scan = {
@@ -256,6 +267,14 @@ class DynamoReads:
             "ExpressionAttributeValues": {":prefix": {"S": keys.POOL_PREFIX}},
         }
         return sorted({keys.pool_of(item) for item in self._requests.pages("scan", scan)})
+
+
+def _ended(item: Item) -> datetime:
+    """Return when a session was ended. An unreadable mark ends it for good: it only takes power away."""
+    try:
+        return parse_instant(item["at"]["S"])
+    except (KeyError, TypeError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def maybe(read: Callable[[Mapping[str, Any]], T], document: Mapping[str, Any] | None) -> T | None:

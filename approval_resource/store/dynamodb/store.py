@@ -91,6 +91,10 @@ class DynamoStore(DynamoReads):
 
         return Turns(self, self._requests, self._table)
 
+    def revoke(self, session: str) -> None:
+        """Mark a session of the reviewers' service as ended, for all of its processes."""
+        self._commits.revoke(session)
+
     @property
     def _commits(self) -> Commits:
         # Imported on first use: most processes are a check, which only reads.

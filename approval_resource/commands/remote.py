@@ -1,0 +1,171 @@
+"""list, show, approve, reject, withdraw through a reviewers' service, for people who have no access to the table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+import urllib3
+from tabulate import tabulate
+
+from approval_resource.commands.shared import FORMAT, connection_of, say_error
+from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
+from approval_resource.model.claim import MAX_COMMENT
+from approval_resource.store.dynamodb.presigned import presigned_token
+from approval_resource.store.interface import Connection
+from approval_resource.text import clean, first_lines
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+TOKEN = "APPROVAL_TOKEN"  # noqa: S105 - the variable's name
+COLUMNS = ("id", "pool", "lock", "state", "waits_for_you", "description", "build")
+DONE = {"approved": "approve", "rejected": "reject"}
+
+
+class RefusedError(ApprovalError):
+    """Refusal by the service, in its words."""
+
+
+class Service:
+    """A reviewers' service, as its callers see it."""
+
+    def __init__(self, url: str, connection: Connection) -> None:
+        """Speak to `url`, as whoever the token or the AWS credentials tell.
+
+        Raises:
+            ConfigError: the address is none, or would show the token to others.
+        """
+        parts = urlsplit(url)
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)):
+            raise ConfigError(["--service: must be https:// and a host"])
+        self._url = url.rstrip("/")
+        self._token = os.environ.get(TOKEN, "").strip() or presigned_token(connection, self._url)
+        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> tuple[dict[str, Any], str]:
+        """Return the answer's document and its ETag.
+
+        Raises:
+            RefusedError: the service refuses.
+            StoreUnavailableError: it gives no answer.
+        """
+        sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **headers}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        try:
+            answer = self._pool.request(
+                "GET" if body is None else "POST",
+                f"{self._url}/api/v1{path}",
+                body=None if body is None else json.dumps(body),
+                headers=sent,
+                redirect=False,
+            )
+            document = json.loads(answer.data)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise StoreUnavailableError(f"{self._url} gave no answer that can be read ({type(error).__name__})") from error
+        if not isinstance(document, dict) or answer.status >= 400:
+            told = document.get("detail") if isinstance(document, dict) else ""
+            raise RefusedError(clean(str(told or f"{self._url} answered {answer.status}")))
+        return document, str(answer.headers.get("etag", ""))
+
+
+def _service() -> Service:
+    context = click.get_current_context()
+    root = context.find_root()
+    return Service(str(root.params["service"]), context.find_object(Connection) or connection_of(Connection(), {}))
+
+
+@click.command("list")
+@click.option("--pool", help="Only this pool's.")
+@click.option("--mine", is_flag=True, help="Only what waits for you.")
+@FORMAT
+def list_(pool: str | None, mine: bool, form: str) -> None:
+    """Show what waits for approval."""
+    service, found, cursor = _service(), [], ""
+    while True:
+        query = {"mine": str(mine).lower(), "cursor": cursor} | ({"pool": pool} if pool else {})
+        page, _ = service.ask(f"/claims?{urlencode(query)}")
+        found += page["claims"]
+        cursor = page["next"] or ""
+        if not cursor:
+            break
+    if form == "json":
+        click.echo(json.dumps(found, indent=2))
+        return
+    rows = [[clean(str(one[column])) for column in COLUMNS] for one in found]
+    click.echo(tabulate(rows, headers=COLUMNS, disable_numparse=True) if rows else "There is no waiting approval")
+
+
+@click.command()
+@click.argument("claim_id", metavar="ID")
+@FORMAT
+def show(claim_id: str, form: str) -> None:
+    """Show one claim: what it is for, who said what, and what its policies make of it."""
+    document, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}")
+    if form == "json":
+        click.echo(json.dumps(document, indent=2))
+        return
+    plain = {name: value for name, value in document.items() if isinstance(value, str | bool | int) and value != ""}
+    click.echo(tabulate([[name, clean(str(value))] for name, value in plain.items()], tablefmt="plain", disable_numparse=True))
+    for name in ("reasons", "openers"):
+        for line in document[name]:
+            click.echo(f"{name[:-1]}: {clean(str(line))}")
+    for one in document["approvals"]:
+        click.echo(clean(f"{one['status']} by {one['user']['username']}, {one['created_at']} {one['comment'] or ''}").rstrip())
+
+
+def _deciding(status: str) -> Callable[..., Any]:
+    def decide(ids: tuple[str, ...], comment: str, rules: tuple[str, ...], force: bool, inputs: tuple[str, ...] = ()) -> None:
+        if not ids:
+            raise ConfigError(["Please give an id, see cli.py --service URL list"])
+        filled = dict(given.partition("=")[::2] for given in inputs)
+        body = {"status": status, "comment": comment, "represented_as": list(rules), "force": force}
+        body |= {"inputs": filled} if filled else {}
+        service, failed = _service(), False
+        for claim_id in ids:
+            path = f"/claims/{quote(claim_id, safe='')}"
+            try:
+                _, seen = service.ask(path)
+                done, _ = service.ask(f"{path}/reviews", body, **{"If-Match": seen})
+            except ApprovalError as error:
+                failed = True
+                for line in first_lines(str(error).splitlines()):
+                    say_error(line)
+                continue
+            click.echo(f"INFO: {claim_id}: {clean(str(done['sentence']))}")
+        if failed:
+            click.get_current_context().exit(1)
+
+    decide.__doc__ = f"{DONE[status].capitalize()} one or more claims."
+    for option in (
+        click.option("--force", is_flag=True, help="Decide whatever others say, as who may by the policy; needs --comment."),
+        click.option("--as", "rules", metavar="RULE", multiple=True, help="The approval rule it is for, by name."),
+        click.option("--comment", default="", help=f"Why; kept on record. At most {MAX_COMMENT} characters."),
+        click.argument("ids", metavar="[ID]...", nargs=-1),
+    ):
+        decide = option(decide)
+    return decide
+
+
+approve = click.command("approve")(
+    click.option(
+        "--input", "inputs", metavar="NAME=VALUE", multiple=True, help="Something that the policy asks you to fill in."
+    )(_deciding("approved"))
+)
+reject = click.command("reject")(_deciding("rejected"))
+
+
+@click.command()
+@click.argument("claim_id", metavar="ID")
+@click.option("--reason", default="", help="Why; kept on record.")
+@click.option("--force", is_flag=True, help="By force, as an operator of the pool; needs --reason.")
+def withdraw(claim_id: str, reason: str, force: bool) -> None:
+    """Take back a claim that still waits for its decision."""
+    ended, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}/withdrawal", {"reason": reason, "force": force})
+    click.echo(f"INFO: The lock {ended['id']} has been {ended['state']}; {clean(str(ended['lock']))} is free")
+
+
+COMMANDS: Mapping[str, click.Command] = {str(command.name): command for command in (list_, show, approve, reject, withdraw)}

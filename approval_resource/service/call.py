@@ -1,0 +1,219 @@
+"""One call of the service: its request, whoever makes it, and the parts that answer it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
+from approval_resource.service.acts import Acts, StaleSignInError
+from approval_resource.service.config import Config
+from approval_resource.service.desk import Desk
+from approval_resource.service.links import Links
+from approval_resource.service.metrics import Metrics
+from approval_resource.service.oidc import Client, NotSignedInError
+from approval_resource.service.people import Person
+from approval_resource.service.problems import MalformedError, TooManyError, problem_of
+from approval_resource.service.proofs import Proofs
+from approval_resource.service.render import Pages
+from approval_resource.service.sessions import COOKIE, Endings, Sessions
+from approval_resource.service.signing import Signer
+from approval_resource.service.web import SAFE, Buckets
+from approval_resource.store.dynamodb.store import DynamoStore
+
+log = logging.getLogger("approval_resource.service.call")
+
+MAX_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Parts of a running service."""
+
+    config: Config
+    store: DynamoStore
+    desk: Desk
+    acts: Acts
+    sessions: Sessions
+    endings: Endings
+    proofs: Proofs
+    client: Client
+    signer: Signer
+    links: Links
+    pages: Pages
+    metrics: Metrics
+    buckets: Buckets
+
+    def now(self) -> datetime:
+        """Return the store's time, asking the store for it where it never answered yet."""
+        try:
+            return self.store.now()
+        except StoreUnavailableError:
+            self.store.head(next(iter(self.config.pools)))
+            return self.store.now()
+
+
+class Call:
+    """One request, with its body read."""
+
+    def __init__(self, service: Service, request: Request, body: bytes) -> None:
+        """Answer `request` by `service`."""
+        self.service = service
+        self.request = request
+        self.body = body
+        self._person: tuple[Person | None] | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The store's time."""
+        return self.service.now()
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """Parts of the path, by name."""
+        return self.request.path_params
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """Parameters of the query."""
+        return self.request.query_params
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether a program made the call, and wants JSON of its failure too."""
+        return self.request.url.path.startswith("/api/")
+
+    @property
+    def person(self) -> Person | None:
+        """Whoever makes the call, or None where nothing in it claims to prove that.
+
+        Raises:
+            NotSignedInError: a proof doesn't hold.
+        """
+        if self._person is None:
+            headers = self.request.headers
+            found = self.service.proofs.person(
+                headers.get("authorization", ""),
+                self.request.cookies.get(COOKIE, ""),
+                headers.get("x-amzn-oidc-data", ""),
+                self.now,
+            )
+            self._person = (found,)
+            if found is not None:
+                self.request.scope["told"]["who"] = found.identity
+        return self._person[0]
+
+    def require_person(self) -> Person:
+        """Return whoever makes the call.
+
+        Raises:
+            NotSignedInError: nobody has proven that.
+        """
+        if self.person is None:
+            raise NotSignedInError("sign in first" if not self.for_programs else "give a token: Authorization: Bearer TOKEN")
+        return self.person
+
+    def form(self) -> list[tuple[str, str]]:
+        """Return the fields of a form.
+
+        Raises:
+            MalformedError: the body is none.
+        """
+        kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/x-www-form-urlencoded":
+            raise MalformedError("the body must be a form, as this service's own pages send it")
+        try:
+            return parse_qsl(self.body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+        except ValueError as wrong:
+            raise MalformedError("the form can't be read") from wrong
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object that the body is.
+
+        Raises:
+            MalformedError: it is none.
+        """
+        kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            found = json.loads(self.body) if kind == "application/json" else None
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise MalformedError("the body must be a JSON object, with Content-Type: application/json")
+        return found
+
+    def page(self, name: str, status: int = 200, **about: Any) -> Response:
+        """Return a page of that template."""
+        person = self._person[0] if self._person else None
+        word = self.service.signer.word("form", person.session, person.identity) if person else ""
+        return self.service.pages.response(name, status, person=person, form_word=word, **about)
+
+    def require_own_form(self, fields: Mapping[str, str]) -> None:
+        """Pass for a form that this person's own page sent.
+
+        Raises:
+            MalformedError: its word is of another session, or of none.
+        """
+        person = self.require_person()
+        if not self.service.signer.is_word(fields.get("word", ""), "form", person.session, person.identity):
+            raise MalformedError("the form is of another session, perhaps an older one of yours; open the page again")
+
+
+Endpoint = Callable[[Call], Response]
+
+
+def endpoint(service: Service, answer: Endpoint) -> Callable[[Request], Any]:
+    """Return an endpoint that answers in a thread, since the store's client blocks."""
+
+    def answered(request: Request, body: bytes) -> Response:
+        call = Call(service, request, body)
+        try:
+            caller = request.client.host if request.client else ""
+            if request.method not in SAFE and not service.buckets.take(caller):
+                raise TooManyError("too many requests from your address; wait some seconds")
+            return answer(call)
+        except ApprovalError as error:
+            return failed(call, error)
+
+    async def asked(request: Request) -> Response:
+        return await run_in_threadpool(answered, request, await request.body())
+
+    return asked
+
+
+def failed(call: Call, error: ApprovalError) -> Response:
+    """Return a failure as the caller understands it, and log it."""
+    problem = problem_of(error)
+    service, request = call.service, call.request
+    service.metrics.refused(error, problem.type)
+    lines = list(error.problems) if isinstance(error, ConfigError) else str(error).splitlines()
+    request.scope["told"] |= {"refused": problem.type, "why": lines[0][:300] if lines else ""}
+    headers = {"Retry-After": "5"} if problem.status in (429, 503) else {}
+    if call.for_programs or "application/json" in request.headers.get("accept", ""):
+        document = {
+            "type": f"{service.config.url}/problems/{problem.type}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": "\n".join(lines),
+            "problems": lines,
+        }
+        if problem.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
+    way_in = f"/auth/login?next={quote(request.url.path, safe='/')}"
+    if isinstance(error, StaleSignInError):
+        way_in += "&again=1"
+    elif isinstance(error, NotSignedInError) and request.method in SAFE and not request.url.path.startswith("/auth/"):
+        return RedirectResponse(way_in, 303)
+    answer = call.page("error.html", problem.status, problem=problem, lines=lines, way_in=way_in)
+    answer.headers.update(headers)
+    return answer

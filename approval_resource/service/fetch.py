@@ -1,0 +1,82 @@
+"""HTTP requests of the service: to addresses of its config, bounded in time and size, never redirected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from approval_resource.errors import StoreUnavailableError
+
+SECONDS = 5.0
+MAX_ANSWER = 1_048_576
+"""Upper bound of an answer, in bytes."""
+
+
+class UnreachableError(StoreUnavailableError):
+    """Outage: a server that the service asks, other than the store, gave no answer that can be used."""
+
+
+class Web:
+    """Client of the addresses that the config names."""
+
+    def __init__(self) -> None:
+        """Keep connections for later requests."""
+        self._pool = urllib3.PoolManager(num_pools=8, maxsize=8, timeout=urllib3.Timeout(total=SECONDS), retries=False)
+
+    def ask(
+        self,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """Return status and body of a GET, or of a POST where there is a form.
+
+        Raises:
+            UnreachableError: there was no answer, or it is too large.
+        """
+        sent = dict(headers or {}) | ({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})
+        where = url.partition("?")[0]
+        try:
+            answer = self._pool.request(
+                "GET" if form is None else "POST",
+                url,
+                body=None if form is None else urlencode(form),
+                headers=sent,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                body = answer.read(MAX_ANSWER + 1)
+            finally:
+                answer.close()
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise UnreachableError(f"{where} could not be asked ({type(error).__name__}); try again") from error
+        if len(body) > MAX_ANSWER:
+            raise UnreachableError(f"the answer of {where} is too large")
+        return int(answer.status), body
+
+    def document(self, url: str) -> dict[str, Any]:
+        """Return the JSON object at that address.
+
+        Raises:
+            UnreachableError: there is none.
+        """
+        status, body = self.ask(url, headers={"Accept": "application/json"})
+        found = json_object(body) if status == 200 else None
+        if found is None:
+            raise UnreachableError(f"{url.partition('?')[0]} answered {status}, and no JSON object; try again")
+        return found
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that a body is, or None for anything else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,91 @@
+"""People and machines as the service knows them, and what the config lets each do in a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from approval_resource.policy.language.identities import OIDC_GROUP
+from approval_resource.service.config import Config
+
+EVERYONE = "everyone"
+
+
+class Role(StrEnum):
+    """Right of a person in a pool."""
+
+    VIEW = "view"
+    REVIEW = "review"
+    OPERATE = "operate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who has proven who they are."""
+
+    identity: str
+    """As it is recorded: `oidc:ISSUER#SUB` or `aws:ARN`. Name and mail are labels, and identify nobody."""
+    name: str = ""
+    mail: str = ""
+    groups: tuple[str, ...] = ()
+    """Groups that their issuer told, each as `oidc-group:ISSUER#NAME`."""
+    overage: bool = False
+    """Whether their issuer said that there are more groups than it tells."""
+    via: str
+    """Proof: `session`, `bearer`, `sts` or `balancer`."""
+    auth_time: datetime | None = None
+    session: str = ""
+    """Id of the session, or an empty string."""
+    until: datetime | None = None
+    """Instant at which they have to prove it again."""
+
+    @property
+    def shown(self) -> str:
+        """Label for people: name and mail where there are any, else the identity."""
+        return " ".join(part for part in (self.name, f"<{self.mail}>" if self.mail else "") if part) or self.identity
+
+
+def issuers_group(issuer: str, name: str) -> str:
+    """Return a group's name as policies write it."""
+    return f"{OIDC_GROUP}{issuer}#{name}"
+
+
+class Access:
+    """Rights in pools, as the config gives them. What a decision needs is the policies' to say."""
+
+    def __init__(self, config: Config) -> None:
+        """Read the rights of `config`."""
+        self._pools = config.pools
+        self._issuer = config.login.issuer
+
+    @property
+    def pools(self) -> list[str]:
+        """Return the pools that the service serves."""
+        return list(self._pools)
+
+    def may(self, person: Person, pool: str, role: Role) -> bool:
+        """Whether the config gives that person the right. Who reviews or operates may see too."""
+        access = self._pools.get(pool)
+        if access is None:
+            return False
+        match role:
+            case Role.OPERATE:
+                named: Iterable[str] = access.operators
+            case Role.REVIEW:
+                named = access.reviewers
+            case Role.VIEW:
+                named = (*access.viewers, *access.reviewers, *access.operators)
+        return any(self._is(person, name) for name in named)
+
+    def visible(self, person: Person) -> list[str]:
+        """Return the pools that the person may see."""
+        return [pool for pool in self._pools if self.may(person, pool, Role.VIEW)]
+
+    def _is(self, person: Person, name: str) -> bool:
+        if name == EVERYONE:
+            return True
+        if ":" in name:
+            return name == person.identity or name in person.groups
+        return issuers_group(self._issuer, name) in person.groups

@@ -1,0 +1,82 @@
+"""The process of the service: its check, its start, and its graceful stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from approval_resource.errors import ApprovalError, ConfigError
+from approval_resource.service.app import app_of, service_of
+from approval_resource.service.config import Config, Login, Machine, read_config, read_secrets
+from approval_resource.service.fetch import Web
+from approval_resource.service.oidc import Issuer
+from approval_resource.service.web import Lines
+from approval_resource.store.dynamodb.store import DynamoStore
+
+log = logging.getLogger("approval_resource.service.server")
+
+GRACE_SECONDS = 20
+"""Period for which requests that are being answered are waited for when the process is to end."""
+
+
+def faults(path: Path) -> Iterator[str]:
+    """Yield every fault of a config: of the file, its secrets, its issuers and its table."""
+    try:
+        config = read_config(path)
+    except ConfigError as wrong:
+        yield from wrong.problems
+        return
+    try:
+        read_secrets(config)
+    except ConfigError as wrong:
+        yield from wrong.problems
+    issuers: list[Login | Machine] = [config.login, *config.machines]
+    for one in {(one.issuer, one.discovery): one for one in issuers}.values():
+        try:
+            issuer = Issuer(one.issuer, one.discovery, Web())
+            for name in ("jwks_uri", *(("authorization_endpoint", "token_endpoint") if one is config.login else ())):
+                issuer.endpoint(name)
+            issuer.web.document(issuer.endpoint("jwks_uri"))
+        except ApprovalError as wrong:
+            yield f"issuer {one.issuer}: {wrong}"
+    try:
+        store = DynamoStore.connect(config.connection)
+        for pool in config.pools:
+            store.head(pool)
+    except ApprovalError as wrong:
+        yield f"table {config.table}: {wrong}"
+
+
+def serve(config: Config) -> None:
+    """Answer requests until the process is told to end.
+
+    Raises:
+        ConfigError: secrets are missing, or AWS's settings can't be used.
+    """
+    service = service_of(config, read_secrets(config), DynamoStore.connect(config.connection))
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    for name in ("approval_resource", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO)
+    host, _, port = config.listen.rpartition(":")
+    log.info("starting", extra={"told": {"event": "start", "listen": config.listen, "url": config.url, "table": config.table}})
+    uvicorn.Server(
+        uvicorn.Config(
+            app_of(service),
+            host=host.strip("[]"),
+            port=int(port),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(config.proxies),
+            forwarded_allow_ips=list(config.proxies),
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            h11_max_incomplete_event_size=65_536,
+        )
+    ).run()
+    log.info("stopped", extra={"told": {"event": "stop"}})

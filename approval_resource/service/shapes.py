@@ -1,0 +1,196 @@
+"""Shapes of the API: models of bodies and answers, of which openapi.json is made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from approval_resource.policy.language.strict import Document
+from approval_resource.service.acts import MAX_COMMENT
+
+
+class ReviewBody(Document):
+    """Verdict on a claim, in GitLab's words."""
+
+    status: Literal["approved", "rejected"]
+    comment: str | None = Field(default=None, max_length=MAX_COMMENT)
+    represented_as: str | list[str] | None = None
+    inputs: dict[str, str] | None = None
+    force: bool = False
+
+
+class WithdrawalBody(Document):
+    """End of a claim that waits; operators may force it."""
+
+    reason: str = Field(default="", max_length=MAX_COMMENT)
+    force: bool = False
+
+
+class SaidReviewer(BaseModel):
+    """Person whom the sender of a reply names. Nothing proves it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    name: str | None = None
+    email: str | None = None
+
+
+class ReplyBody(BaseModel):
+    """Reply to a link, as nullplatform has it. Every field may be missing, and others are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    reviewer: SaidReviewer | None = None
+    message: str | None = None
+    details: Any = None
+
+
+class Answer(BaseModel):
+    """Base of the answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class User(Answer):
+    """Person, by the identity that is recorded."""
+
+    username: str
+
+
+class Approval(Answer):
+    """One person's newest verdict, in GitLab's words."""
+
+    user: User
+    status: Literal["approved", "rejected"]
+    created_at: str
+    comment: str | None
+    represented_as: list[str]
+    inputs: dict[str, str]
+    forced: bool
+    groups: list[str]
+
+
+class Ruling(Answer):
+    """Decision or end of a claim."""
+
+    state: str
+    actor: str
+    reason: str
+    at: str
+
+
+class File(Answer):
+    """Attached file."""
+
+    name: str
+    size: int
+    sha256: str
+    stored: bool
+
+
+class ClaimSummary(Answer):
+    """Claim in a list."""
+
+    id: str
+    pool: str
+    lock: str
+    state: str
+    status: str = Field(description="GitLab's word for the state: blocked, or the state itself")
+    description: str
+    build: str
+    build_url: str
+    requester: str
+    created_at: str
+    deadline: str | None
+    can_decide: bool
+    why_not: str
+    waits_for_you: bool
+    summary: str
+    url: str
+
+
+class Claim(ClaimSummary):
+    """Claim with all that a reviewer is shown. Its ETag is what a review has to send back as If-Match."""
+
+    approvals: list[Approval]
+    pending_approval_count: int
+    approval_summary: dict[str, Any]
+    attachments: list[File]
+    facts: dict[str, Any]
+    openers: list[str]
+    policies: list[dict[str, Any]]
+    reasons: list[str]
+    rules: list[str]
+    inputs: list[dict[str, Any]]
+    frozen: str
+    queue: list[str]
+    decision: Ruling | None
+    ended: Ruling | None
+    may_force: bool
+
+
+class ClaimList(Answer):
+    """Page of claims. `next` is the cursor of the page after it, or null."""
+
+    claims: list[ClaimSummary]
+    next: str | None
+
+
+class Recorded(Answer):
+    """Verdict that was recorded, and what became of the claim."""
+
+    review: Approval
+    claim: Claim
+    changed: bool
+    sentence: str
+
+
+class Reviews(Answer):
+    """All verdicts on a claim."""
+
+    approvals: list[Approval]
+
+
+class Event(Answer):
+    """Entry of a pool's log."""
+
+    cursor: str
+    pool: str
+    at: str
+    kind: str
+    claim: str
+    lock: str
+    state: str | None
+    actor: str
+    reason: str
+    verdict: str
+    forced: bool
+    digest: str
+
+
+class EventList(Answer):
+    """Page of events, oldest first. `next` is the cursor to go on from."""
+
+    events: list[Event]
+    next: str
+
+
+class Self(Answer):
+    """Whoever asks, as the service knows them."""
+
+    identity: str
+    name: str
+    email: str
+    groups: list[str]
+    auth_time: str | None
+    via: str
+    pools: dict[str, list[str]]
+
+
+class ProblemAnswer(Answer):
+    """Failure, by RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    problems: list[str]

@@ -1,0 +1,78 @@
+"""What is there to copy fits the program: configs that it reads, probes that it answers, secrets that it finds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from approval_resource.policy.language.load import parse
+from approval_resource.policy.language.strict import read_document
+from approval_resource.service.config import Config, require_apart
+from demo.engine import ROOT
+from tests.service.conftest import Running
+
+DEPLOY = ROOT / "docs" / "deploy"
+
+
+def read(text: str) -> Config:
+    """A config in that text, as the program reads it."""
+    config = read_document(Config, parse(text, "service.yaml")[0], "service.yaml")
+    require_apart(config)
+    return config
+
+
+def test_kubernetes_runs_it_as_nobody_with_probes_and_its_secrets(running: Running) -> None:
+    """The config is whole, each probe is answered, each secret is mounted where the config looks, nothing is writable."""
+    documents = list(yaml.safe_load_all((DEPLOY / "service-kubernetes.yaml").read_text(encoding="utf-8")))
+    kinds: dict[str, Any] = {document["kind"]: document for document in documents}
+    config = read(kinds["ConfigMap"]["data"]["service.yaml"])
+    pod = kinds["Deployment"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert running.browser().send("GET", container[probe]["httpGet"]["path"]).status == 200
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    secret = next(volume["secret"] for volume in pod["volumes"] if "secret" in volume)
+    files = {f"file:{mounted['secrets']}/{item['path']}" for item in secret["items"]}
+    assert files == {config.login.client_secret, *config.session.keys}
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert str(container["ports"][0]["containerPort"]) == config.listen.rpartition(":")[2]
+    assert pod["terminationGracePeriodSeconds"] > 20
+    role = kinds["ServiceAccount"]["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+    assert role.endswith("/approvals-service")
+
+
+def test_ecs_runs_it_with_its_secrets_and_its_own_role() -> None:
+    """The config is whole, and every secret that it names is given; the root is read-only, and the user nobody."""
+    task = json.loads((DEPLOY / "service-ecs.json").read_text(encoding="utf-8"))
+    writer, service = task["containerDefinitions"]
+    config = read(writer["environment"][0]["value"])
+    given = {f"env:{secret['name']}" for secret in service["secrets"]}
+    assert given == {config.login.client_secret, *config.session.keys}
+    assert service["readonlyRootFilesystem"] is True
+    assert service["user"] == "65532"
+    assert task["taskRoleArn"].endswith("/approvals-service")
+    assert str(service["portMappings"][0]["containerPort"]) == config.listen.rpartition(":")[2]
+
+
+def test_the_image_has_a_target_of_its_own() -> None:
+    """A build without a target makes the resource, which has nothing of the service."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    stages = [line for line in lines if line.startswith("FROM ")]
+    assert stages[-1] == "FROM resource"
+    assert "FROM resource AS service" in stages
+    assert "RUN rm -r /opt/resource/approval_resource/service" in lines
+    assert lines[-1] == "FROM resource"
+
+
+def test_the_page_s_config_is_one() -> None:
+    """The example in docs/service.md is read as it stands."""
+    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    assert set(Config.model_fields) >= set(yaml.safe_load(example))
+    read(example)
+    for name in Config.model_fields:
+        assert f"`{name}" in text, name

@@ -1,0 +1,241 @@
+"""The process: its config, its check, start and graceful stop, its numbers and its log lines; several of it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+import yaml
+from click.testing import CliRunner
+
+from approval_resource.errors import ConfigError
+from approval_resource.service.config import read_config, read_secrets
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
+from cli import cli
+from demo.engine import REGION, ROOT, free_port
+from tests.service.conftest import KEY, POOLS, Running, Serve
+from tests.service.provider import CLIENT, ISSUER, SECRET, Provider
+
+
+def document(port: int, provider: Provider, connection: Connection, **changes: Any) -> dict[str, Any]:
+    """A config as people write it."""
+    return {
+        "url": f"http://127.0.0.1:{port}",
+        "listen": f"127.0.0.1:{port}",
+        "table": connection.table,
+        "region": REGION,
+        "endpoint_url": connection.endpoint_url,
+        "pools": POOLS,
+        "login": {"issuer": ISSUER, "discovery": provider.url, "client_id": CLIENT, "client_secret": "env:OIDC_SECRET"},
+        "session": {"keys": ["env:SESSION_KEY"]},
+        "channels": {"ops": {"slack": "C0123", "token": "env:SLACK_TOKEN"}},
+        "notify": [{"pools": ["payments"], "on": ["pending"], "to": ["ops"]}],
+    } | changes
+
+
+ENVIRONMENT = {
+    "OIDC_SECRET": SECRET,
+    "SESSION_KEY": KEY,
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test-secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def test_the_process_starts_serves_and_stops(provider: Provider, connection: Connection, tmp_path: Path) -> None:
+    """A request that is being answered when it is told to end gets its answer; the exit is clean, and no secret is logged."""
+    port = free_port()
+    config = tmp_path / "service.yaml"
+    config.write_text(yaml.safe_dump(document(port, provider, connection)), encoding="utf-8")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **ENVIRONMENT}
+    log = (tmp_path / "log").open("w+b")
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), "serve", "--config", str(config)], env=environment, stderr=log, stdout=log
+    )
+    web = urllib3.PoolManager(retries=False)
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                if web.request("GET", f"http://127.0.0.1:{port}/healthz").status == 200:
+                    break
+            except urllib3.exceptions.HTTPError:
+                pass
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert web.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200
+        statuses: list[int] = []
+        asked = threading.Thread(
+            target=lambda: statuses.append(
+                web.request("GET", f"http://127.0.0.1:{port}/api/v1/whoami?token=visible-token").status
+            )
+        )
+        asked.start()
+        asked.join()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0 or process.returncode == -signal.SIGTERM
+        assert statuses == [401]
+    finally:
+        process.kill()
+        process.wait()
+    log.seek(0)
+    lines = [json.loads(line) for line in log.read().decode().splitlines()]
+    log.close()
+    assert any(line.get("event") == "start" for line in lines)
+    assert any(line.get("status") == 401 and line.get("refused") == "not-signed-in" for line in lines)
+    text = json.dumps(lines)
+    assert SECRET not in text
+    assert KEY not in text
+    assert "visible-token" not in text
+
+
+def test_check_says_all_that_is_wrong(
+    provider: Provider, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's problems together; then secrets, issuers and the table; and nothing when all is well."""
+    DynamoStore.connect(connection).create_table()
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "service.yaml"
+
+    def checked(**changes: Any) -> tuple[int, str]:
+        path.write_text(yaml.safe_dump(document(free_port(), provider, connection, **changes)), encoding="utf-8")
+        done = CliRunner().invoke(cli, ["serve", "--config", str(path), "--check"])
+        return done.exit_code, done.output
+
+    assert checked() == (0, "INFO: the config is fine; its issuers and its table answer\n")
+    code, told = checked(pools={}, colour="blue", url="http://example.com", session={"keys": ["secret-in-the-file"]})
+    assert code == 1
+    for part in ("pools", "colour", "url", "session.keys", "env:NAME"):
+        assert part in told
+    assert "secret-in-the-file" not in told
+    code, told = checked(
+        login={"issuer": "https://other.example", "discovery": provider.url, "client_id": "x", "client_secret": "env:NONE"}
+    )
+    assert code == 1
+    assert "env:NONE is empty or missing" in told
+    assert "another issuer" in told
+    code, told = checked(endpoint_url=f"http://127.0.0.1:{free_port()}")
+    assert code == 1
+    assert f"table {connection.table}" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"url": "https://a.example/path"}, "must have no path"),
+        ({"url": "https://user:pass@a.example"}, "must be https://"),
+        ({"url": "ftp://a.example"}, "must be https://"),
+        ({"session": {"keys": []}}, "session.keys"),
+        ({"session": {"keys": ["env:SHORT"]}}, "at least 32 characters"),
+        ({"machines": [{"issuer": ISSUER, "audience": CLIENT}]}, "the login's own"),
+        ({"links": {"bearer": ["a b"]}}, "links.bearer"),
+        ({"aws": {"region": "eu-west-1", "accounts": []}}, "aws.accounts"),
+        ({"balancer": {"arn": "x", "issuer": "y"}}, "balancer.arn"),
+        ({"proxies": ["anywhere"]}, "proxies"),
+    ],
+    ids=str,
+)
+def test_a_wrong_config_is_refused(
+    provider: Provider, connection: Connection, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    """With the place of what is wrong."""
+    path = tmp_path / "service.yaml"
+    path.write_text(yaml.safe_dump(document(8080, provider, connection) | changes), encoding="utf-8")
+    with pytest.raises(ConfigError) as wrong:
+        read_secrets(read_config(path), ENVIRONMENT | {"SHORT": "short"})
+    assert told in str(wrong.value)
+
+
+def test_channels_and_rules_of_notices_are_kept_as_they_are(provider: Provider, connection: Connection, tmp_path: Path) -> None:
+    """Whoever sends them reads them."""
+    path = tmp_path / "service.yaml"
+    path.write_text(yaml.safe_dump(document(8080, provider, connection)), encoding="utf-8")
+    config = read_config(path)
+    assert config.channels["ops"]["slack"] == "C0123"
+    assert config.notify[0]["to"] == ["ops"]
+
+
+def test_secrets_stay_out_of_every_repr(running: Running) -> None:
+    """What a stray log line or traceback would show."""
+    text = repr(running.service.config) + repr(running.service.client) + repr(read_secrets_of())
+    assert SECRET not in text
+    assert KEY not in text
+
+
+def read_secrets_of() -> object:
+    from approval_resource.service.config import Secrets
+
+    return Secrets(SECRET, (KEY.encode(),))
+
+
+def test_numbers_for_a_monitor(serve: Serve) -> None:
+    """Reviews, refusals, what waits and for how long, and holders by age; no name of a person or claim."""
+    running = serve()
+    claim = running.claim()
+    running.claim(2)
+    browser = running.browser()
+    page = browser.sign_in("ana", f"/claims/{claim.id}")
+    browser.decide(page, "approve", seen="0" * 64)
+    browser.decide(browser.go(f"/claims/{claim.id}"), "approve")
+    time.sleep(1.1)
+    text = browser.send("GET", "/metrics").text
+    assert 'approval_reviews_total{pool="payments",state="approved",verdict="approve"} 1.0' in text
+    assert 'approval_refusals_total{type="changed"} 1.0' in text
+    assert 'approval_pending{pool="payments"} 1.0' in text
+    assert 'approval_holders{age="under an hour",pool="payments"} 2.0' in text
+    assert "approval_oldest_pending_seconds" in text
+    assert claim.id not in text
+    assert "ana" not in text
+
+
+def test_any_number_of_processes_serve_one_table(serve: Serve) -> None:
+    """A session of one is known to the other, and a form of one is taken by the other."""
+    one = serve()
+    two = serve()
+    claim = one.claim()
+    browser = one.browser()
+    page = browser.sign_in("ana", f"/claims/{claim.id}")
+    other = two.browser()
+    other.cookies[two.url.removeprefix("http://")] = dict(browser.cookies[one.url.removeprefix("http://")])
+    page.url = f"{two.url}/claims/{claim.id}"
+    assert "It is approved" in other.decide(page, "approve").text
+
+
+def test_an_unreachable_table_is_told_and_readiness_says_so(serve: Serve, connection: Connection) -> None:
+    """503 with the next move; the process stays alive."""
+    gone = DynamoStore.connect(replace(connection, endpoint_url=f"http://127.0.0.1:{free_port()}"))
+    running = serve(store=gone)
+    browser = running.browser()
+    assert browser.send("GET", "/healthz").status == 200
+    answer = browser.send("GET", "/readyz")
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_many_open_pages_cost_the_table_one_look_a_second(serve: Serve) -> None:
+    """However many poll: counted in requests to the table."""
+    running = serve()
+    claim = running.claim()
+    browser = running.browser()
+    browser.sign_in("ana")
+    counted: list[str] = []
+    running.service.store._client.meta.events.register("before-call.dynamodb", lambda model, **_: counted.append(model.name))
+    started = time.monotonic()
+    for _ in range(60):
+        assert browser.send("GET", f"/api/v1/claims/{claim.id}").status == 200
+    looks = time.monotonic() - started + 2
+    one_look = 8
+    assert len(counted) <= one_look * looks
