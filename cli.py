@@ -23,7 +23,7 @@ from approval_resource.commands.shared import Commands, connected, connection_of
 from approval_resource.logs import log_to
 from approval_resource.store.interface import Connection
 
-LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool")}
+LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "notify", "policy", "pool")}
 
 
 @click.group(cls=Commands, later=LATER)

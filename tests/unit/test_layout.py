@@ -19,12 +19,13 @@ LAYERS = (
     ("model",),
     ("errors",),
     ("options", "documents", "policy.sandbox"),
-    ("policy.language", "store.interface store.transaction store.evidence"),
+    ("policy.language", "store.interface store.transaction store.evidence store.gapless"),
     ("policy.decision policy.facts policy.people policy.requester", "store.dynamodb"),
     ("policy.kinds",),
     ("policy.evaluate policy.entitlement policy.unblock",),
     ("policy.authoring", "claims", "pools"),
     ("audit",),
+    ("notify",),
     ("steps", "commands"),
 )
 """Rooms from the ground up, each a package or a few modules. A module imports from its own room and from layers below."""

@@ -90,6 +90,16 @@ def build_key(build: str, pool: str, lock_name: str) -> Item:
     return key(f"build#{name(build)}", f"pool#{name(pool)}#lock#{name(lock_name)}")
 
 
+def progress_key(channel: str) -> Item:
+    """Return the key of a channel's progress. Its own partition lets IAM keep others from writing there."""
+    return key(f"notify#{name(channel)}", "progress")
+
+
+def delivery_key(channel: str, claim_id: str) -> Item:
+    """Return the key of the record of what a channel was told about a claim."""
+    return key(f"notify#{name(channel)}", f"delivery#{name(claim_id)}")
+
+
 def lock_event(lock_name: str, timestamp: datetime | None) -> str:
     """Return the sort key of the index over a lock's events. Without a timestamp, return their common prefix.
 

@@ -15,6 +15,7 @@ from approval_resource.store.interface import Committed, Connection
 if TYPE_CHECKING:
     from approval_resource.model.lock import Lock
     from approval_resource.store.dynamodb.commits import Commits
+    from approval_resource.store.dynamodb.outbox import DynamoOutbox
     from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 
@@ -61,6 +62,13 @@ class DynamoStore(DynamoReads):
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
         """See `LockStore.requeue`."""
         return self._commits.requeue(pool, lock_name, change)
+
+    @property
+    def outbox(self) -> DynamoOutbox:
+        """The channels' progress and deliveries, in the same table."""
+        from approval_resource.store.dynamodb.outbox import DynamoOutbox
+
+        return DynamoOutbox(self._requests, self._table)
 
     @property
     def _commits(self) -> Commits:

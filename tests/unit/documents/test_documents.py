@@ -39,6 +39,8 @@ FIRST_VERSION = {
     "lock": "pool lockname holder fence events jobs newest queue tickets revision",
     "build": "key pool lockname made passed revision",
     "settings": "pool retention_days retentions revision",
+    "progress": "channel holder until cursors failing_since tries retry_at error skipped told_at digest revision",
+    "delivery": "channel id pool ref told reminded at revision",
 }
 """The entries of each document, in order."""
 STORED = {name: codec.write(filled(noun)) for name, (noun, codec) in STORED_NOUNS.items()}
