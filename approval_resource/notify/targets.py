@@ -178,7 +178,6 @@ def post(address: Address, body: bytes, headers: Mapping[str, str], resolve: Loo
             timeout=timeout,
             ssl_context=ssl.create_default_context(),
             server_hostname=address.host,
-            assert_hostname=address.host,
         )
     else:
         pool = urllib3.HTTPConnectionPool(ip, address.port, timeout=timeout)
@@ -253,14 +252,17 @@ def _seconds(text: str | None) -> int:
 
 def reason(error: BaseException) -> str:
     """Return why a connection failed, in a few words that repeat nothing of a request."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({clean(inner.verify_message)})"
-        if isinstance(inner, TimeoutError | urllib3.exceptions.TimeoutError):
-            return "no answer in time"
-        if isinstance(inner, ConnectionRefusedError):
+    chain: list[BaseException] = []
+    inner: object = error
+    while isinstance(inner, BaseException) and inner not in chain:
+        chain.append(inner)
+        wrapped = [getattr(inner, "reason", None), *inner.args, inner.__cause__]
+        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+    for one in chain:
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({clean(one.verify_message)})"
+        if isinstance(one, ConnectionRefusedError):
             return "connection refused"
-        given = next((one for one in inner.args if isinstance(one, BaseException)), None)
-        inner = getattr(inner, "reason", None) if isinstance(getattr(inner, "reason", None), BaseException) else given
-    return type(error).__name__
+    if any(isinstance(one, TimeoutError | urllib3.exceptions.TimeoutError) for one in chain):
+        return "no answer in time"
+    return type(chain[-1]).__name__

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SECONDS = 6.0
 """Seconds within which the server answers each command."""
 FAILURES = (smtplib.SMTPException, OSError, ValueError)
+ENCODED = "=?"
+"""Beginning of an encoded word, which Python decodes in a header's text: it could hide the end of the line."""
 TOO_LARGE = (552, 554)
 """Answers that refuse one message for what it is."""
 
@@ -93,7 +95,7 @@ class MailOutlet:
         mail["From"] = self._sender
         mail["To"] = ", ".join(self._recipients(message))
         # Some programs sort by the subject too, so all mails of a claim have one.
-        mail["Subject"] = f"Approval: {message.subject}"
+        mail["Subject"] = f"Approval: {message.subject.replace(ENCODED, '= ?')}"
         mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
         mail["Message-ID"] = f"<{message.id}@{self._sender.rpartition('@')[2]}>"
         if ref and message.kind != "digest":
