@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=11)
 """Time after its last sign of life at which a worker's channel is anybody's."""
+SKEW = timedelta(seconds=4)
+"""How far the store's time, as two workers know it, may lie apart, and more."""
 ENOUGH = timedelta(seconds=8)
 """Time that a lease must last at least where a message is about to be sent: longer than a request takes."""
 FIRST_BACKOFF = timedelta(seconds=1)
@@ -96,11 +98,11 @@ class Worker:
         self._progress = self._written = self.outbox.progress(self.name)
         now = self.store.now()
         # A lease or a pause that reaches further than a worker would set it was planted.
-        if self._progress.holder not in ("", self.holder) and _between(now, self._progress.until, LEASE):
+        if self._progress.holder not in ("", self.holder) and _between(now, self._progress.until, LEASE + SKEW):
             return False
         try:
             self._hold()
-            if not (patient and _between(now, self._progress.retry_at, MAX_WAIT)):
+            if not (patient and _between(now, self._progress.retry_at, MAX_WAIT + SKEW)):
                 self._tell()
                 if self._progress != self._written:
                     self._write(self._progress)

@@ -368,6 +368,17 @@ def test_two_workers_tell_nothing_twice_and_one_takes_over(shared: DynamoStore, 
     assert not first.turn(), "whoever comes back finds the channel taken"
 
 
+@pytest.mark.parametrize("ahead", [-2, -1, 1, 2])
+def test_workers_whose_clocks_differ_take_nothing_from_each_other(
+    shared: DynamoStore, time: FrozenTime, working: Working, connect: Callable[..., DynamoStore], ahead: int
+) -> None:
+    """Each knows the store's time to a second."""
+    first, second = working(Recorder(), holder="first"), working(Recorder(), holder="second")
+    second.store = connect(FrozenTime(time.at + timedelta(seconds=ahead)))
+    assert first.turn()
+    assert not second.turn()
+
+
 def test_a_worker_that_ends_leaves_its_channel_to_the_next_at_once(
     shared: DynamoStore, time: FrozenTime, working: Working
 ) -> None:
