@@ -5,17 +5,19 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from threading import Event as Flag
+from threading import Timer
 from urllib.parse import urlsplit
-
-import urllib3
 
 from approval_resource.text import clean
 
-SECONDS = 6.0
-"""Upper bound of the seconds for one request, far below a lease."""
+SECONDS = 7.0
+"""Upper bound of the seconds for one request, or for one mail, below a lease."""
 CONNECT_SECONDS = 3.0
 MAX_ANSWER = 64 * 1024
 MAX_RETRY_AFTER = 3600
@@ -162,43 +164,87 @@ class Answer:
     retry_after: int = 0
 
 
+@contextmanager
+def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.socket]:
+    """Yield a connection to the checked address of a target.
+
+    It is cut after `SECONDS`, whatever the target does: a lease must not end meanwhile.
+
+    Raises:
+        ChannelDownError: there is no connection, or what is done with it fails.
+    """
+    ip = checked(address, resolve)
+    late = Flag()
+    try:
+        with socket.create_connection((ip, address.port), CONNECT_SECONDS) as line, _cut(line, late):
+            line.settimeout(SECONDS)
+            yield line
+            # An answer that was cut looks like one that ended.
+            _require_whole(late)
+    except (OSError, HTTPException, ValueError) as error:
+        why = "no answer in time" if late.is_set() else reason(error)
+        raise ChannelDownError(f"{address} can't be reached: {why}") from error
+
+
+def _require_whole(late: Flag) -> None:
+    if late.is_set():
+        raise TimeoutError
+
+
+@contextmanager
+def _cut(line: socket.socket, late: Flag) -> Iterator[None]:
+    """Shut the connection down after `SECONDS`. A copy of it does that, since TLS may take the line over."""
+    with line.dup() as copy:
+
+        def end() -> None:
+            late.set()
+            with suppress(OSError):
+                copy.shutdown(socket.SHUT_RDWR)
+
+        timer = Timer(SECONDS, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+@contextmanager
+def _secured(address: Address, resolve: Lookup) -> Iterator[socket.socket]:
+    with connected(address, resolve) as line:
+        if address.scheme != "https":
+            yield line
+            return
+        with ssl.create_default_context().wrap_socket(line, server_hostname=address.host) as secure:
+            yield secure
+
+
 def post(address: Address, body: bytes, headers: Mapping[str, str], resolve: Lookup = lookup) -> Answer:
     """Send one POST request and return the answer. No redirect is followed, and no proxy is asked.
 
     Raises:
         ChannelDownError: there was no answer.
     """
-    ip = checked(address, resolve)
-    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=SECONDS - CONNECT_SECONDS)
-    pool: urllib3.HTTPConnectionPool
-    if address.scheme == "https":
-        pool = urllib3.HTTPSConnectionPool(
-            ip,
-            address.port,
-            timeout=timeout,
-            ssl_context=ssl.create_default_context(),
-            server_hostname=address.host,
-        )
-    else:
-        pool = urllib3.HTTPConnectionPool(ip, address.port, timeout=timeout)
     host = str(address).partition("://")[2]
-    try:
-        answer = pool.urlopen(
-            "POST",
-            address.path or "/",
-            body=body,
-            headers={"Host": host, "User-Agent": "approval-resource", **headers},
-            redirect=False,
-            retries=False,
-            preload_content=False,
-        )
-        content = answer.read(MAX_ANSWER, decode_content=False)
-        answer.close()
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise ChannelDownError(f"{address} can't be reached: {reason(error)}") from error
-    finally:
-        pool.close()
-    return Answer(answer.status, content, _seconds(answer.headers.get("Retry-After")))
+    with _secured(address, resolve) as line:
+        connection = HTTPConnection(address.host, address.port)
+        connection.sock = line
+        given = {"Host": host, "User-Agent": "approval-resource", "Connection": "close", **headers}
+        connection.request("POST", address.path or "/", body=body, headers=given)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(MAX_ANSWER), _seconds(answer.getheader("Retry-After")))
+
+
+def reach(address: Address, resolve: Lookup = lookup) -> None:
+    """Connect to a target, with TLS where its address says so, and send nothing.
+
+    Raises:
+        ChannelDownError: that is not possible.
+    """
+    with _secured(address, resolve):
+        return
 
 
 def require_accepted(address: Address, answer: Answer, refused: Collection[int]) -> None:
@@ -218,33 +264,6 @@ def require_accepted(address: Address, answer: Answer, refused: Collection[int])
     raise ChannelDownError(told, answer.retry_after)
 
 
-def connected(address: Address, resolve: Lookup = lookup) -> socket.socket:
-    """Return a connection to the checked address of a target.
-
-    Raises:
-        ChannelDownError: there is none.
-    """
-    ip = checked(address, resolve)
-    try:
-        return socket.create_connection((ip, address.port), CONNECT_SECONDS)
-    except OSError as error:
-        raise ChannelDownError(f"{address} can't be reached: {reason(error)}") from error
-
-
-def reach(address: Address, resolve: Lookup = lookup) -> None:
-    """Connect to a target, with TLS where its address says so, and send nothing.
-
-    Raises:
-        ChannelDownError: that is not possible.
-    """
-    with connected(address, resolve) as connection:
-        if address.scheme == "https":
-            try:
-                ssl.create_default_context().wrap_socket(connection, server_hostname=address.host).close()
-            except OSError as error:
-                raise ChannelDownError(f"{address} can't be reached: {reason(error)}") from error
-
-
 def _seconds(text: str | None) -> int:
     """Return the seconds of a Retry-After header; 0 for none, and for a date, which backoff replaces."""
     return min(int(text), MAX_RETRY_AFTER) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
@@ -252,17 +271,8 @@ def _seconds(text: str | None) -> int:
 
 def reason(error: BaseException) -> str:
     """Return why a connection failed, in a few words that repeat nothing of a request."""
-    chain: list[BaseException] = []
-    inner: object = error
-    while isinstance(inner, BaseException) and inner not in chain:
-        chain.append(inner)
-        wrapped = [getattr(inner, "reason", None), *inner.args, inner.__cause__]
-        inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
-    for one in chain:
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({clean(one.verify_message)})"
-        if isinstance(one, ConnectionRefusedError):
-            return "connection refused"
-    if any(isinstance(one, TimeoutError | urllib3.exceptions.TimeoutError) for one in chain):
-        return "no answer in time"
-    return type(chain[-1]).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({clean(error.verify_message)})"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__

@@ -106,8 +106,8 @@ def verifier() -> Callable[..., bool]:
 TOKEN = "xoxb-stand-in"
 SLACK_FIELDS = {
     "auth.test": set(),
-    "chat.postMessage": {"channel", "text", "blocks", "unfurl_links", "unfurl_media", "thread_ts"},
-    "chat.update": {"channel", "ts", "text", "blocks"},
+    "chat.postMessage": {"channel", "text", "blocks", "unfurl_links", "unfurl_media", "thread_ts", "metadata"},
+    "chat.update": {"channel", "ts", "text", "blocks", "metadata"},
 }
 
 
@@ -184,6 +184,8 @@ class Slack(Receiver):
             return "no_text"
         if len(given["text"]) > 40_000:
             return "msg_too_long"
+        if given.get("metadata", {"event_type": "", "event_payload": {}}).keys() != {"event_type", "event_payload"}:
+            return "metadata_must_be_sent_with_event_type_and_payload"
         return block_error(given.get("blocks", []))
 
     def _do(self, method: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +204,7 @@ class Slack(Receiver):
         if thread and thread not in self.messages:
             return {"error": "thread_not_found"}
         ts = f"1700000000.{len(self.messages):06d}"
-        content: dict[str, Any] = {key: given[key] for key in ("text", "blocks") if key in given}
+        content: dict[str, Any] = {key: given[key] for key in ("text", "blocks", "metadata") if key in given}
         self.messages[ts] = Posted(ts, content, thread)
         return {"ts": ts, "channel": self.channel}
 

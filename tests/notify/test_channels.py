@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -178,6 +179,34 @@ def test_a_wrong_password_is_told_without_it(secure: int, mailboxes: Mailboxes) 
     mail(secure).check()
 
 
+@pytest.mark.usefixtures("trusted")
+def test_tls_may_stand_at_the_beginning(mailboxes: Mailboxes, authority: Authority) -> None:
+    """smtps: nothing is said before the connection is encrypted and its certificate was checked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.server("localhost"))
+    controller = Controller(mailboxes, hostname="localhost", port=free_port(), ssl_context=context)
+
+    def knock() -> None:
+        trusting = ssl.create_default_context(cafile=str(authority.certificate))
+        with socket.create_connection(("localhost", controller.port)) as line:
+            trusting.wrap_socket(line, server_hostname="localhost").close()
+
+    # Its own first connection would trust nobody.
+    controller._trigger_server = knock  # type: ignore[method-assign]
+    controller.start()
+    try:
+        for host, fine in (("localhost", True), ("127.0.0.1", False)):
+            way = MailOutlet([OPS], "a@example.com", parse_address(f"smtps://{host}:{controller.port}"), "", "", {})
+            if fine:
+                way.send(a_message(), "", 0)
+            else:
+                with pytest.raises(ChannelDownError, match="its certificate is not trusted"):
+                    way.send(a_message(), "", 0)
+    finally:
+        controller.stop()
+    assert len(mailboxes.mails) == 1
+
+
 def test_a_server_that_is_not_trusted_gets_nothing(secure: int, mailboxes: Mailboxes) -> None:
     """Neither the password nor the mail."""
     with pytest.raises(ChannelDownError, match="its certificate is not trusted"):
@@ -258,6 +287,7 @@ def test_teams_gets_a_card_with_one_link(shared: DynamoStore, time: FrozenTime, 
     ] * 2
     assert "[click](https://evil.example)" in card_text(flow.requests[0].body), "text runs interpret no markup"
     assert "was rejected" in card_text(flow.requests[1].body)
+    assert len({card["body"][0]["id"] for card in cards}) == 2
 
 
 def test_a_card_is_never_too_large() -> None:

@@ -220,6 +220,13 @@ def test_no_made_up_request_is_slacks(timestamp: str, signature: str, body: byte
     assert not from_slack(VECTOR[0], VECTOR[1], signature, body, THEN)
 
 
+def test_what_is_sent_again_has_the_same_id(slack: Slack) -> None:
+    """Slack keeps it as the message's metadata."""
+    for _ in range(2):
+        outlet(slack).send(a_message(), "", 0)
+    assert [one.content["metadata"]["event_payload"] for one in slack.first] == [{"id": "msg_1"}] * 2
+
+
 def test_what_is_sent_is_json_as_slack_wants_it(slack: Slack) -> None:
     """Bytes in UTF-8, whatever the text."""
     outlet(slack).send(a_message(facts=[("What", "größer als 🚀")]), "", 0)

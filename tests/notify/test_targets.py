@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import time
+from contextlib import suppress
 from threading import Thread
 
 import pytest
@@ -180,7 +182,7 @@ def test_an_answer_without_end_is_cut() -> None:
 
 def test_a_target_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """In less time than a lease lasts."""
-    monkeypatch.setattr(targets, "SECONDS", targets.CONNECT_SECONDS + 0.2)
+    monkeypatch.setattr(targets, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = parse_address(f"http://127.0.0.1:{silent.getsockname()[1]}/secret")
         with pytest.raises(ChannelDownError, match="no answer in time") as told:
@@ -188,6 +190,30 @@ def test_a_target_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
     assert "secret" not in str(told.value)
     with pytest.raises(ChannelDownError, match="connection refused"):
         post(address, b"x", {})
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+def test_a_target_that_never_ends_is_cut(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then keeps no worker busy, in the first line, the headers or the body."""
+    monkeypatch.setattr(targets, "SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+
+        def drip() -> None:
+            there, _ = listener.accept()
+            with there, suppress(OSError):
+                there.sendall(head)
+                for _ in range(400):
+                    there.sendall(b"x")
+                    time.sleep(0.05)
+
+        thread = Thread(target=drip, daemon=True)
+        thread.start()
+        begun = time.monotonic()
+        with pytest.raises(ChannelDownError, match="no answer in time"):
+            post(parse_address(f"http://127.0.0.1:{listener.getsockname()[1]}/"), b"x", {})
+        assert time.monotonic() - begun < 10
+        thread.join(30)
 
 
 def test_a_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,15 +15,12 @@ from email.utils import format_datetime
 
 from approval_resource.notify import targets
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError, reason
+from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError
 
 log = logging.getLogger(__name__)
 
-SECONDS = 6.0
-"""Seconds within which the server answers each command."""
-FAILURES = (smtplib.SMTPException, OSError, ValueError)
 ENCODED = "=?"
-"""Beginning of an encoded word, which Python decodes in a header's text: it could hide the end of the line."""
+"""Beginning of an encoded word. Python decodes it in a header's text, where it could end the line."""
 TOO_LARGE = (552, 554)
 """Answers that refuse one message for what it is."""
 
@@ -50,34 +47,42 @@ class MailOutlet:
     def send(self, message: Message, ref: str, at: int) -> str:
         """See `Outlet.send`."""
         mail = self._mail(message, ref, at)
-        try:
-            with self._connected() as server:
-                refused_some = server.send_message(mail)
-                if refused_some:
-                    log.warning("%s doesn't take %d of the recipients", self._server, len(refused_some))
-        except smtplib.SMTPRecipientsRefused as refused:
-            raise ChannelDownError(f"{self._server} takes none of the recipients ({_codes(refused)})") from refused
-        except smtplib.SMTPResponseException as refused:
-            told = f"{self._server} answered {refused.smtp_code}"
-            if refused.smtp_code in TOO_LARGE:
-                raise MessageRefusedError(told) from refused
-            raise ChannelDownError(told) from refused
-        except FAILURES as failed:
-            raise ChannelDownError(f"{self._server} can't be used: {_reason(failed)}") from failed
+        with targets.connected(self._server) as line:
+            try:
+                with self._greeted(line) as server:
+                    refused_some = server.send_message(mail)
+            except smtplib.SMTPRecipientsRefused as refused:
+                codes = ", ".join(sorted({str(code) for code, _ in refused.recipients.values()}))
+                raise ChannelDownError(f"{self._server} takes none of the recipients ({codes})") from refused
+            except smtplib.SMTPException as failed:
+                raise self._told(failed) from failed
+        if refused_some:
+            log.warning("%s doesn't take %d of the recipients", self._server, len(refused_some))
         return ref or str(mail["Message-ID"])
 
     def check(self) -> None:
         """See `Outlet.check`."""
-        try:
-            with self._connected() as server:
-                server.noop()
-        except FAILURES as failed:
-            raise ChannelDownError(f"{self._server} can't be used: {_reason(failed)}") from failed
+        with targets.connected(self._server) as line:
+            try:
+                with self._greeted(line) as server:
+                    server.noop()
+            except smtplib.SMTPException as failed:
+                raise self._told(failed) from failed
 
-    def _connected(self) -> smtplib.SMTP:
-        """Return a connection that is encrypted and signed in. Only to the loopback it may be neither."""
+    def _told(self, failed: smtplib.SMTPException) -> ChannelDownError | MessageRefusedError:
+        if isinstance(failed, smtplib.SMTPNotSupportedError):
+            return ChannelDownError(f"{self._server} offers no STARTTLS, or no way to sign in")
+        if not isinstance(failed, smtplib.SMTPResponseException):
+            return ChannelDownError(f"{self._server} can't be used: {type(failed).__name__}")
+        told = f"{self._server} answered {failed.smtp_code}"
+        return MessageRefusedError(told) if failed.smtp_code in TOO_LARGE else ChannelDownError(told)
+
+    def _greeted(self, line: socket.socket) -> smtplib.SMTP:
+        """Return a session that is encrypted and signed in. Only to the loopback it may be neither."""
         context = ssl.create_default_context()
-        server = _CheckedTls(self._server, context) if self._server.scheme == "smtps" else _Checked(self._server)
+        if self._server.scheme == "smtps":
+            line = context.wrap_socket(line, server_hostname=self._server.host)
+        server = _Session(self._server, line)
         try:
             server.ehlo()
             offered, plain = server.has_extn("starttls"), targets.is_loopback(self._server.host)
@@ -111,38 +116,15 @@ class MailOutlet:
         return list(dict.fromkeys([*self._to, *(self._people[name] for name in more if name in self._people)]))
 
 
-class _Checked(smtplib.SMTP):
-    """SMTP to the checked address of a server."""
+class _Session(smtplib.SMTP):
+    """SMTP on a connection that is there."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        super().__init__(address.host, address.port, local_hostname="localhost", timeout=SECONDS)
-
-    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        connection = targets.connected(self._address)
-        connection.settimeout(timeout)
-        return connection
-
-
-class _CheckedTls(_Checked):
-    """Same with TLS from the beginning."""
-
-    def __init__(self, address: Address, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(address)
+    def __init__(self, address: Address, line: socket.socket) -> None:
+        self._line = line
+        super().__init__(address.host, address.port, local_hostname="localhost", timeout=targets.SECONDS)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        return self._context.wrap_socket(super()._get_socket(host, port, timeout), server_hostname=host)
-
-
-def _reason(failed: BaseException) -> str:
-    if isinstance(failed, smtplib.SMTPNotSupportedError):
-        return "it offers no STARTTLS, or no way to sign in"
-    return f"it answered {failed.smtp_code}" if isinstance(failed, smtplib.SMTPResponseException) else reason(failed)
-
-
-def _codes(refused: smtplib.SMTPRecipientsRefused) -> str:
-    return ", ".join(sorted({str(code) for code, _ in refused.recipients.values()}))
+        return self._line
 
 
 def _plain(message: Message) -> str:

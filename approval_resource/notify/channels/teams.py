@@ -41,7 +41,7 @@ class TeamsOutlet:
 def _card(message: Message, *, short: bool = False) -> dict[str, Any]:
     """Return the message with one adaptive card. Text runs interpret no markup, unlike text blocks."""
     facts = message.facts[:5] if short else message.facts
-    body = [_text(message.title, weight="Bolder", size="Medium")]
+    body = [{"id": message.id, **_text(message.title, weight="Bolder", size="Medium")}]
     body += [_text(f"{label}: {text}" if label else text) for label, text in facts]
     if message.excerpt and not short:
         body.append(_text(message.excerpt_name))
