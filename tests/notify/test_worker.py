@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -91,6 +92,24 @@ def test_what_already_waits_is_told_to_a_new_channel(shared: DynamoStore, time: 
     worker.turn()
     worker.turn()
     assert [(message.claim_id, message.state) for message in outlet.told] == [(waits.id, State.PENDING)]
+
+
+def test_what_began_to_wait_just_now_is_told_once_to_a_new_channel(
+    shared: DynamoStore, time: FrozenTime, working: Working
+) -> None:
+    """A new channel looks at what waits, and at the last minute of the log: what is in both is told once."""
+    take(shared, 1)
+    calm, outlet = Recorder(), Recorder()
+    for _ in range(2):
+        working(calm, "calm").turn()
+    assert calm.seen == ["claim.pending"]
+    for moment in range(1, 40):
+        time.at += timedelta(seconds=1)
+        with suppress(CrashError):
+            doom(working(outlet), Fuse(moment)).turn()
+    assert len(set(outlet.ids)) == 1
+    # Only a crash between the sending and its record repeats it: few of these moments are.
+    assert len(outlet.ids) <= 6
 
 
 def test_a_pool_that_begins_after_the_channel_is_told_from_its_first_event(
