@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from approval_resource.text import clean, counted, duration, without_mail
 MAX_TEXT = 600
 """Upper bound of the characters of one text in a message."""
 MAX_LINE = 160
+MAX_LINK = 1_000
+LINK = re.compile(r"https?://[A-Za-z0-9\[][\w.:\[\]-]*(?:[/?#][!-~]*)?", re.ASCII)
 MAX_ASKED = 10
 """Upper bound of the people who are named, and of the sets of people that are told."""
 MAX_LISTED = 30
@@ -81,6 +84,11 @@ def said(text: str, most: int = MAX_TEXT) -> str:
     """Return a text of others on one line, without the hosts of mail addresses, cut at `most` characters."""
     shown = without_mail(clean(text))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def link(url: str) -> str:
+    """Return an address that may be opened, or an empty string for what is none or too long for a channel."""
+    return url if len(url) <= MAX_LINK and LINK.fullmatch(url) else ""
 
 
 def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Message:
@@ -152,9 +160,9 @@ def digest_of(claims: Sequence[Claim], day: str, reading: Reading, now: datetime
 
 def _listed(claim: Claim, reading: Reading, now: datetime) -> tuple[str, str]:
     parts = [said(claim.description, MAX_LINE), f"since {duration(now - claim.created_at)}", _until(claim, reading.zone)]
-    link = reading.links.page(claim)
+    page = link(reading.links.page(claim))
     return f"{said(claim.lock_name, MAX_LINE)} in {said(claim.pool, MAX_LINE)}", ", ".join(
-        part for part in (*parts, link) if part
+        part for part in (*parts, page) if part
     )
 
 
@@ -185,7 +193,7 @@ def _about(store: LockStore, claim: Claim, reading: Reading, key: str, kind: str
         facts=[(label, text) for label, text in facts if text],
         excerpt_name=name,
         excerpt=excerpt,
-        link=reading.links.page(claim),
+        link=link(reading.links.page(claim)),
         state=claim.state,
         claim_id=claim.id,
         asked=asked,
@@ -209,7 +217,7 @@ def _claim(claim: Claim, reading: Reading) -> dict[str, object]:
         "description": said(claim.description),
         "requester": said(claim.build.created_by),
         "build": said(str(claim.build)),
-        "build_url": claim.build.link,
+        "build_url": link(claim.build.link),
         "created_at": instant(claim.created_at),
         "deadline": instant(claim.deadline) if claim.deadline else None,
         "attachments": [
@@ -219,7 +227,7 @@ def _claim(claim: Claim, reading: Reading) -> dict[str, object]:
         "decided_by": said(ruling.actor) if ruling else None,
         "decided_at": instant(ruling.at) if ruling else None,
         "reason": said(ruling.reason) if ruling else None,
-        "url": reading.links.page(claim),
+        "url": link(reading.links.page(claim)),
         **(reading.links.decisions(claim, reading.channel) if claim.state is State.PENDING else {}),
     }
 
@@ -282,7 +290,7 @@ def _excerpt(store: LockStore, claim: Claim, lines: int) -> tuple[str, str]:
             continue
         if "\0" in text:
             continue
-        return said(name, MAX_LINE), excerpt(text, lines)
+        return said(name, MAX_LINE) or "a file", excerpt(text, lines)
     return "", ""
 
 

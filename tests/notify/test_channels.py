@@ -293,7 +293,7 @@ def test_teams_gets_a_card_with_one_link(shared: DynamoStore, time: FrozenTime, 
 def test_a_card_is_never_too_large() -> None:
     """What doesn't fit is left out: the excerpt first."""
     with served(Receiver(answer=teams)) as flow:
-        long = a_message(facts=[("x", "ü" * 600)] * 30, excerpt="\n".join(["ü" * 160] * 40), excerpt_name="plan")
+        long = a_message(facts=[("x", "🚀" * 600)] * 30, excerpt="\n".join(["🚀" * 160] * 40), excerpt_name="plan")
         TeamsOutlet(parse_address(flow.url)).send(long, "", 0)
         assert len(flow.requests[0].body) <= 28_000
 

@@ -126,6 +126,30 @@ def test_one_channel_that_fails_is_told_and_hinders_no_other(
     assert run("notify", "--config", configured, "--status").stdout.startswith("ops: ok, told last at")
 
 
+def test_no_secret_is_told_or_kept(
+    run: Run,  # noqa: F811
+    configured: str,
+    store: DynamoStore,
+    receiver: Receiver,
+    slack: Slack,  # noqa: F811
+    environment: Environment,  # noqa: F811
+) -> None:
+    """With --debug too, whether channels take it or fail; not in the output, not in the table."""
+    canaries = {"SLACK_TOKEN": "xoxb-canary", "HOOK_SECRET": "whsec_canary"}
+    text = Path(configured).read_text().replace("/hook", "/canary-path?token=canary")
+    Path(configured).write_text(text)
+    receiver.answer = lambda request: (500, {}, b"canary")
+    told = [run("--debug", "notify", "--config", configured, **canaries).output]
+    take(store, 1)
+    for words in (["--once"], ["--check"], ["--status"], ["--status", "--format", "json"]):
+        told.append(run("--debug", "notify", "--config", configured, *words, **canaries).output)
+    assert "canary" not in "".join(told)
+    assert "answered 500" in "".join(told)
+    items = store._client.scan(TableName=store._table, ConsistentRead=True)["Items"]
+    assert items
+    assert "canary" not in str(items)
+
+
 def test_check_tries_everything_and_tells_nobody(
     run: Run,  # noqa: F811
     configured: str,

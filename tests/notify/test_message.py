@@ -10,17 +10,22 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approval_resource.claims.review import review
 from approval_resource.model.claim import Attachment, Claim, Verdict
+from approval_resource.model.event import State
 from approval_resource.notify import message as messages
+from approval_resource.notify.channels.slack import SlackOutlet
+from approval_resource.notify.channels.teams import MAX_BYTES, _card
 from approval_resource.notify.links import PageLinks
-from approval_resource.notify.message import MAX_LINE, MAX_TEXT, Message, due_reminder, excerpt, said
+from approval_resource.notify.message import MAX_LINE, MAX_TEXT, Message, due_reminder, excerpt, link, said
+from approval_resource.notify.targets import parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, a_claim, take, under
+from tests.notify.standins import Request, block_error, teams
 from tests.notify.test_worker import Recorder
 
 ANA = "aws:arn:aws:sts::111122223333:assumed-role/Reviewers/ana@example.com"
@@ -112,6 +117,48 @@ def test_an_excerpt_is_bounded(text: str, lines: int) -> None:
 def test_what_a_plan_would_hide_is_shown() -> None:
     """Bidi controls and terminal escapes are text."""
     assert excerpt("rm \u202ecod.yalp\x1b[2K", 1) == "rm \\u202ecod.yalp\\u001b[2K"
+
+
+@pytest.mark.parametrize(
+    ("url", "fine"),
+    [
+        ("https://ci.example/builds/1", True),
+        ("http://10.0.0.1:8080", True),
+        ("https://[::1]/x?y=z#w", True),
+        *((url, False) for url in ("", "javascript:alert(1)", "https://", "//x", "https://x y", "https://x/\n", "https://x/é")),
+        ("https://user:pw@evil.example/", False),
+        (f"https://x/{'a' * 2000}", False),
+    ],
+)
+def test_only_an_address_of_the_web_is_a_link(url: str, fine: bool) -> None:
+    """Whatever a claim says its build's page is: a channel would refuse all of the message, or run it."""
+    assert bool(link(url)) is fine
+
+
+@given(st.lists(st.tuples(HOSTILE, HOSTILE), max_size=12), HOSTILE, st.text(max_size=3000), HOSTILE)
+@settings(max_examples=50, deadline=None)
+def test_no_text_makes_a_message_that_a_channel_refuses(facts: list[tuple[str, str]], title: str, plan: str, url: str) -> None:
+    """Slack's and Teams' limits and forms hold for whatever claims hold."""
+    shown = [(said(label), said(text)) for label, text in facts]
+    message = Message(
+        id="msg_1",
+        kind="claim",
+        pool="p",
+        title=f"{said(title)} waits",
+        subject=said(title),
+        link=link(url),
+        facts=[(label, text) for label, text in shown if text],
+        excerpt_name="plan",
+        excerpt=excerpt(plan, 40),
+        state=State.PENDING,
+    )
+    slack = SlackOutlet("C1", "token", parse_address("https://slack.com/api"), {})
+    content = slack._content(message)
+    assert block_error(content["blocks"]) == ""
+    assert len(content["text"]) <= 4000
+    card = json.dumps(_card(message)).encode()
+    if len(card) <= MAX_BYTES:
+        assert teams(Request("/", {}, card))[0] == 202
 
 
 def test_an_attachment_that_is_no_text_is_not_shown(shared: DynamoStore, time: FrozenTime, working: Working) -> None:

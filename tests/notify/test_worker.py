@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import monotonic as time_of_host
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +18,7 @@ from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.review import review
+from approval_resource.clock import HostClock
 from approval_resource.errors import StoreUnavailableError
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.delivery import Delivery, Progress
@@ -516,6 +519,49 @@ def test_a_crash_at_every_moment_loses_nothing_and_repeats_at_most_one(
     first_seen = list(dict.fromkeys(outlet.ids))
     events = [event for event in shared.events("payments") if event.kind.state]
     assert first_seen == [f"msg_{event.digest[:32]}" for event in events], "in the order of the log"
+
+
+# ---- all channels at once -----------------------------------------------------------------------
+
+
+def test_a_channel_that_hangs_holds_up_no_other(store: DynamoStore, working: Working) -> None:
+    """Each channel has a thread and a connection of its own."""
+    let_go, stop = threading.Event(), threading.Event()
+    stuck, fine = Recorder(trouble=lambda message: void(let_go.wait(60))), Recorder()
+    workers = [working(stuck, "stuck"), working(fine, "fine")]
+    for worker in workers:
+        worker.store, worker.outbox, worker.clock = store, store.outbox, HostClock()
+        worker.turn()
+    take(store, 1)
+    thread = threading.Thread(target=run.follow, args=(workers, stop))
+    thread.start()
+    try:
+        end = time_of_host() + 60
+        while not fine.told and time_of_host() < end:
+            stop.wait(0.05)
+        assert (len(fine.told), stuck.told) == (1, [])
+    finally:
+        let_go.set()
+        stop.set()
+        thread.join(60)
+    assert len(stuck.told) == 1
+
+
+def void(_: object) -> None:
+    """Return nothing."""
+
+
+def test_a_fault_of_the_program_ends_it_with_a_traceback(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """A channel never stops being told without a word."""
+
+    def broken(message: Message) -> None:
+        raise KeyError("a fault")
+
+    worker = working(Recorder(trouble=broken))
+    worker.turn()
+    take(shared, 1)
+    with pytest.raises(KeyError):
+        run.follow([worker], threading.Event())
 
 
 # ---- planted records ----------------------------------------------------------------------------

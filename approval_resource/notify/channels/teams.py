@@ -26,9 +26,9 @@ class TeamsOutlet:
 
     def send(self, message: Message, ref: str, at: int) -> str:
         """See `Outlet.send`."""
-        body = json.dumps(_card(message)).encode()
+        body = json.dumps(_card(message), ensure_ascii=False).encode()
         if len(body) > MAX_BYTES:
-            body = json.dumps(_card(message, short=True)).encode()
+            body = json.dumps(_card(message, short=True), ensure_ascii=False).encode()
         answer = targets.post(self._address, body, {"Content-Type": "application/json"})
         targets.require_accepted(self._address, answer, REFUSED)
         return ref or message.id
@@ -45,7 +45,7 @@ def _card(message: Message, *, short: bool = False) -> dict[str, Any]:
     body += [_text(f"{label}: {text}" if label else text) for label, text in facts]
     if message.excerpt and not short:
         body.append(_text(message.excerpt_name))
-        body += [_text(line, fontType="Monospace") for line in message.excerpt.splitlines()]
+        body += [_text(line or " ", fontType="Monospace") for line in message.excerpt.splitlines()]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
