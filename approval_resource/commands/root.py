@@ -14,7 +14,7 @@ from approval_resource.logs import log_to
 from approval_resource.program import VERSION, called_as
 from approval_resource.store.interface import Connection
 
-LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "policy", "pool", "serve")}
+LATER = {name: f"approval_resource.commands.{name}" for name in ("audit", "notify", "policy", "pool", "serve")}
 
 
 @click.group(cls=Commands, later=LATER, remote="approval_resource.commands.remote")

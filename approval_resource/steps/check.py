@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from approval_resource.model.event import Event, Place, State
+from approval_resource.model.event import Place, State
 from approval_resource.steps.protocol import Source, Version, version_timestamp
+from approval_resource.store.gapless import gapless
 from approval_resource.store.interface import LockStore
-
-SETTLED = timedelta(minutes=1)
-"""Age at which a gap before an event is final: no commit takes longer, so the missing event was removed."""
 
 
 def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -> list[dict[str, str]]:
@@ -66,23 +63,3 @@ def _since(source: Source, given: Mapping[str, Any], store: LockStore) -> Iterat
 
 def _wanted(state: State, source: Source) -> bool:
     return not source.states or state in source.states
-
-
-def gapless(events: Iterable[Event], *, by_lock: bool, store: LockStore) -> Iterator[Event]:
-    """Yield the events up to the first gap that a commit in flight may still fill.
-
-    A read during two commits can show the later one without the earlier. If check returned the later one,
-    Concourse would skip the earlier one for ever. Removal by age leaves gaps, too. A gap before an event
-    older than `SETTLED` is such a gap, and is passed over.
-    """
-    expected: int | None = None
-    for event in events:
-        number = event.lock_event_number if by_lock else event.revision
-        if expected is not None and number != expected and _recent(event, store.now()):
-            return
-        expected = number + 1
-        yield event
-
-
-def _recent(event: Event, now: datetime) -> bool:
-    return now - event.at < SETTLED

@@ -1,4 +1,4 @@
-"""Protocol of a store, the only durable home of everything. Its docstrings are the promises of any store."""
+"""Protocols of a store, the only durable home of everything. Their docstrings are its promises."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from approval_resource.text import without_user
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
+    from approval_resource.model.delivery import Delivery, Progress
     from approval_resource.model.event import Event, Head
     from approval_resource.model.lock import BuildRecord, Lock, Turn
     from approval_resource.model.settings import Settings
@@ -214,3 +215,23 @@ class LockStore(RecordReads, Protocol):
 
     def pools(self) -> list[str]:
         """Return every pool that has anything stored, sorted. This scans the whole table."""
+
+
+class Outbox(Protocol):
+    """State of the notifications beside the log, which is their outbox.
+
+    None of it is evidence for anything. Reads are strongly consistent. Any method may raise
+    `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
+    """
+
+    def progress(self, channel: str) -> Progress:
+        """Return the channel's progress. It has revision 0 where there is none."""
+
+    def delivery(self, channel: str, claim_id: str) -> Delivery:
+        """Return what the channel was told about the claim. It has revision 0 where that is nothing."""
+
+    def write(self, progress: Progress, delivery: Delivery | None = None) -> Progress | None:
+        """Write both or neither, on condition that each still has the revision that it was read with.
+
+        Return the progress as it is stored now, or None where somebody else wrote it in between.
+        """

@@ -6,11 +6,13 @@ import copy
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,12 +24,17 @@ from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import borne_out, deciding_event, require_supported
 from approval_resource.claims.review import review
-from approval_resource.errors import ApprovalError
+from approval_resource.errors import ApprovalError, CorruptRecordError
 from approval_resource.model.claim import Claim, Verdict
+from approval_resource.notify.links import PageLinks
+from approval_resource.notify.message import Reading
+from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb import retries
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests import tally
 from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_claim, a_waiter, take, under
+from tests.notify.conftest import rules
+from tests.notify.test_worker import Recorder
 
 Item = dict[str, Any]
 ANA, BOB = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ana", "bob"))
@@ -37,6 +44,8 @@ BY_ENGINE = ("open_pool", "lock_event", "ttl")
 """Attributes by which DynamoDB finds or removes items. No decision reads them."""
 NOT_COVERED = ("build#",)
 """What a build made and passed. docs/guarantees.md says that this is not covered; no gate may open by it all the same."""
+NOTIFY = "notify#"
+"""What notifications keep. It is evidence for nothing, and tried by itself."""
 
 
 @dataclass
@@ -87,6 +96,18 @@ class Scene:
         """What the audit finds."""
         return audit.verify(self.store, self.pool).findings
 
+    def tell(self, outlet: Recorder) -> None:
+        """Tell a channel of the pool's own name what is new."""
+        Worker(
+            reading=Reading(self.pool, ZoneInfo("UTC"), 0, PageLinks()),
+            outlet=outlet,
+            rules=rules({"pools": [self.pool]}),
+            store=self.store,
+            outbox=self.store.outbox,
+            clock=ManualClock(),
+            holder="one",
+        ).turn()
+
     def go_on(self) -> None:
         """Three honest events on another lock, as far as the store takes them."""
         for number in range(3):
@@ -97,8 +118,8 @@ class Scene:
                 return
 
 
-def a_scene(store: DynamoStore, time: FrozenTime) -> Scene:
-    """Set the scene in a pool of its own."""
+def a_scene(store: DynamoStore, time: FrozenTime, *, told: bool = False) -> Scene:
+    """Set the scene in a pool of its own; `told`: a channel has heard of it."""
     pool = f"edits-{uuid4()}"
     scene = Scene(store, time, pool, a_claim(), [])
     pools.set_retention(store, pool, 30, actor="op")
@@ -109,8 +130,12 @@ def a_scene(store: DynamoStore, time: FrozenTime) -> Scene:
     scene.claim = take(store, a_build(1, created_by="dana"), pool=pool, terms=given, expires_after=timedelta(hours=2))
     # Somebody waits for the lock, so that the hint of whose turn it is takes part in the edits.
     store.requeue(pool, "deploy", lambda lock, _: lock.joined(a_waiter(8, ticket=0)))
+    if told:
+        scene.tell(Recorder(edits=True))
     scene.images.append(scene.items())
     scene.approve(ANA)
+    if told:
+        scene.tell(Recorder(edits=True))
     scene.images.append(scene.items())
     return scene
 
@@ -245,3 +270,27 @@ def test_one_edit_opens_nothing_and_is_found(connect: Callable[..., DynamoStore]
     """Every field of every item in the soak, else a share of them, chosen by a seed that is printed."""
     time = FrozenTime()
     assert sweep(connect(time), time, 1 if effort.soak else SHARE) == []
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.timeout(600)
+def test_an_edit_of_what_notifications_keep_decides_nothing(connect: Callable[..., DynamoStore], effort: tally.Effort) -> None:
+    """Audit, review and gate go on as if it were not there; what is told of the claim is what the log says, or nothing."""
+    time = FrozenTime()
+    store = connect(time)
+    _, choice = tally.seeded()
+    names = [name for name, _ in edits(a_scene(store, time, told=True)) if f" {NOTIFY}" in name]
+    assert len(names) > 30
+    for name in names if effort.soak else choice.sample(names, 6):
+        time.at = NOON
+        scene = a_scene(store, time, told=True)
+        dict(edits(scene))[name]()
+        assert scene.faults() == [], name
+        assert not scene.opens(), name
+        scene.approve(BOB)
+        outlet = Recorder(edits=True)
+        with suppress(CorruptRecordError):
+            scene.tell(outlet)
+        assert {message.claim_id for message in outlet.told} <= {scene.claim.id}, name
+        assert scene.opens(), name
+        assert scene.faults() == [], name

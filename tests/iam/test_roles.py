@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,9 @@ from tests.iam.account import (
     refusal,
     without,
 )
+from tests.notify.standins import Receiver, served
 
-ROLES = ("pipeline", "reviewer", "operator", "auditor")
+ROLES = ("pipeline", "reviewer", "operator", "auditor", "notifier")
 PAYLOAD = {"change": "CHG-1"}
 WAITING = "is waiting for an approval"
 
@@ -60,6 +62,25 @@ def operator(account: Account) -> Caller:
 def auditor(account: Account) -> Caller:
     """An auditor."""
     return account.user(document("auditor"), name="auditor")
+
+
+@pytest.fixture(scope="session")
+def notifier(account: Account) -> Caller:
+    """Whoever tells people."""
+    return account.user(document("notifier"), name="notifier")
+
+
+def notify(who: Caller, pool: str, table: str = "") -> Result:
+    """Tell a channel that is new what waits in that pool."""
+    with tempfile.TemporaryDirectory() as folder, served(Receiver()) as receiver:
+        secret, config = Path(folder) / "secret", Path(folder) / "notify.yaml"
+        secret.write_text("x")
+        hook = f"hook-{uuid4()}"
+        channel = f'{{webhook: "{receiver.url}", secret: "file:{secret}"}}'
+        config.write_text(f"channels: {{{hook}: {channel}}}\nnotify: [{{pools: [{pool}], to: [{hook}]}}]\n")
+        ran = who.cli("notify", "--config", str(config), table=table)
+        assert ran.returncode or receiver.taken
+        return ran
 
 
 def a_table_name() -> str:
@@ -135,6 +156,15 @@ def test_the_pipeline_policy_suffices_for_waiting_in_out_and_for_another_claim_i
     held = claim(pipeline, pool, build="3", need_approval=False)
     assert held["state"] == "held"
     assert answer(pipeline.out(pool, "3", action="release", lock_name="deploy"))["version"]["state"] == "released"
+
+
+def test_the_notifier_policy_suffices_to_tell(notifier: Caller, pipeline: Caller, pool: str) -> None:
+    """Claims with policies and files are told; nothing is decided by it."""
+    pending = claim(pipeline, pool, policy={"required_approvals": 1}, description="deploy")
+    claim(pipeline, pool, "other")
+    assert printed(notify(notifier, pool)) == ""
+    assert "not authorized to perform" in refusal(notifier.cli("audit", "verify"))
+    assert answer(pipeline.check(pool, pending))[0]["state"] == "pending"
 
 
 def test_the_pipeline_policy_suffices_to_decide_from_concourse(pipeline: Caller, pool: str, tmp_path: Path) -> None:
@@ -373,6 +403,10 @@ NEEDED_BY: dict[str, dict[str, Needs]] = {
     "reviewer": LOOKING | DECIDING,
     "operator": LOOKING | AUDITING | DECIDING | MAKING,
     "auditor": LOOKING | AUDITING,
+    "notifier": {
+        grant: lambda who, scene: notify(who, scene.pool)
+        for grant in ("GetItem", "BatchGetItem", "Query", "Query/index/by_lock", "Query/index/open", "PutItem")
+    },
     "create-table": {
         action: lambda who, scene: who.out(scene.pool, "1", table=scene.missing, action="claim", lock_name="a")
         for action in MAKING
@@ -504,6 +538,7 @@ ELSEWHERE: dict[str, Callable[[Caller, str], Result]] = {
     "reviewer": lambda who, table: who.cli("list", table=table),
     "operator": lambda who, table: who.cli("audit", "verify", table=table),
     "auditor": lambda who, table: who.cli("audit", "export", table=table),
+    "notifier": lambda who, table: notify(who, "payments", table=table),
 }
 
 

@@ -14,9 +14,10 @@ from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Event, Kind, State
-from approval_resource.steps.check import check, gapless
+from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source, Version
 from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.gapless import gapless
 from approval_resource.strict_options import read_part
 from tests.builders import NOON, FrozenTime, a_build, take
 

@@ -160,20 +160,20 @@ class Commits:
                 return before
             after = replace(after, revision=before.revision + 1)
             written = values({"queue": queue_document(after), "tickets": after.tickets, "revision": after.revision})
-            still = _still(before.revision)
+            unchanged = still(before.revision)
             try:
                 self._requests.call(
                     "update_item",
                     TableName=self._table,
                     Key=keys.lock_key(pool, lock_name),
                     UpdateExpression="SET #queue = :queue, #tickets = :tickets, #revision = :after",
-                    ConditionExpression=still["ConditionExpression"],
+                    ConditionExpression=unchanged["ConditionExpression"],
                     ExpressionAttributeNames={"#queue": "queue", "#tickets": "tickets", "#revision": "revision"},
                     ExpressionAttributeValues={
                         ":queue": written["queue"],
                         ":tickets": written["tickets"],
                         ":after": written["revision"],
-                        **still["ExpressionAttributeValues"],
+                        **unchanged["ExpressionAttributeValues"],
                     },
                 )
             except RequestFailedError as failed:
@@ -269,13 +269,13 @@ class Commits:
         return writes
 
     def _put(self, item: Item, revision: int) -> dict[str, Any]:
-        return {"Put": {"TableName": self._table, "Item": item, **_still(revision)}}
+        return {"Put": {"TableName": self._table, "Item": item, **still(revision)}}
 
     def _check(self, key: Item, revision: int) -> dict[str, Any]:
-        return {"ConditionCheck": {"TableName": self._table, "Key": key, **_still(revision)}}
+        return {"ConditionCheck": {"TableName": self._table, "Key": key, **still(revision)}}
 
 
-def _still(revision: int) -> dict[str, Any]:
+def still(revision: int) -> dict[str, Any]:
     """Return the condition that an item is as it was read: absent (revision 0), or at that revision."""
     if revision == 0:
         return {"ConditionExpression": "attribute_not_exists(pk)"}

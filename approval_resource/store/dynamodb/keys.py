@@ -107,6 +107,16 @@ def session_key(session: str) -> Item:
     return key(REVOKED, name(session))
 
 
+def progress_key(channel: str) -> Item:
+    """Return the key of a channel's progress. Its own partition lets IAM keep others from writing there."""
+    return key(f"notify#{name(channel)}", "progress")
+
+
+def delivery_key(channel: str, claim_id: str) -> Item:
+    """Return the key of the record of what a channel was told about a claim."""
+    return key(f"notify#{name(channel)}", f"delivery#{name(claim_id)}")
+
+
 def lock_event(lock_name: str, timestamp: datetime | None) -> str:
     """Return the sort key of the index over a lock's events. Without a timestamp, return their common prefix.
 

@@ -15,6 +15,7 @@ from approval_resource.store.interface import Committed, Connection, Finding
 if TYPE_CHECKING:
     from approval_resource.model.lock import Lock, Turn
     from approval_resource.store.dynamodb.commits import Commits
+    from approval_resource.store.dynamodb.outbox import DynamoOutbox
     from approval_resource.store.dynamodb.turns import Turns
     from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
@@ -94,6 +95,13 @@ class DynamoStore(DynamoReads):
     def revoke(self, session: str) -> None:
         """Mark a session of the reviewers' service as ended, for all of its processes."""
         self._commits.revoke(session)
+
+    @property
+    def outbox(self) -> DynamoOutbox:
+        """The channels' progress and deliveries, in the same table."""
+        from approval_resource.store.dynamodb.outbox import DynamoOutbox
+
+        return DynamoOutbox(self._requests, self._table)
 
     @property
     def _commits(self) -> Commits:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.codec import Codec
+from approval_resource.documents.deliveries import DELIVERY, PROGRESS
 from approval_resource.documents.events import EVENT, HEAD
 from approval_resource.documents.locks import BUILD_RECORD, LOCK, TURN
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.model.claim import Claim
+from approval_resource.model.delivery import Delivery, Progress
 from approval_resource.model.event import Event, Head
 from approval_resource.model.lock import BuildRecord, Lock, Turn
 from approval_resource.model.settings import Freeze, Settings
@@ -36,6 +38,8 @@ STORED_NOUNS: dict[str, tuple[Any, Codec[Any]]] = {
     "build": (BuildRecord, BUILD_RECORD),
     "settings": (Settings, SETTINGS),
     "turn": (Turn, TURN),
+    "progress": (Progress, PROGRESS),
+    "delivery": (Delivery, DELIVERY),
 }
 """Each noun that is an item of the table or a line of an export, with its codec."""
 

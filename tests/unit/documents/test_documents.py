@@ -40,6 +40,8 @@ FIRST_VERSION = {
     "build": "key pool lockname made passed revision",
     "turn": "pool lockname revision events held frees_at order pace waiting call present",
     "settings": "pool retention_days retentions revision",
+    "progress": "channel holder until cursors failing_since tries retry_at error skipped told_at digest revision",
+    "delivery": "channel id pool ref told reminded at revision",
 }
 """The entries of each document, in order."""
 STORED = {name: codec.write(filled(noun)) for name, (noun, codec) in STORED_NOUNS.items()}

@@ -1,0 +1,56 @@
+"""Progress of a channel through the logs, and the record of what it was told about a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from approval_resource.canonical import EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Progress of one channel: its cursors, the lease of whoever tells it, and its failures.
+
+    Anybody who can write the table can write one. It decides what is told and when, and nothing else.
+    """
+
+    channel: str
+    holder: str = ""
+    """Process that has the lease, or an empty string."""
+    until: datetime | None = None
+    """End of the lease."""
+    cursors: Mapping[str, datetime] = field(default_factory=lambda: EMPTY)
+    """Place of the newest event that is done with, by pool."""
+    failing_since: datetime | None = None
+    """When the tries began that all failed, or None."""
+    tries: int = 0
+    """Tries since then."""
+    retry_at: datetime | None = None
+    error: str = ""
+    """Newest failure, also after it is over."""
+    skipped: int = 0
+    """Messages that the channel refused for what they are, and that were passed over."""
+    told_at: datetime | None = None
+    """When it was told something last."""
+    digest: str = ""
+    """Local day of the newest digest."""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Record of what one channel was told about one claim."""
+
+    channel: str
+    claim_id: str
+    pool: str = ""
+    ref: str = ""
+    """Name that the channel itself has for the first message, by which that is edited or answered."""
+    told: datetime | None = None
+    """Place of the newest event that was told."""
+    reminded: datetime | None = None
+    """Instant for which a reminder was sent last."""
+    at: datetime | None = None
+    revision: int = 0

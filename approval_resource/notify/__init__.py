@@ -1,0 +1,1 @@
+"""Notifications: the log is the outbox, channels are where people are told."""

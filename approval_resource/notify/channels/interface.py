@@ -1,0 +1,27 @@
+"""Interface of a channel: it gives a message a form, and hands it over."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from approval_resource.notify.message import Message
+
+
+class Outlet(Protocol):
+    """Way to one channel.
+
+    Each method may raise `ChannelDownError` where a later try may succeed, and `MessageRefusedError` where
+    none of that message will.
+    """
+
+    edits: bool
+    """Whether a message that was sent can be edited, so that each claim has one."""
+
+    def send(self, message: Message, ref: str, at: int) -> str:
+        """Send the message, or edit or answer the one that `ref` names. Return the name of the claim's first.
+
+        `at` is the store's time in seconds since 1970.
+        """
+
+    def check(self) -> None:
+        """Try the way there without telling anybody anything."""

@@ -1,0 +1,148 @@
+"""Mail by SMTP: plain text and HTML, one thread per claim."""
+
+from __future__ import annotations
+
+import html
+import logging
+import smtplib
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP as POLICY
+from email.utils import format_datetime
+
+from approval_resource.notify import targets
+from approval_resource.notify.message import Message
+from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError
+
+log = logging.getLogger(__name__)
+
+ENCODED = "=?"
+"""Beginning of an encoded word. Python decodes it in a header's text, where it could end the line."""
+TOO_LARGE = (552, 554)
+"""Answers that refuse one message for what it is."""
+
+
+class MailOutlet:
+    """`Outlet` to some mailboxes."""
+
+    edits = False
+
+    def __init__(
+        self, to: Sequence[str], sender: str, server: Address, username: str, password: str, people: Mapping[str, str]
+    ) -> None:
+        """Send to `to` from `sender`.
+
+        `people`: mail addresses by names in policies, whose owners are asked and told too.
+        """
+        self._to = to
+        self._sender = sender
+        self._server = server
+        self._username = username
+        self._password = password
+        self._people = people
+
+    def send(self, message: Message, ref: str, at: int) -> str:
+        """See `Outlet.send`."""
+        mail = self._mail(message, ref, at)
+        with targets.connected(self._server) as line:
+            try:
+                with self._greeted(line) as server:
+                    refused_some = server.send_message(mail)
+            except smtplib.SMTPRecipientsRefused as refused:
+                codes = ", ".join(sorted({str(code) for code, _ in refused.recipients.values()}))
+                raise ChannelDownError(f"{self._server} takes none of the recipients ({codes})") from refused
+            except smtplib.SMTPException as failed:
+                raise self._told(failed) from failed
+        if refused_some:
+            log.warning("%s doesn't take %d of the recipients", self._server, len(refused_some))
+        return ref or str(mail["Message-ID"])
+
+    def check(self) -> None:
+        """See `Outlet.check`."""
+        with targets.connected(self._server) as line:
+            try:
+                with self._greeted(line) as server:
+                    server.noop()
+            except smtplib.SMTPException as failed:
+                raise self._told(failed) from failed
+
+    def _told(self, failed: smtplib.SMTPException) -> ChannelDownError | MessageRefusedError:
+        if isinstance(failed, smtplib.SMTPNotSupportedError):
+            return ChannelDownError(f"{self._server} offers no STARTTLS, or no way to sign in")
+        if not isinstance(failed, smtplib.SMTPResponseException):
+            return ChannelDownError(f"{self._server} can't be used: {type(failed).__name__}")
+        told = f"{self._server} answered {failed.smtp_code}"
+        return MessageRefusedError(told) if failed.smtp_code in TOO_LARGE else ChannelDownError(told)
+
+    def _greeted(self, line: socket.socket) -> smtplib.SMTP:
+        """Return a session that is encrypted and signed in. Only to the loopback it may be neither."""
+        context = ssl.create_default_context()
+        if self._server.scheme == "smtps":
+            line = context.wrap_socket(line, server_hostname=self._server.host)
+        server = _Session(self._server, line)
+        try:
+            server.ehlo()
+            offered, plain = server.has_extn("starttls"), targets.is_loopback(self._server.host)
+            if self._server.scheme == "smtp" and (offered or not plain):
+                server.starttls(context=context)
+            if self._username:
+                server.login(self._username, self._password)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _mail(self, message: Message, ref: str, at: int) -> EmailMessage:
+        mail = EmailMessage(policy=POLICY)
+        mail["From"] = self._sender
+        mail["To"] = ", ".join(self._recipients(message))
+        # Some programs sort by the subject too, so all mails of a claim have one.
+        mail["Subject"] = f"Approval: {message.subject.replace(ENCODED, '= ?')}"
+        mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
+        mail["Message-ID"] = f"<{message.id}@{self._sender.rpartition('@')[2]}>"
+        if ref and message.kind != "digest":
+            mail["In-Reply-To"] = ref
+            mail["References"] = ref
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(_plain(message))
+        mail.add_alternative(_html(message), subtype="html")
+        return mail
+
+    def _recipients(self, message: Message) -> list[str]:
+        more = [*message.asked, *([message.requester] if message.outcome else [])]
+        return list(dict.fromkeys([*self._to, *(self._people[name] for name in more if name in self._people)]))
+
+
+class _Session(smtplib.SMTP):
+    """SMTP on a connection that is there."""
+
+    def __init__(self, address: Address, line: socket.socket) -> None:
+        self._line = line
+        super().__init__(address.host, address.port, local_hostname="localhost", timeout=targets.SECONDS)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return self._line
+
+
+def _plain(message: Message) -> str:
+    lines = [message.title, ""]
+    lines += [f"{label}: {text}" if label else text for label, text in message.facts]
+    if message.excerpt:
+        lines += ["", f"{message.excerpt_name}:", *(f"    {line}" for line in message.excerpt.splitlines())]
+    if message.link:
+        lines += ["", message.link]
+    return "\n".join(lines) + "\n"
+
+
+def _html(message: Message) -> str:
+    rows = "".join(
+        f"<tr><th align=left>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>" for label, text in message.facts
+    )
+    excerpt = f"<p>{html.escape(message.excerpt_name)}</p><pre>{html.escape(message.excerpt)}</pre>" if message.excerpt else ""
+    link = f'<p><a href="{html.escape(message.link)}">Open</a></p>' if message.link else ""
+    return (
+        f"<!doctype html><html><body><h3>{html.escape(message.title)}</h3><table>{rows}</table>{excerpt}{link}</body></html>\n"
+    )

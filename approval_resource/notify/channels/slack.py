@@ -1,0 +1,177 @@
+"""Slack: one message per claim, by a bot's token, edited as the claim goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from approval_resource.model.event import State
+from approval_resource.notify import targets
+from approval_resource.notify.message import Message
+from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError
+
+MAX_HEADER = 150
+"""Upper bound of a header's text, set by Slack; so are the next three."""
+MAX_SECTION = 3000
+MAX_FALLBACK = 4000
+MAX_BLOCKS = 50
+MAX_MENTIONED = 10
+USER = re.compile(r"[UW][A-Z0-9]{1,20}|S[A-Z0-9]{1,20}", re.ASCII)
+ICONS = {
+    State.PENDING: ":hourglass_flowing_sand:",
+    State.APPROVED: ":white_check_mark:",
+    State.REJECTED: ":x:",
+}
+GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"})
+"""Errors by which a message can't be edited any more, so that a new one is sent."""
+REFUSED = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"})
+"""Errors that are about one message."""
+THROTTLED = 429
+
+
+def escaped(text: str) -> str:
+    """Return a text in which nothing is a mention, a link or markup of Slack's."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A zero-width space keeps what marks up from doing so; there is no escape for it.
+    return re.sub(r"([*_~`])", "\u200b\\1", plain)
+
+
+def quoted(text: str, most: int) -> str:
+    """Return a block of code, which nothing in the text can end."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "\u02cb")
+    return f"```\n{plain if len(plain) <= most else f'{_whole(plain[:most])}…'}\n```"
+
+
+def _whole(text: str) -> str:
+    """Return a cut text without the beginning of an escape at its end."""
+    return re.sub(r"&[a-z]{0,3}\Z", "", text)
+
+
+class SlackOutlet:
+    """`Outlet` to one channel of Slack."""
+
+    edits = True
+
+    def __init__(self, channel: str, token: str, api: Address, people: Mapping[str, str]) -> None:
+        """Send to `channel`. `people`: Slack's ids of people and groups, by their names in policies."""
+        self._channel = channel
+        self._token = token
+        self._api = api
+        self._people = people
+
+    def send(self, message: Message, ref: str, at: int) -> str:
+        """See `Outlet.send`."""
+        if message.kind == "digest":
+            self._post(message)
+            return ref
+        if message.kind == "reminder":
+            self._post(message, thread=ref)
+            return ref
+        if ref and self._edited(message, ref):
+            if message.outcome and (who := self._mention([message.requester])):
+                self._reply(f"{who} {escaped(message.title)}", ref)
+            return ref
+        return self._post(message)
+
+    def check(self) -> None:
+        """See `Outlet.check`."""
+        self._call("auth.test", {})
+
+    def _edited(self, message: Message, ref: str) -> bool:
+        """Edit the claim's message. Return False where it is gone."""
+        try:
+            self._call("chat.update", {"channel": self._channel, "ts": ref, **self._content(message)})
+        except _GoneError:
+            return False
+        return True
+
+    def _post(self, message: Message, thread: str = "") -> str:
+        place = {"thread_ts": thread} if thread else {}
+        try:
+            return self._posted(self._content(message) | place)
+        except _GoneError:
+            return self._posted(self._content(message))
+
+    def _reply(self, text: str, thread: str) -> None:
+        self._posted({"text": text[:MAX_FALLBACK], "thread_ts": thread})
+
+    def _posted(self, content: Mapping[str, Any]) -> str:
+        answer = self._call(
+            "chat.postMessage", {"channel": self._channel, "unfurl_links": False, "unfurl_media": False, **content}
+        )
+        return str(answer.get("ts", ""))
+
+    def _content(self, message: Message) -> dict[str, Any]:
+        # Programs see by the id that a message came twice.
+        known = {"event_type": "approval_resource", "event_payload": {"id": message.id}}
+        blocks = list(self._blocks(message))[:MAX_BLOCKS]
+        return {"text": escaped(message.title)[:MAX_FALLBACK], "blocks": blocks, "metadata": known}
+
+    def _blocks(self, message: Message) -> Iterator[dict[str, Any]]:
+        title = message.title if len(message.title) <= MAX_HEADER else f"{message.title[: MAX_HEADER - 1]}…"
+        yield {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}}
+        icon = ICONS.get(message.state, "") if message.state else ""
+        lines = [f"{icon} *{message.state.value}*"] if icon and message.state else []
+        lines += [f"*{escaped(label)}:* {escaped(text)}" if label else escaped(text) for label, text in message.facts]
+        for part in _parts(lines):
+            yield _section(part)
+        if message.excerpt:
+            yield _section(f"{escaped(message.excerpt_name)}\n{quoted(message.excerpt, MAX_SECTION - 400)}")
+        if message.state is State.PENDING and (who := self._mention(message.asked)):
+            yield _section(f"It still takes: {who}")
+        if message.link:
+            button = {"type": "plain_text", "text": "Open", "emoji": False}
+            yield {
+                "type": "actions",
+                "elements": [{"type": "button", "text": button, "url": message.link, "action_id": "open"}],
+            }
+
+    def _mention(self, names: Sequence[str]) -> str:
+        """Return mentions of those people whose ids at Slack are known."""
+        ids = dict.fromkeys(self._people[name] for name in names if USER.fullmatch(self._people.get(name, "")))
+        told = [f"<!subteam^{id_}>" if id_.startswith("S") else f"<@{id_}>" for id_ in list(ids)[:MAX_MENTIONED]]
+        return " ".join(told)
+
+    def _call(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        address = self._api.at(method)
+        headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": f"Bearer {self._token}"}
+        answer = targets.post(address, json.dumps(arguments).encode(), headers)
+        targets.require_accepted(address, answer, ())
+        try:
+            told = json.loads(answer.body)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            raise ChannelDownError(f"{address} answered something that isn't Slack's")
+        error = str(told.get("error", ""))
+        if told.get("ok") is True:
+            return told
+        if error in GONE:
+            raise _GoneError
+        if error in REFUSED:
+            raise MessageRefusedError(f"Slack refused it: {error}")
+        raise ChannelDownError(f"Slack refused {method}: {re.sub('[^a-z_]', '', error)[:80] or 'no reason given'}")
+
+
+class _GoneError(Exception):
+    pass
+
+
+def _section(text: str) -> dict[str, Any]:
+    # Verbatim: Slack makes no link of an address that somebody wrote into a description.
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+
+
+def _parts(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines in texts that fit a section each."""
+    part = ""
+    for line in lines:
+        cut = line if len(line) <= MAX_SECTION else f"{_whole(line[: MAX_SECTION - 1])}…"
+        if part and len(part) + len(cut) + 1 > MAX_SECTION:
+            yield part
+            part = ""
+        part = f"{part}\n{cut}" if part else cut
+    if part:
+        yield part

@@ -1,0 +1,62 @@
+"""Webhook: signed POST requests to a program, with the headers of Standard Webhooks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from http import HTTPStatus
+
+from approval_resource.notify import targets
+from approval_resource.notify.message import Message
+from approval_resource.notify.targets import Address
+
+PREFIX = "whsec_"
+REFUSED = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""Answers that refuse one message. Others, such as 400 for a wrong secret, keep it waiting."""
+
+
+def key_of(secret: str) -> bytes:
+    """Return the bytes that a secret stands for: base64 after `whsec_`, else its own."""
+    if secret.startswith(PREFIX):
+        try:
+            return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+        except (binascii.Error, ValueError):
+            return secret.encode()
+    return secret.encode()
+
+
+def signature(secret: str, key: str, at: int, body: bytes) -> str:
+    """Return the signature of a message with that id, sent at that second."""
+    signed = f"{key}.{at}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(key_of(secret), signed, hashlib.sha256).digest()).decode()
+
+
+class WebhookOutlet:
+    """`Outlet` to a program. It gets each event as a message of its own."""
+
+    edits = False
+
+    def __init__(self, address: Address, secret: str) -> None:
+        """Send to `address`, signed with `secret`."""
+        self._address = address
+        self._secret = secret
+
+    def send(self, message: Message, ref: str, at: int) -> str:
+        """See `Outlet.send`."""
+        body = json.dumps(message.document, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message.id,
+            "webhook-timestamp": str(at),
+            "webhook-signature": signature(self._secret, message.id, at, body),
+        }
+        answer = targets.post(self._address, body, headers)
+        targets.require_accepted(self._address, answer, REFUSED)
+        return ref or message.id
+
+    def check(self) -> None:
+        """See `Outlet.check`."""
+        targets.reach(self._address)

@@ -1,0 +1,33 @@
+"""Outlets: which kind of channel is told by which module."""
+
+from __future__ import annotations
+
+from approval_resource.notify.channels.apprise import AppriseOutlet
+from approval_resource.notify.channels.interface import Outlet
+from approval_resource.notify.channels.mail import MailOutlet
+from approval_resource.notify.channels.slack import SlackOutlet
+from approval_resource.notify.channels.teams import TeamsOutlet
+from approval_resource.notify.channels.webhook import WebhookOutlet
+from approval_resource.notify.config import (
+    AnyChannel,
+    AppriseChannel,
+    MailChannel,
+    SlackChannel,
+    TeamsChannel,
+    WebhookChannel,
+)
+
+
+def outlet_of(channel: AnyChannel) -> Outlet:
+    """Return the way to a channel. Nothing is sent yet."""
+    match channel:
+        case SlackChannel():
+            return SlackOutlet(channel.slack, channel.token, channel.api, channel.people)
+        case WebhookChannel():
+            return WebhookOutlet(channel.webhook, channel.secret)
+        case MailChannel():
+            return MailOutlet(channel.mail, channel.sender, channel.smtp, channel.username, channel.password, channel.people)
+        case TeamsChannel():
+            return TeamsOutlet(channel.teams)
+        case AppriseChannel():
+            return AppriseOutlet(channel.apprise)

@@ -1,0 +1,147 @@
+"""All channels at once: each by a worker of its own, so that one that is down hinders no other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Event as Flag
+
+from approval_resource.clock import Clock
+from approval_resource.errors import ApprovalError
+from approval_resource.model.delivery import Progress
+from approval_resource.notify.config import Config
+from approval_resource.notify.links import Links
+from approval_resource.notify.message import Reading
+from approval_resource.notify.outlets import outlet_of
+from approval_resource.notify.worker import FAILED_AFTER, LEASE, Worker
+from approval_resource.store.interface import LockStore, Outbox, new_id
+
+log = logging.getLogger(__name__)
+
+PAUSE = 2.0
+"""Seconds between two turns of a worker."""
+MAX_BEHIND = 1000
+"""Upper bound of the events that are counted for a status."""
+
+Connect = Callable[[], tuple[LockStore, Outbox]]
+
+
+def workers(config: Config, connect: Connect, links: Links, clock: Clock) -> list[Worker]:
+    """Return a worker for each channel, each with a connection of its own."""
+    made = []
+    for name in config.channels:
+        channel = config.channel(name)
+        store, outbox = connect()
+        reading = Reading(name, channel.zone, channel.excerpt, links)
+        made.append(
+            Worker(
+                reading,
+                outlet_of(channel),
+                config.rules(name),
+                store,
+                outbox,
+                clock,
+                holder=new_id(),
+                digest=channel.digest or "",
+            )
+        )
+    return made
+
+
+def once(work: Sequence[Worker], clock: Clock) -> list[str]:
+    """Tell each channel what is new. Return a line for each that could not be told."""
+    problems = []
+    for worker in work:
+        try:
+            until = clock.monotonic() + LEASE.total_seconds() + PAUSE
+            while not (held := worker.turn(patient=False)) and clock.monotonic() < until:
+                clock.sleep(PAUSE / 2)
+            worker.leave()
+        except ApprovalError as error:
+            problems.append(f"channel {worker.name}: {error}")
+            continue
+        if not held:
+            problems.append(f"channel {worker.name}: another process tells it")
+        elif worker.failing:
+            problems.append(f"channel {worker.name}: {worker.failing}")
+    return problems
+
+
+def follow(work: Sequence[Worker], stop: Flag) -> None:
+    """Tell all channels what is new, until `stop` is set."""
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        futures = [pool.submit(_follow, worker, stop) for worker in work]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        stop.set()
+    for future in futures:
+        future.result()
+
+
+def _follow(worker: Worker, stop: Flag) -> None:
+    told = ""
+    while not stop.is_set():
+        try:
+            worker.turn()
+            told = ""
+        except ApprovalError as error:
+            # An outage is told once, and waited out.
+            if str(error) != told:
+                log.warning("channel %s: %s; still trying", worker.name, error)
+            told = str(error)
+        stop.wait(PAUSE)
+    try:
+        worker.leave()
+    except ApprovalError as error:
+        log.warning("channel %s: its lease ends by itself: %s", worker.name, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Status of a channel, as people and programs are shown it."""
+
+    channel: str
+    state: str
+    """`ok`, `retrying`, `failed`, `behind`, or `new` where it was never told anything."""
+    behind: int
+    """Events that it wasn't told of, or that don't concern it and weren't looked at."""
+    since: datetime | None
+    """When its failures began, or the oldest of those events."""
+    progress: Progress
+
+
+def statuses(config: Config, store: LockStore, outbox: Outbox) -> list[Status]:
+    """Return the status of each channel."""
+    return [_status(name, config, store, outbox) for name in config.channels]
+
+
+def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Status:
+    progress = outbox.progress(name)
+    now = store.now()
+    behind, oldest = 0, None
+    for pool in dict.fromkeys(pool for rule in config.rules(name) for pool in rule.pools):
+        cursor = progress.cursors.get(pool)
+        if cursor is None:
+            continue
+        for event in store.events(pool, since=cursor):
+            if event.timestamp > cursor:
+                behind += 1
+                oldest = event.at if oldest is None else min(oldest, event.at)
+            if behind >= MAX_BEHIND:
+                break
+    since = progress.failing_since or oldest
+    late = since is not None and now - since >= FAILED_AFTER
+    if progress.tries:
+        state = "failed" if late else "retrying"
+    elif progress.revision == 0:
+        state = "new"
+    else:
+        state = "behind" if late else "ok"
+    return Status(name, state, behind, since, progress)
+
+
+def is_well(status: Status) -> bool:
+    """Whether nobody need look at that channel."""
+    return status.state not in ("failed", "behind")

@@ -1,0 +1,278 @@
+"""Connections to targets: named by the configuration alone, and made to an address that was checked."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from threading import Event as Flag
+from threading import Timer
+from urllib.parse import urlsplit
+
+from approval_resource.text import clean
+
+SECONDS = 7.0
+"""Upper bound of the seconds for one request, or for one mail, below a lease."""
+CONNECT_SECONDS = 3.0
+MAX_ANSWER = 64 * 1024
+MAX_RETRY_AFTER = 3600
+PORTS = {"https": 443, "http": 80, "smtp": 587, "smtps": 465}
+METADATA = ipaddress.ip_network("fd00:ec2::/32")
+"""Addresses of EC2's metadata by IPv6, which are not link-local."""
+EMBEDDING = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""Networks of IPv6 whose last 32 bits are an address of IPv4."""
+IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class ChannelDownError(Exception):
+    """Failure of a channel: it can't be reached, or doesn't take anything now. A later try may succeed."""
+
+    def __init__(self, why: str, retry_after: int = 0) -> None:
+        """Say `why`. `retry_after` are the seconds that the channel asks to wait."""
+        self.retry_after = retry_after
+        super().__init__(why)
+
+
+class MessageRefusedError(Exception):
+    """Refusal of one message for what it is; the channel may take others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Address of a target. Its path and query may be secrets, so its text is its origin alone."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        """Return scheme, host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if PORTS.get(self.scheme) == self.port else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+    def at(self, path: str) -> Address:
+        """Return the address with that path below its own."""
+        return Address(self.scheme, self.host, self.port, f"{self.path.rstrip('/')}/{path}")
+
+
+def parse_address(url: str) -> Address:
+    """Return the address that a URL says, once `address_problem` found nothing wrong with it."""
+    parts = urlsplit(url)
+    path = (parts.path or "") + (f"?{parts.query}" if parts.query else "")
+    return Address(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme], path)
+
+
+def address_problem(url: object, schemes: tuple[str, ...]) -> str:
+    """Return why nothing may be sent to that URL, or an empty string."""
+    secure = schemes[0]
+    shape = f"must be an address such as {secure}://HOST" + ("" if secure.startswith("smtp") else "/PATH")
+    if not isinstance(url, str) or url != clean(url) or " " in url:
+        return shape
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return shape
+    if not host or port == 0 or parts.fragment:
+        return shape
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user or password"
+    if parts.scheme == "http" and secure == "https":
+        return "" if is_loopback(host) else "must begin with https://; http:// goes to this machine's loopback alone"
+    if parts.scheme not in schemes:
+        return f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    try:
+        return forbidden(ipaddress.ip_address(host))
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that is a name or an address of this machine's loopback interface."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def forbidden(ip: IP) -> str:
+    """Return why no connection may be made to that address, or an empty string."""
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and any(ip in network for network in EMBEDDING) and not ip.is_loopback:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None and (why := forbidden(inner)):
+            return why
+        if ip in METADATA:
+            return f"{ip} is an address of metadata"
+    if ip.is_link_local:
+        return f"{ip} is a link-local address"
+    if ip.is_unspecified or ip.is_multicast:
+        return f"{ip} is no address of one machine"
+    return ""
+
+
+Lookup = Callable[[str, int], list[str]]
+
+
+def lookup(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, as the system's resolver tells them.
+
+    Raises:
+        OSError: there are none.
+    """
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def checked(address: Address, resolve: Lookup = lookup) -> str:
+    """Return the IP address to connect to. The name is looked up once; all its addresses are allowed.
+
+    Raises:
+        ChannelDownError: it has no address, or one that is forbidden.
+    """
+    try:
+        ips = [ipaddress.ip_address(found) for found in resolve(address.host, address.port)]
+    except (OSError, ValueError, UnicodeError):
+        raise ChannelDownError(f"{address.host} has no address") from None
+    plain = address.scheme == "http"
+    for ip in ips:
+        why = forbidden(ip)
+        if why:
+            raise ChannelDownError(f"{address.host} is not allowed: {why}")
+        if plain and not ip.is_loopback:
+            raise ChannelDownError(f"{address.host} is not this machine, so it needs https")
+    if not ips:
+        raise ChannelDownError(f"{address.host} has no address")
+    return str(ips[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer of a target: its status, its body, and the seconds that it asks to wait."""
+
+    status: int
+    body: bytes
+    retry_after: int = 0
+
+
+@contextmanager
+def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.socket]:
+    """Yield a connection to the checked address of a target.
+
+    It is cut after `SECONDS`, whatever the target does: a lease must not end meanwhile.
+
+    Raises:
+        ChannelDownError: there is no connection, or what is done with it fails.
+    """
+    ip = checked(address, resolve)
+    late = Flag()
+    try:
+        with socket.create_connection((ip, address.port), CONNECT_SECONDS) as line, _cut(line, late):
+            line.settimeout(SECONDS)
+            yield line
+            # An answer that was cut looks like one that ended.
+            _require_whole(late)
+    except (OSError, HTTPException, ValueError) as error:
+        why = "no answer in time" if late.is_set() else reason(error)
+        raise ChannelDownError(f"{address} can't be reached: {why}") from error
+
+
+def _require_whole(late: Flag) -> None:
+    if late.is_set():
+        raise TimeoutError
+
+
+@contextmanager
+def _cut(line: socket.socket, late: Flag) -> Iterator[None]:
+    """Shut the connection down after `SECONDS`. A copy of it does that, since TLS may take the line over."""
+    with line.dup() as copy:
+
+        def end() -> None:
+            late.set()
+            with suppress(OSError):
+                copy.shutdown(socket.SHUT_RDWR)
+
+        timer = Timer(SECONDS, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+@contextmanager
+def _secured(address: Address, resolve: Lookup) -> Iterator[socket.socket]:
+    with connected(address, resolve) as line:
+        if address.scheme != "https":
+            yield line
+            return
+        with ssl.create_default_context().wrap_socket(line, server_hostname=address.host) as secure:
+            yield secure
+
+
+def post(address: Address, body: bytes, headers: Mapping[str, str], resolve: Lookup = lookup) -> Answer:
+    """Send one POST request and return the answer. No redirect is followed, and no proxy is asked.
+
+    Raises:
+        ChannelDownError: there was no answer.
+    """
+    host = str(address).partition("://")[2]
+    with _secured(address, resolve) as line:
+        connection = HTTPConnection(address.host, address.port)
+        connection.sock = line
+        given = {"Host": host, "User-Agent": "approval-resource", "Connection": "close", **headers}
+        connection.request("POST", address.path or "/", body=body, headers=given)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(MAX_ANSWER), _seconds(answer.getheader("Retry-After")))
+
+
+def reach(address: Address, resolve: Lookup = lookup) -> None:
+    """Connect to a target, with TLS where its address says so, and send nothing.
+
+    Raises:
+        ChannelDownError: that is not possible.
+    """
+    with _secured(address, resolve):
+        return
+
+
+def require_accepted(address: Address, answer: Answer, refused: Collection[int]) -> None:
+    """Pass for an answer that says that the message was taken. `refused`: statuses that refuse it for good.
+
+    Raises:
+        ChannelDownError: it wasn't, and a later try may succeed.
+        MessageRefusedError: it never will be.
+    """
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    told = f"{address} answered {answer.status}"
+    if answer.status in refused:
+        raise MessageRefusedError(told)
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        told += ", a redirect, which is not followed"
+    raise ChannelDownError(told, answer.retry_after)
+
+
+def _seconds(text: str | None) -> int:
+    """Return the seconds of a Retry-After header; 0 for none, and for a date, which backoff replaces."""
+    return min(int(text), MAX_RETRY_AFTER) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def reason(error: BaseException) -> str:
+    """Return why a connection failed, in a few words that repeat nothing of a request."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({clean(error.verify_message)})"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__

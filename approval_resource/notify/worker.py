@@ -1,0 +1,298 @@
+"""One channel's worker: follow the logs, tell what is new, keep the place.
+
+The log is the outbox. A lease lets one of several workers tell a channel. The place in the log moves on in
+the transaction that records the delivery, so a crash before it repeats one message under the same id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+
+from approval_resource.claims.poller import Poller
+from approval_resource.claims.proof import borne_out
+from approval_resource.clock import Clock
+from approval_resource.errors import CorruptRecordError, LockNotFoundError
+from approval_resource.model.claim import Claim
+from approval_resource.model.delivery import Delivery, Progress
+from approval_resource.model.event import Event, State
+from approval_resource.notify import message as messages
+from approval_resource.notify.channels.interface import Outlet
+from approval_resource.notify.config import Rule
+from approval_resource.notify.message import Message, Reading
+from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
+from approval_resource.store.gapless import gapless
+from approval_resource.store.interface import LockStore, Outbox
+from approval_resource.text import clean
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=11)
+"""Time after its last sign of life at which a worker's channel is anybody's."""
+SKEW = timedelta(seconds=4)
+"""How far the store's time, as two workers know it, may lie apart, and more."""
+ENOUGH = timedelta(seconds=8)
+"""Time that a lease must last at least where a message is about to be sent: longer than a request takes."""
+FIRST_BACKOFF = timedelta(seconds=1)
+MAX_BACKOFF = timedelta(minutes=1)
+MAX_WAIT = timedelta(hours=1)
+"""Longest pause that a channel may ask for."""
+MAX_REFUSED = 3
+"""Tries after which a refused message is passed over."""
+MAX_ERROR = 300
+FAILED_AFTER = timedelta(minutes=15)
+"""Time of failures after which a channel is shown as failed."""
+LOOK = timedelta(seconds=30)
+"""Pause between two looks at what waits, for reminders."""
+DIGEST_HOURS = 3
+"""Hours within which a morning's digest still makes sense."""
+WEEKDAYS = 5
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+SETTLING = timedelta(minutes=1)
+"""How far back a new channel reads the log. An index, which may lag, tells what waits from before."""
+
+
+class LeaseLostError(Exception):
+    """Loss of the lease: another worker tells the channel now."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """Worker of one channel. It holds no state that it can't lose."""
+
+    reading: Reading
+    outlet: Outlet
+    rules: list[Rule]
+    store: LockStore
+    outbox: Outbox
+    clock: Clock
+    holder: str
+    """Name of this worker, unlike all others'."""
+    digest: str = ""
+    """Local time of the morning's digest, or an empty string."""
+    _progress: Progress = field(init=False, default_factory=lambda: Progress(channel=""))
+    _written: Progress = field(init=False, default_factory=lambda: Progress(channel=""))
+    _looked_at: datetime | None = field(init=False, default=None)
+
+    @property
+    def name(self) -> str:
+        """Name of its channel."""
+        return self.reading.channel
+
+    @property
+    def failing(self) -> str:
+        """Failure of the newest try, or an empty string."""
+        return self._progress.error if self._progress.tries else ""
+
+    def turn(self, *, patient: bool = True) -> bool:
+        """Tell whatever is new. Return False where another worker has the lease.
+
+        `patient`: leave a channel that failed alone until its backoff is over.
+
+        Raises:
+            StoreUnavailableError: the store can't be asked; the next turn goes on from there.
+        """
+        self._progress = self._written = self.outbox.progress(self.name)
+        now = self.store.now()
+        # A lease or a pause that reaches further than a worker would set it was planted.
+        if self._progress.holder not in ("", self.holder) and _between(now, self._progress.until, LEASE + SKEW):
+            return False
+        try:
+            self._hold()
+            if not (patient and _between(now, self._progress.retry_at, MAX_WAIT + SKEW)):
+                self._tell()
+                if self._progress != self._written:
+                    self._write(self._progress)
+        except ChannelDownError as down:
+            return self._failed(down)
+        except LeaseLostError:
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Give the lease back, so that another worker need not wait for its end."""
+        if self._progress.holder == self.holder:
+            self.outbox.write(replace(self._progress, holder="", until=None))
+
+    def _hold(self) -> None:
+        """Make sure of the lease for as long as one message takes.
+
+        Raises:
+            LeaseLostError: another worker has it.
+        """
+        progress, now = self._progress, self.store.now()
+        if progress.holder != self.holder or progress.until is None or not ENOUGH <= progress.until - now <= LEASE:
+            self._write(progress)
+
+    def _write(self, progress: Progress, delivery: Delivery | None = None) -> None:
+        """Write the progress, with the lease anew, and the delivery.
+
+        Raises:
+            LeaseLostError: another worker wrote it in between.
+        """
+        kept = self.outbox.write(replace(progress, holder=self.holder, until=self.store.now() + LEASE), delivery)
+        if kept is None:
+            raise LeaseLostError
+        self._progress = self._written = kept
+
+    def _failed(self, down: ChannelDownError) -> bool:
+        """Record a failure, and when to try again. Return False where the lease is lost."""
+        now, tries = self.store.now(), self._progress.tries + 1
+        backoff = min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** min(tries - 1, 10))
+        pause = min(MAX_WAIT, max(backoff, timedelta(seconds=down.retry_after)))
+        why = clean(str(down))[:MAX_ERROR]
+        log.warning("channel %s: %s; try %d, again in %.0f s", self.name, why, tries, pause.total_seconds())
+        since = self._progress.failing_since or now
+        try:
+            self._write(replace(self._progress, failing_since=since, tries=tries, retry_at=now + pause, error=why))
+        except LeaseLostError:
+            return False
+        return True
+
+    # ---- what is new --------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        for pool in dict.fromkeys(pool for rule in self.rules for pool in rule.pools):
+            try:
+                self._tell_pool(pool)
+            except CorruptRecordError as corrupt:
+                # The other pools' claims are told all the same.
+                log.warning("channel %s: pool %s: %s", self.name, clean(pool), corrupt)
+                self._progress = replace(self._progress, error=clean(str(corrupt))[:MAX_ERROR])
+        now = self.store.now()
+        if self._looked_at is None or now - self._looked_at >= LOOK:
+            self._remind()
+            self._looked_at = now
+        self._tell_digest()
+
+    def _tell_pool(self, pool: str) -> None:
+        head, cursor = self.store.head(pool), self._progress.cursors.get(pool)
+        if head is None or head.timestamp is None:
+            if cursor is None:
+                self._at(pool, BEGINNING)
+            return
+        if cursor is None or cursor > head.timestamp:
+            cursor = self._begin(pool, head.timestamp)
+        if cursor == head.timestamp:
+            return
+        for event in gapless(self.store.events(pool, since=cursor), by_lock=False, store=self.store):
+            if event.timestamp > cursor:
+                self._tell_event(event)
+                self._at(pool, event.timestamp)
+
+    def _begin(self, pool: str, end: datetime) -> datetime:
+        """Tell what waits in a pool that the channel is new to. Return the place to read the log from."""
+        for claim in self._pending(pool):
+            event = self.store.event(pool, claim.changed)
+            if event is not None:
+                self._tell_event(event)
+        cursor = end - SETTLING
+        self._at(pool, cursor)
+        return cursor
+
+    def _at(self, pool: str, cursor: datetime) -> None:
+        """Move on to that place. It is written with the next delivery, or at the end of the turn."""
+        self._progress = replace(self._progress, cursors={**self._progress.cursors, pool: cursor})
+
+    def _tell_event(self, event: Event) -> None:
+        wanted = self._rule(event.pool, event.lock_name, event.kind.state)
+        if not event.claim_id or not (wanted or self.outlet.edits):
+            return
+        delivery = self.outbox.delivery(self.name, event.claim_id)
+        if delivery.told is not None and event.timestamp <= delivery.told:
+            return
+        if wanted is None and not delivery.ref:
+            return
+        claim = self.store.claim(event.claim_id)
+        if claim is None or not (claim.need_approval or wanted is None or State.HELD in wanted.on):
+            return
+        message = self._doubt(claim, event) or messages.about(self.store, claim, event, self.reading)
+        self._deliver(message, replace(delivery, told=event.timestamp), event)
+
+    def _doubt(self, claim: Claim, event: Event) -> Message | None:
+        """Return a warning where the log doesn't bear the claim out, else None."""
+        try:
+            borne_out(self.store, claim, Poller(self.clock, 0.5, log.warning))
+        except CorruptRecordError as corrupt:
+            return messages.doubtful(claim, event, str(corrupt))
+        except LockNotFoundError:
+            return None
+        return None
+
+    def _rule(self, pool: str, lock_name: str, state: State | None) -> Rule | None:
+        """Return the rule by which the channel is told that, or None."""
+        return next((rule for rule in self._rules(pool, lock_name) if state in rule.on), None)
+
+    def _rules(self, pool: str, lock_name: str) -> Iterator[Rule]:
+        for rule in self.rules:
+            if pool in rule.pools and any(fnmatchcase(lock_name, pattern) for pattern in rule.locks):
+                yield rule
+
+    def _pending(self, pool: str) -> Iterator[Claim]:
+        """Yield the claims of the pool that wait and that the channel is told of."""
+        for claim in self.store.open_claims(pool):
+            if claim.state is State.PENDING and any(self._rules(pool, claim.lock_name)):
+                yield claim
+
+    def _deliver(self, message: Message, delivery: Delivery, event: Event | None = None) -> None:
+        """Send a message, and record that with the place in the log after it."""
+        self._hold()
+        delivery = replace(delivery, ref=self._send(message, delivery.ref), pool=message.pool, at=self.store.now())
+        if event is not None and event.timestamp > self._progress.cursors.get(event.pool, event.timestamp):
+            self._at(event.pool, event.timestamp)
+        self._write(self._sent(), delivery)
+
+    def _send(self, message: Message, ref: str) -> str:
+        try:
+            return self.outlet.send(message, ref, int(self.store.now().timestamp()))
+        except MessageRefusedError as refused:
+            if self._progress.tries + 1 < MAX_REFUSED:
+                raise ChannelDownError(str(refused)) from refused
+            log.warning("channel %s: passed over %s: %s", self.name, message.id, refused)
+            error = clean(f"passed over {message.id}: {refused}")[:MAX_ERROR]
+            self._progress = replace(self._progress, skipped=self._progress.skipped + 1, error=error)
+            return ref
+
+    def _sent(self) -> Progress:
+        """Return the progress after a message was sent: whatever failed is over."""
+        return replace(self._progress, failing_since=None, tries=0, retry_at=None, told_at=self.store.now())
+
+    # ---- what time brings ---------------------------------------------------------------------
+
+    def _remind(self) -> None:
+        for pool in dict.fromkeys(pool for rule in self.rules if rule.remind for pool in rule.pools):
+            for claim in self._pending(pool):
+                if not any(rule.remind for rule in self._rules(pool, claim.lock_name)):
+                    continue
+                if messages.due_reminder(claim, None, self.store.now()) is None:
+                    continue
+                delivery = self.outbox.delivery(self.name, claim.id)
+                due = messages.due_reminder(claim, delivery.reminded, self.store.now())
+                if due is not None and delivery.told is not None:
+                    message = messages.reminder(self.store, claim, due, self.reading)
+                    self._deliver(message, replace(delivery, reminded=due))
+
+    def _tell_digest(self) -> None:
+        if not self.digest:
+            return
+        now = self.store.now().astimezone(self.reading.zone)
+        hour, minute = map(int, self.digest.split(":"))
+        at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        day = now.date().isoformat()
+        if now.weekday() >= WEEKDAYS or not at <= now < at + timedelta(hours=DIGEST_HOURS) or self._progress.digest == day:
+            return
+        pools = dict.fromkeys(pool for rule in self.rules for pool in rule.pools)
+        waiting = [claim for pool in pools for claim in self._pending(pool)]
+        if waiting:
+            self._hold()
+            self._send(messages.digest_of(waiting, day, self.reading, self.store.now()), "")
+            self._progress = self._sent()
+        self._write(replace(self._progress, digest=day))
+
+
+def _between(now: datetime, end: datetime | None, most: timedelta) -> bool:
+    """Whether that end is still to come, and no later than `most` from now."""
+    return end is not None and now < end <= now + most
