@@ -30,6 +30,8 @@ STALLED_LOOKS = 3
 """Pauses after which a front that doesn't take a free lock is presumed dead."""
 MAX_DOUBLINGS = 6
 """Upper bound of the doublings in the backoff of `StallDetector`."""
+SLOW_PACE = 10
+"""Least poll interval that a waiter with slow policies records: three of them outlast an evaluation."""
 MAX_PACE = 60
 """Upper bound of the poll interval that a waiter records, in seconds. A slower front may lose its turn."""
 
@@ -128,7 +130,7 @@ def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attem
             build=str(claimant.build)[:MAX_SHOWN],
             link=claimant.build.link if len(claimant.build.link) <= MAX_SHOWN else "",
             since=attempt.since or now,
-            pace=max(1, math.ceil(min(pause, MAX_PACE))),
+            pace=max(SLOW_PACE if attempt.slow else 1, math.ceil(min(pause, MAX_PACE))),
         )
         longer = lock.joined(waiter)
         if not attempt.ticket and len(json.dumps(queue_document(longer))) > MAX_QUEUE:

@@ -19,7 +19,7 @@ class Waiter:
     link: str = ""
     since: datetime
     pace: int = 1
-    """Poll interval in whole seconds, at least 1."""
+    """Seconds in which it polls once, at least 1; more where its policies may keep it from polling."""
 
 
 def in_order(waiters: Iterable[Waiter]) -> tuple[Waiter, ...]:
