@@ -62,8 +62,8 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
             if holder is not None and not ended:
                 if not request.override_approval or holder.state is not State.PENDING:
                     raise LockHeldError(holder)
-                # The new claim replaces the pending one at once. No build in the queue could have had that
-                # place.
+                # The new claim takes the pending one's place at once, past the queue: no waiting build could
+                # have had that place.
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)

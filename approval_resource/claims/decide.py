@@ -134,8 +134,8 @@ class Held:
     def instant(self, claim: Claim, snapshot: Snapshot, about: object = None) -> datetime:
         """Return the instant to evaluate for: the last try's if its evaluations hold, else the snapshot's.
 
-        `about`: all that makes the claim another, by default the claim itself. One that each try makes anew
-        differs in its times alone.
+        `about`: key of the claim, by default the claim itself. A claim in the making has other times in each
+        try, so its id is the key.
         """
         about = (about or claim, snapshot.settings.policy)
         if about != self._about or self._at is None or not self._holds(claim, self._at, snapshot):

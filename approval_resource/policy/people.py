@@ -174,7 +174,7 @@ class Roster:
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
-        """Return the voices once for each way of counting nobody twice, the most approvals first.
+        """Return the voices once for each way to count nobody twice, most approvals first.
 
         One human may approve by AWS and by a Concourse, or by two Concourses. Two approvals are certainly of
         two people where one side knows both, or where `people` tells. Otherwise each way counts the approvals
@@ -324,5 +324,5 @@ def _newest(said: list[Review]) -> Review:
 
 
 def _bare(name: str) -> str:
-    """Return a name without case, without its mail host, and without what follows a cut (…)."""
+    """Return a name without case, mail host, and the `…` and digest with which a long one ends."""
     return unicodedata.normalize("NFKC", name.partition("@")[0].partition("…")[0]).casefold()

@@ -99,7 +99,7 @@ def require_newest(store: LockStore, claim: Claim) -> None:
 
 
 def _said_before(store: LockStore, claim: Claim, build: Build, reviewer: str, verdict: Verdict) -> bool:
-    """Whether a step of this same build has said the same of a claim that waits no longer."""
+    """Whether an earlier step of this build gave the same verdict on the claim, which no longer waits."""
     if claim.state is State.PENDING or not build.link:
         return False
     said = (reviewer, build.link, verdict.value)
@@ -148,7 +148,7 @@ def _comment(directory: Path, params: DecideParams) -> str:
 
 
 def _about(claim: Claim) -> list[str]:
-    """Lines that tell which claim it is, by whom and for what."""
+    """Return lines for the build log: which claim it is, who asked for it, and what for."""
     asked = f", started by {clean(claim.build.created_by)}" if claim.build.created_by else ""
     lines = [
         f"lock {claim.lock_name} in pool {claim.pool}, claimed at {claim.timestamp:%Y-%m-%d %H:%M:%S} UTC",
@@ -161,7 +161,7 @@ def _about(claim: Claim) -> list[str]:
 
 
 def _missing(store: LockStore, claim: Claim) -> str:
-    """Return what the claim still needs. Telling of it must not fail a step whose review is recorded."""
+    """Return what the claim still needs. A failure to tell must not fail a step whose review is recorded."""
     try:
         return missing(store, claim)
     except ApprovalError as unknown:

@@ -59,9 +59,10 @@ def build_of(environ: Mapping[str, str]) -> Build:
         raw = environ.get(name, "").encode("utf-8", "surrogateescape")
         text = clean(raw.decode("utf-8", "replace"))
         if exact and text.encode() != raw:
-            # Two people must not become one because what tells them apart can't be shown.
+            # Two names must not become one because some characters can't be shown, so a digest is added.
             text = f"{text[:MAX_NAME]}…{hashlib.sha256(raw).hexdigest()[:16]}"
-        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
+        # No real name is that long, and a claim has to fit its item. The cut name ends in a digest of the
+        # whole.
         return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…{digest(text)[:16]}"
 
     return Build(
