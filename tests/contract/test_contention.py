@@ -23,6 +23,7 @@ from approval_resource.claims.proof import require_supported
 from approval_resource.claims.queue import acquire
 from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
+from approval_resource.errors import AlreadyReviewedError
 from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy import evaluate
@@ -325,3 +326,32 @@ def test_eight_texts_decide_in_a_busy_pool(connect: Callable[..., DynamoStore], 
     assert len(changes) > 2 * WRITERS
     assert [event.claim_id for event in store.events(POOL) if event.lock_name == first.lock_name][1:3] == [first.id, made.id]
     assert audit.verify(store, POOL).findings == []
+
+
+def test_a_review_that_a_deadline_overtakes_decides_nothing(busy: Busy) -> None:
+    """What was worked out with it isn't taken for what time had completed before the deadline."""
+    claim = take(busy.store, 1, terms=under(required_approvals=1, not_before="1h"), expires_after=timedelta(hours=2))
+    busy.approve(claim)
+    busy.time.tick(hours=2, seconds=-10)
+
+    def too_late() -> None:
+        busy.time.tick(seconds=20)
+        busy.another_claim()
+
+    busy.meanwhile = [too_late]
+    with pytest.raises(AlreadyReviewedError):
+        reviews.review(busy.store, claim.id, reviewer=BOB, verdict=Verdict.REJECT)
+    after = find(busy.store, claim.id)
+    assert after.state is State.APPROVED
+    assert after.judged_at == NOON + timedelta(hours=1)
+    assert supported(busy.store, after)
+
+
+def test_an_approval_that_time_completed_before_a_deadline_is_worked_out_once(busy: Busy) -> None:
+    """However often its commit is tried."""
+    claim = take(busy.store, 1, terms=under(required_approvals=1, not_before="1h"), expires_after=timedelta(hours=2))
+    busy.approve(claim)
+    busy.time.tick(hours=3)
+    busy.evaluations, busy.meanwhile = 0, [busy.another_claim]
+    assert deadline.apply_time(busy.store, find(busy.store, claim.id)).state is State.APPROVED
+    assert busy.evaluations == 1
