@@ -16,6 +16,8 @@ from approval_resource.model.lock import Lock
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
+SLOW = ("rego", "conditions")
+"""Kinds of policy that may run in a child process, and so for some seconds."""
 ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 
 
@@ -39,6 +41,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
     def decide(snapshot: Snapshot) -> Commit:
         if claim_id in snapshot.claims:
             return Commit()
+        attempt.slow = any(f'"{kind}"' in request.terms.policy + snapshot.settings.policy for kind in SLOW)
         ended = []
         mine = snapshot.made
         if mine is not None and mine.state is not State.RELEASED:
@@ -59,8 +62,8 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
             if holder is not None and not ended:
                 if not request.override_approval or holder.state is not State.PENDING:
                     raise LockHeldError(holder)
-                # The new claim replaces the pending one at once. No build in the queue could have had that
-                # place.
+                # The new claim takes the pending one's place at once, past the queue: no waiting build could
+                # have had that place.
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)

@@ -27,7 +27,7 @@ def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> C
         return expiry_change(claim, snapshot)
     if not claim.due(snapshot.now) or claim.opens_at is None:
         return None
-    at = claim.opens_at if late else held.instant(claim, snapshot)
+    at = held.instant(claim, snapshot, fixed=claim.opens_at if late else None)
     postponed = ClaimChange(claim=claim, kind=Kind.POSTPONED, actor=POLICY_ACTOR)
     change = apply_policies(claim, terms, snapshot, postponed, held, at)
     if change.claim.decided is not None:

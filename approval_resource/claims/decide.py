@@ -127,19 +127,19 @@ class Held:
     def __init__(self, terms: Terms) -> None:
         """Start without evaluations. `terms` are those of the claim."""
         self._terms = terms
-        self._about: tuple[object, str] | None = None
+        self._about: tuple[object, str, datetime | None] | None = None
         self._at: datetime | None = None
         self._kept: dict[object, Any] = {}
 
-    def instant(self, claim: Claim, snapshot: Snapshot, about: object = None) -> datetime:
+    def instant(self, claim: Claim, snapshot: Snapshot, about: object = None, fixed: datetime | None = None) -> datetime:
         """Return the instant to evaluate for: the last try's if its evaluations hold, else the snapshot's.
 
-        `about`: all that makes the claim another, by default the claim itself. One that each try makes anew
-        differs in its times alone.
+        `about`: key of the claim, by default the claim itself. A claim in the making has other times in each
+        try, so its id is the key. `fixed`: instant to evaluate for, whatever the snapshot's is.
         """
-        about = (about or claim, snapshot.settings.policy)
-        if about != self._about or self._at is None or not self._holds(claim, self._at, snapshot):
-            self._about, self._at, self._kept = about, snapshot.now, {}
+        key = (about or claim, snapshot.settings.policy, fixed)
+        if key != self._about or self._at is None or not (fixed or self._holds(claim, self._at, snapshot)):
+            self._about, self._at, self._kept = key, fixed or snapshot.now, {}
         return self._at
 
     def once(self, what: object, make: Callable[[], T], keeps: Callable[[T], bool] = lambda made: True) -> T:

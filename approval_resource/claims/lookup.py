@@ -12,7 +12,7 @@ from approval_resource.text import clean
 
 
 def read_content(store: RecordReads, claim: Claim, name: str, digest: str) -> bytes:
-    """Content kept beside a claim, if it is still what the claim was made with.
+    """Return content kept beside a claim, checked against the digest that the claim was made with.
 
     Raises:
         CorruptRecordError: it isn't, by its SHA-256.

@@ -30,7 +30,7 @@ DOUBT = timedelta(minutes=2)
 
 
 def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
-    """Return the claim as it is stored now, once its newest event says that it left the claim so.
+    """Return the claim as it is stored now, once its newest event in the log confirms that.
 
     Reads are not transactional, so a commit in flight looks like an edit: a difference is read again a few
     times.
@@ -129,7 +129,7 @@ def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
 
 
 def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime | None) -> str | None:
-    """Return why a decision that the policies support can't stand all the same, or None."""
+    """Return why the decision is refused though the policies support it, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "nobody decided on it then"
     # A decision that time completed may be committed late. A judgement after its event is always wrong.

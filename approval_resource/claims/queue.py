@@ -34,6 +34,8 @@ DOUBT_SECONDS = 3.0
 """Seconds, times its place, after which a waiter reads the lock though the hint tells nothing new."""
 TOLD_AT_ONCE = 30
 """Length of a queue whose waiters read it every second at most. Twice as many read it every 4 s."""
+SLOW_PACE = 10
+"""Pace of a waiter with slow policies, in seconds: three of them outlast an evaluation, so no roll call drops it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def _join(store: LockStore, request: Request, claimant: Claimant, attempt: Attem
             build=str(claimant.build)[:MAX_SHOWN],
             link=claimant.build.link if len(claimant.build.link) <= MAX_SHOWN else "",
             since=attempt.since or now,
+            pace=SLOW_PACE if attempt.slow else 0,
         )
         longer = lock.joined(waiter)
         if not attempt.ticket and len(json.dumps(queue_document(longer))) > MAX_QUEUE:

@@ -87,6 +87,8 @@ class Attempt:
     """Instant at which it joined the queue."""
     joining: bool = False
     """Whether a write of its place in the queue may be in flight."""
+    slow: bool = False
+    """Whether its policies may take long, so that its turn has to last longer."""
 
 
 @dataclass(frozen=True, slots=True)

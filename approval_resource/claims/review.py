@@ -34,14 +34,13 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 MAX_CLAIM = 112 * 1024
 """Bytes of a claim."""
 ROOM = 59_300
-"""Bytes of a claim that undecided reviews leave free.
-
-The deciding review, its transition, the claim's end and its use need them, each with its longest names.
+"""Bytes that undecided reviews leave free. The deciding review, its transition, the claim's end and its use
+need them, each with the longest names.
 """
 
 
 MAX_PASSES = 100
-"""Claims that may pass one freeze of a pool."""
+"""Upper bound of the claims that may pass one freeze of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,8 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     `link`: id of the link by which it comes, which this uses up.
 
     The same verdict again changes nothing, nor its comment. Another replaces it while nothing is decided.
-    Time or another policy of the pool may have made it enough since, and then it decides now.
+    The policies are asked all the same: by now the verdict may decide, because of time or the pool's new
+    policy.
 
     Raises:
         LockNotFoundError: there is no such claim.
@@ -125,7 +125,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         if change.claim.decided is None:
             if given == claim:
                 return Commit()
-            # A review may always be replaced by one that is no longer.
+            # A review that is not longer than the one it replaces always fits.
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
             if len(given.reviews) > MAX_REVIEWS or grown:
                 raise ReviewsFullError(claim)
@@ -154,7 +154,7 @@ def _require_seen(claim: Claim, settings: Settings, seen: str) -> None:
 def withdraw(
     store: LockStore, claim: Claim, *, actor: str, reason: str = "", forced: bool = False, groups: tuple[str, ...] = ()
 ) -> Claim:
-    """Withdraw a pending claim for somebody whose rejection would count; `forced` lets anybody, on record.
+    """Withdraw a pending claim for a person whose rejection counts; `forced` lets anybody, on record.
 
     A step that takes back its own claim, as after an abort, asks nobody: see `claims/end.py`.
 
@@ -188,7 +188,7 @@ def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str, g
 
 
 def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, comment: str) -> Recorded:
-    """Let an approved claim pass the pool's freeze, as somebody may whom the pool's policy lets bypass.
+    """Let an approved claim pass the pool's freeze. The pool's policy must let the reviewer bypass it.
 
     Raises:
         NotEntitledError: it doesn't.
@@ -210,7 +210,7 @@ def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, co
         settings = replace(snapshot.settings, freeze=replace(freeze, passes=(*freeze.passes, claim.id)))
         return Commit(settings=settings, actor=reviewer, reason=f"claim {claim.id} may pass the freeze: {comment}")
 
-    # Settings belong to the pool, so their event does to the lock without a name.
+    # Settings belong to no lock, so their event is written for the lock without a name.
     done = store.commit(ReadSet(pool=claim.pool), decide, new_id())
     return Recorded(claim, changed=bool(done.events))
 

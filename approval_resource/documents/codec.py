@@ -39,7 +39,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Entry that is written for readers and follows from the others."""
+    """Entry for those who read the table by other means. It follows from the other entries."""
 
     name: str
     value: Callable[[Any], Any]

@@ -86,7 +86,8 @@ def turn_of(lock: Lock, holder: Claim | None) -> Turn:
 
 
 UNPINNED = ("queue", "tickets", "revision", "event_at")
-"""Entries of a lock that no event pins: they change without an event, or follow from its place."""
+"""Entries of a lock that no event's digest covers: they change without an event, or follow from the event's
+place in the log."""
 
 
 def queue_document(lock: Lock) -> list[Document]:

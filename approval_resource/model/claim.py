@@ -148,7 +148,7 @@ class Review:
     comment: str = ""
     at: datetime
     represented_as: tuple[str, ...] = ()
-    """Names of the rules that the review is given for. None of them: the first rule that fits."""
+    """Names of the rules that the review is given for. Without any, it counts for a rule that fits."""
     forced: bool = False
     """Whether the review is to decide regardless of others, by somebody entitled to that."""
     inputs: Mapping[str, str] = field(default_factory=lambda: EMPTY)
@@ -224,7 +224,7 @@ class Claim:
     valid_until: datetime | None = None
     """Instant until which the approval may be used, or None for no limit."""
     made_at: datetime | None = None
-    """When it was taken, where its place in the log is later: an event before it bore a time yet to come."""
+    """Instant at which it was taken, if its place in the log is later, after an event dated ahead."""
     event_at: datetime | None = None
     """Place in the pool's log of the newest event; None in claims of older versions, which stored none."""
     revision: int = 0
@@ -260,7 +260,7 @@ class Claim:
 
     @property
     def created_at(self) -> datetime:
-        """The store's time when it was taken."""
+        """Store's time at which the claim was taken."""
         return self.made_at or self.timestamp
 
     def late(self, now: datetime) -> bool:

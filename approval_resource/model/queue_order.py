@@ -19,7 +19,7 @@ class Waiter:
     link: str = ""
     since: datetime
     pace: int = 0
-    """0 if the build answers roll calls. Older versions record their poll interval, 1 or more seconds."""
+    """0 if the build answers roll calls; else seconds in which it polls once, as slow policies or older versions do."""
 
 
 def in_order(waiters: Iterable[Waiter]) -> tuple[Waiter, ...]:

@@ -51,7 +51,7 @@ class Explanation:
         for leaf in self._leaves():
             fresh = [(who, why) for who, why in leaf.uncounted if who not in told]
             told |= {who for who, _ in fresh}
-            # Of somebody whose approval counts elsewhere in the tree, only the reason is told.
+            # Where a person's approval counts elsewhere in the tree, "and doesn't count" is left out.
             more = [f"{who} {why.rstrip(',')}" if who in counted else _uncounted(who, why) for who, why in fresh]
             found["; ".join([leaf.sentence, *more])] = None
         return tuple(found)

@@ -83,7 +83,7 @@ def _deaf(policy: Policy, review: Review) -> str:
 
 
 def may_force(policies: Sequence[Policy], facts: Facts, review: Review, memberships: Memberships = EMPTY) -> bool:
-    """Whether a policy's bypass names who gave that review."""
+    """Whether a policy's bypass names the reviewer."""
     rosters = [(policy, facts.roster(policy, memberships)) for policy in policies]
     return any(
         policy.bypass is not None

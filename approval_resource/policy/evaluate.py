@@ -168,7 +168,8 @@ def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: dat
 def dropped(policy: Policy, facts: Facts) -> bool:
     """Whether the selector drops the whole policy for a claim with those facts.
 
-    It can drop only a policy of conditions alone: other rules apply whatever the selector says.
+    Only a policy that has nothing but conditions is dropped. All other rules apply whatever the selector
+    says.
     """
     if policy.selector is None or _asks_more(policy):
         return False
@@ -178,7 +179,7 @@ def dropped(policy: Policy, facts: Facts) -> bool:
 
 
 def _asks_more(policy: Policy) -> bool:
-    """Whether anything of the policy applies where its conditions don't."""
+    """Whether the policy has rules that apply even where its selector doesn't select."""
     holds = (policy.windows, policy.freezes, policy.not_before, policy.inputs, policy.valid_for, policy.bypass)
     return asks_people(policy) or any(holds) or not policy.allow_self_approval or policy.rejections_required > 1
 

@@ -176,7 +176,7 @@ class Facts:
     given: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
     def roster(self, policy: Policy, memberships: Memberships = EMPTY) -> Roster:
-        """Return the people of that policy, as they are for this claim."""
+        """Return the policy's people, with the requester and the Concourse of this claim."""
         return Roster(policy, self.requester, memberships, self.build.get("url", ""))
 
     def static_document(self, roster: Roster) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _permitted(given: object, name: str) -> dict[str, Any]:
 
 
 def not_suppliable(given: Mapping[str, Any]) -> list[str]:
-    """Return the reserved paths that a pipeline gives in vain, since they are ignored."""
+    """Return the reserved paths among a pipeline's facts. They are ignored."""
     found = [name for name in OURS if name in given]
     for place, keys in OURS_WITHIN.items():
         inner: object = given

@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from approval_resource.canonical import EMPTY
 from approval_resource.model.claim import Review, Verdict
-from approval_resource.policy.language.identities import CONCOURSE, OIDC_GROUP, at_concourse, is_full, knower, name_at_concourse
+from approval_resource.policy.language.identities import (
+    CONCOURSE,
+    OIDC_GROUP,
+    at_concourse,
+    is_full,
+    knower,
+    name_at_concourse,
+    named,
+)
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
@@ -110,17 +118,7 @@ class Roster:
         if policy.reviewers is not None:
             return policy.reviewers.concourse
         lists = (policy.approval_rules, policy.rego, policy.people, policy.groups, policy.bypass, policy.delegates)
-        return not any(lists) or self._spelled(identity) in map(self._spelled, self._named())
-
-    def _named(self) -> Iterator[str]:
-        """Yield every identity in the policy, as it is spelled there."""
-        policy = self._policy
-        for listed in (*policy.people.values(), *policy.groups.values()):
-            yield from listed
-        yield from (rule.user for rule in policy.approval_rules if rule.user)
-        yield from policy.bypass.users if policy.bypass else ()
-        for delegate in policy.delegates:
-            yield from (delegate.person, delegate.delegate)
+        return not any(lists) or self._spelled(identity) in (self._spelled(name) for _, name in named(policy))
 
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups of a person."""
@@ -143,11 +141,11 @@ class Roster:
     @property
     def everybody(self) -> list[str]:
         """Return every person whom the policy names anywhere."""
-        named = [*self._groups, *self._policy.people]
-        named += [self.person(rule.user) for rule in self._policy.approval_rules if rule.user]
-        named += [self.person(delegate.delegate) for delegate in self._policy.delegates]
-        named += [self.person(user) for user in (self._policy.bypass.users if self._policy.bypass else ())]
-        return list(dict.fromkeys(named))
+        found = [*self._groups, *self._policy.people]
+        found += [self.person(rule.user) for rule in self._policy.approval_rules if rule.user]
+        found += [self.person(delegate.delegate) for delegate in self._policy.delegates]
+        found += [self.person(user) for user in (self._policy.bypass.users if self._policy.bypass else ())]
+        return list(dict.fromkeys(found))
 
     def can_be(self, person: str) -> bool:
         """Whether some reviewer can be that person, by an identity (it has a colon) or by a listed one."""
@@ -192,7 +190,7 @@ class Roster:
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
-        """Return the voices once for each way of counting nobody twice, the most approvals first.
+        """Return the voices once for each way to count nobody twice, most approvals first.
 
         One human may approve by AWS and by a Concourse, or by two Concourses. Two approvals are certainly of
         two people where one side knows both, or where `people` tells. Otherwise each way counts the approvals
@@ -307,8 +305,8 @@ class Roster:
             return ""
         listed = self._person.get(self._here(name)) or self._person.get(name)
         listed = listed or next(iter(self._at_concourse(name)), None)
-        named = (person for person in self._policy.people if _bare(person) == _bare(name))
-        return listed or next(named, name)
+        same = (person for person in self._policy.people if _bare(person) == _bare(name))
+        return listed or next(same, name)
 
 
 def _side(identity: str) -> str:
@@ -342,5 +340,5 @@ def _newest(said: list[Review]) -> Review:
 
 
 def _bare(name: str) -> str:
-    """Return a name without case, without its mail host, and without what follows a cut (…)."""
+    """Return a name without case, mail host, and the `…` and digest with which a long one ends."""
     return unicodedata.normalize("NFKC", name.partition("@")[0].partition("…")[0]).casefold()

@@ -31,9 +31,9 @@ MAX_WAYS = 32
 MAX_STRANGERS = 4
 """Number of people named by no policy that are tried on Rego."""
 ANYONE = "aws:anyone"
-"""Stands for people whom no policy names."""
+"""Stands for people whom AWS knows and no policy names."""
 ANYBODY = "\0anybody"
-"""The same at a Concourse, by a name that nobody can have."""
+"""Stands for people of a Concourse whom no policy names. Nobody can have this name."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
 """A set of openers: numbers of people, each with the interchangeable people to choose from."""
@@ -160,7 +160,7 @@ def _why_none(
 
 
 def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, Review]:
-    """Return the approvals there are, by person, under the name that each policy has for the person."""
+    """Return the approvals by person. Each policy adds them under its own name for the person."""
     found = {}
     for policy in asked:
         roster = facts.roster(policy)
@@ -172,7 +172,7 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
 
 
 def _before(asked: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
-    """Return the approval that the person gave, under whichever policy they are known to be who gave it."""
+    """Return the person's approval, by the first policy that knows it to be theirs."""
     known = (facts.roster(policy).person(person) for policy in asked)
     return next((spoken[who] for who in known if who in spoken), None)
 
@@ -216,7 +216,8 @@ def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review]
     named |= dict.fromkeys(spoken)
     strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
     known: dict[object, list[str]] = {}
-    # A speaker at a Concourse may be a stranger whom AWS knows; only that Concourse's own are told apart.
+    # Somebody who approved at a Concourse may also be a stranger whom AWS knows. Only a stranger of the same
+    # Concourse is certainly somebody else.
     there = [one for one in spoken if name_at_concourse(one) and not any(roster.listed(one) for _, roster in rosters)]
     anyone = dict.fromkeys((ANYONE, *(f"{knower(person)}#{ANYBODY}" for person in there)))
     for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:

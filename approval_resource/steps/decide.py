@@ -112,7 +112,7 @@ def require_newest(store: LockStore, claim: Claim) -> None:
 
 
 def _said_before(step: Step, claim: Claim, reviewer: str, verdict: Verdict) -> bool:
-    """Whether a step of this same build has said so, and saying it again could change something.
+    """Whether a step of this build gave the same verdict before, and giving it again could change something.
 
     Where the claim waits and this was the person's last word, saying it again changes nothing by itself.
     """
@@ -189,7 +189,7 @@ def _comment(directory: Path, params: DecideParams) -> str:
 
 
 def _about(claim: Claim) -> list[str]:
-    """Lines that tell which claim it is, by whom and for what."""
+    """Return lines for the build log: which claim it is, who asked for it, and what for."""
     asked = f", started by {visible(claim.build.created_by)}" if claim.build.created_by else ""
     lines = [
         f"lock {claim.lock_name} in pool {claim.pool}, claimed at {claim.timestamp:%Y-%m-%d %H:%M:%S} UTC",
@@ -202,7 +202,7 @@ def _about(claim: Claim) -> list[str]:
 
 
 def _missing(store: LockStore, claim: Claim) -> str:
-    """Return what the claim still needs. Telling of it must not fail a step whose review is recorded."""
+    """Return what the claim still needs. A failure to tell must not fail a step whose review is recorded."""
     try:
         return missing(store, claim)
     except ApprovalError as unknown:

@@ -89,7 +89,7 @@ def put(step: Step, params: PutParams) -> dict[str, Any]:
     try:
         event = state_event(step.store, claim, claim.state, claim.changed, step.poller)
     except LockNotFoundError:
-        event = None  # gone by age, which undoes nothing of what this step did
+        event = None  # removed by age; what this step did stands
     return {"version": Version.of(claim).render(), "metadata": metadata(claim, claim.state.value, event)}
 
 
@@ -126,7 +126,7 @@ def _claim(step: Step, params: ClaimParams) -> Claim:
         say(f"This build asked for that before: claim {claim.id}, {claim.state.value}")
     require_open(claim)
     if not params.need_approval and claim.need_approval:
-        # Whose pipeline doesn't wait by itself would go on without the approval that the pool asks for.
+        # A pipeline that doesn't wait would go on without the approval that the pool's policy requires.
         say(f"The policy of pool {claim.pool} asks for an approval, though params.need_approval doesn't: waiting for it here")
     if params.wait or claim.need_approval != params.need_approval:
         return pass_gate(step, claim)

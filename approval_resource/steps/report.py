@@ -33,7 +33,7 @@ YAML_WORDS = {
     for word in (each, each.title(), each.upper())
 }
 AHEAD = 3
-"""Of those ahead in a queue, how many are named."""
+"""Upper bound of the builds ahead in a queue that are named."""
 
 
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
@@ -119,9 +119,9 @@ def _fly_value(value: object) -> str:
 
 
 def still_missing(step: Step, claim: Claim) -> str:
-    """Return what the claim still needs, in one line; an empty string where one approval does.
+    """Return in one line what the claim still needs; empty where one approval is enough.
 
-    Telling of it must not end a step that does without.
+    A failure to tell must not fail the step.
     """
     try:
         return step.poller.call(decisions.missing, step.store, claim)
@@ -153,7 +153,7 @@ class Waiting:
         self._at: datetime | None = None
 
     def tell(self, standing: Standing) -> None:
-        """Tell of a look, if there is anything to tell. A lock that is free for a moment is nothing new."""
+        """Write a line about a poll, if it found anything new. A lock that is free for a moment isn't new."""
         seen, now = standing.holder, standing.now
         holder = (seen.id, seen.state) if seen else self._holder
         again = self._at is None or now - self._at >= REMIND

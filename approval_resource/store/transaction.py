@@ -206,7 +206,7 @@ class _Log:
         return timestamp, timestamp if timestamp - self._now < CLOCK_PRECISION else self._now
 
     def claimed(self, claim: Claim, *, fresh: bool) -> None:
-        """Change the lock's holder, fence, jobs and queue by what became of a claim on it."""
+        """Change the lock's holder, fence, jobs and queue as the change of a claim on it demands."""
         lock = self.lock.left(claim.build_key) if fresh else self.lock
         if claim.claimed and lock.holder != claim.id:
             if lock.holder or not fresh:

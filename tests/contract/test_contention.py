@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -13,15 +16,21 @@ from approval_resource.audit import verify as audit
 from approval_resource.claims import deadline
 from approval_resource.claims import review as reviews
 from approval_resource.claims.decide import HELD, Terms
+from approval_resource.claims.end import end_claim
 from approval_resource.claims.lookup import find
+from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import require_supported
-from approval_resource.model.claim import Claim, Verdict
+from approval_resource.claims.queue import acquire
+from approval_resource.claims.request import Attempt
+from approval_resource.clock import HostClock
+from approval_resource.errors import AlreadyReviewedError
+from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.policy import evaluate
 from approval_resource.policy.decision import Answer, Approved, Explanation, Undecidable
 from approval_resource.policy.sandbox import parent as sandbox
 from approval_resource.store.dynamodb.store import DynamoStore
-from tests.builders import NOON, FrozenTime, take, under
+from tests.builders import NOON, FrozenTime, a_build, a_request, take, under
 
 POOL = "payments"
 ANN, BOB = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ann", "bob"))
@@ -249,3 +258,100 @@ def test_a_child_is_started_once_for_each_text_and_input(busy: Busy, children: l
     children.clear()
     assert busy.approve(claim, ANN, busy.another_claim).state is State.APPROVED
     assert (len(children), len(set(children))) == (2, 2)
+
+
+WRITERS, CHANGES_A_SECOND = 4, 25
+
+
+@pytest.mark.long
+def test_eight_texts_decide_in_a_busy_pool(connect: Callable[..., DynamoStore], children: list[bytes]) -> None:
+    """With 25 changes a second, or as many as the engine makes: each text is asked once for the claim and once for its review.
+
+    The waiting front keeps its turn meanwhile.
+    """
+    store, over = connect(), threading.Event()
+    texts = [f"{ASKS}# {number}\n" for number in range(8)]
+    first = take(store, 1)
+    changes: list[float] = []
+
+    def busily(writer: int) -> None:
+        other, number = connect(), 1000 * writer
+        while not over.is_set():
+            number, began = number + 1, monotonic()
+            passing = take(other, number, lock_name=f"other {writer}", need_approval=False)
+            end_claim(other, passing, State.WITHDRAWN, actor="somebody")
+            changes.extend((began, monotonic()))
+            over.wait(max(0.0, 2 * WRITERS / CHANGES_A_SECOND - (monotonic() - began)))
+
+    def waiting(number: int, **request: Any) -> Claim:
+        poller = Poller(HostClock(), 0.2, lambda line: None)
+        return acquire(
+            connect(),
+            a_request(**request),
+            Claimant(a_build(number)),
+            Attempt(),
+            poller=poller,
+            wait_timeout=timedelta(minutes=5),
+        ).claim
+
+    def in_queue(number: int) -> None:
+        end = monotonic() + 120
+        while monotonic() < end:
+            lock = store.lock(POOL, first.lock_name)
+            if lock is not None and lock.place_of(a_build(number).key()) >= 0:
+                return
+            over.wait(0.05)
+        pytest.fail("never in the queue")
+
+    with ThreadPoolExecutor() as pool:
+        try:
+            busy = [pool.submit(busily, writer) for writer in range(1, WRITERS + 1)]
+            front = pool.submit(waiting, 2, terms=under(rego=texts))
+            in_queue(2)
+            behind = pool.submit(waiting, 3)
+            in_queue(3)
+            assert end_claim(store, first, State.WITHDRAWN, actor="somebody").state is State.WITHDRAWN
+            made = front.result(300)
+            assert len(children) == len(set(children)) == 8
+            children.clear()
+            done = reviews.review(store, made.id, reviewer=ANN, verdict=Verdict.APPROVE).claim
+            assert done.state is State.APPROVED
+            assert len(children) == len(set(children)) == 8
+            end_claim(store, done, State.RELEASED, actor="somebody")
+            assert behind.result(300).fence == made.fence + 1
+        finally:
+            over.set()
+        for one in busy:
+            one.result(60)
+    assert len(changes) > 2 * WRITERS
+    assert [event.claim_id for event in store.events(POOL) if event.lock_name == first.lock_name][1:3] == [first.id, made.id]
+    assert audit.verify(store, POOL).findings == []
+
+
+def test_a_review_that_a_deadline_overtakes_decides_nothing(busy: Busy) -> None:
+    """What was worked out with it isn't taken for what time had completed before the deadline."""
+    claim = take(busy.store, 1, terms=under(required_approvals=1, not_before="1h"), expires_after=timedelta(hours=2))
+    busy.approve(claim)
+    busy.time.tick(hours=2, seconds=-10)
+
+    def too_late() -> None:
+        busy.time.tick(seconds=20)
+        busy.another_claim()
+
+    busy.meanwhile = [too_late]
+    with pytest.raises(AlreadyReviewedError):
+        reviews.review(busy.store, claim.id, reviewer=BOB, verdict=Verdict.REJECT)
+    after = find(busy.store, claim.id)
+    assert after.state is State.APPROVED
+    assert after.judged_at == NOON + timedelta(hours=1)
+    assert supported(busy.store, after)
+
+
+def test_an_approval_that_time_completed_before_a_deadline_is_worked_out_once(busy: Busy) -> None:
+    """However often its commit is tried."""
+    claim = take(busy.store, 1, terms=under(required_approvals=1, not_before="1h"), expires_after=timedelta(hours=2))
+    busy.approve(claim)
+    busy.time.tick(hours=3)
+    busy.evaluations, busy.meanwhile = 0, [busy.another_claim]
+    assert deadline.apply_time(busy.store, find(busy.store, claim.id)).state is State.APPROVED
+    assert busy.evaluations == 1

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
 from approval_resource.claims import queue, roll_call
@@ -25,7 +26,7 @@ from approval_resource.model.event import State
 from approval_resource.model.lock import Lock
 from approval_resource.model.queue_order import Waiter
 from approval_resource.store.dynamodb.store import DynamoStore
-from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take
+from tests.builders import NOON, FrozenTime, ManualClock, a_build, a_request, take, under
 from tests.contract.faults import Faults, delivery
 
 
@@ -162,6 +163,25 @@ def test_a_front_of_an_older_version_is_given_three_of_its_own_pauses(
     free(shared, held)()
     waiter.wait()
     assert 60 <= sum(waiter.clock.slept) < 63
+
+
+@pytest.mark.parametrize("whose", ["its own", "its pool's"])
+@pytest.mark.parametrize("kind", ["rego", "conditions"])
+def test_a_front_whose_policies_take_long_is_not_passed_over(
+    shared: DynamoStore, waiting: Callable[..., Waiting], kind: str, whose: str
+) -> None:
+    """It may be evaluating them for longer than three looks. After thrice as long as that may take it is dead."""
+    document: dict[str, Any] = {"rego": "package spacelift\napprove { false }"} if kind == "rego" else {"conditions": {"a": 1}}
+    terms = under(**document, required_approvals=1)
+    if whose == "its pool's":
+        pools.set_policy(shared, "payments", terms.policy, actor="aws:op")
+    held = take(shared, 1)
+    waiting(2, **({"terms": terms} if whose == "its own" else {})).join()
+    waiter = waiting(3)
+    waiter.join()
+    free(shared, held)()
+    waiter.wait()
+    assert 30 <= sum(waiter.clock.slept) < 40
 
 
 def test_a_front_is_left_alone_while_the_lock_is_held(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:

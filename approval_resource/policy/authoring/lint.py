@@ -113,14 +113,9 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
     def warn(message: str, *path: str | int) -> Finding:
         return Finding(loaded.where, loaded.at(*path), message, error=False)
 
-    named: list[tuple[str, str | int, str]] = [
-        ("bypass", "users", user) for user in (policy.bypass.users if policy.bypass else ())
-    ]
-    for number, delegate in enumerate(policy.delegates):
-        named += [("delegates", number, delegate.person), ("delegates", number, delegate.delegate)]
-    for option, part, person in named:
-        if not _can_be_somebody(policy, person):
-            yield warn(f"{person} is nobody here: list their identities under people", option, part)
+    for path, person in identities.named(policy):
+        if path[0] in ("bypass", "delegates") and not _can_be_somebody(policy, person):
+            yield warn(f"{person} is nobody here: list their identities under people", *path[:2])
     if "rejections_required" in policy.model_fields_set and policy.rego and policy.required_approvals is None:
         yield warn("rejections_required is not for Rego, which has a reject rule of its own", "rejections_required")
     for group, listed in policy.groups.items():

@@ -16,7 +16,7 @@ from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy import entitlement
 from approval_resource.policy.authoring import gitlab, nullplatform
-from approval_resource.policy.decision import Decision, Explanation, PolicyResult
+from approval_resource.policy.decision import Decision, PolicyResult, combine
 from approval_resource.policy.evaluate import decided, evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import rego
@@ -169,16 +169,9 @@ def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
         raise ConfigError([f"--input: is for Rego policies alone; {', '.join(others) or 'there is none'}"])
     judged = []
     for one in loaded:
-        verdicts = [rego.ask(text, dict(document)) for text in one.policy.rego]
-        results = tuple(said.result for said in verdicts)
-        notes = tuple(note for said in verdicts for note in said.notes)
-        flags = tuple(flag for said in verdicts for flag in said.flags)
-        answer = (
-            results[0].answer
-            if len(results) == 1
-            else decided([PolicyResult(name="", result=r) for r in results]).result.answer
-        )
-        judged.append(PolicyResult(name=one.name, result=Explanation(answer, one.name, results), notes=notes, flags=flags))
+        part = rego.told([rego.ask(text, dict(document)) for text in one.policy.rego])
+        result = combine(one.name, part.answers)
+        judged.append(PolicyResult(name=one.name, result=result, notes=tuple(part.notes), flags=tuple(part.flags)))
     return decided(judged)
 
 

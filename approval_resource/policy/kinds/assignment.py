@@ -9,8 +9,8 @@ from itertools import combinations, islice
 Seat = tuple[int, str]
 """A rule's number, and the person for whom an approval counts there. A seat takes one approval."""
 MAX_COMBINATIONS = 300
-"""Upper bound of the combinations of rules that are tried. It concerns the explanation alone: whether all
-rules can be met is exact."""
+"""Upper bound of the combinations of rules that are tried. Past it, an explanation may not be the best one.
+Whether all rules are met stays exact."""
 
 Node = tuple[str, object]
 SOURCE, SINK = ("source", 0), ("sink", 0)

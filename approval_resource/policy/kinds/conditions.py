@@ -41,8 +41,8 @@ PATTERNS = ('"$regex"', '"$dynamicPattern"')
 MAX_DEPTH = 20
 MAX_LIST = 500
 SMALL = 1_000_000
-"""Upper bound of the work that needs no resource limit: characters of the queries times those of the facts,
-in JSON."""
+"""Upper bound of the work that is done without a child process: characters of the queries times characters of
+the facts, both as JSON."""
 
 Path = tuple[str | int, ...]
 BROKEN = (sandbox.SandboxError, ValueError, TypeError, AttributeError, RecursionError)
@@ -265,7 +265,8 @@ def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any
 def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults: Sequence[str]) -> list[str]:
     """Return the paths by which conditions are met though nobody gave the fact.
 
-    They are defaults, and missing facts that are compared with null: null equals what is missing.
+    A path counts if a default stands there. It also counts if the fact is missing and compared with null,
+    since null equals a missing fact.
     """
     nulls = dict.fromkeys(path for path in _nulls(criteria) if matching.at(facts, path) is matching.ABSENT)
     return [*(path for path in defaults if any(_asks(one, path) for one in criteria)), *nulls]

@@ -27,7 +27,7 @@ class View:
     voices: Sequence[Voice] = ()
     now: datetime
     settled: bool = False
-    """Whether a kind asked before decides without people, so that no approval is required by default."""
+    """Whether a kind that was asked earlier has decided. Then no approval is required by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,7 @@ class Part:
     applies: bool = True
     """Whether the policy applies to the claim. False drops it, unless it has rules that always apply."""
     settles: bool = False
+    """Whether the kind decides without people; see `View.settled`."""
     opens_at: datetime | None = None
     """Instant at which time may let the gate open, where time is in the way; None for no known instant."""
     notes: Sequence[str] = ()
@@ -59,7 +60,8 @@ class Judge(Protocol):
 class Kind:
     """Kind of rule: its module, and whether a policy has any of it.
 
-    The module is imported only where a policy wants it. Most claims have no policy, and a gate opens sooner.
+    The module is imported only where a policy wants it. Most claims have no policy, and their gates open
+    sooner.
     """
 
     name: str

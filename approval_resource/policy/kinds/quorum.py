@@ -66,7 +66,7 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
             others.append((clean(voice.shown), why))
         else:
             counting.append(voice)
-    # A typed name may be anybody's, so it may be that of somebody who is known, too.
+    # A typed name may belong to somebody who approves under a known identity, too.
     known = [voice for voice in counting if not voice.typed]
     if known:
         others += [(clean(voice.shown), BESIDE_NOBODY) for voice in counting if voice.typed]

@@ -63,7 +63,11 @@ def judge(view: View) -> Part:
         "known_only": known_only["reviews"]["current"]["approvals"],
         "defaults": view.facts.defaults,
     }
-    verdicts = [_asked(text, given) for text in view.policy.rego]
+    return told([_asked(text, given) for text in view.policy.rego])
+
+
+def told(verdicts: Sequence[Verdict]) -> Part:
+    """Return the verdicts of a policy's texts as one part."""
     return Part(
         answers=[one.result for one in verdicts],
         notes=[note for one in verdicts for note in one.notes],

@@ -158,7 +158,7 @@ def unsatisfiable(policy: Policy) -> Iterator[tuple[int, str]]:
 
 def _able(policy: Policy, roster: Roster, rule: Rule) -> set[str]:
     named = [rule.user] if rule.user is not None else policy.groups.get(rule.group or "", [])
-    # Whether somebody can have an identity is asked of all places that name one, apart from this.
+    # Whether an identity can exist is checked elsewhere, for every place that names one.
     able = {person for person in map(roster.person, named) if roster.can_be(person)}
     # Nobody here knows how many people an issuer's group has, so that it may have enough.
     return able | {f"{group}\0{number}" for group in named if group in roster.issuers_groups for number in range(MAX_REVIEWS)}

@@ -104,7 +104,7 @@ class Window(Part):
 class Freeze(Part):
     """Period in which no gate opens, whatever people say.
 
-    A date in `until` is the last day of the freeze. A time in `until` is no longer in it.
+    A date in `until` is the last day of the freeze. A time in `until` is the first instant after it.
     """
 
     from_: Moment = Field(alias="from")

@@ -48,7 +48,7 @@ SHOWN = {
 def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
     """Yield each identity that no caller can have: its path in the policy, and the right form."""
     listed = {identity for identities in policy.people.values() for identity in identities}
-    for path, name in _named(policy):
+    for path, name in named(policy):
         # A rule may name a listed person by any identity of theirs. The list itself is checked once.
         known = name in policy.people or (path[0] != "people" and name in listed)
         if path[0] == "groups" and FORMS["oidc"].fullmatch(name.removeprefix(OIDC_GROUP)):
@@ -57,7 +57,8 @@ def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
             yield path, f"nobody can be {clean(name)}: {why}"
 
 
-def _named(policy: Policy) -> Iterator[tuple[Path, str]]:
+def named(policy: Policy) -> Iterator[tuple[Path, str]]:
+    """Yield each person and identity in the policy, as it is spelled there, with its path."""
     for option, lists in (("people", policy.people), ("groups", policy.groups)):
         for key, names in lists.items():
             yield from (((option, key, number), name) for number, name in enumerate(names))

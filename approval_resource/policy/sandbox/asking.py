@@ -174,7 +174,7 @@ class _Policy:
         return engine
 
     def _ask(self, engine: Any, given: Any, rules: Sequence[str]) -> dict[str, Any]:
-        # The input goes in as JSON: the other way in turns false into 0.
+        # The input is passed as JSON. Passed as a Python value, false becomes 0.
         engine.set_input_json(json.dumps(given))
         answers: dict[str, Any] = {}
         with _warnings() as told:
@@ -182,8 +182,7 @@ class _Policy:
                 if rule not in self._names:
                     continue
                 try:
-                    # A query, and not eval_rule_as_json: for undefined, that gives a text that a rule could
-                    # have too.
+                    # eval_rule_as_json won't do: for undefined it gives a text that a rule may give, too.
                     found = json.loads(engine.eval_query_as_json(f"data.{ast.PACKAGE}.{rule}")).get("result")
                 except (RuntimeError, ValueError) as wrong:
                     return {"error": self._explained(str(wrong))}

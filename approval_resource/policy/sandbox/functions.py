@@ -314,8 +314,8 @@ def _loud(source: bytes, tree: Node) -> set[str]:
             loud |= {name} - set(answers)
             continue
         spec = rule["Spec"]
-        # A member that is missing from a collection which others count may open a gate. So may the branch
-        # after an `else`, and another value of a rule that has several.
+        # An undefined rule may open a gate in three ways: others count a collection that now lacks its
+        # member, an `else` branch is taken, or a rule of several values keeps another one.
         listed = "Set" in spec["head"] or ast.kind_of(ast.kind_of(spec["head"])[1]["refr"])[0] != "Var"
         otherwise = any(
             b"else" in source[one["span"]["end"] : other["span"]["start"] + 4]

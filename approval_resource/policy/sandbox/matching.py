@@ -24,7 +24,7 @@ def matches(query: Mapping[str, Any], facts: Mapping[str, Any], *, closed: bool 
     Raises:
         ValueError: the query is malformed.
     """
-    import mgqpy  # the names above are wanted where nothing is matched
+    import mgqpy  # slow to load, and most importers of this module match nothing
 
     resolved = _resolved(query, facts)
     if resolved is None:

@@ -34,7 +34,7 @@ def heads(tree: Node) -> Iterator[tuple[str, Node, Node]]:
 
 
 def static(node: Node) -> list[str]:
-    """Return the static beginning of a reference: input, run, changes of `input.run.changes[_].x`."""
+    """Return a reference's steps before a computed one: input, run, changes of `input.run.changes[_].x`."""
     steps, _ = reference(node)
     known = []
     for step in steps:
