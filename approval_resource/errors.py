@@ -247,7 +247,9 @@ class ReviewRejectedError(ApprovalError):
     def __init__(self, current: Claim) -> None:
         """Name the lock, and who rejected the claim `current`, when and why."""
         self.current = current
-        super().__init__(f"The lock hasn't been approved, exiting: {current.lock_name} was {describe_state(current)}")
+        super().__init__(
+            f"The lock hasn't been approved, exiting: claim {current.id} of lock {current.lock_name} was {describe_state(current)}"
+        )
 
 
 class ReviewTimeoutError(ApprovalError):
@@ -261,8 +263,8 @@ class ReviewTimeoutError(ApprovalError):
             after = duration(current.deadline - current.created_at)
             by = f"by {current.deadline:%Y-%m-%d %H:%M:%S} UTC, {after} after it was claimed"
         super().__init__(
-            f"The lock hasn't been approved, exiting: nobody decided on {current.lock_name} {by} (claim {current.id}"
-            f"{f'; {limit}' if limit else ''}); claim it again to ask again"
+            f"The lock hasn't been approved, exiting: nobody decided on claim {current.id} of lock "
+            f"{current.lock_name} {by}{f' ({limit})' if limit else ''}; claim it again to ask again"
         )
 
 
@@ -274,7 +276,7 @@ class GateTimeoutError(ApprovalError):
         self.current = current
         until = f" until {current.deadline:%Y-%m-%d %H:%M:%S} UTC" if current.deadline else ""
         super().__init__(
-            f"The lock hasn't been approved, exiting: gave up after {limit or 'its timeout'}; claim {current.id} of "
+            f"The lock hasn't been approved, exiting: gave up after {limit or 'its timeout'}; claim {current.id} of lock "
             f"{current.lock_name} may still be decided on{until}, and holds its lock. Approve it, or run {called()} withdraw {current.id}"
         )
 
@@ -299,7 +301,7 @@ class ApprovalLapsedError(ApprovalError):
         self.current = current
         until = f"{current.valid_until:%Y-%m-%d %H:%M:%S} UTC" if current.valid_until else "its end"
         super().__init__(
-            f"the approval of claim {current.id} of {current.lock_name} could be used until {until}, by its policy's valid_for; "
+            f"the approval of claim {current.id} of lock {current.lock_name} could be used until {until}, by its policy's valid_for; "
             "claim again to ask for a new one"
         )
 
@@ -311,7 +313,7 @@ class NotEntitledError(ApprovalError):
         """Name the claim `current`, and say `why` the review doesn't count."""
         self.current = current
         super().__init__(
-            f"You do not have permission to approve or reject claim {current.id} of {current.lock_name}: {why}; "
+            f"You do not have permission to approve or reject claim {current.id} of lock {current.lock_name}: {why}; "
             f"nothing was changed, see {called()} show {current.id}"
         )
 
@@ -324,7 +326,7 @@ class UnsupportedDecisionError(ApprovalError):
         self.current = current
         self.reasons = tuple(reasons)
         super().__init__(
-            f"claim {current.id} of {current.lock_name} is marked approved, but its policies and reviews don't support that: "
+            f"claim {current.id} of lock {current.lock_name} is marked approved, but its policies and reviews don't support that: "
             f"{clean('; '.join(self.reasons))}; nothing was opened. Run {called()} audit verify"
         )
 

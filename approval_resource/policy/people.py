@@ -167,7 +167,8 @@ class Roster:
             return False
         person = self.person(identity)
         spelled = self._spelled(identity)
-        if person == self.requester or person in self._at_concourse(self._asker) or spelled == self._here(self._asker):
+        resembling = (self.requester, self._person.get(self._asker), *self._at_concourse(self._asker))
+        if person in resembling or spelled == self._here(self._asker):
             return True
         if spelled in self._person and self.requester in self._policy.people:
             return False
@@ -301,12 +302,13 @@ class Roster:
         return [person for person, identity in at if name_at_concourse(identity) == name]
 
     def _requester(self, name: str) -> str:
-        if not name:
-            return ""
-        listed = self._person.get(self._here(name)) or self._person.get(name)
-        listed = listed or next(iter(self._at_concourse(name)), None)
-        same = (person for person in self._policy.people if _bare(person) == _bare(name))
-        return listed or next(same, name)
+        """Return the person whom lists name by that name of Concourse's, else the name.
+
+        A name that only resembles somebody's gives nobody's groups: anyone may choose it. `asked` compares
+        resemblances, since there they only cost an approval.
+        """
+        listed = self._person.get(self._here(name)) if name else None
+        return listed or (name if ":" in name else self._person.get(name, name))
 
 
 def _side(identity: str) -> str:

@@ -100,7 +100,7 @@ def _abandon(step: Step, request: Request, claimant: Claimant, attempt: Attempt)
     if left is not None:
         step.say(f"Stopped (aborted, or its time was up): claim {left.id} of lock {left.lock_name} is {left.state.value}")
     elif waited:
-        step.say(f"Stopped (aborted, or its time was up): left the queue for {request.lock_name}; nothing is claimed")
+        step.say(f"Stopped (aborted, or its time was up): left the queue for the lock {request.lock_name}; nothing is claimed")
 
 
 def _claim(step: Step, params: ClaimParams) -> Claim:

@@ -136,7 +136,7 @@ def test_a_deadline_that_has_passed_is_applied(connect: Callable[..., DynamoStor
     then = connect(FrozenTime())
     claim = claim_of(then, A)
     gates.prolong(then, claim, timedelta(seconds=-60), a_build(2))
-    refused(run("approve", A), "nobody decided on deploy by ")
+    refused(run("approve", A), "of lock deploy by ")
     assert state(store, A) is State.EXPIRED
 
 

@@ -18,6 +18,8 @@ from tests.scripts.conftest import SECONDS, Concourse, Result, Running, until
 
 Step = dict[str, Any]
 Version = dict[str, str]
+WHOLE_STORY = 4 * SECONDS
+"""How long a step may wait while other builds are played beside it."""
 SECRETS_OF_THE_TEST = ("AWS_DEFAULT_REGION",)
 
 
@@ -189,7 +191,7 @@ class Job:
             return
         concourse = self.player.resources[resource]
         versions = [version for job in step.get("passed", []) for version in self.player.passed.get((job, resource), [])]
-        found = versions if "passed" in step else concourse.versions()
+        found = versions if "passed" in step else self.player.look(resource)
         assert found, f"{name} has no version"
         self._used(resource, found[-1])
         self._fetch(concourse, name, found[-1], step.get("params", {}))
@@ -204,7 +206,7 @@ class Job:
 
     def _run(self, running: Running) -> Result:
         self.running = running
-        result = running.ends()
+        result = running.ends(WHOLE_STORY)
         self.log += result.lines
         self.running = None
         self.results.append(result)
@@ -240,6 +242,8 @@ class Player:
         self.tasks = tasks
         self.passed: dict[tuple[str, str], list[Version]] = {}
         """The versions that each job's builds got and put, by job and resource; only those of builds that succeeded."""
+        self.found: dict[str, list[Version]] = {}
+        """The versions that each resource's checks found last."""
         self.loses = False
         """Whether the first answer of each put is lost."""
         self.lost: list[Step] = []
@@ -259,6 +263,11 @@ class Player:
 
     def _source(self, source: Step) -> Step:
         return {name: value for name, value in source.items() if name not in SECRETS_OF_THE_TEST}
+
+    def look(self, resource: str) -> list[Version]:
+        """Check a resource; where that finds nothing, what was found before, which Concourse never forgets."""
+        self.found[resource] = self.resources[resource].versions() or self.found.get(resource, [])
+        return self.found[resource]
 
     def shelf(self, resource: str) -> Path:
         """Where a resource of another type keeps its newest version."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from approval_resource.audit import verify as audit
 from approval_resource.model.event import State
+from approval_resource.pools import set_policy
 from approval_resource.steps.get import GetParams
 from approval_resource.steps.protocol import Source
 from approval_resource.steps.put_params import AwaitParams, ClaimParams, DecideParams, ReleaseParams, RenewParams
@@ -85,6 +87,39 @@ def test_people_decide_from_concourse(play: Any, concourse: Concourse, store: Dy
     kinds = [(event.kind.value, event.actor) for event in store.events("payments")]
     assert kinds[1] == ("approved", "concourse:https://ci.example#anna")
     assert [kind for kind, _ in kinds] == ["pending", "approved", "passed", "released"]
+
+
+def test_two_people_of_a_quorum_decide_from_concourse(play: Any, concourse: Concourse, store: DynamoStore) -> None:
+    """The README's first gate, with nothing but Concourse and the table, where the pool's policy asks for two.
+
+    The first answer of each put is lost. Whoever deploys approves too, and the first person again; neither counts.
+    """
+    policy = [{"required_approvals": 2, "allow_self_approval": False}]
+    set_policy(store, "payments", json.dumps(policy), actor="aws:op")
+    player = play("by-hand")
+    job = player.start("deploy", by="carl")
+    job.says("It needs 2 approvals")
+    job.says("fly trigger-job -j app/approve-production --team main")
+    player.loses = True
+    for who, told in (
+        ("carl", "carl asked for this claim and doesn't count"),
+        ("anna", "is not decided yet: 1 of 2 approvals (anna)"),
+        ("anna", "is not decided yet: 1 of 2 approvals (anna)"),
+    ):
+        decided = player.run("approve-production", by=who)
+        assert decided.outcome == "succeeded", decided.log
+        assert any(told in line for line in decided.log), decided.log
+    assert player.run("waiting").results[-1].metadata["state"] == "pending"
+    job.says("concourse:https://ci.example#anna said approve; not decided yet")
+    assert player.run("approve-production", by="ben").outcome == "succeeded"
+    assert (job.ends(), job.ran) == ("succeeded", ["deploy"])
+    late = player.run("approve-production", by="zoe")
+    assert late.outcome == "failed"
+    assert any("nothing waits for a decision on this lock now" in line for line in late.log)
+    said = [(event.kind.value, event.actor) for event in store.events("payments") if event.verdict]
+    names = ["carl", "anna", "ben"]
+    assert said == [("approved" if name == "ben" else "reviewed", f"concourse:https://ci.example#{name}") for name in names]
+    assert held_by(store, LOCK) == ""
 
 
 def test_people_reject_from_concourse(play: Any, concourse: Concourse, store: DynamoStore) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from approval_resource.model.claim import Review
 from approval_resource.policy import entitlement
-from approval_resource.policy.language.identities import at_concourse
+from approval_resource.policy.language.identities import at_concourse, fault
 from approval_resource.policy.people import Roster
 from tests.policy.asking import ANA, BOB, Document, answer, approval, asked, facts, policy, rejection, why
 
@@ -133,6 +133,30 @@ def test_the_requester_is_in_the_groups_that_name_them() -> None:
     one = policy(required_approvals=1, groups={"qa": ["concourse:anna"]})
     document = facts(requester="anna", **BUILD).static_document(facts(requester="anna", **BUILD).roster(one))
     assert document["run"]["creator_session"]["teams"] == ["qa"]
+
+
+@pytest.mark.parametrize("asker", ["Anna", "anna@evil.example", "ANNA", "anna…0123456789abcdef", ANA])
+def test_a_name_that_resembles_somebody_s_gives_nobody_s_groups(asker: str) -> None:
+    """A policy that trusts a group's builds isn't opened by a chosen name, and no approval of hers counts beside it."""
+    one = policy(
+        required_approvals=1,
+        allow_self_approval=False,
+        people={"anna": [ANA, "concourse:https://ci.other#ANNA"]},
+        groups={"admins": ["anna"]},
+        reviewers={"concourse": True},
+    )
+    document = facts(requester=asker, **BUILD).static_document(facts(requester=asker, **BUILD).roster(one))
+    assert document["run"]["creator_session"]["teams"] == []
+    assert document["run"]["creator_session"]["login"] == asker
+    assert answer(one, approval(here(asker)), requester=asker, **BUILD) == "undecided"
+    assert answer(one, approval(ANA), requester=asker, **BUILD) == "undecided"
+
+
+@pytest.mark.parametrize("name", ["anna ", "an\u3164na", "anna\u00a0x", "e\u0301lan", "https://ci.example#anna\u034f"])
+def test_a_name_that_no_build_tells_so_is_refused(name: str) -> None:
+    """A build tells it with a mark, so a rule that names it as it is would fit nobody."""
+    assert "a build tells such a name as" in fault(f"concourse:{name}")
+    assert fault("concourse:anna…0123456789abcdef") == ""
 
 
 @pytest.mark.parametrize("url", ["https://ci.example", "https://ci.example/", "HTTPS://CI.Example", "https://ci.example:443"])

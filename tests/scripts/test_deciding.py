@@ -500,9 +500,25 @@ def test_a_waiting_put_tells_how_to_start_the_jobs_that_decide(concourse: Concou
 
 def test_an_instance_of_a_pipeline_is_named_as_fly_takes_it(concourse: Concourse) -> None:
     """Quoted for the shell, values that YAML would read as something else in quotes of their own."""
-    given = {"env": "eu", "on": {"branch": "feature/x"}, "number": 7, "text": "7", "odd": "a b"}
+    given = {"env": "eu", "on": {"branch": "feature/x"}, "number": 7, "text": "7", "odd": "a b", "a.b": {"c:d": 1}}
     told = waiting_says(concourse.sourced(approve_job="approve"), a_build(1, instance_vars=json.dumps(given)))
-    assert """  fly trigger-job -j 'app/env:eu,on.branch:feature/x,number:7,text:"7",odd:"a b"/approve' --team main""" in told
+    assert (
+        """  fly trigger-job -j 'app/env:eu,on.branch:feature/x,number:7,text:"7",odd:"a b","a.b"."c:d":1/approve' --team main"""
+        in told
+    )
+
+
+def test_an_old_job_s_name_may_hold_spaces(concourse: Concourse) -> None:
+    """Concourse takes such names still, so a waiting put tells of them, quoted for the shell."""
+    told = waiting_says(concourse.sourced(approve_job="Approve it's production"), a_build(1))
+    assert """  fly trigger-job -j 'app/Approve it'"'"'s production' --team main""" in told
+
+
+@pytest.mark.parametrize("job", ["other/approve", " approve", "approve\n", "\u202eapprove"])
+def test_what_is_no_job_of_this_pipeline_is_refused(concourse: Concourse, job: str) -> None:
+    """Before anything is claimed."""
+    told = concourse.sourced(approve_job=job).claim().refused()
+    assert "source.approve_job: must be the name of a job of this pipeline" in told
 
 
 def test_nothing_is_told_of_jobs_that_the_source_does_not_name(concourse: Concourse) -> None:

@@ -108,7 +108,7 @@ def test_its_timeout_expires_the_claim_and_frees_the_lock(gate: Gate) -> None:
     claim = take(gate.store, 1)
     gate.time.tick(minutes=2)
     began = gate.time.at
-    with pytest.raises(ReviewTimeoutError, match="nobody decided on deploy by 2026-11-21 12:03:00 UTC"):
+    with pytest.raises(ReviewTimeoutError, match="of lock deploy by 2026-11-21 12:03:00 UTC"):
         gate.wait(claim, timeout=timedelta(minutes=3))
     assert timedelta(minutes=1) <= gate.time.at - began < timedelta(minutes=1, seconds=30)
     stored, lock = gate.store.claim(claim.id), gate.store.lock("payments", "deploy")

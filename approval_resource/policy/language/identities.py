@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from approval_resource.text import clean
+from approval_resource.text import clean, seen
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
@@ -92,6 +92,8 @@ def fault(identity: str) -> str:
         return f"{clean(prefix)[:40]}: is no kind of identity; there are {kinds} as in {SHOWN['aws']}"
     if prefix != kind:
         return f"write {kind}: in small letters, as in {_arn(rest) if kind == 'aws' and _arn(rest) else SHOWN[kind]}"
+    if kind == "concourse" and seen(rest) != rest:
+        return f"a build tells such a name as {seen(rest)}…, with a digest; copy it from the claim's requester"
     if FORMS[kind].fullmatch(rest):
         return ""
     if kind == "aws":
