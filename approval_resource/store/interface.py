@@ -162,9 +162,10 @@ class LockStore(RecordReads, Protocol):
         """Read what `read` names, let `decide` say what changes, and write all of that or nothing.
 
         The write is conditional on everything that was read. When it is refused, or its answer is lost, the
-        commit starts again from the read, for up to a minute. Therefore `decide` must be pure. If an earlier
-        attempt turns out to have succeeded, the call has succeeded: the events it wrote carry `operation`,
-        which is unique to the call. An error that `decide` raises ends the commit and writes nothing.
+        commit starts again from the read, for up to a minute after the newest change of others. Therefore
+        `decide` must be pure. If an earlier attempt turns out to have succeeded, the call has succeeded: the
+        events it wrote carry `operation`, which is unique to the call. An error that `decide` raises ends the
+        commit and writes nothing.
 
         Raises:
             StoreUnavailableError: a minute was not enough. The outcome may be unknown. A retry with the

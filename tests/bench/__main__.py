@@ -1,4 +1,6 @@
-"""`make bench`: measures all six groups, says which budgets hold, and writes docs/performance.md and its picture.
+"""`make bench`: measures all groups, says which budgets hold, and writes docs/performance.md and its picture.
+
+`python -m tests.bench latency waiting` measures only those, and writes nothing.
 
 A budget that is missed is told, and fails nothing: these are times, on whatever machine this is. What is exact (requests and units)
 is a test beside this.
@@ -8,13 +10,15 @@ from __future__ import annotations
 
 import platform
 import re
+import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, ministack
-from tests.bench import contention, growth, latency, memory, plot, starts
+from tests.bench import contention, growth, latency, memory, plot, starts, waiting
 from tests.bench.results import Group
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -37,10 +41,17 @@ def main() -> None:
         )
         store = DynamoStore.connect(connection)
         store.create_table()
-        tell(*starts.measure(connection, store))
-        tell(latency.measure(connection, store))
-        tell(contention.measure(connection))
-        tell(memory.measure(connection, store))
+        kinds: dict[str, Callable[[], Iterable[Group]]] = {
+            "starts": lambda: starts.measure(connection, store),
+            "latency": lambda: [latency.measure(connection, store)],
+            "contention": lambda: [contention.measure(connection)],
+            "memory": lambda: [memory.measure(connection, store)],
+            "waiting": lambda: [waiting.measure(connection, store)],
+        }
+        for kind in sys.argv[1:] or kinds:
+            tell(*kinds[kind]())
+        if sys.argv[1:]:
+            return
         grown, drawn = growth.measure(connection, store)
         tell(grown)
     groups.sort(key=lambda group: group.title)

@@ -40,6 +40,30 @@ def main() -> None:
         shutil.rmtree(before, ignore_errors=True)
 
 
+GROUPS = """
+import sys
+from approval_resource.store.dynamodb.store import DynamoStore
+from approval_resource.store.interface import Connection
+from tests.bench import contention, latency
+url, region, table = sys.argv[1:]
+connection = Connection(table=table, region=region, endpoint_url=url, access_key_id="bench", secret_access_key="bench-secret")
+store = DynamoStore.connect(connection)
+store.create_table()
+print(latency.measure(connection, store))
+print(contention.measure(connection))
+"""
+"""Program that measures gates and contention of the tree in which it runs, by that tree's own bench."""
+PAIRS = 2
+
+
+def _waits(url: str, before: Path) -> None:
+    """Measure what waits, too, in turns: of each tree by its own bench, on a table of its own."""
+    for pair in range(PAIRS):
+        for name, tree in (("before", before), ("now", running.ROOT)):
+            print(f"\n{name}:", flush=True)
+            subprocess.run([running.PYTHON, "-c", GROUPS, url, REGION, f"{name}-{pair}"], cwd=tree, check=True)
+
+
 def _compare(before: Path, base: str) -> None:
     with ministack() as engine:
         connection = Connection(
@@ -58,6 +82,7 @@ def _compare(before: Path, base: str) -> None:
                 if case["name"] in starts.BUDGETS:
                     cases.append(case | {"name": f"{case['name']} {name}", "environment": case["environment"] | given})
         times = running.timed(cases, ROUNDS)
+        _waits(engine.url, before)
     slower = []
     for name in starts.BUDGETS:
         now, then = times[f"{name} now"]["clock"], times[f"{name} before"]["clock"]

@@ -8,7 +8,7 @@ import pytest
 
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
-from tests.bench import growth, plot
+from tests.bench import growth, plot, waiting
 from tests.bench.results import Budget, ratio
 
 SIZES = (10, 1_000)
@@ -55,3 +55,10 @@ def test_the_picture_has_a_line_for_each_operation() -> None:
     drawn = plot.svg((10, 1000), {"check": [100.0, 101.0], "list": [200.0, 199.0]})
     assert drawn.count("<polyline") == 2
     assert all(f">{name}</text>" in drawn for name in ("check", "list"))
+
+
+def test_six_hundred_waiters_leave_a_partition_most_of_its_units(module_store: tuple[Connection, DynamoStore]) -> None:
+    """All their looks and all their reads of the lock: under 700 units a second of the 3,000 that a partition has."""
+    _, store = module_store
+    assert waiting.units(store, "units-600", 600) < waiting.UNITS_BOUND
+    assert waiting.units(store, "units-1", 1) < 3.5

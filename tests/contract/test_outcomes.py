@@ -139,6 +139,25 @@ def test_contention_is_given_a_minute(connect: Connect, store: DynamoStore) -> N
     assert events(store) == []
 
 
+def test_contention_ends_no_step_while_the_pool_moves(connect: Connect, store: DynamoStore) -> None:
+    """Minutes in which others are always faster: the claim of a lock that is free is made in the end."""
+    clock = ManualClock()
+    contended = connect(clock=clock)
+    assert contended.head("payments") is None
+    others = 0
+
+    def faster(_: Any) -> None:
+        nonlocal others
+        others += 1
+        clock.slept.append(2.0)
+        take(store, 100 + others, lock_name=f"other-{others}")
+
+    Faults.on(contended, WRITE, *[faster] * 60)
+    assert take(contended, 1).build == a_build(1)
+    assert clock.monotonic() > 2 * COMMIT_SECONDS
+    assert len(events(store)) == 61
+
+
 def test_an_endpoint_that_never_answered_is_given_up_soon(connect: Connect) -> None:
     """A wrong address is told within seconds, before anybody waits a minute for it."""
     clock = ManualClock()

@@ -96,8 +96,12 @@ class Commits:
         budget = self._requests.budget(COMMIT_SECONDS)
         doubt: Head | None = None
         proofs = Proofs(self._reads, budget)
+        snapshot: Snapshot | None = None
         while True:
-            snapshot = self._snapshot(read, budget)
+            budget.began()
+            before, snapshot = snapshot, self._snapshot(read, budget, snapshot)
+            if before is not None and before.head != snapshot.head:
+                budget.moved()
             if (fault := proofs.fault(snapshot)) is not None:
                 # A commit in flight looks like tampering. Real tampering is still there at the next look.
                 if not budget.look_again():
@@ -112,7 +116,7 @@ class Commits:
                 after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
                 self._retire((claim for claim in after.claims.values() if claim.id in own), after.settings.retention)
                 return Committed(after, written)
-            wanted = decide(snapshot)
+            wanted = budget.untimed(decide, snapshot)
             if wanted.nothing:
                 return Committed(snapshot)
             require_provable(snapshot, proofs.evidence, (change.claim for change in wanted.changes))
@@ -152,9 +156,14 @@ class Commits:
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
         """See `LockStore.requeue`."""
         budget = self._requests.budget(COMMIT_SECONDS)
+        revision = -1
         while True:
+            budget.began()
             found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
             before = own(maybe(LOCK.read, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
+            if revision not in (-1, before.revision):
+                budget.moved()
+            revision = before.revision
             after = change(before, self._requests.now())
             if after is before or before.revision == 0:
                 return before
@@ -197,31 +206,34 @@ class Commits:
         records = self._reads.stored(doubt.pool, since=doubt.timestamp, budget=budget)
         return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
 
-    def _snapshot(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
-        while not (snapshot := self._look(read, budget)).is_whole:
+    def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
+        """Read until the items belong to one moment, those that were there `before` in one request."""
+        while not (snapshot := self._look(read, budget, before)).is_whole:
             if not budget.look_again():
                 what = f'lock "{read.lock_name}" in pool "{read.pool}"'
                 raise CorruptRecordError(what, "the lock, its claims and the pool's settings contradict each other")
         return snapshot
 
-    def _look(self, read: ReadSet, budget: RetryBudget) -> Snapshot:
+    def _look(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None) -> Snapshot:
         wanted = [keys.head_key(read.pool), keys.lock_key(read.pool, read.lock_name), keys.settings_key(read.pool)]
         if read.claim_id:
             wanted.append(keys.claim_key(read.claim_id))
         if read.build_key:
             wanted.append(keys.build_key(read.build_key, read.pool, read.lock_name))
-        if read.link:
-            wanted.insert(0, keys.link_key(read.link))
-        found = self._requests.get(wanted, budget)
-        link_spent = found.pop(0) is not None if read.link else False
+        again = sorted(before.claims.keys() - {read.claim_id}) if before is not None else []
+        link = [keys.link_key(read.link)] if read.link else []
+        found = self._requests.get([*link, *wanted, *(keys.claim_key(id_) for id_ in again)], budget)
+        link_spent = found.pop(0) is not None if link else False
+        claims_again = dict(zip(again, found[len(wanted) :], strict=True))
         head = own(maybe(HEAD.read, found[0]), pool=read.pool) or Head(pool=read.pool)
         lock = own(maybe(LOCK.read, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
         settings = own(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
         asked = own(maybe(CLAIM.read, found[3]), id=read.claim_id) if read.claim_id else None
-        build = maybe(BUILD_RECORD.read, found[-1]) if read.build_key else None
+        build = maybe(BUILD_RECORD.read, found[len(wanted) - 1]) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
-        known = self._reads.claims_within(sorted(others), budget)
-        claims = {claim.id: claim for claim in (*known, asked) if claim is not None}
+        there = [own(maybe(CLAIM.read, claims_again[id_]), id=id_) for id_ in again if id_ in others]
+        known = self._reads.claims_within(sorted(others - claims_again.keys()), budget)
+        claims = {claim.id: claim for claim in (*there, *known, asked) if claim is not None}
         if read.build_key and build is None:
             build = BuildRecord(key=read.build_key, pool=read.pool, lock_name=read.lock_name)
         return Snapshot(

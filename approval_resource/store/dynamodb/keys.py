@@ -59,7 +59,7 @@ def lock_key(pool: str, lock_name: str) -> Item:
 
 def turn_key(pool: str, lock_name: str) -> Item:
     """Return the key of a lock's turn. Its own partition keeps polls away from the pool's log."""
-    return key(f"turn#{name(pool)}", f"{LOCK_PREFIX}{name(lock_name)}")
+    return key(f"turn#{name(pool)}", f"turn#{name(lock_name)}")
 
 
 def settings_key(pool: str) -> Item:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import SystemRandom
+from typing import TypeVar
 
 from approval_resource.clock import Clock
 from approval_resource.errors import StoreUnavailableError
 from approval_resource.store.dynamodb.outcomes import Failure, Outcome
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 FIRST_SECONDS = 3.0
 """Upper bound of the seconds given to an endpoint that never answered this process.
@@ -15,6 +20,14 @@ Most likely its address is wrong.
 """
 CONTENDED_PAUSE = (0.02, 1.0)
 """Backoff in seconds: bound of the first pause, doubled with each try, and bound of every pause."""
+SPREAD = 16
+"""Lengths of a try over which contenders spread their next ones.
+
+Two tries collide where they overlap. With a pause that knows nothing of their length, 32 contenders try some
+three times each; spread like this, they mostly pass at the second.
+"""
+MOST_SPREAD = 5.0
+"""Upper bound of these seconds."""
 BUSY_PAUSE = (0.1, 2.0)
 """Backoff in seconds under throttling or failures, with the same two bounds."""
 _random = SystemRandom()
@@ -37,6 +50,9 @@ class RetryBudget:
         self._clock = clock
         self._started = clock.monotonic()
         self._seconds = seconds
+        self._began = self._started
+        self._longest = 0.0
+        self._contended = False
         self._tries = 0
         self._looks = 0
         self._renewed = False
@@ -50,18 +66,35 @@ class RetryBudget:
         self._looks += 1
         return True
 
+    def moved(self) -> None:
+        """Restart the time limit where a try was contended and another's change has landed since."""
+        if self._contended:
+            self._started = self._clock.monotonic()
+
+    def began(self) -> None:
+        """Measure the length of a try from now on."""
+        self._began = self._clock.monotonic()
+
+    def untimed(self, work: Callable[[S], T], subject: S) -> T:
+        """Return the result of `work`, and leave its time out of the length of the try."""
+        started = self._clock.monotonic()
+        done = work(subject)
+        self._began += self._clock.monotonic() - started
+        return done
+
     def seen_whole(self) -> None:
         """Restart the count of looks, because what was read fits together."""
         self._looks = 0
 
     def wait(self, failure: Failure, *, answered: bool) -> None:
-        """Pause before another try: exponential backoff with jitter.
+        """Pause before another try: exponential backoff with jitter, under contention by the length of a try.
 
         The one renewal of credentials and the one creation of the table need no pause.
 
         Raises:
             StoreUnavailableError: another try can't help, or the budget is spent.
         """
+        self._contended = failure.outcome is Outcome.CONTENDED
         match failure.outcome:
             case Outcome.RENEW if not self._renewed:
                 self._renewed = True
@@ -72,7 +105,8 @@ class RetryBudget:
             case Outcome.REFUSED | Outcome.RENEW | Outcome.ABSENT:
                 raise StoreUnavailableError(failure.message)
             case Outcome.CONTENDED:
-                first, most = CONTENDED_PAUSE
+                self._longest = max(self._longest, self._clock.monotonic() - self._began)
+                first, most = (max(pause, min(SPREAD * self._longest, MOST_SPREAD)) for pause in CONTENDED_PAUSE)
             case Outcome.BUSY | Outcome.UNKNOWN:
                 first, most = BUSY_PAUSE
         bound = self._seconds if answered else min(self._seconds, FIRST_SECONDS)
