@@ -261,7 +261,11 @@ def test_what_is_wrong_is_told_and_nothing_recorded(
     version = concourse.claim().version
     anna = by("anna")
     assert concourse.get(version, build=anna, into="waiting").code == 0
-    for name, content in (("other/long", "x" * 256), ("other/binary", b"\xff"), ("stranger/id", "not-a-claim")):
+    for name, content in (
+        ("other/long", "x" * 256),
+        ("other/binary", b"\xff"),
+        ("stranger/id", "00000000-0000-4000-8000-000000000000"),
+    ):
         concourse.write(name, content, anna)
     assert words in concourse.put("approve", build=anna, **params).refused()
     assert kept(store, version).reviews == {}
