@@ -20,6 +20,7 @@ from approval_resource.audit.lives import (
     told,
 )
 from approval_resource.audit.walk import Keeping, Report, Walk
+from approval_resource.clock import Clock, HostClock
 from approval_resource.documents.locks import lock_digest
 from approval_resource.documents.settings import settings_digest
 from approval_resource.errors import CorruptRecordError
@@ -29,11 +30,19 @@ from approval_resource.model.lock import Lock
 from approval_resource.store.interface import RecordReads
 from approval_resource.text import counted
 
+LANDED = 1.2
+"""Seconds after which every item of a commit is seen."""
 Watch = Callable[[int, int], None]
 """Callback of long work: how much is done, and of how much."""
 
 
-def verify(store: RecordReads, pool: str, against: Copy | None = None, watch: Watch | None = None) -> Report:
+def verify(
+    store: RecordReads,
+    pool: str,
+    against: Copy | None = None,
+    watch: Watch | None = None,
+    clock: Clock | None = None,
+) -> Report:
     """Walk the pool's log from its newest event back, and compare everything else with it.
 
     Findings are: events that were altered, dropped, reordered or added; claims, locks, settings, the head,
@@ -49,7 +58,8 @@ def verify(store: RecordReads, pool: str, against: Copy | None = None, watch: Wa
     report = _once(store, pool, against, watch)
     if report.findings:
         # Reads are not transactional, so a commit in flight looks like tampering. Report only what a second
-        # pass finds again.
+        # pass finds again, once that commit has landed.
+        (clock or HostClock()).sleep(LANDED)
         again = _once(store, pool, against, watch)
         again.findings = [finding for finding in again.findings if finding in report.findings]
         return again

@@ -24,6 +24,9 @@ FRESH = timedelta(minutes=1)
 FRESH_LOOKS = 6
 FRESH_PAUSE = 0.5
 """Seconds at most between two of these looks."""
+FRESH_SECONDS = 2.5
+"""Time in which every item of a commit is seen. A short interval takes more looks for it."""
+MAX_LOOKS = 150
 ATTEMPTS = 3
 DOUBT = timedelta(minutes=2)
 """How far the instant of a decision and that of its event may lie apart."""
@@ -39,7 +42,7 @@ def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
         LockNotFoundError: the log has no event of the claim any more.
         CorruptRecordError: the claim is not as its newest event left it, or that event is not of this log.
     """
-    for _ in range(FRESH_LOOKS):
+    for _ in range(_looks(poller)):
         newest = poller.call(newest_event, store, claim)
         if newest is not None and newest.claim == claim_digest(claim) and newest.digest == event_digest(newest):
             return claim
@@ -50,6 +53,11 @@ def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
             f"the log of pool {claim.pool} has no event of claim {claim.id}; it may have been removed by age"
         )
     raise CorruptRecordError(f"claim {claim.id} of lock {claim.lock_name}", "it is not as its newest event left it")
+
+
+def _looks(poller: Poller) -> int:
+    """Return how many looks, with the pauses between them, last for `FRESH_SECONDS`."""
+    return min(MAX_LOOKS, FRESH_LOOKS + int(FRESH_SECONDS / poller.interval))
 
 
 def newest_event(store: LockStore, claim: Claim) -> Event | None:
@@ -87,7 +95,7 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
         CorruptRecordError: what it has there is not that.
     """
     event = poller.call(store.event, claim.pool, timestamp)
-    for _ in range(FRESH_LOOKS):
+    for _ in range(_looks(poller)):
         if event is not None or store.now() - timestamp > FRESH:
             break
         # A transaction may be seen item by item while it lands: the claim already, its event not yet.

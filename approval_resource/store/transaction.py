@@ -69,6 +69,12 @@ class Snapshot:
         return self.claims.get(self.build.passed) if self.build else None
 
     @property
+    def lacks_record(self) -> bool:
+        """Whether the build holds the lock by a claim that its record doesn't name, as if in flight."""
+        build, holder = self.build, self.holder
+        return build is not None and holder is not None and holder.build_key == build.key and holder.id != build.made
+
+    @property
     def is_whole(self) -> bool:
         """Whether lock, claims and settings belong to one moment.
 

@@ -218,6 +218,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What contradicts itself is looked at as often, without the pauses: no other commit is under way here."""
     monkeypatch.setattr(retries, "FRESH_PAUSE", 0.0)
     monkeypatch.setattr(proof, "FRESH_PAUSE", 0.0)
+    monkeypatch.setattr(proof, "FRESH_SECONDS", 0.0)
 
 
 def play(scene: Scene, edit: Callable[[], None]) -> list[str]:

@@ -264,7 +264,7 @@ def test_what_is_wrong_is_told_and_nothing_recorded(
     for name, content in (
         ("other/long", "x" * 256),
         ("other/binary", b"\xff"),
-        ("stranger/id", "50000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa"),
+        ("stranger/id", "00000000-0000-4000-8000-000000000000"),
     ):
         concourse.write(name, content, anna)
     assert words in concourse.put("approve", build=anna, **params).refused()

@@ -55,6 +55,10 @@ class Proofs:
         self._proven = None if found else subject
         return found
 
+    def forget(self) -> None:
+        """Read the log again at the next look, also for a snapshot that doesn't differ."""
+        self._proven = None
+
     def _look(self, snapshot: Snapshot) -> Evidence:
         lock, pool = snapshot.lock, snapshot.head.pool
         claims = {claim.id: claim for claim in snapshot.claims.values() if (claim.pool, claim.lock_name) == (pool, lock.name)}
@@ -119,7 +123,13 @@ class Commits:
             wanted = budget.untimed(decide, snapshot)
             if wanted.nothing:
                 return Committed(snapshot)
-            require_provable(snapshot, proofs.evidence, (change.claim for change in wanted.changes))
+            try:
+                require_provable(snapshot, proofs.evidence, (change.claim for change in wanted.changes))
+            except CorruptRecordError:
+                if not budget.look_again():
+                    raise
+                proofs.forget()
+                continue
             planned = plan(snapshot, wanted, operation)
             try:
                 self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
@@ -208,11 +218,16 @@ class Commits:
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
         """Read until the items belong to one moment, those that were there `before` in one request."""
-        while not (snapshot := self._look(read, budget, before)).is_whole:
+        while True:
+            snapshot = self._look(read, budget, before)
+            if snapshot.is_whole and not snapshot.lacks_record:
+                return snapshot
             if not budget.look_again():
-                what = f'lock "{read.lock_name}" in pool "{read.pool}"'
-                raise CorruptRecordError(what, "the lock, its claims and the pool's settings contradict each other")
-        return snapshot
+                break
+        if snapshot.is_whole:
+            return snapshot  # the record may be gone by its age
+        what = f'lock "{read.lock_name}" in pool "{read.pool}"'
+        raise CorruptRecordError(what, "the lock, its claims and the pool's settings contradict each other")
 
     def _look(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None) -> Snapshot:
         wanted = [keys.head_key(read.pool), keys.lock_key(read.pool, read.lock_name), keys.settings_key(read.pool)]
