@@ -106,7 +106,7 @@ def queued(scene: Scene) -> None:
     from approval_resource.claims.queue import _join
 
     claimant = Claimant(a_build(5))
-    _join(scene.store, a_request(pool=scene.pool), claimant, Attempt(), 1.0)
+    _join(scene.store, a_request(pool=scene.pool), claimant, Attempt())
 
 
 def nothing(scene: Scene) -> None:
