@@ -181,6 +181,6 @@ def test_an_open_page_says_when_something_changed(chromium: Browser, running: Ru
     from approval_resource.model.claim import Verdict
 
     review(running.store, claim.id, reviewer="aws:arn:aws:iam::123456789012:user/x", verdict=Verdict.APPROVE)
-    page.wait_for_function("document.getElementById('live').textContent.includes('changed')", timeout=20_000)
+    page.locator("#live").filter(has_text="changed").wait_for(timeout=20_000)
     assert page.input_value("textarea[name=comment]") == "half a sentence"
     context.close()
