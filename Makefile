@@ -15,7 +15,7 @@ BASE_PARTS = $(subst @, ,$(BASE_IMAGE))
 LABELS = $(if $(word 2,$(BASE_PARTS)),$(BASE_LABEL).name=$(word 1,$(BASE_PARTS)) $(BASE_LABEL).digest=$(word 2,$(BASE_PARTS)))
 BILL ?= build/sbom.cdx.json
 
-.PHONY: help cli demo playground test coverage soak fuzz test-contract image test-image sbom bench bench-against stories docs lint format lock clean
+.PHONY: help cli demo playground test test-service coverage soak fuzz test-contract image test-image sbom bench bench-against stories docs lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,14 @@ help: ## say what there is
 
 .venv/dev: .venv/service requirements/dev.txt
 	$(BIN)/python $(PIP) -r requirements/dev.txt
+	touch $@
+
+.venv/browser: .venv/dev requirements/browser.txt
+	$(BIN)/python $(PIP) -r requirements/browser.txt
+	touch $@
+
+tests/browser/node_modules: tests/browser/package-lock.json
+	cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
 .venv-engine/ministack: requirements/engine.txt
@@ -58,19 +66,23 @@ playground: .venv/runtime .venv-engine/ministack ## start the same engine and pr
 	$(BIN)/python -m demo.playground
 
 test: .venv/dev .venv-engine/moto ## every test but the long ones
-	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist worksteal --ignore tests/image tests
+	$(BIN)/python -m pytest -m "not long" --numprocesses 2 --dist worksteal --ignore tests/image --ignore tests/browser tests
 
 coverage: .venv/dev .venv-engine/moto ## the tests, the long ones too but not the soak's, with branch coverage of all processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz --ignore tests/image tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz --ignore tests/image --ignore tests/browser tests
 
 soak: .venv/dev .venv-engine/moto ## kills, faults, races and hostile input, as much as twenty minutes hold; prints what was tried
-	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/soak tests/fuzz tests/contract/test_edits.py tests/contract/test_torn.py
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/soak tests/fuzz tests/contract/test_edits.py tests/contract/test_torn.py tests/notify/test_kills.py
 
 fuzz: .venv/dev .venv-engine/moto ## 20,000 hostile inputs
 	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/fuzz
 
 test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever DYNAMODB_ENDPOINT names
 	$(BIN)/python -m pytest tests/contract
+
+test-service: .venv/browser .venv-engine/ministack tests/browser/node_modules ## the service in a real browser (Debian's chromium, node), at a certified provider
+	@test -x /usr/bin/chromium || { echo "no /usr/bin/chromium; apt-get install chromium" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/browser
 
 image: ## build the image with docker, podman or buildah, whichever works here; TAG=, VERSION=, BASE_IMAGE= say what else
 	@test -n "$(ENGINE)" || { echo "no docker, podman or buildah works here; install one of them" >&2; exit 1; }
@@ -122,6 +134,7 @@ lock: .venv/dev ## take newer versions of everything, with hashes
 	$(UV) --extra rego pyproject.toml -o requirements/runtime.txt
 	$(UV) -c requirements/runtime.txt requirements/service.in -o requirements/service.txt
 	$(UV) -c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
+	$(UV) -c requirements/runtime.txt -c requirements/dev.txt -c requirements/service.txt requirements/browser.in -o requirements/browser.txt
 	$(UV) requirements/sbom.in -o requirements/sbom.txt
 	$(UV) requirements/engine.in -o requirements/engine.txt
 	$(UV) -c requirements/engine.txt requirements/moto.in -o requirements/moto.txt

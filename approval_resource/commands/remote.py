@@ -1,4 +1,4 @@
-"""list, show, approve, reject, withdraw through a reviewers' service, for people who have no access to the table."""
+"""list, show, approve, reject, withdraw through a reviewers' service, without access to the table."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 OLDEST_PIP = "22.3"
 """The pip of Python 3.11.0, the oldest Python supported."""
 PIP_SHA256 = "1daab4b8d3b97d1d763caeb01a4640a2250a0ea899e257b1e44b9eded91e15ab"
-ON_TOP_OF = {"dev": "runtime", "moto": "engine", "service": "runtime"}
+ON_TOP_OF = {"dev": "runtime", "moto": "engine", "service": "runtime", "browser": "service"}
 """Locks that are installed into an environment that holds another already, as the Makefile does."""
 INSTALL = ["--disable-pip-version-check", "--quiet", "install", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([^\]]*)\])?==([^\s;]+)(?:\s*;\s*(.*?))?\s*\\?$", re.MULTILINE)

@@ -96,6 +96,16 @@ def test_only_the_store_knows_aws(path: Path) -> None:
         assert not {name for name in imported(path) if name.startswith(("boto3", "botocore"))}
 
 
+WEB = ("starlette", "uvicorn", "jinja2", "markupsafe", "jwt", "cryptography", "prometheus_client", "approval_resource.service")
+
+
+@pytest.mark.parametrize("path", [*MODULES, ROOT / "cli.py"], ids=str)
+def test_only_the_service_knows_the_web(path: Path) -> None:
+    """Whoever doesn't run it installs nothing of it, and the three scripts load nothing of it."""
+    if path.parent != PACKAGE / "service" and path != PACKAGE / "commands" / "serve.py":
+        assert not {name for name in imported(path) if name.startswith(WEB)}
+
+
 @pytest.mark.parametrize("name", ["check", "in", "out"])
 def test_the_scripts_are_thin(name: str) -> None:
     """An executable file with one call: Python itself, no shell between Concourse's signals and it."""

@@ -1,0 +1,150 @@
+"""What a claim's page shows: files and their change, every state's own face, and who can still decide."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from approval_resource import pools
+from approval_resource.model.claim import Attachment, Claim
+from approval_resource.model.event import State
+from approval_resource.service.render import ago, coloured, difference, visible
+from tests.builders import NOON, under
+from tests.service.conftest import ANA, Running, Serve
+
+OLGA = "oidc:https://login.example.com#olga"
+
+
+def planned(running: Running, text: str, number: int, lock: str, **more: Any) -> Claim:
+    """A claim on that lock with a plan."""
+    content = text.encode()
+    files = {"plan.txt": Attachment(sha256(content).hexdigest(), len(content), True)}
+    return running.claim(number, lock_name=lock, attachments=files, attached={"plan.txt": content}, **more)
+
+
+def test_a_file_is_shown_as_its_change_to_what_was_approved_last(serve: Serve) -> None:
+    """On this lock; the first claim has nothing to be compared with."""
+    running = serve()
+    browser = running.browser()
+    first = planned(running, "+ one\n- two\n", 1, "prod")
+    page = browser.sign_in("ana", f"/claims/{first.id}")
+    assert "Changes to what was approved last" not in page.text
+    browser.decide(page, "approve")
+    from approval_resource.claims.end import force_release
+
+    force_release(running.store, running.store.claim(first.id), actor="aws:op", reason="over")  # type: ignore[arg-type]
+    second = planned(running, "+ one\n- three\n", 2, "prod")
+    text = browser.go(f"/claims/{second.id}").text
+    assert "Changes to what was approved last" in text
+    assert '<span class="del">-- two</span>' in text
+    assert '<span class="add">+- three</span>' in text
+
+
+def test_each_state_has_its_own_face(serve: Serve) -> None:
+    """A window that is shut, a deadline that passed, a policy that can't be read, a freeze, and each end."""
+    running = serve()
+    browser = running.browser()
+    browser.sign_in("ana")
+    later = running.claim(1, terms=under(required_approvals=1, not_before="2h"))
+    assert "waits for a window" in browser.decide(browser.go(f"/claims/{later.id}"), "approve").text
+    odd = running.claim(2, terms=under(rego="package spacelift\napprove { not input.run.nothing.there }"))
+    assert "undecidable" in browser.go(f"/claims/{odd.id}").text
+    theirs = running.claim(3, terms=under(approval_rules=[{"user": OLGA}]))
+    page = browser.go(f"/claims/{theirs.id}")
+    assert "waits for others" in page.text
+    assert "You can't decide here" in page.text
+    assert "Who can still open it" in page.text
+    assert OLGA in page.text
+    gone = running.claim(4, expires_after=timedelta(seconds=1))
+    import time
+
+    time.sleep(2.2)
+    assert "overdue" in browser.go(f"/claims/{gone.id}").text
+    assert "too late by now" in browser.go(f"/claims/{gone.id}").text
+    pools.freeze(running.store, "payments", timedelta(hours=1), "the database burns", actor="aws:op")
+    calm = running.claim(5)
+    time.sleep(1.1)
+    assert "the database burns" in browser.go(f"/claims/{calm.id}").text
+    assert "the database burns" in browser.go("/pools/payments").text
+
+
+def test_who_asked_is_told_that_their_approval_does_not_count(serve: Serve) -> None:
+    """It doesn't wait for them, and the page says why; they may reject it."""
+    running = serve()
+    terms = under(required_approvals=1, allow_self_approval=False, people={"dana": [ANA]})
+    claim = running.claim(by="dana", terms=terms)
+    browser = running.browser()
+    assert "Nothing waits for you" in browser.sign_in("ana").text
+    page = browser.go(f"/claims/{claim.id}")
+    assert "You asked for this" in page.text
+    assert "It is rejected" in browser.decide(page, "reject", comment="not yet").text
+
+
+def test_inputs_rules_and_force_are_filled_in_on_the_page(serve: Serve) -> None:
+    """As on the command line, with the same refusals beside what was filled in."""
+    running = serve()
+    policy = {
+        "required_approvals": 1,
+        "inputs": [{"name": "ticket", "pattern": "CHG-[0-9]+", "required": True}],
+        "bypass": {"users": [ANA]},
+    }
+    claim = running.claim(terms=under(policy))
+    browser = running.browser()
+    page = browser.sign_in("ana", f"/claims/{claim.id}")
+    wrong = browser.decide(page, "approve", input__ticket="none", comment="kept text")
+    assert wrong.status == 422
+    assert "kept text" in wrong.text
+    assert 'value="none"' in wrong.text
+    done = browser.decide(wrong, "approve", input__ticket="CHG-7")
+    assert running.store.claim(claim.id).reviews[ANA].inputs == {"ticket": "CHG-7"}  # type: ignore[union-attr]
+    assert "It is approved" in done.text
+    hard = running.claim(2, terms=under({"required_approvals": 3, "bypass": {"users": [ANA]}}))
+    page = browser.go(f"/claims/{hard.id}")
+    assert browser.decide(page, "approve", force="yes").status == 422
+    browser.decide(page, "approve", force="yes", comment="on fire")
+    after = running.store.claim(hard.id)
+    assert after is not None
+    assert after.state is State.APPROVED
+    assert after.reviews[ANA].forced
+
+
+def test_several_are_decided_by_one_confirmation(serve: Serve) -> None:
+    """Each listed with its digest, each in its own transaction; one that changed is told so, and the others are done."""
+    running = serve()
+    claims = [running.claim(number, lock_name=f"batch-{number}") for number in range(3)]
+    ana, ben = running.browser(), running.browser()
+    page = ana.sign_in("ana", "/batch")
+    assert all(claim.id in page.text for claim in claims)
+    seen = {f"claim-{claim.id}": running.service.desk.view(_ana(), claim).etag for claim in claims}
+    assert all(etag in page.text for etag in seen.values())
+    ben.decide(ben.sign_in("ben", f"/claims/{claims[0].id}"), "reject", comment="no")
+    form = page.form("/batch")
+    done = ana.submit(page, form, ("verdict", "approve"), **{name.replace("-", "__"): etag for name, etag in seen.items()})
+    states = [running.store.claim(claim.id).state for claim in claims]  # type: ignore[union-attr]
+    assert states == [State.REJECTED, State.APPROVED, State.APPROVED]
+    assert done.text.count('"chip approve"') == 2
+    assert done.text.count('"chip reject"') == 1
+
+
+def _ana() -> Any:
+    from approval_resource.service.people import Person
+
+    return Person(identity=ANA, via="session")
+
+
+def test_what_hides_or_turns_text_is_shown_as_its_number() -> None:
+    """Control, format and bidi characters, in plain text and in plans."""
+    assert visible("a\u202eb\x1b[0m\u200b<") == (
+        'a<span class="ctl">\\u202e</span>b<span class="ctl">\\u001b</span>[0m<span class="ctl">\\u200b</span>&lt;'
+    )
+    assert coloured("+ a\n  ~ b\nc") == '<span class="add">+ a</span>\n<span class="chg">  ~ b</span>\nc'
+    assert difference("a\nb\n", "a\nc\n").splitlines()[-2:] == ["-b", "+c"]
+    assert difference("a", "a") == ""
+
+
+def test_times_are_told_as_distances() -> None:
+    """Before and after, in two units at most."""
+    assert ago(NOON - timedelta(minutes=90), NOON) == "1 h 30 min ago"
+    assert ago(NOON + timedelta(days=2), NOON) == "in 2 d"
+    assert ago(NOON, NOON) == "just now"
