@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 COMMIT_SECONDS = 60.0
 """Upper bound of the seconds that one change may take, contention and failures included."""
 
+LOCK_WRITE = 1
+"""Index in a transaction of the write of the lock, which follows that of the head."""
+
 
 class Proofs:
     """Evidence from the log for the snapshots of one commit, read again only for a snapshot that differs."""
@@ -126,7 +129,7 @@ class Commits:
             except RequestFailedError as failed:
                 if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
                     doubt = snapshot.head
-                self._requests.again(failed.failure, budget)
+                self._requests.again(failed.failure, budget, spread=LOCK_WRITE not in failed.refused)
             else:
                 self._retire(planned.claims, planned.keep)
                 return Committed(_after(snapshot, planned), planned.events)
