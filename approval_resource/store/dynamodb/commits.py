@@ -161,7 +161,6 @@ class Commits:
         budget = self._requests.budget(COMMIT_SECONDS)
         revision = -1
         while True:
-            budget.began()
             found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
             before = own(maybe(LOCK.read, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
             if revision not in (-1, before.revision):
@@ -189,7 +188,8 @@ class Commits:
                     },
                 )
             except RequestFailedError as failed:
-                self._requests.again(failed.failure, budget)
+                # Those who join one queue at once shall not leave its lock free meanwhile.
+                self._requests.again(failed.failure, budget, spread=False)
             else:
                 self._turns.after(after)
                 return after
