@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore import exceptions as aws
 
+from approval_resource.store.dynamodb import outcomes
 from approval_resource.store.dynamodb.outcomes import Outcome, classify
 
 ENDPOINT = "https://dynamodb.eu-west-1.amazonaws.com"
@@ -49,6 +50,14 @@ def test_the_most_final_reason_counts() -> None:
     reasons = [{"Code": "ConditionalCheckFailed"}, {"Code": "ValidationError", "Message": "Item size has exceeded"}]
     error = refused("TransactionCanceledException", CancellationReasons=reasons)
     assert classify(error, table="t", endpoint=ENDPOINT).outcome is Outcome.REFUSED
+
+
+def test_a_cancellation_names_the_writes_that_met_others() -> None:
+    """By their index; no other error names any."""
+    reasons = [{"Code": "ConditionalCheckFailed"}, {"Code": "None"}, {"Code": "TransactionConflict"}, {}]
+    error = refused("TransactionCanceledException", CancellationReasons=reasons)
+    assert outcomes.refused(error) == {0, 2}
+    assert outcomes.refused(refused("ThrottlingException")) == outcomes.refused(ValueError()) == frozenset()
 
 
 def test_any_server_error_leaves_the_outcome_open() -> None:

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 COMMIT_SECONDS = 60.0
 """Upper bound of the seconds that one change may take, contention and failures included."""
 
+LOCK_WRITE = 1
+"""Index in a transaction of the write of the lock, which follows that of the head."""
+
 
 class Proofs:
     """Evidence from the log for the snapshots of one commit, read again only for a snapshot that differs."""
@@ -136,7 +139,7 @@ class Commits:
             except RequestFailedError as failed:
                 if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
                     doubt = snapshot.head
-                self._requests.again(failed.failure, budget)
+                self._requests.again(failed.failure, budget, spread=LOCK_WRITE not in failed.refused)
             else:
                 self._retire(planned.claims, planned.keep)
                 return Committed(_after(snapshot, planned), planned.events)
@@ -168,7 +171,6 @@ class Commits:
         budget = self._requests.budget(COMMIT_SECONDS)
         revision = -1
         while True:
-            budget.began()
             found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
             before = own(maybe(LOCK.read, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
             if revision not in (-1, before.revision):
@@ -196,7 +198,8 @@ class Commits:
                     },
                 )
             except RequestFailedError as failed:
-                self._requests.again(failed.failure, budget)
+                # Those who join one queue at once shall not leave its lock free meanwhile.
+                self._requests.again(failed.failure, budget, spread=False)
             else:
                 self._turns.after(after)
                 return after

@@ -128,6 +128,12 @@ class NotDynamoDBError(BotoCoreError):  # type: ignore[misc]
     fmt = "something other than DynamoDB answered"
 
 
+def refused(error: Exception) -> frozenset[int]:
+    """Return the indexes of the writes that made DynamoDB cancel a transaction; empty for any other error."""
+    reasons = error.response.get("CancellationReasons", []) if isinstance(error, ClientError) else []
+    return frozenset(index for index, reason in enumerate(reasons) if reason.get("Code", "None") != "None")
+
+
 def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     """Return the meaning of `error`, which botocore raised while asking `endpoint` about `table`.
 

@@ -14,7 +14,7 @@ from botocore.parsers import ResponseParserError
 from approval_resource.clock import Clock, StoreClock
 from approval_resource.errors import StoreUnavailableError, TableMissingError
 from approval_resource.program import called
-from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify
+from approval_resource.store.dynamodb.outcomes import Failure, NotDynamoDBError, Outcome, classify, refused
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
 
@@ -33,9 +33,10 @@ BATCH = 100
 class RequestFailedError(Exception):
     """Failure of one request."""
 
-    def __init__(self, failure: Failure) -> None:
-        """Keep the classified `failure`."""
+    def __init__(self, failure: Failure, refused: frozenset[int] = frozenset()) -> None:
+        """Keep the classified `failure`, and which writes of a transaction `refused` it, by their index."""
         self.failure = failure
+        self.refused = refused
         super().__init__(failure.message)
 
 
@@ -201,8 +202,10 @@ class Requests:
             except RequestFailedError as failed:
                 self.again(failed.failure, budget)
 
-    def again(self, failure: Failure, budget: RetryBudget) -> None:
+    def again(self, failure: Failure, budget: RetryBudget, *, spread: bool = True) -> None:
         """Prepare another try: pause, create the missing table, or renew the credentials.
+
+        `spread` is as in `RetryBudget.wait`.
 
         Raises:
             StoreUnavailableError: another try can't help, or the budget is spent.
@@ -212,7 +215,7 @@ class Requests:
             from approval_resource.store.dynamodb import table
 
             raise TableMissingError(f"{failure.message}; {table.others(self._client)}have an operator run {called()} init")
-        budget.wait(failure, answered=self._answered)
+        budget.wait(failure, answered=self._answered, spread=spread)
         if failure.outcome is Outcome.ABSENT:
             from approval_resource.store.dynamodb import table  # it is missing once in its life
 
@@ -234,7 +237,7 @@ class Requests:
         except (ClientError, BotoCoreError) as error:
             failure = classify(error, table=self._table, endpoint=self._endpoint)
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
-            raise RequestFailedError(failure) from error
+            raise RequestFailedError(failure, refused(error)) from error
         except (ResponseParserError, RuntimeError, KeyError) as error:
             # botocore raises these if STS's address answers something else, or expired credentials.
             message = (

@@ -26,7 +26,7 @@ SPREAD = 16
 Two tries collide where they overlap. With a pause that knows nothing of their length, 32 contenders try some
 three times each; spread like this, they mostly pass at the second.
 """
-MOST_SPREAD = 5.0
+MOST_SPREAD = 10.0
 """Upper bound of these seconds."""
 BUSY_PAUSE = (0.1, 2.0)
 """Backoff in seconds under throttling or failures, with the same two bounds."""
@@ -86,8 +86,11 @@ class RetryBudget:
         """Restart the count of looks, because what was read fits together."""
         self._looks = 0
 
-    def wait(self, failure: Failure, *, answered: bool) -> None:
+    def wait(self, failure: Failure, *, answered: bool, spread: bool = True) -> None:
         """Pause before another try: exponential backoff with jitter, under contention by the length of a try.
+
+        Without `spread` the next look comes soon, because it may well end the work: what was contended is the
+        work's own, and somebody else has it now.
 
         The one renewal of credentials and the one creation of the table need no pause.
 
@@ -106,7 +109,8 @@ class RetryBudget:
                 raise StoreUnavailableError(failure.message)
             case Outcome.CONTENDED:
                 self._longest = max(self._longest, self._clock.monotonic() - self._began)
-                first, most = (max(pause, min(SPREAD * self._longest, MOST_SPREAD)) for pause in CONTENDED_PAUSE)
+                spread_over = min(SPREAD * self._longest, MOST_SPREAD) if spread else 0.0
+                first, most = (max(pause, spread_over) for pause in CONTENDED_PAUSE)
             case Outcome.BUSY | Outcome.UNKNOWN:
                 first, most = BUSY_PAUSE
         bound = self._seconds if answered else min(self._seconds, FIRST_SECONDS)

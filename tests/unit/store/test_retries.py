@@ -107,11 +107,21 @@ def pauses(length: float, tries: int = 8) -> list[float]:
 
 
 def test_a_pause_goes_by_the_length_of_a_try() -> None:
-    """So many lengths from the first on; a short try keeps the old bounds, a long one waits no longer than five seconds."""
+    """So many lengths from the first on; a short try keeps the old bounds, a long one waits no longer than ten seconds."""
     assert 0.9 * SPREAD * 0.1 < pauses(0.1)[0] <= SPREAD * 0.1
     assert pauses(0.0)[0] <= CONTENDED_PAUSE[0]
     assert 0.9 < pauses(0.0)[-1] <= CONTENDED_PAUSE[1]
     assert max(pauses(30.0)) <= MOST_SPREAD
+
+
+def test_who_lost_its_own_lock_looks_again_soon() -> None:
+    """Somebody else has it most likely, so there is nothing to try, and no reason to wait before that is known."""
+    clock = Ticking()
+    budget = RetryBudget(clock, 60)
+    budget.began()
+    clock.at += 1
+    budget.wait(CONTENDED, answered=True, spread=False)
+    assert clock.slept[-1] <= CONTENDED_PAUSE[0]
 
 
 def test_a_slow_decision_is_no_length() -> None:
