@@ -21,6 +21,7 @@ help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
 
 .venv/runtime: requirements/runtime.txt pyproject.toml
+	@echo "Installing what the program needs into .venv: half a minute, once" >&2
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) -r requirements/runtime.txt
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/approval-resource.pth"
@@ -32,6 +33,7 @@ help: ## say what there is
 	touch $@
 
 .venv-engine/ministack: requirements/engine.txt
+	@echo "Installing an engine for demo and tests into .venv-engine: half a minute, once" >&2
 	$(PYTHON) -m venv .venv-engine
 	.venv-engine/bin/python $(PIP) -r requirements/engine.txt
 	touch $@
@@ -50,7 +52,7 @@ cli: .venv/runtime ## install what the command line needs, for .venv/bin/approva
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
 	$(BIN)/python -m demo
 
-playground: .venv/runtime .venv-engine/ministack ## start the same engine and print lines to try by hand
+playground: .venv/runtime .venv-engine/ministack ## start the same engine with three people to be, and print lines to try by hand
 	$(BIN)/python -m demo.playground
 
 test: .venv/dev .venv-engine/moto ## every test but the long ones
