@@ -99,8 +99,8 @@ else
 	mv build/bill/packages.json $(BILL)
 endif
 
-stories: .venv/dev .venv-engine/ministack ## play what five people see, and write docs/stories and the README's picture
-	RECORD_STORIES=1 $(BIN)/python -m pytest -q -n0 tests/docs/test_stories.py
+stories: .venv/dev .venv-engine/ministack ## play what five people see, and write docs/stories, docs/json.md and the README's picture
+	RECORD_STORIES=1 $(BIN)/python -m pytest -q -n0 tests/docs/test_stories.py tests/docs/test_json.py
 
 docs: .venv/dev ## write docs/cli.md, every command's help, from the program
 	$(BIN)/python -m tests.docs.help_page
