@@ -21,6 +21,7 @@ help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
 
 .venv/runtime: requirements/runtime.txt pyproject.toml
+	@echo "Installing what the program needs into .venv: half a minute, once" >&2
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) -r requirements/runtime.txt
 	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/approval-resource.pth"
@@ -44,6 +45,7 @@ tests/browser/node_modules: tests/browser/package-lock.json
 	touch $@
 
 .venv-engine/ministack: requirements/engine.txt
+	@echo "Installing an engine for demo and tests into .venv-engine: half a minute, once" >&2
 	$(PYTHON) -m venv .venv-engine
 	.venv-engine/bin/python $(PIP) -r requirements/engine.txt
 	touch $@
@@ -62,7 +64,7 @@ cli: .venv/runtime ## install what the command line needs, for .venv/bin/approva
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
 	$(BIN)/python -m demo
 
-playground: .venv/runtime .venv-engine/ministack ## start the same engine and print lines to try by hand
+playground: .venv/runtime .venv-engine/ministack ## start the same engine with three people to be, and print lines to try by hand
 	$(BIN)/python -m demo.playground
 
 test: .venv/dev .venv-engine/moto ## every test but the long ones
@@ -113,8 +115,8 @@ else
 	mv build/bill/packages.json $(BILL)
 endif
 
-stories: .venv/dev .venv-engine/ministack ## play what five people see, and write docs/stories and the README's picture
-	RECORD_STORIES=1 $(BIN)/python -m pytest -q -n0 tests/docs/test_stories.py
+stories: .venv/dev .venv-engine/ministack ## play what five people see, and write docs/stories, docs/json.md and the README's picture
+	RECORD_STORIES=1 $(BIN)/python -m pytest -q -n0 tests/docs/test_stories.py tests/docs/test_json.py
 
 docs: .venv/dev ## write docs/cli.md, every command's help, from the program
 	$(BIN)/python -m tests.docs.help_page

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from contextlib import redirect_stdout
 
-from demo.engine import EngineMissingError, ministack
+from demo.engine import Engine, EngineMissingError, ministack
 from demo.stage import Program, Stage, SurpriseError, heading, stage, terminable
 
 POOL = {"pool": "payments", "wait_lock": 0.2}
@@ -48,6 +50,29 @@ def must(holds: bool, effect: str) -> None:
     """
     if not holds:
         raise SurpriseError(f"missing effect: {effect}")
+
+
+def preview(engine: Engine) -> None:
+    """What a reviewer sees, in 25 lines: what waits, the approval, and the build that goes on."""
+    with stage(engine) as play:
+        wanted = {"lock_name": "production", "need_approval": True, "wait": True, "description": "release 1.3"}
+        with redirect_stdout(io.StringIO()):  # the JSON that Concourse hands over comes later
+            gate = play.step(
+                "out", ".", {"source": POOL | {"pool": "shop"}, "params": {"action": "claim"} | wanted}, a_build("deploy", 6)
+            )
+            gate.waits("reject --id")
+        claimed = gate.err.read_text("utf-8").partition("reject --id ")[2].split()[0]
+        heading("What a reviewer sees")
+        print("A build of shop/deploy waits at its gate.\n")
+        must("release" in play.person("list"), "the list shows what waits")
+        play.person("approve", claimed[:8], "--comment", "checked the changelog")
+        with redirect_stdout(io.StringIO()):
+            gate.ends("has been approved by typed:ana")
+        print(f"\nIts build goes on; its log ends with:\n  {gate.err.read_text('utf-8').splitlines()[-1]}")
+        with redirect_stdout(io.StringIO()):
+            source = {"source": POOL | {"pool": "shop"}, "params": {"action": "release", "lock_name": "production"}}
+            play.step("out", ".", source, a_build("deploy", 6)).ends("is free")
+        print("\nBelow is all of it, step by step.\n")
 
 
 def approval(play: Stage) -> None:
@@ -131,6 +156,7 @@ def main() -> int:
     """Play all of it; returns 0 when everything came as it must."""
     try:
         with terminable(), ministack() as engine, stage(engine) as play:
+            preview(engine)
             print(INTRODUCTION)
             for story in (approval, rejection, changed_plan):
                 story(play)

@@ -1,14 +1,19 @@
-"""Keeps the embedded engine running and prints what to type to try everything by hand."""
+"""Keeps the embedded engine running, with three people in its account, and prints what to type to try everything by hand."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from botocore.session import Session
 
 from demo.engine import ROOT, EngineMissingError, ministack
 from demo.stage import environment, terminable
@@ -17,7 +22,28 @@ UNSET = ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "
 """What would lead elsewhere than to the engine."""
 
 SHOWN = ("AWS_", "NO_PROXY")
+PEOPLE = ("anna", "ben", "carl")
+"""IAM users of the engine's account. AWS knows each, so that a policy can name them."""
+ACCOUNT = "123456789012"
+MAY_ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+FUNCTIONS = """
+approvals() { python3 -m approval_resource "$@"; }
+newest() { approvals list --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)[-1]["id"])'; }
+as() {
+    case "$1" in
+%s
+    *) echo "there are %s" >&2; return 1 ;;
+    esac
+}
+as carl
+"""
 
+POLICY = {
+    "name": "two-people",
+    "required_approvals": 2,
+    "allow_self_approval": False,
+    "people": {name: [f"aws:arn:aws:iam::{ACCOUNT}:user/{name}", name] for name in PEOPLE},
+}
 LINES = """
 # claim a lock and ask for an approval, as a put step does
 echo '{{"source": {{"pool": "try"}},
@@ -41,29 +67,71 @@ python3 cli.py reject ID --comment "not today"
 cat {gate}/receipt.json
 echo '{{"source": {{"pool": "try"}}, "params": {{"action": "release", "lock_name": "deploy"}}}}' | assets/out .
 
+# two people: carl asks, his own approval opens nothing, anna's and ben's do
+echo '{{"source": {{"pool": "try"}},
+    "params": {{"action": "claim", "lock_name": "two", "need_approval": true, "description": "takes two", "policy": {policy}}}}}' \\
+    | BUILD_ID=2 BUILD_NAME=2 assets/out .
+as anna; approvals approve "$(newest)" --comment "looks good"
+as ben; approvals approve "$(newest)"
+approvals show "$(newest)"; as carl
+
 # the record
 python3 cli.py history --pool try
 python3 cli.py audit verify --against {gate}/receipt.json
 """
 
 
+def people(url: str, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Make the users; return the keys of each by name."""
+    session = Session()
+    session.set_credentials(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
+    iam = session.create_client("iam", region_name=environ["AWS_DEFAULT_REGION"], endpoint_url=url)
+    found = {}
+    for name in PEOPLE:
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=json.dumps(MAY_ALL))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        found[name] = (key["AccessKeyId"], key["SecretAccessKey"])
+    return found
+
+
+def settings_of(environ: Mapping[str, str], keys: Mapping[str, tuple[str, str]]) -> str:
+    """Return the file to source: where the engine is, a build's variables, and who you are."""
+    exports = {name: value for name, value in environ.items() if name.startswith(SHOWN)}
+    cases = "\n".join(
+        f"    {name}) export AWS_ACCESS_KEY_ID={shlex.quote(id_)} AWS_SECRET_ACCESS_KEY={shlex.quote(secret)} ;;"
+        for name, (id_, secret) in keys.items()
+    )
+    lines = [
+        f"unset {' '.join(UNSET)}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in exports.items()),
+        "export no_proxy=$NO_PROXY",
+        f"export PATH={shlex.quote(str(Path(sys.executable).parent))}{os.pathsep}$PATH",
+        "export BUILD_TEAM_NAME=main BUILD_PIPELINE_NAME=try BUILD_JOB_NAME=deploy BUILD_ID=1 BUILD_NAME=1 BUILD_CREATED_BY=carl",
+        FUNCTIONS % (cases, ", ".join(PEOPLE)),
+    ]
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Run until Ctrl-C; returns 0 then."""
     try:
-        with terminable(), ministack() as engine, TemporaryDirectory(prefix="playground-") as directory:
-            environ = environment(engine)
+        root = {"AWS_ACCESS_KEY_ID": "root-of-the-account", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
+        settings = {"AUTH": "true", "MINISTACK_ACCOUNT_ID": ACCOUNT} | root
+        with terminable(), ministack(**settings) as engine, TemporaryDirectory(prefix="playground-") as directory:
+            environ = environment(engine) | root | {"AWS_ENDPOINT_URL_STS": engine.url}
+            os.environ.clear()  # what a person has set there would mislead the client that makes the users
+            os.environ.update(environ)
             command = [sys.executable, "cli.py", "init"]
             subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            print("# DynamoDB runs on this machine with an empty table. In another terminal:\n")
+            file = Path(directory) / "playground.sh"
+            file.write_text(settings_of(environ, people(engine.url, environ)), encoding="utf-8")
+            print(
+                f"# DynamoDB runs on this machine with an empty table, and AWS knows {', '.join(PEOPLE)}. In another terminal:\n"
+            )
             print(f"cd {shlex.quote(str(ROOT))}")
-            print(f"unset {' '.join(UNSET)}")
-            for name, value in environ.items():
-                if name.startswith(SHOWN):
-                    print(f"export {name}={shlex.quote(value)}")
-            print("export no_proxy=$NO_PROXY")
-            print(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}{os.pathsep}$PATH")
-            print("export BUILD_TEAM_NAME=main BUILD_PIPELINE_NAME=try BUILD_JOB_NAME=deploy BUILD_ID=1 BUILD_NAME=1")
-            print(LINES.format(gate=shlex.quote(f"{directory}/gate")))
+            print(f"source {shlex.quote(str(file))}  # you are carl; `as anna` and `as ben` change that")
+            print(LINES.format(gate=shlex.quote(f"{directory}/gate"), policy=json.dumps(POLICY)))
             print("# Ctrl-C here ends it, and leaves nothing behind.", flush=True)
             while True:
                 signal.pause()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +28,9 @@ from demo.engine import ROOT, Engine
 STEP_SECONDS = 20
 LOOK_SECONDS = 0.02
 NARROWEST, WIDEST = 60, 120
+SCREEN = 78
+"""Columns of a person's terminal: 80 less the indentation."""
+PLAIN = {"NO_COLOR": "1", "TERM": "xterm", "LOGNAME": "ana"}
 METADATA = re.compile(r'"metadata": \[.*\]')
 STRAY = ("AWS_", "APPROVAL_", "BUILD_", "ATC_")
 """How the variables begin that would lead a program to somewhere else than the engine."""
@@ -139,6 +147,32 @@ class Stage:
         line = " ".join(f"'{word}'" if " " in word else word for word in arguments)
         print(f"$ python3 cli.py {line}")
         return self._start(f"cli.py {arguments[0]}", ["python3", "cli.py", *arguments])
+
+    def person(self, *arguments: str) -> str:
+        """Run the command line on a terminal, and show what a person sees; returns that.
+
+        Raises:
+            SurpriseError: it fails.
+        """
+        print(f"$ approvals {shlex.join(arguments)}", flush=True)
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, SCREEN, 0, 0))
+        environ = {name: value for name, value in self._environment.items() if name not in ("COLUMNS", "LINES")} | PLAIN
+        command = [sys.executable, "-m", "approval_resource", *arguments]
+        with subprocess.Popen(
+            command, env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            seen = b""
+            with suppress(OSError):  # Linux says so where nobody has the other end open any more
+                while more := os.read(ours, 65536):
+                    seen += more
+        os.close(ours)
+        text = seen.decode("utf-8", "replace").replace("\r\n", "\n")
+        print(textwrap.indent(text, "  "))
+        if process.returncode:
+            raise SurpriseError(f"approvals {arguments[0]}: exit code {process.returncode}")
+        return text
 
     def shell(self, line: str) -> None:
         """Do what the line says in the build's directory."""

@@ -170,11 +170,11 @@ def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | Non
     if form == "json":
         click.echo(json.dumps({"claims": len(asked), "different": rows}, indent=2))
         return
+    click.echo(f"{counted(len(asked), 'claim')} asked for an approval; {len(rows)} would have gone differently")
     for row in rows:
         click.echo(
             f"{row['id']} {clean(row['lock_name'])} {row['timestamp']}: was {row['was']}, would be {row['would_be']}: {row['why']}"
         )
-    click.echo(f"{counted(len(asked), 'claim')} asked for an approval; {len(rows)} would have gone differently")
 
 
 def _is_open(claim: Claim) -> bool:

@@ -24,6 +24,8 @@ GAP = 2
 """Blanks between two columns."""
 NARROW = 8
 """Fewest characters that a column of text is given."""
+WORD = 16
+"""Characters of a word that is broken only where there is no other room."""
 LINES = 3
 """Upper bound of the lines that one cell fills."""
 COLOURS = {
@@ -71,12 +73,8 @@ def width() -> int:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows as a table that fits the terminal: text wrapped, and columns left out where it must."""
     shown = list(range(len(columns)))
-    while True:
-        least = [max(NARROW, _width(columns[n].name) + tabulate.MIN_PADDING) for n in shown]
-        natural = [max(_width(columns[n].name) + tabulate.MIN_PADDING, *(_width(row[n]) for row in rows)) for n in shown]
-        firm = [size if columns[n].text else natural[place] for place, (n, size) in enumerate(zip(shown, least, strict=True))]
-        limits = _limits(natural, firm, width() - GAP * (len(shown) - 1))
-        if limits is not None or len(shown) == 1:
+    while (limits := _fitted([columns[n] for n in shown], [[row[n] for n in shown] for row in rows])) is None:
+        if len(shown) == 1:
             break
         shown.remove(min(shown, key=lambda n: columns[n].importance))
     limits = limits or [width()]
@@ -105,6 +103,21 @@ def _laid_out(rows: list[list[str]], headers: Sequence[str], limits: Sequence[in
         disable_numparse=True,
         maxcolwidths=list(limits),
     )
+
+
+def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int] | None:
+    """Return the width of each column, so that no word is broken where that can be; None where they don't fit."""
+    heads = [_width(column.name) + tabulate.MIN_PADDING for column in columns]
+    cells = list(zip(*rows, strict=True)) or [()] * len(columns)
+    natural = [max(head, *map(_width, ["", *told])) for head, told in zip(heads, cells, strict=True)]
+    words = [max(map(_width, " ".join(told).split()), default=0) for told in cells]
+    for longest in (WORD, NARROW):
+        floors = [max(NARROW, head, min(word, longest)) for head, word in zip(heads, words, strict=True)]
+        least = [floor if column.text else size for column, floor, size in zip(columns, floors, natural, strict=True)]
+        limits = _limits(natural, least, width() - GAP * (len(columns) - 1))
+        if limits is not None:
+            return limits
+    return None
 
 
 def _limits(natural: list[int], least: list[int], room: int) -> list[int] | None:

@@ -231,7 +231,7 @@ def test_backtest_shows_what_would_have_gone_otherwise(store: DynamoStore, run: 
     path = tmp_path / "two.yaml"
     path.write_text("required_approvals: 2\n")
     ran = run("policy", "backtest", str(path), "--pool", POOL)
-    assert ran.stdout.splitlines()[-1] == "2 claims asked for an approval; 1 would have gone differently"
+    assert ran.stdout.splitlines()[0] == "2 claims asked for an approval; 1 would have gone differently"
     assert f"{A} 1" in ran.stdout
     assert "was approved, would be undecided: 1 of 2 approvals (aws:ann)" in ran.stdout
     found = json.loads(run("policy", "backtest", str(path), "--pool", POOL, "--format", "json").stdout)

@@ -102,6 +102,11 @@ def test_the_demo_plays_three_stories(scratch: Path) -> None:
         "nothing wrong",
     ):
         assert shown in told
+    view = told[: told.index("Below is all of it")].splitlines()
+    assert len(view) <= 25
+    assert any(line.split()[:1] == ["id"] and line.split()[-1] == "needs" for line in view)
+    assert any("Approved production (main/shop/deploy #6: release 1.3). Its gate opens" in line for line in view)
+    assert not [line for line in view if len(line) > 80]
     headings = re.findall(r"^(\d\. .*)\n-+$", told, flags=re.MULTILINE)
     assert headings == ["1. A gate opens", "2. A gate stays shut", "3. A plan that changes after its approval"]
 
@@ -148,7 +153,7 @@ def test_a_missing_engine_is_told_with_the_way_to_get_it(scratch: Path, module: 
 
 @pytest.mark.long
 def test_the_playground_s_lines_work_by_hand(scratch: Path) -> None:
-    """Copied into a shell they claim, approve, pass the gate, release and verify; Ctrl-C leaves nothing behind."""
+    """Copied into a shell they claim, approve, also as two people, pass the gate, release and verify."""
     with started(scratch, "-m", "demo.playground") as playground:
         told = read_until(playground, "Ctrl-C")
         lines = told.replace(" ID ", " $ID ").replace("python3 cli.py reject", "# python3 cli.py reject")
@@ -160,7 +165,14 @@ def test_the_playground_s_lines_work_by_hand(scratch: Path) -> None:
         os.killpg(playground.pid, signal.SIGINT)
         _, errors = playground.communicate(timeout=SECONDS)
     assert by_hand.returncode == 0, by_hand.stderr
-    for shown in ("has been approved", '"decision": "approved"', '"state": "released"', "nothing wrong"):
+    for shown in (
+        "has been approved",
+        '"decision": "approved"',
+        '"state": "released"',
+        "not decided yet: 1 of 2 approvals (anna)",
+        "approved by aws:arn:aws:iam::123456789012:user/ben",
+        "nothing wrong",
+    ):
         assert shown in by_hand.stdout
     assert (playground.returncode, errors.strip()) == (0, "Stopped; nothing is left behind.")
     assert nothing_left(playground, scratch)

@@ -32,7 +32,10 @@ from approval_resource.strict_options import MAX_DURATION, MAX_NAME, read_part
 from demo.engine import ROOT
 
 PAGE = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
-RECIPE = re.compile(r"^<!-- recipe: ([\w-]+) -->\n```yaml\n(.*?)^```\n\n```yaml cases\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
+RECIPE = re.compile(
+    r"^<!-- recipe: ([\w-]+) -->\n```yaml\n(.*?)^```\n\n(?:<details><summary>Cases</summary>\n\n)?```yaml cases\n(.*?)^```\n",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,12 @@ def test_no_policy_on_the_page_goes_untried() -> None:
     kinds = re.findall(r"^```yaml ?(.*)$", PAGE, re.MULTILINE)
     assert {*kinds} == {"", "cases", "params", "resource", "file"}
     assert len(RECIPES) == kinds.count("") == kinds.count("cases") > 14
+
+
+def test_the_cookbook_s_table_lists_its_recipes() -> None:
+    """Each by its heading, in the order of the page."""
+    text = section("Cookbook")
+    assert re.findall(r"^\| \[(.+)\]\(#", text, re.MULTILINE) == re.findall(r"^### (.+)$", text, re.MULTILINE)
 
 
 def block(kind: str) -> Any:

@@ -1,0 +1,110 @@
+"""docs/json.md has an example of each command's JSON, whose keys are those that the program writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from approval_resource.claims import review as reviews
+from approval_resource.model.claim import Verdict
+from approval_resource.store.dynamodb.store import DynamoStore
+from cli import cli
+from demo.engine import ROOT
+from tests.builders import under
+from tests.cli.conftest import POOL, Run, claim_of
+from tests.cli.test_queue import wait
+from tests.docs.help_page import commands
+
+PAGE = ROOT / "docs" / "json.md"
+A, B = (f"{number}0000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa" for number in (1, 2))
+RECORDING = bool(os.environ.get("RECORD_STORIES"))
+LINES = {
+    "list": ("list", "--format", "json"),
+    "list --waiting": ("list", "--waiting", "--format", "json"),
+    "show": ("show", A, "--format", "json"),
+    "history": ("history", "--id", A, "--event", "pending", "--format", "json"),
+    "receipt": ("receipt", B),
+    "unblock": ("unblock", A, "--format", "json"),
+    "doctor": ("doctor", "--format", "json"),
+    "pool show": ("pool", "show", POOL, "--format", "json"),
+    "policy show": ("policy", "show", POOL, "--format", "json"),
+    "policy eval": ("policy", "eval", "POLICY", "--requester", "carl", "--format", "json"),
+    "policy backtest": ("policy", "backtest", "POLICY", "--pool", POOL, "--format", "json"),
+    "audit verify": ("audit", "verify", "--format", "json"),
+    "audit report": ("audit", "report", "--pool", POOL, "--format", "json"),
+    "audit export": ("audit", "export"),
+}
+
+
+def shape(value: Any) -> Any:
+    """The keys of a document, and of the first of each list, whatever the values."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in sorted(value.items())}
+    return [shape(inner) for inner in value[:1]] if isinstance(value, list) else ""
+
+
+def shown() -> dict[str, Any]:
+    """The example of each command on the page."""
+    found = re.findall(r"^## ([^\n]+)\n\n```json\n(.*?)```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return {title: json.loads(text) for title, text in found}
+
+
+@pytest.fixture
+def written(store: DynamoStore, run: Run, tmp_path: Path) -> dict[str, Any]:
+    """What each command writes: a claim that waits under a policy, one that was rejected, and one in the queue."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("{name: two-people, required_approvals: 2}\n", encoding="utf-8")
+    claim_of(store, A, description="release 3.2", terms=under(required_approvals=2))
+    reviews.review(store, A, reviewer="aws:ben", verdict=Verdict.APPROVE, comment="fine")
+    claim_of(store, B, number=2, lock_name="docs")
+    wait(store, 3)
+    reviews.review(store, B, reviewer="aws:ben", verdict=Verdict.REJECT, comment="no")
+    assert run("policy", "set", POOL, str(policy)).exit_code == 0
+    found = {}
+    for title, words in LINES.items():
+        ran = run(*(str(policy) if word == "POLICY" else word for word in words))
+        assert ran.exit_code == 0, ran.output
+        text = ran.stdout.splitlines()[0] if title == "audit export" else ran.stdout
+        found[title] = json.loads(text)
+    return found
+
+
+def short(value: Any) -> Any:
+    """A document with one element of each list."""
+    if isinstance(value, dict):
+        return {name: short(inner) for name, inner in value.items()}
+    return [short(inner) for inner in value[:1]] if isinstance(value, list) else value
+
+
+def test_each_example_has_the_keys_that_the_program_writes(written: dict[str, Any]) -> None:
+    """Whoever adds or takes away a key writes the page anew: RECORD_STORIES=1."""
+    if RECORDING:
+        head = PAGE.read_text(encoding="utf-8").split("## ")[0]
+        parts = [f"## {title}\n\n```json\n{json.dumps(short(one), indent=2)}\n```\n" for title, one in written.items()]
+        PAGE.write_text(head + "\n".join(parts), encoding="utf-8")
+    assert {title: shape(one) for title, one in shown().items()} == {title: shape(one) for title, one in written.items()}
+
+
+def writers() -> Iterator[str]:
+    """The commands that have a JSON form."""
+    for path in commands():
+        command: click.Command = cli
+        for name in path:
+            assert isinstance(command, click.Group)
+            command = command.get_command(click.Context(command), name) or command
+        for option in command.params:
+            if option.name == "form" and isinstance(option.type, click.Choice) and "json" in option.type.choices:
+                yield " ".join(path)
+
+
+def test_every_command_with_json_is_on_the_page() -> None:
+    """None is left out."""
+    assert set(writers()) <= set(LINES)
+    assert set(shown()) == set(LINES)
