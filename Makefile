@@ -15,7 +15,7 @@ BASE_PARTS = $(subst @, ,$(BASE_IMAGE))
 LABELS = $(if $(word 2,$(BASE_PARTS)),$(BASE_LABEL).name=$(word 1,$(BASE_PARTS)) $(BASE_LABEL).digest=$(word 2,$(BASE_PARTS)))
 BILL ?= build/sbom.cdx.json
 
-.PHONY: help cli demo playground test test-service coverage soak fuzz test-contract image test-image sbom bench bench-against stories docs lint format lock clean
+.PHONY: help cli demo playground test test-service screenshots coverage soak fuzz test-contract image test-image sbom bench bench-against stories docs lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever D
 test-service: .venv/browser .venv-engine/ministack tests/browser/node_modules ## the service in a real browser (Debian's chromium, node), at a certified provider
 	@test -x /usr/bin/chromium || { echo "no /usr/bin/chromium; apt-get install chromium" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/browser
+
+screenshots: .venv/browser .venv-engine/ministack tests/browser/node_modules ## take docs/service/*.png anew
+	$(BIN)/python -m pytest tests/browser/screenshots.py
 
 image: ## build the image with docker, podman or buildah, whichever works here; TAG=, VERSION=, BASE_IMAGE= say what else
 	@test -n "$(ENGINE)" || { echo "no docker, podman or buildah works here; install one of them" >&2; exit 1; }

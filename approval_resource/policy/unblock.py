@@ -138,7 +138,7 @@ def told(wanted: Wanted) -> str:
 def _stranger(person: str) -> str:
     """Return who knows that stranger, or an empty string for a person who is named or has spoken."""
     if person.startswith(ANYONE):
-        return "AWS"
+        return "AWS or an issuer"
     return "that Concourse" if name_at_concourse(person).startswith(ANYBODY) else ""
 
 

@@ -173,8 +173,14 @@ Endpoint = Callable[[Call], Response]
 
 def endpoint(service: Service, answer: Endpoint) -> Callable[[Request], Any]:
     """Return an endpoint that answers in a thread, since the store's client blocks."""
+    # An endpoint for a verdict is a partial of one for both.
+    latency = service.metrics.latency.labels(getattr(answer, "func", answer).__name__)
 
     def answered(request: Request, body: bytes) -> Response:
+        with latency.time():
+            return judged(request, body)
+
+    def judged(request: Request, body: bytes) -> Response:
         call = Call(service, request, body)
         try:
             caller = request.client.host if request.client else ""

@@ -128,6 +128,7 @@ def test_the_first_screen_of_a_phone_tells_what_waits_and_the_buttons_are_at_han
     reject, approve = boxes
     assert reject is not None
     assert approve is not None
+    assert reject["y"] + reject["height"] <= 844
     assert reject["height"] >= 44
     assert approve["height"] >= 44
     assert approve["x"] - (reject["x"] + reject["width"]) >= 24

@@ -68,8 +68,8 @@ def test_alternatives_of_one_size_are_all_told() -> None:
 
 def test_a_quorum_of_anybody_is_open_to_anybody() -> None:
     """People whom no policy names are told as such."""
-    assert words(who(policy(required_approvals=2))) == ["2 other people whom AWS knows"]
-    assert words(who([])) == ["1 other person whom AWS knows"]
+    assert words(who(policy(required_approvals=2))) == ["2 other people whom AWS or an issuer knows"]
+    assert words(who([])) == ["1 other person whom AWS or an issuer knows"]
 
 
 def test_who_asked_is_in_no_set() -> None:
@@ -111,13 +111,13 @@ def test_a_denial_by_conditions_leaves_nobody() -> None:
     """No approval changes a fact."""
     one = policy(conditions={"env": "dev"}, on_policy_fail="deny")
     assert who(one, given={"env": "prod"}).sets == ()
-    assert words(who(one, given={"env": "dev"})) == ["1 other person whom AWS knows"]
+    assert words(who(one, given={"env": "dev"})) == ["1 other person whom AWS or an issuer knows"]
 
 
 def test_time_and_inputs_keep_nobody_out() -> None:
     """The sets are of people; hours come by themselves, and whoever approves fills in."""
     one = policy(required_approvals=1, windows=[{"days": ["mon"]}], not_before="1h", inputs=[{"name": "v", "required": True}])
-    assert words(who(one)) == ["1 other person whom AWS knows"]
+    assert words(who(one)) == ["1 other person whom AWS or an issuer knows"]
     assert words(who(one, approval(ANA))) == ["nobody: only time is missing"]
 
 
@@ -172,7 +172,7 @@ def test_rego_that_wants_two_of_anybody_is_not_said_to_be_shut() -> None:
     one = policy(rego=text)
     assert answer(one, approval(ANA), approval(BOB)) == "approve"
     found = who(one)
-    assert words(found) == ["2 other people whom AWS knows"] or not found.complete
+    assert words(found) == ["2 other people whom AWS or an issuer knows"] or not found.complete
 
 
 def test_who_stands_for_anybody_is_nobodys_name() -> None:

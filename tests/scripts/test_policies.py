@@ -34,7 +34,7 @@ def test_a_gate_waits_for_two_and_tells_what_is_missing(concourse: Concourse, st
     """The build log says what it takes, after each review what is still missing, and the receipt under which policy."""
     claimed = concourse.claim(policy=TWO)
     assert "It needs 2 approvals" in claimed.stderr
-    assert "Can be opened by: 2 other people whom AWS knows" in claimed.stderr
+    assert "Can be opened by: 2 other people whom AWS or an issuer knows" in claimed.stderr
     gate = concourse.start_get(claimed.version, need_approval=True)
     gate.says("It needs 2 approvals")
     say(store, claimed.version, "aws:ann", comment="fine")

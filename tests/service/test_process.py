@@ -197,6 +197,7 @@ def test_numbers_for_a_monitor(serve: Serve) -> None:
     assert 'approval_pending{pool="payments"} 1.0' in text
     assert 'approval_holders{age="under an hour",pool="payments"} 2.0' in text
     assert "approval_oldest_pending_seconds" in text
+    assert 'approval_request_seconds_count{route="review"} 2.0' in text
     assert claim.id not in text
     assert "ana" not in text
 
