@@ -23,6 +23,8 @@ from approval_resource.text import clean, counted, duration, without_mail
 MAX_TEXT = 600
 """Upper bound of the characters of one text in a message."""
 MAX_LINE = 160
+SPARE = 100
+"""Characters beyond what is shown that are looked at, since mail addresses get shorter."""
 MAX_LINK = 1_000
 LINK = re.compile(r"https?://[A-Za-z0-9\[][\w.:\[\]-]*(?:[/?#][!-~]*)?", re.ASCII)
 MAX_ASKED = 10
@@ -82,7 +84,8 @@ class Reading:
 
 def said(text: str, most: int = MAX_TEXT) -> str:
     """Return a text of others on one line, without the hosts of mail addresses, cut at `most` characters."""
-    shown = without_mail(clean(text))
+    # Cut first: to look for mail addresses takes the square of a text's length.
+    shown = without_mail(clean(text[: most + SPARE]))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -24,7 +25,7 @@ from approval_resource.notify.channels.interface import Outlet
 from approval_resource.notify.config import Rule
 from approval_resource.notify.message import Message, Reading
 from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
-from approval_resource.store.gapless import gapless
+from approval_resource.store.gapless import SETTLED, gapless
 from approval_resource.store.interface import LockStore, Outbox
 from approval_resource.text import clean
 
@@ -45,6 +46,8 @@ MAX_REFUSED = 3
 MAX_ERROR = 300
 FAILED_AFTER = timedelta(minutes=15)
 """Time of failures after which a channel is shown as failed."""
+LOOK_SECONDS = 0.5
+"""Pause between two looks at a claim that isn't as its newest event left it."""
 LOOK = timedelta(seconds=30)
 """Pause between two looks at what waits, for reminders."""
 DIGEST_HOURS = 3
@@ -57,6 +60,10 @@ SETTLING = timedelta(minutes=1)
 
 class LeaseLostError(Exception):
     """Loss of the lease: another worker tells the channel now."""
+
+
+class NotYetError(Exception):
+    """Event of a claim that can't be seen yet, since their commit is landing: the next turn goes on with it."""
 
 
 @dataclass(slots=True)
@@ -180,7 +187,10 @@ class Worker:
             return
         for event in gapless(self.store.events(pool, since=cursor), by_lock=False, store=self.store):
             if event.timestamp > cursor:
-                self._tell_event(event)
+                try:
+                    self._tell_event(event)
+                except NotYetError:
+                    return
                 self._at(pool, event.timestamp)
 
     def _begin(self, pool: str, end: datetime) -> datetime:
@@ -188,7 +198,8 @@ class Worker:
         for claim in self._pending(pool):
             event = self.store.event(pool, claim.changed)
             if event is not None:
-                self._tell_event(event)
+                with suppress(NotYetError):
+                    self._tell_event(event)
         cursor = end - SETTLING
         self._at(pool, cursor)
         return cursor
@@ -207,20 +218,22 @@ class Worker:
         if wanted is None and not delivery.ref:
             return
         claim = self.store.claim(event.claim_id)
+        if claim is None and self.store.now() - event.at < SETTLED:
+            raise NotYetError
         if claim is None or not (claim.need_approval or wanted is None or State.HELD in wanted.on):
             return
-        message = self._doubt(claim, event) or messages.about(self.store, claim, event, self.reading)
-        self._deliver(message, replace(delivery, told=event.timestamp), event)
+        self._deliver(self._message(claim, event), replace(delivery, told=event.timestamp), event)
 
-    def _doubt(self, claim: Claim, event: Event) -> Message | None:
-        """Return a warning where the log doesn't bear the claim out, else None."""
+    def _message(self, claim: Claim, event: Event) -> Message:
+        """Return what there is to say of the event, or a warning where the log doesn't bear the claim out."""
         try:
-            borne_out(self.store, claim, Poller(self.clock, 0.5, log.warning))
+            # A commit may be seen item by item while it lands: the event already, the claim as it was before.
+            claim = borne_out(self.store, claim, Poller(self.clock, LOOK_SECONDS, log.warning))
         except CorruptRecordError as corrupt:
             return messages.doubtful(claim, event, str(corrupt))
         except LockNotFoundError:
-            return None
-        return None
+            log.debug("channel %s: claim %s has no event left", self.name, claim.id)
+        return messages.about(self.store, claim, event, self.reading)
 
     def _rule(self, pool: str, lock_name: str, state: State | None) -> Rule | None:
         """Return the rule by which the channel is told that, or None."""

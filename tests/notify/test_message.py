@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from time import process_time as time_of_process
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -103,6 +104,14 @@ def test_no_text_hides_or_overflows(text: str) -> None:
     assert len(shown) <= MAX_TEXT
     assert len(shown.splitlines()) <= 1
     assert said(shown) == shown or shown.endswith("…")
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, "a@b " * 10**5, "@" * 10**6])
+def test_a_text_of_any_length_is_cut_at_once(text: str) -> None:
+    """However long a table's writer makes it."""
+    begun = time_of_process()
+    assert len(said(text)) <= MAX_TEXT
+    assert time_of_process() - begun < 1
 
 
 @given(st.text(max_size=2000), st.integers(1, 40))

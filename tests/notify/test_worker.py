@@ -521,6 +521,66 @@ def test_a_crash_at_every_moment_loses_nothing_and_repeats_at_most_one(
     assert first_seen == [f"msg_{event.digest[:32]}" for event in events], "in the order of the log"
 
 
+# ---- commits in flight --------------------------------------------------------------------------
+
+
+class Landing:
+    """A store in which a claim can't be seen yet, or only as it was before its newest event."""
+
+    def __init__(self, inner: DynamoStore, seen: list[Claim | None]) -> None:
+        self._inner = inner
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def claim(self, claim_id: str) -> Claim | None:
+        return self._seen.pop(0) if self._seen else self._inner.claim(claim_id)
+
+
+def test_a_claim_that_cannot_be_seen_yet_is_told_at_the_next_turn(
+    shared: DynamoStore, time: FrozenTime, working: Working
+) -> None:
+    """A commit may be seen item by item while it lands: its event already, its claim not yet."""
+    outlet = Recorder()
+    worker = working(outlet)
+    worker.turn()
+    take(shared, 1)
+    worker.store = Landing(shared, [None])
+    worker.turn()
+    assert outlet.told == []
+    worker.turn()
+    assert outlet.seen == ["claim.pending"]
+
+
+def test_a_claim_that_is_seen_as_it_was_is_told_as_it_is(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """What is told of a decision shows the decision."""
+    outlet = Recorder()
+    worker = working(outlet)
+    worker.turn()
+    claim = take(shared, 1)
+    worker.turn()
+    decide(shared, claim)
+    worker.store = Landing(shared, [claim])
+    worker.turn()
+    assert [message.state for message in outlet.told] == [State.PENDING, State.APPROVED]
+
+
+def test_a_claim_that_is_gone_holds_nothing_up(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """By age, or by somebody's hand: the events of others are told."""
+    outlet = Recorder()
+    worker = working(outlet)
+    worker.turn()
+    gone, kept = take(shared, 1, lock_name="a"), take(shared, 2, lock_name="b")
+    key = {"pk": {"S": f"claim#{gone.id}"}, "sk": {"S": "claim"}}
+    shared._client.delete_item(TableName=shared._table, Key=key)
+    worker.turn()
+    assert outlet.told == []
+    time.tick(minutes=2)
+    worker.turn()
+    assert [message.claim_id for message in outlet.told] == [kept.id]
+
+
 # ---- all channels at once -----------------------------------------------------------------------
 
 
