@@ -61,8 +61,8 @@ class Requests:
         self._clock = clock
         self._time = store_clock or StoreClock(clock)
         self._answered = False
-        self._taken: dict[str, Any] = {}
-        """Items of the newest answer, as its JSON has them."""
+        self._taken: dict[str, Any] | None = None
+        """Items of the answer to the request under way, as its JSON has them. None: no request is."""
         self._renew = renew
         self._creates = creates
         self._use(client)
@@ -101,7 +101,7 @@ class Requests:
         signed = "x-amzn-requestid" in response_dict["headers"]
         if not isinstance(body, dict) or not (signed or ("__type" in body and response_dict["status_code"] >= REFUSED)):
             raise NotDynamoDBError
-        if response_dict["status_code"] < REFUSED:
+        if self._taken is not None and response_dict["status_code"] < REFUSED:
             self._taken = {name: body.pop(name) for name in HOLDS_ITEMS if name in body}
             response_dict["body"] = json.dumps(body).encode()
 
@@ -232,8 +232,7 @@ class Requests:
         started = self._clock.monotonic()
         self._taken = {}
         try:
-            answer: dict[str, Any] = getattr(self._client, method)(**request) | self._taken
-            self._taken = {}
+            answer: dict[str, Any] = getattr(self._client, method)(**request) | (self._taken or {})
         except (ClientError, BotoCoreError) as error:
             failure = classify(error, table=self._table, endpoint=self._endpoint)
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
@@ -247,6 +246,8 @@ class Requests:
         except ValueError as error:
             # botocore makes some clients, such as that of STS, on first use, and finds wrong settings then.
             raise RequestFailedError(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error
+        finally:
+            self._taken = None
         log.debug("%s: %.0f ms", method, (self._clock.monotonic() - started) * 1000)
         return answer
 
