@@ -63,7 +63,7 @@ class LeaseLostError(Exception):
 
 
 class NotYetError(Exception):
-    """Event of a claim that can't be seen yet, since their commit is landing: the next turn goes on with it."""
+    """Event of a claim that can't be seen yet, since their commit is landing; the next turn goes on."""
 
 
 @dataclass(slots=True)
