@@ -106,7 +106,7 @@ def _laid_out(rows: list[list[str]], headers: Sequence[str], limits: Sequence[in
 
 
 def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int] | None:
-    """Return the width of each column, so that no word is broken where that can be; None where they don't fit."""
+    """Return the width of each column, with words unbroken where that can be; None where they don't fit."""
     heads = [_width(column.name) + tabulate.MIN_PADDING for column in columns]
     cells = list(zip(*rows, strict=True)) or [()] * len(columns)
     natural = [max(head, *map(_width, ["", *told])) for head, told in zip(heads, cells, strict=True)]
