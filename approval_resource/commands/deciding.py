@@ -15,7 +15,7 @@ from approval_resource.claims.end import end_claim, force_release
 from approval_resource.claims.lifecycle import require_reviewable
 from approval_resource.commands import screen
 from approval_resource.commands.completion import CLAIM_IDS
-from approval_resource.commands.exit_codes import FAILED
+from approval_resource.commands.exit_codes import FAILED, UNCOUNTED
 from approval_resource.commands.shared import (
     FORMAT,
     REASON,
@@ -34,8 +34,6 @@ from approval_resource.program import called
 from approval_resource.store.interface import LockStore
 from approval_resource.text import clean, shortened
 
-UNCOUNTED = 3
-"""Exit code of an approval that was recorded and counts for nothing."""
 DECIDES = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
 
 

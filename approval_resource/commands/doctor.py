@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import FORMAT, connected, store_of
 from approval_resource.errors import StoreUnavailableError
 from approval_resource.program import VERSION
@@ -43,7 +44,7 @@ def doctor(form: str, **options: str | None) -> None:
             move = f"; {finding.move}" if finding.move and not finding.fine else ""
             click.echo(f"{click.style(f'{mark:5}', fg=colour)} {finding.subject}: {clean(finding.told)}{clean(move)}")
     if any(finding.fine is False for finding in findings):
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 def _here(connection: Connection) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import click
 
 from approval_resource.canonical import instant
 from approval_resource.clock import HostClock
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import FORMAT, connected, connection_of, say_error
 from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.notify import run
@@ -103,7 +104,7 @@ def _check(config: Config, connection: Connection) -> None:
     for problem in problems:
         say_error(problem)
     if problems:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
     click.echo(f"INFO: the table and {counted(len(config.channels), 'channel')} can be reached")
 
 
@@ -116,7 +117,7 @@ def _status(config: Config, connection: Connection, form: str) -> None:
         for status in found:
             click.echo(_line(status))
     if not all(map(run.is_well, found)):
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 def _document(status: run.Status) -> dict[str, Any]:

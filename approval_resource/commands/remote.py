@@ -12,6 +12,7 @@ import click
 import urllib3
 from tabulate import tabulate
 
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import FORMAT, connection_of, say_error
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
 from approval_resource.model.claim import MAX_COMMENT
@@ -137,7 +138,7 @@ def _deciding(status: str) -> Callable[..., Any]:
                 continue
             click.echo(f"INFO: {claim_id}: {clean(str(done['sentence']))}")
         if failed:
-            click.get_current_context().exit(1)
+            click.get_current_context().exit(FAILED)
 
     decide.__doc__ = f"{DONE[status].capitalize()} one or more claims."
     for option in (

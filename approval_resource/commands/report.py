@@ -17,14 +17,13 @@ from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import deciding_event
 from approval_resource.clock import HostClock
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
+from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
 from approval_resource.commands.shared import connected, find_claim, require_pool, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.policy.authoring.trial import instant_of
 from approval_resource.strict_options import duration
 from approval_resource.text import clean, quoted
 
-COULD_NOT_LOOK = 3
-"""Exit code of a report that could not be made, as of an audit."""
 SECONDS = 1.0
 """Seconds between two looks at an entry that is just being written."""
 
@@ -95,7 +94,7 @@ def report(pool: str, lock_name: str | None, since: str | None, until: str | Non
         say_errors(error)
         click.get_current_context().exit(COULD_NOT_LOOK)
     if found.audit.findings or unproven:
-        click.get_current_context().exit(1)
+        click.get_current_context().exit(FAILED)
 
 
 def _noting(decisions: Iterator[Decision], unproven: list[str]) -> Iterator[Decision]:

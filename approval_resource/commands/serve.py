@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import say_error
 from approval_resource.errors import ConfigError
 from approval_resource.text import first_lines
@@ -39,7 +40,7 @@ def commands(path: Path, check: bool) -> None:
         for line in first_lines(found):
             say_error(line)
         if found:
-            click.get_current_context().exit(1)
+            click.get_current_context().exit(FAILED)
         click.echo("INFO: the config is fine; its issuers and its table answer")
         return
     serve(read_config(path))

@@ -19,6 +19,7 @@ from approval_resource.model.claim import Verdict
 from approval_resource.service import api, openapi, pages, replies, signin
 from approval_resource.service.acts import Acts
 from approval_resource.service.call import Call, Endpoint, Service, endpoint, failed
+from approval_resource.service.callers import Callers
 from approval_resource.service.config import Config, Secrets
 from approval_resource.service.desk import Desk, HiddenError
 from approval_resource.service.fetch import Web
@@ -28,7 +29,6 @@ from approval_resource.service.metrics import Metrics
 from approval_resource.service.oidc import Client, Issuer
 from approval_resource.service.people import Access
 from approval_resource.service.problems import KINDS
-from approval_resource.service.proofs import Proofs
 from approval_resource.service.render import Pages
 from approval_resource.service.sessions import Endings, Sessions
 from approval_resource.service.signing import Signer
@@ -56,7 +56,7 @@ def service_of(config: Config, secrets: Secrets, store: DynamoStore) -> Service:
         acts=Acts(desk, login.max_age),
         sessions=sessions,
         endings=endings,
-        proofs=Proofs(config, sessions, config.origin, web),
+        callers=Callers(config, sessions, config.origin, web),
         client=Client(
             Issuer(login.issuer, login.discovery, web),
             login.client_id,

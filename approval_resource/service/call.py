@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
 from approval_resource.service.acts import Acts, StaleSignInError
+from approval_resource.service.callers import Callers
 from approval_resource.service.config import Config
 from approval_resource.service.desk import Desk
 from approval_resource.service.links import Links
@@ -23,7 +24,6 @@ from approval_resource.service.metrics import Metrics
 from approval_resource.service.oidc import Client, NotSignedInError
 from approval_resource.service.people import Person
 from approval_resource.service.problems import MalformedError, TooManyError, problem_of
-from approval_resource.service.proofs import Proofs
 from approval_resource.service.render import Pages
 from approval_resource.service.sessions import COOKIE, Endings, Sessions
 from approval_resource.service.signing import Signer
@@ -45,7 +45,7 @@ class Service:
     acts: Acts
     sessions: Sessions
     endings: Endings
-    proofs: Proofs
+    callers: Callers
     client: Client
     signer: Signer
     links: Links
@@ -101,7 +101,7 @@ class Call:
         """
         if self._person is None:
             headers = self.request.headers
-            found = self.service.proofs.person(
+            found = self.service.callers.person(
                 headers.get("authorization", ""),
                 self.request.cookies.get(COOKIE, ""),
                 headers.get("x-amzn-oidc-data", ""),

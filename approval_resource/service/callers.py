@@ -1,4 +1,4 @@
-"""Proofs of identity: a session's cookie, a machine's bearer token, STS, or a signing load balancer."""
+"""Callers: who made a request, by a session's cookie, a bearer token, STS, or a signing load balancer."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class LoadBalancer:
         return found
 
 
-class Proofs:
+class Callers:
     """All ways in which a request may prove who made it."""
 
     def __init__(self, config: Config, sessions: Sessions, origin: str, web: Web) -> None:
