@@ -35,7 +35,7 @@ DOUBT_SECONDS = 3.0
 TOLD_AT_ONCE = 30
 """Length of a queue whose waiters read it every second at most. Twice as many read it every 4 s."""
 SLOW_PACE = 10
-"""Pace of a waiter with slow policies, in seconds: three of them outlast an evaluation, so no roll call drops it."""
+"""Pace in seconds of a waiter with slow policies. Three outlast an evaluation, so no roll call drops it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class Roster:
         return list(self._told)
 
     def _told_of(self, review: Review) -> set[str]:
-        """Return the groups that the reviewer's issuer told at the review, and those of the policy that they stand for."""
+        """Return the groups that the reviewer's issuer told, and the policy's groups that these stand for."""
         if not review.reviewer.startswith("oidc:"):
             return set()
         # An issuer speaks of its own people's groups, and of no other's.
