@@ -47,7 +47,7 @@ def _shown(c: str) -> bool:
 def visible(name: str) -> str:
     """Return a name on one line, with an escape for each character that `clean` would take out or change.
 
-    So no two names are shown alike for a character that nobody sees.
+    So two names that differ only in invisible characters are shown differently.
     """
     return "".join(c if c == clean(c) else c.encode("unicode_escape").decode() for c in name)
 

@@ -64,7 +64,7 @@ def _verify_receipt(store: RecordReads, walk: Walk, given: Mapping[str, Any]) ->
 
 
 def _verify_copy(store: RecordReads, walk: Walk, copy: Copy) -> None:
-    """Compare an export, event by event, or a plain digest with the log, except for what is gone by age."""
+    """Compare a plain digest, or each event of an export, with the log. Events gone by age are only noted."""
     told = [(copy.at, copy.digest)] if copy.at is not None else []
     exported = (
         (parse_instant(event["timestamp"]), event["digest"]) for event in copy.events() if event["pool"] == walk.report.pool

@@ -32,7 +32,7 @@ class Copy:
         """Yield the events of an export, as documents, without its other records.
 
         Raises:
-            ConfigError: a line is none.
+            ConfigError: a line is no event's document.
         """
         if self.export is None:
             return

@@ -39,7 +39,7 @@ PARTS: Mapping[str, tuple[set[str], ...]] = {
 }
 """Parts of each kind of record, beside its kind."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-"""Time of an export that tells none: nothing may be gone by its age then."""
+"""Time of an export that tells no time, so early that no event may be gone by age."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Exported:
         )
 
     def head(self, pool: str) -> Head | None:
-        """Return the head as the export found it first, and from the second time on as it found it last."""
+        """Return the head from before the export on the first call, and from after it on later calls."""
         if self.events_only:
             return self._newest_head()
         found = self._looked and self.last_head()
@@ -155,7 +155,7 @@ class Exported:
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         """See `RecordReads.event`."""
         wanted = instant(timestamp)
-        # Where events don't lie in their order, that is found by the walk.
+        # The walk finds events that are out of order.
         place = bisect_left(self.offsets, wanted, key=lambda offset: str(self._at(offset).get("timestamp")))
         document = self._at(self.offsets[place]) if place < len(self.offsets) else {}
         return EVENT.read(document) if document.get("timestamp") == wanted else None
@@ -326,7 +326,7 @@ def _contents(document: object) -> tuple[str, Mapping[str, str]]:
 
 
 def _bytes(document: Mapping[str, Any]) -> bytes | None:
-    """Return the bytes of a content, or None where it has none, or not the one form of them."""
+    """Return the bytes of a content, or None if they are missing or not as an export writes them."""
     try:
         if "text" in document:
             return str(document["text"]).encode()

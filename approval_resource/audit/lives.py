@@ -30,10 +30,10 @@ class Life:
 
     newest: Event
     gone: int
-    """How many events of its lock, younger than the newest, are gone: they may have been its own."""
+    """Number of lost events of its lock that are younger than `newest`. Some may have been its own."""
     oldest: Event
     missing: int
-    """How many of its lock's events were missing at the oldest."""
+    """Number of its lock's events that were missing when the walk reached `oldest`."""
     claim: Claim | None = None
     read: bool = False
     begun: bool = False
@@ -41,7 +41,7 @@ class Life:
 
 
 class Tally:
-    """Difference of two sets of ids, in a size of its own: which of its buckets differ.
+    """Difference of two sets of ids in constant memory. It tells which buckets of ids differ.
 
     Ids fall into buckets by a digest with a key of this process, so that nobody can choose ids that cancel
     each other out.
@@ -73,7 +73,7 @@ class Tally:
 class Lives:
     """Verification of every claim that the log tells of, and of what its events say of each other.
 
-    It keeps a claim from its newest event to its first, so its size goes by the claims that lived at once.
+    It keeps a claim from its newest event to its first, so memory grows with the claims open at one time.
     """
 
     def __init__(self, store: RecordReads, walk: Walk) -> None:
@@ -85,7 +85,7 @@ class Lives:
         self.holders: dict[str, set[str]] = defaultdict(set)
         """Claims that hold each lock by the log, as far as it still tells."""
         self.may_hold: set[str] = set()
-        """Holders by their lock, of which the log doesn't tell all any more."""
+        """Claims that their lock names as holder, while the log has lost events that could confirm it."""
         self.fences: dict[str, int] = defaultdict(int)
         """The highest fence of each lock's claims."""
         self.absent: set[str] = set()
@@ -119,7 +119,7 @@ class Lives:
                 self._found(f"{_subject(life.oldest)} had no event before event {life.oldest.revision}, which found it there")
 
     def _hold(self, event: Event, missing: int) -> None:
-        """Note who holds the event's lock. Where events are missing since, its claim may hold it or not."""
+        """Note who holds the event's lock. If later events are missing, its claim may or may not hold it."""
         if missing:
             lock = self._walk.locks.get(event.lock_name)
             if lock is not None and lock.holder == event.claim_id:
@@ -130,7 +130,8 @@ class Lives:
     def _verify_continuous(self, life: Life, event: Event, missing: int) -> None:
         """Compare what the next younger event found with what this one left.
 
-        Where events of its lock are missing between the two, one of its own may be among them.
+        The two are not compared if events of the lock are missing between them: some may be of the same
+        claim.
         """
         younger = life.oldest
         if younger.lock and missing == life.missing and younger.before != event.claim:
@@ -141,7 +142,7 @@ class Lives:
             )
 
     def _forget(self, claim_id: str, life: Life) -> None:
-        """Forget a claim that was read and whose first event was seen, after a look at the two."""
+        """Forget a claim once it was read and its first event was seen, after a comparison of the two."""
         if not (life.read and life.begun):
             return
         del self._lives[claim_id]
@@ -179,7 +180,7 @@ class Lives:
 
     def _verify(self, claim: Claim, life: Life) -> None:
         newest = life.newest
-        # Nothing comes after a claim's end, so what ended it pins it whatever else is gone.
+        # A claim's end is its last event. That event pins the claim even if other events are gone.
         last = newest.kind.state is not None and not newest.kind.state.is_open
         if (last or not life.gone) and not self._pinned(claim, newest):
             self._found(f"{named(claim)} was altered: it is not as its newest event left it; {told(claim)}")
@@ -190,7 +191,7 @@ class Lives:
                 self._found(finding)
 
     def _pinned(self, claim: Claim, newest: Event) -> bool:
-        """Whether the claim is as its newest event left it, or one that landed since the walk began."""
+        """Whether the claim is as its newest event left it, or as one that landed during the walk left it."""
         pin = claim_digest(claim)
         if pin == newest.claim:
             return True
@@ -220,7 +221,7 @@ def since(store: RecordReads, walk: Walk) -> Iterator[Event]:
 
 
 def claims(store: RecordReads, ids: list[str]) -> Iterator[tuple[str, Claim | CorruptRecordError | None]]:
-    """Yield each id with its claim, with why that can't be read, or with None for no claim."""
+    """Yield each id with its claim, the error if it can't be read, or None if it is missing."""
     try:
         found = {claim.id: claim for claim in store.claims(ids)}
     except UNREADABLE:

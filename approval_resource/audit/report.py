@@ -39,11 +39,11 @@ class Decision:
     event: Event
     claim: Claim | None
     policies: tuple[Any, ...]
-    """Policy documents of the claim and its pool, by which it was decided; none: one approval by anyone."""
+    """Policy documents of claim and pool that decided. Empty: one approval by anyone was enough."""
     notes: tuple[str, ...] = ()
     """Parts that are gone by age, and the like."""
     faults: tuple[str, ...] = ()
-    """Reasons why it isn't proven; none: it is."""
+    """Reasons why the decision isn't proven. Empty: it is proven."""
 
     @property
     def proof(self) -> str:
@@ -112,8 +112,9 @@ def report(
     """Audit the pool, and return its decisions from `since` to before `until`, oldest first, each with proof.
 
     A decision is proven where the pool's audit finds nothing that concerns it, its event has its digest, and
-    an approval follows again from the policies and reviews that are stored. A finding about another claim
-    concerns that claim alone; any other concerns every decision, since it breaks what proves them.
+    an approval follows again from the policies and reviews that are stored. A finding about one claim affects
+    only decisions on that claim. A finding about the log as a whole affects every decision, because the log
+    proves them all.
     """
     audited = verify(store, pool)
     return PoolReport(audited, _decisions(store, audited, lock_name, since, until))

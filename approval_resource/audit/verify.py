@@ -48,9 +48,9 @@ def verify(
     Findings are: events that were altered, dropped, reordered or added; claims, locks, settings, the head,
     payloads and attachments that differ from what the log left; claims that no event tells of, wherever they
     lie; events dated in the future; and, with a receipt, a log that was rewritten or cut as a whole. Changes
-    that land during the walk are no findings. Nor is an item that is missing because its time to be kept is
-    over, in whatever order TTL removed it: the event after a missing one tells when that one was written.
-    Build records are not covered.
+    that land during the walk are no findings. An item whose retention is over may be missing, and TTL may
+    remove items in any order: each event tells when the event before it was written. Build records are not
+    covered.
 
     Raises:
         ConfigError: `against` is a receipt of another pool, or an export with a line that is no event.
@@ -211,7 +211,7 @@ def _lock_fault(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> str
     if lock.revision < walk.writes_of_lock[lock.name] or any(waiter.ticket > lock.tickets for waiter in lock.queue):
         return "it counts fewer writes than it had, or fewer tickets than it gave out"
     fence = lives.fences[lock.name]
-    # The highest may have been that of a claim which is gone; one that may not be is a finding of its own.
+    # A removed claim may have had the highest fence. A claim that is missing too early is another finding.
     gone = walk.removed_of(lock.name) > 0 or lock.name in lives.absent
     if lock.fence != fence and not (gone and lock.fence > fence):
         return f"its fence is {lock.fence}, by its claims {fence}"
@@ -221,7 +221,7 @@ def _lock_fault(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> str
 
 
 def _holds(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> bool:
-    """Whether the lock's holder is the log's, or a claim of which the log has lost events."""
+    """Whether the log confirms the lock's holder, or has lost events that could confirm it."""
     holders = lives.holders[lock.name]
     if not holders <= {lock.holder}:
         return False

@@ -29,7 +29,7 @@ class Report:
     events: int = 0
     claims: int = 0
     removed: int = 0
-    """Events that are gone, and may be: their time to be kept is over."""
+    """Number of missing events whose retention is over."""
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Comparisons that were not possible, with the reason why that is no fault."""
@@ -50,22 +50,22 @@ class Keeping:
         except CorruptRecordError as corrupt:
             report.findings.append(f"the pool's settings were altered: {corrupt.why}")
             settings = Settings(pool=report.pool)
-        # The head, or these, were read just before, so the store's time is known.
+        # A read came just before, so the store's time is known.
         return cls(settings, store.now())
 
     def over(self, at: datetime | None) -> bool:
-        """Whether what happened then may have been removed by age."""
+        """Whether a record of that instant may have been removed by age."""
         return at is not None and self.settings.may_be_gone(at, self.now)
 
     def all_over(self, oldest: int, newest: int, at: datetime | None) -> bool:
-        """Whether the events with those revisions, of which the newest happened then, may have been."""
+        """Whether all events from `oldest` to `newest`, which happened at `at`, may be gone by age."""
         return at is not None and self.settings.all_may_be_gone(oldest, newest, at, self.now)
 
 
 class Walk:
     """State of the walk back through one log: the next expected event, and what events pin of locks and head.
 
-    It keeps nothing for each event, so its size goes by the locks and what is wrong, not by the log.
+    It keeps nothing per event, so memory grows with the locks and the findings, not with the log.
     """
 
     def __init__(self, report: Report, keeping: Keeping, locks: Mapping[str, Lock]) -> None:
@@ -77,19 +77,19 @@ class Walk:
         self._digest = report.head.digest
         self._revision = report.head.revision
         self._at = report.head.timestamp
-        """When the event that is expected next happened."""
+        """Timestamp of the event expected next."""
         self.newest_of_lock: dict[str, Event] = {}
         """The newest event of each lock that the head knows of."""
         self.numbers: dict[str, int] = {}
-        """How many events each lock had by its newest event, those that landed meanwhile included."""
+        """Number of events of each lock, by its newest event, events after the head included."""
         self._missing: Counter[str] = Counter()
-        """How many events of each lock are missing between those that were seen."""
+        """Number of events of each lock that are missing between those that were seen."""
         self.places: dict[str | None, dict[State, Place]] = {EVERY_LOCK: {}}
         """The newest place of each state, by lock and in the pool."""
         self.settings: Event | None = None
         """The newest event of the pool's settings."""
         self.writes_of_lock: Counter[str] = Counter()
-        """How many transactions wrote each lock, by its events: one operation may have several."""
+        """Number of transactions that wrote each lock. One may have added several of its events."""
         self._operation_of_lock: dict[str, str] = {}
         self._lock_number: dict[str, int] = {}
         """The number expected next of each lock."""
@@ -100,7 +100,7 @@ class Walk:
 
     @property
     def gone(self) -> int:
-        """How many events tell nothing: removed by age, or not readable, which is a finding."""
+        """Number of events that tell nothing: removed by age, or unreadable, which is a finding."""
         return self.report.removed + len(self._unreadable)
 
     def step(self, record: Record) -> Event | None:
@@ -135,7 +135,7 @@ class Walk:
         self.report.events += 1
         if event.revision == self._head.revision and event.timestamp != self._head.timestamp:
             self._found("the head was altered: its timestamp is not that of the newest event")
-        # The document that was read is the one that is written, so its digest is the event's.
+        # Reading and writing an event are exact inverses, so the stored document has the event's digest.
         if _digest(record.document) != event.digest:
             self._found(f"{what} was altered: its digest is not that of its content; {_told(event)}")
         elif event.revision == self._revision and event.digest != self._digest:
@@ -176,11 +176,11 @@ class Walk:
         return True
 
     def missing(self, lock_name: str) -> int:
-        """How many events of that lock, younger than the newest event that was walked past, are gone."""
+        """Return the number of the lock's events known to be missing on the walk so far."""
         return self._newer(lock_name) + self._missing[lock_name]
 
     def removed_of(self, lock_name: str) -> int:
-        """How many events of that lock are gone."""
+        """Return the number of the lock's events that are gone from the whole log."""
         return self.missing(lock_name) + self._lock_number.get(lock_name, 0)
 
     def _newer(self, lock_name: str) -> int:

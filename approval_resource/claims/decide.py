@@ -167,7 +167,7 @@ class Held:
 def apply_policies(
     claim: Claim, terms: Terms, snapshot: Snapshot, change: ClaimChange, held: Held | None = None, at: datetime | None = None
 ) -> ClaimChange:
-    """Return `change` with `claim` as the policies leave it: decided, or with the time that may decide it.
+    """Return `change` with `claim` decided by the policies, or with the instant at which time may decide it.
 
     `change` says what happened to the claim; its kind stays unless the policies decide. `held` keeps the
     evaluation for the next try. `at` is the instant to evaluate for, by default the snapshot's.

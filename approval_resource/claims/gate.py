@@ -95,7 +95,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
             reminded = now
         poller.pause()
         if why:
-            poller.pause()  # a look at a frozen gate costs more, and a freeze ends at no moment that hurries
+            poller.pause()  # a poll of a frozen gate costs more, and nobody needs the end of a freeze at once
         # The cheap read is only a reason to look closer. What opens a gate is always read consistently.
         if poller.call(store.glance, claim.id) != claim:
             claim = poller.call(find, store, claim.id)

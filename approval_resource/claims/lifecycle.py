@@ -69,7 +69,7 @@ def require_passable(claim: Claim, limit: str = "") -> None:
 
 
 def require_reviewable(claim: Claim) -> None:
-    """Pass only for a claim of which a review still counts.
+    """Pass only for a claim on which a review can still count.
 
     Raises:
         NoApprovalNeededError: it asked for no approval.
@@ -87,9 +87,9 @@ def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
     Idempotency keys can repeat: Concourse numbers builds from the start again when its database is restored
     or replaced. An equal key may thus belong to another build. A review or decision is therefore handed back
     only to a retry, which comes within `RETRIED_WITHIN` of the claim's newest event. A build that is known to
-    be started by another person never gets the claim. A claim that is held without approval, or pending
-    without a review, has no time limit: it carries nobody's word, and a pending one asks people now, for
-    either build.
+    be started by another person never gets the claim. A claim that needs no approval, or is pending without a
+    review, has no time limit: it carries no person's verdict. A pending one asks people now, whichever build
+    it serves.
     """
     if claim.build.created_by and build.created_by and claim.build.created_by != build.created_by:
         return False

@@ -15,7 +15,7 @@ def read_content(store: RecordReads, claim: Claim, name: str, digest: str) -> by
     """Return content kept beside a claim, checked against the digest that the claim was made with.
 
     Raises:
-        CorruptRecordError: it isn't, by its SHA-256.
+        CorruptRecordError: its SHA-256 is another.
     """
     content = store.content(claim.id, name, digest)
     if content is None or hashlib.sha256(content).hexdigest() != digest:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 FRESH = timedelta(minutes=1)
 FRESH_LOOKS = 6
 FRESH_PAUSE = 0.5
-"""Seconds at most between two of these looks."""
+"""Upper bound of the seconds between two reads of a claim that its log contradicts."""
 FRESH_SECONDS = 2.5
-"""Time in which every item of a commit is seen. A short interval takes more looks for it."""
+"""Seconds after which every item of a commit is visible. A shorter poll interval needs more looks."""
 MAX_LOOKS = 150
 ATTEMPTS = 3
 DOUBT = timedelta(minutes=2)
@@ -128,7 +128,7 @@ def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
     for _ in range(ATTEMPTS - 1):
         if not isinstance(decision, Undecidable):
             break
-        decision = explained(store, claim)  # what was too slow on a busy machine may not be the next time
+        decision = explained(store, claim)  # a policy that was too slow on a busy machine may finish on the next try
     if not isinstance(decision, Approved):
         raise UnsupportedDecisionError(claim, decision.reasons)
     if (fault := _fault(store, claim, event, _until(decision, claim.judged_at or event.at))) is not None:
@@ -140,7 +140,8 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
     """Return why the decision is refused though the policies support it, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "nobody decided on it then"
-    # A decision that time completed may be committed late. A judgement after its event is always wrong.
+    # A decision that time completed may be committed late. An evaluation for an instant after its event is
+    # never right.
     late = event.at - claim.judged_at if claim.judged_at is not None else timedelta()
     if late < -DOUBT or (late > DOUBT and event.actor != POLICY_ACTOR):
         return "its policies were asked for another time than that of the decision"

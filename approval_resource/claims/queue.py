@@ -31,11 +31,11 @@ MAX_SHOWN = 200
 MISSED_LOOKS = 2
 """Looks without a usable hint after which the lock is read. One is a replica that is behind."""
 DOUBT_SECONDS = 3.0
-"""Seconds, times its place, after which a waiter reads the lock though the hint tells nothing new."""
+"""Seconds per place in the queue, after which a waiter reads the lock even if the hint is unchanged."""
 TOLD_AT_ONCE = 30
-"""Length of a queue whose waiters read it every second at most. Twice as many read it every 4 s."""
+"""Number of waiters that read a changed lock at most once a second. Twice as many do so every 4 s."""
 SLOW_PACE = 10
-"""Pace of a waiter with slow policies, in seconds: three of them outlast an evaluation, so no roll call drops it."""
+"""Pace in seconds of a waiter with slow policies. Three outlast an evaluation, so no roll call drops it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,10 @@ def acquire(  # noqa: PLR0913 - each is a word of its own at the call
 
     `standing` is called each time that the lock is read and the build still waits. A poll reads the hint. A
     waiter writes only to join or leave the queue, to take the lock, to apply a decision that time has
-    brought, to answer a roll call, and to mend the hint. The front of the queue takes a free lock. Those who
-    leave it untaken and answer no roll call are presumed dead and dropped; who lives rejoins with its old
-    ticket. On an error the build leaves the queue. After an abort the caller must clean up, with `abandon`.
+    brought, to answer a roll call, and to mend the hint. The front of the queue takes a free lock. Waiters
+    that don't take it and answer no roll call are presumed dead and dropped. A dropped waiter that is alive
+    rejoins with its old ticket. On an error the build leaves the queue. After an abort the caller must clean
+    up, with `abandon`.
 
     Raises:
         WaitTimeoutError: `wait_timeout` passed.
@@ -208,7 +209,7 @@ class _Watch:
     """One waiter's polling of the hint. The lock with its queue is read only when that tells something.
 
     Versions that know no hint change locks without it, and anybody who may write the table may forge one.
-    Therefore the lock itself is read now and then, the more rarely the further behind.
+    Therefore the waiter also reads the lock itself now and then, less often the further behind it is.
     """
 
     def __init__(self, store: LockStore, attempt: Attempt, poller: Poller, *, overrides: bool) -> None:
@@ -261,7 +262,7 @@ class _Watch:
             self._store.show_turn(lock, self._turn)
 
     def misled(self, lock: Lock) -> None:
-        """Write the hint anew, because a turn that it told of was none."""
+        """Write the hint anew, because it announced a turn that had not come."""
         if self._turn is not None:
             self._store.show_turn(lock, self._turn)
             self._turn = None

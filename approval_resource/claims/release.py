@@ -87,7 +87,7 @@ def _in_use(claim: Claim, build: Build, snapshot: Snapshot) -> bool:
 
 
 def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
-    """Return the claim on the lock that ended last, as the answer where other builds' claims are left alone.
+    """Return the claim on the lock that ended last, for a release that leaves the holder alone.
 
     Raises:
         NothingToReleaseError: no ended claim is on record, and another build's claim holds the lock.

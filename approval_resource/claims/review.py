@@ -32,7 +32,7 @@ from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
 MAX_CLAIM = 112 * 1024
-"""Bytes of a claim."""
+"""Upper bound of a claim's stored size, in bytes."""
 ROOM = 59_300
 """Bytes that undecided reviews leave free. The deciding review, its transition, the claim's end and its use
 need them, each with the longest names.
@@ -72,9 +72,9 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     `seen`: digest of what they were shown, as `shown_digest` makes it; empty where nobody asks for that.
     `link`: id of the link by which it comes, which this uses up.
 
-    The same verdict again changes nothing, nor its comment. Another replaces it while nothing is decided.
-    The policies are asked all the same: by now the verdict may decide, because of time or the pool's new
-    policy.
+    Repeating a verdict changes neither it nor its comment. Another verdict replaces it until the claim is
+    decided. The policies are evaluated in either case: time or a new pool policy may let an old verdict
+    decide.
 
     Raises:
         LockNotFoundError: there is no such claim.
@@ -154,7 +154,9 @@ def _require_seen(claim: Claim, settings: Settings, seen: str) -> None:
 def withdraw(
     store: LockStore, claim: Claim, *, actor: str, reason: str = "", forced: bool = False, groups: tuple[str, ...] = ()
 ) -> Claim:
-    """Withdraw a pending claim for a person whose rejection counts; `forced` lets anybody, on record.
+    """Withdraw a pending claim for a person whose rejection counts.
+
+    With `forced`, anybody may withdraw it, and its event is marked as forced.
 
     A step that takes back its own claim, as after an abort, asks nobody: see `claims/end.py`.
 
@@ -201,7 +203,7 @@ def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, co
         if freeze is None or claim.id in freeze.passes:
             return Commit()
         asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True)
-        # A claim's own policy is its pipeline's, which can't let itself past the pool's stop.
+        # The claim's own policy doesn't count: its pipeline wrote it, and must not bypass the pool's freeze.
         refused = entitlement.refusal(policies_of(Terms(), snapshot.settings.policy), facts_of(claim, terms), [], asked)
         if refused is not None:
             raise NotEntitledError(claim, f"the pool is frozen, and {refused}")

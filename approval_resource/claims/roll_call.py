@@ -23,15 +23,15 @@ CALL_SECONDS = 1.3
 In that time each living waiter looks twice, at its own pause and at that of a call.
 """
 CALL_LOOKS = 6
-"""Looks for the same. Where a busy machine makes one's own looks slow, those of others are slow, too."""
+"""Lower bound of the looks before waiters are presumed dead. A busy machine slows everybody's looks."""
 SLOWEST_LOOKS = 5
-"""Times that the slowest of these looks has to go by as well."""
+"""Lower bound of the wait, as a multiple of the slowest look of this waiter."""
 ROUND_SECONDS = 6.0
 """Seconds after which a waiter that answered, and does nothing, has to answer anew."""
 STALLED_LOOKS = 3
 """Poll intervals after which the front is presumed dead if its version answers no roll call."""
 MAX_DOUBLINGS = 6
-"""Upper bound of the doublings of both times."""
+"""Upper bound of the doublings, of a round's time and of the time until waiters are presumed dead."""
 
 
 def pause_at(place: int) -> float:
@@ -56,8 +56,8 @@ class Act(Enum):
 class RollCall:
     """One waiter's part in roll calls, by its looks and by this host's monotonic clock.
 
-    A free lock that its front doesn't take makes every waiter answer, by its ticket in the hint, unless one
-    before it has. The first that answers drops all before it at once. The front answers before it takes the
+    If the front doesn't take a free lock, each waiter answers by its ticket in the hint, unless one ahead of
+    it has answered. The first that answers drops all before it at once. The front answers before it takes the
     lock, since its commit may take long in a busy pool.
     """
 
@@ -92,7 +92,7 @@ class RollCall:
     def _concluded(self, turn: Turn, place: int, waited: float) -> Act:
         """Return whether those ahead, of whom nobody has answered, are presumed dead.
 
-        The backoff is exponential: each time that one was dropped and came back doubles the times for it.
+        The backoff is exponential: the time doubles with each drop of a waiter that came back.
         """
         gone = turn.order[:place]
         patience = 2 ** min(max(self._dropped[ticket] for ticket in gone), MAX_DOUBLINGS)

@@ -44,7 +44,7 @@ def _claims(store: LockStore, _: click.Context, incomplete: str) -> Iterable[tup
 
 
 def _pools(store: LockStore, _: click.Context, incomplete: str) -> Iterable[tuple[str, str]]:
-    """Pools in which a lock is held, or where none fits, all of them, which takes a scan of the table."""
+    """Return the pools in which a lock is held. If none of them fits, scan the table for all pools."""
     found = {claim.pool for claim in store.open_claims()}
     fit = any(pool.startswith(incomplete) for pool in found)
     return ((pool, "") for pool in (sorted(found) if fit else store.pools()))

@@ -34,10 +34,10 @@ class Service:
     """A reviewers' service, as its callers see it."""
 
     def __init__(self, url: str, connection: Connection) -> None:
-        """Speak to `url`, as whoever the token or the AWS credentials tell.
+        """Speak to `url` under the identity of the token, else of the AWS credentials.
 
         Raises:
-            ConfigError: the address is none, or would show the token to others.
+            ConfigError: the address has no host, or would send the token unencrypted.
         """
         parts = urlsplit(url)
         if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)):

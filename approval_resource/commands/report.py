@@ -31,7 +31,8 @@ SECONDS = 1.0
 def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -> datetime | None:
     """Return an instant as people write it: a day, an instant, or how long ago.
 
-    A day is its first instant, or with `end` that of the next day, so that the day is within.
+    A day is read as its first instant. With `end`, it is the first instant of the next day, so that it
+    includes the day.
 
     Raises:
         ConfigError: it is none of these.

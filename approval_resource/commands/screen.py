@@ -106,7 +106,7 @@ def _laid_out(rows: list[list[str]], headers: Sequence[str], limits: Sequence[in
 
 
 def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int] | None:
-    """Return the width of each column, with words unbroken where that can be; None where they don't fit."""
+    """Return the width of each column, breaking as few words as possible; None if the columns don't fit."""
     heads = [_width(column.name) + tabulate.MIN_PADDING for column in columns]
     cells = list(zip(*rows, strict=True)) or [()] * len(columns)
     natural = [max(head, *map(_width, ["", *told])) for head, told in zip(heads, cells, strict=True)]
@@ -121,7 +121,7 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
 
 
 def _limits(natural: list[int], least: list[int], room: int) -> list[int] | None:
-    """Return the width of each column, the widest that may giving way first; None where they don't fit."""
+    """Return the width of each column; the widest is narrowed first. None if the columns don't fit."""
     limits = list(natural)
     while sum(limits) > room:
         giving = [n for n, limit in enumerate(limits) if limit > least[n]]

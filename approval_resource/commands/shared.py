@@ -37,7 +37,7 @@ CONNECTION_OPTIONS = (
     click.option("--endpoint-url", envvar="AWS_ENDPOINT_URL_DYNAMODB", help="Another address of DynamoDB."),
 )
 PROGRESS_STEP = 25
-"""Things done between two looks of the line of progress."""
+"""Number of items between two updates of the line of progress."""
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 REVIEWER = click.option(
     "--reviewer", envvar="APPROVAL_REVIEWER", help="Who you are, where AWS can't tell; stored as typed [default: login name]."
@@ -120,7 +120,7 @@ def _fit(wrong: click.UsageError) -> click.UsageError:
 
 
 def say_errors(error: ApprovalError) -> None:
-    """All that the error says, in a few lines."""
+    """Write the first lines of the error's text on stderr."""
     for line in first_lines(str(error).splitlines()):
         say_error(line)
 
@@ -214,16 +214,16 @@ def require_pool_name(pool: str) -> None:
 
 
 def require_pool(store: LockStore, pool: str | None, table: str) -> None:
-    """Pass for a pool that something ever happened in, and where none is named.
+    """Pass for a pool with any record, and for None.
 
     Raises:
-        LockNotFoundError: there is none of that name; those that there are instead.
+        LockNotFoundError: there is no such pool. The message names those that exist.
     """
     try:
         if pool is None or store.head(pool) is not None:
             return
     except CorruptRecordError:
-        return  # an audit tells of a head that was altered; what its pool holds can be looked at
+        return  # the audit reports an altered head; the pool's records can still be shown
     try:
         known = store.pools()
     except StoreUnavailableError:  # a role that may not read the whole table sees the pools in which locks are held
@@ -245,9 +245,11 @@ def reason_of(text: str) -> str:
 
 
 def find_claim(store: LockStore, given: str, *, ended: bool = False) -> Claim:
-    """Return the claim with that id, or the open one whose id begins so; with `ended`, else an ended one.
+    """Return the claim with that id, or the one open claim whose id begins so.
 
-    A decision is never on a claim that has ended, so its beginning can't be taken for that of another.
+    With `ended`, a claim that has ended is found if no open one is.
+
+    Commands that decide leave `ended` off, so a prefix never leads them to a claim that has ended.
 
     Raises:
         LockNotFoundError: there is none, or more than one.

@@ -24,16 +24,16 @@ class Progress:
     cursors: Mapping[str, datetime] = field(default_factory=lambda: EMPTY)
     """Place of the newest event that is done with, by pool."""
     failing_since: datetime | None = None
-    """When the tries began that all failed, or None."""
+    """Instant of the first of the consecutive failed tries, or None."""
     tries: int = 0
     """Tries since then."""
     retry_at: datetime | None = None
     error: str = ""
-    """Newest failure, also after it is over."""
+    """Newest failure. It is kept after the channel has recovered."""
     skipped: int = 0
     """Messages that the channel refused for what they are, and that were passed over."""
     told_at: datetime | None = None
-    """When it was told something last."""
+    """Instant of the last message to it."""
     digest: str = ""
     """Local day of the newest digest."""
     revision: int = 0
@@ -47,7 +47,7 @@ class Delivery:
     claim_id: str
     pool: str = ""
     ref: str = ""
-    """Name that the channel itself has for the first message, by which that is edited or answered."""
+    """Channel's own id of the first message. An edit or an answer refers to it."""
     told: datetime | None = None
     """Place of the newest event that was told."""
     reminded: datetime | None = None

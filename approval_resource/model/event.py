@@ -66,7 +66,7 @@ class Kind(StrEnum):
 class Place:
     """Place of a state change in the log, with its claim and lock.
 
-    A version needs no more, and the event can be found by it.
+    It is all that a version needs, and leads to the event.
     """
 
     timestamp: datetime

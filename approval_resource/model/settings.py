@@ -44,7 +44,7 @@ class Settings:
 
     pool: str
     retentions: tuple[Retention, ...] = ()
-    """Retentions that may still matter, oldest first. An event is kept by the one of its time."""
+    """Retentions that may still matter, oldest first. An event has the retention of its time."""
     policy: str = ""
     """JSON list of policies that every claim in the pool must satisfy too, or an empty string for none."""
     freeze: Freeze | None = None
@@ -68,7 +68,7 @@ class Settings:
     def may_be_gone(self, at: datetime, now: datetime) -> bool:
         """Whether a record of that instant may have been removed by age.
 
-        A record older than every retention kept may be.
+        That is so for any record older than all stored retentions.
         """
         if not self.retentions:
             return at + timedelta(days=DEFAULT_RETENTION_DAYS) <= now

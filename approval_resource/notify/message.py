@@ -24,7 +24,7 @@ MAX_TEXT = 600
 """Upper bound of the characters of one text in a message."""
 MAX_LINE = 160
 SPARE = 100
-"""Characters beyond what is shown that are looked at, since mail addresses get shorter."""
+"""Characters read beyond the limit, because mail addresses get shorter when their hosts are removed."""
 MAX_LINK = 1_000
 LINK = re.compile(r"https?://[A-Za-z0-9\[][\w.:\[\]-]*(?:[/?#][!-~]*)?", re.ASCII)
 MAX_ASKED = 10
@@ -90,7 +90,7 @@ def said(text: str, most: int = MAX_TEXT) -> str:
 
 
 def link(url: str) -> str:
-    """Return an address that may be opened, or an empty string for what is none or too long for a channel."""
+    """Return the URL if it is an http or https URL short enough for a channel, else an empty string."""
     return url if len(url) <= MAX_LINK and LINK.fullmatch(url) else ""
 
 
@@ -113,7 +113,7 @@ def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Mes
 
 
 def doubtful(claim: Claim, event: Event, why: str) -> Message:
-    """Return the message that a claim's record is not as the log says; nothing else of it is believed."""
+    """Return a warning that a claim's record contradicts the log. It repeats nothing else of the record."""
     title = f"{said(claim.lock_name, MAX_LINE)} in {said(claim.pool, MAX_LINE)} has a record that can't be trusted"
     key = f"msg_{event.digest[:32]}"
     return Message(

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from approval_resource.text import clean
 
 SECONDS = 7.0
-"""Upper bound of the seconds for one request, or for one mail, below a lease."""
+"""Upper bound of the seconds for one request or mail. It is shorter than a lease."""
 CONNECT_SECONDS = 3.0
 MAX_ANSWER = 64 * 1024
 MAX_RETRY_AFTER = 3600
@@ -193,7 +193,7 @@ def _require_whole(late: Flag) -> None:
 
 @contextmanager
 def _cut(line: socket.socket, late: Flag) -> Iterator[None]:
-    """Shut the connection down after `SECONDS`. A copy of it does that, since TLS may take the line over."""
+    """Shut the connection down after `SECONDS`, by a duplicate: TLS may take the socket itself over."""
     with line.dup() as copy:
 
         def end() -> None:

@@ -32,11 +32,11 @@ from approval_resource.text import clean
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=11)
-"""Time after its last sign of life at which a worker's channel is anybody's."""
+"""Lease: time after a worker's last write at which any other worker may take its channel."""
 SKEW = timedelta(seconds=4)
-"""How far the store's time, as two workers know it, may lie apart, and more."""
+"""Upper bound of the difference between two workers' readings of the store's time, with a margin."""
 ENOUGH = timedelta(seconds=8)
-"""Time that a lease must last at least where a message is about to be sent: longer than a request takes."""
+"""Lower bound of a lease's remaining time before a message is sent. It is longer than any request."""
 FIRST_BACKOFF = timedelta(seconds=1)
 MAX_BACKOFF = timedelta(minutes=1)
 MAX_WAIT = timedelta(hours=1)
@@ -55,7 +55,7 @@ DIGEST_HOURS = 3
 WEEKDAYS = 5
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLING = timedelta(minutes=1)
-"""How far back a new channel reads the log. An index, which may lag, tells what waits from before."""
+"""Span of the log that a new channel reads. The index of open claims, which may lag, gives what is older."""
 
 
 class LeaseLostError(Exception):
@@ -104,7 +104,7 @@ class Worker:
         """
         self._progress = self._written = self.outbox.progress(self.name)
         now = self.store.now()
-        # A lease or a pause that reaches further than a worker would set it was planted.
+        # A lease or pause longer than any worker sets is forged, so it is ignored.
         if self._progress.holder not in ("", self.holder) and _between(now, self._progress.until, LEASE + SKEW):
             return False
         try:

@@ -59,7 +59,7 @@ class Voice:
     forced: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
     may_be: str = ""
-    """Name of somebody who is counted and from whom nothing tells this person apart; empty for nobody."""
+    """Name of a counted person who may be the same human as this one; empty where there is none."""
 
 
 class Roster:
@@ -130,7 +130,7 @@ class Roster:
         return list(self._told)
 
     def _told_of(self, review: Review) -> set[str]:
-        """Return the groups that the reviewer's issuer told at the review, and those of the policy that they stand for."""
+        """Return the groups that the reviewer's issuer told, and the policy's groups that these stand for."""
         if not review.reviewer.startswith("oidc:"):
             return set()
         # An issuer speaks of its own people's groups, and of no other's.
@@ -191,7 +191,7 @@ class Roster:
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
-        """Return the voices once for each way to count nobody twice, most approvals first.
+        """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
         One human may approve by AWS and by a Concourse, or by two Concourses. Two approvals are certainly of
         two people where one side knows both, or where `people` tells. Otherwise each way counts the approvals
@@ -302,10 +302,10 @@ class Roster:
         return [person for person, identity in at if name_at_concourse(identity) == name]
 
     def _requester(self, name: str) -> str:
-        """Return the person whom lists name by that name of Concourse's, else the name.
+        """Return the listed person with that name at the claim's Concourse, else the name itself.
 
-        A name that only resembles somebody's gives nobody's groups: anyone may choose it. `asked` compares
-        resemblances, since there they only cost an approval.
+        A name that only resembles a listed one is not that person, since anyone may choose a name. `asked`
+        compares resemblances, since there they only cost an approval.
         """
         listed = self._person.get(self._here(name)) if name else None
         return listed or (name if ":" in name else self._person.get(name, name))

@@ -27,7 +27,7 @@ MAX_COMMENT = 255
 
 
 class StaleSignInError(NotSignedInError):
-    """Refusal: who decides has to prove again who they are, since the last proof is too old."""
+    """Refusal: the person must sign in again to decide, since their last sign-in is too old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Acts:
     """Reviews, withdrawals and releases, for people whom the config lets."""
 
     def __init__(self, desk: Desk, max_age: int | None) -> None:
-        """Act on what `desk` shows. Who decides by a session has signed in within `max_age` seconds."""
+        """Act on what `desk` shows. Deciding by session needs a sign-in within `max_age` seconds."""
         self._desk = desk
         self._store = desk.looks.store
         self._max_age = max_age
@@ -117,7 +117,8 @@ class Acts:
         claim = find(self._store, claim.id)
         settings = self._store.settings(claim.pool)
         own = claim.reviews.get(person.identity)
-        # A retry of a request whose answer was lost shows what was there before it.
+        # A retry after a lost answer carries the digest from before the first try, so it isn't refused as
+        # stale.
         stale = claim.state is not State.PENDING or said.seen not in ("", reviews.shown_digest(claim, settings))
         if own is not None and stale and _same(own, said):
             return Outcome(claim, changed=False, missing=self._missing(claim))
@@ -162,7 +163,9 @@ class Acts:
         return Outcome(after, recorded.changed, self._missing(after))
 
     def withdraw(self, person: Person, claim_id: str, reason: str, *, force: bool) -> Outcome:
-        """Take back a claim that waits, as who may reject it. Operators may force that, and free a lock.
+        """Withdraw a pending claim for a person who may reject it.
+
+        An operator may force that, and may also free a lock.
 
         Raises:
             ForbiddenError: the config doesn't let that person do so in the pool.

@@ -126,7 +126,7 @@ class Call:
         """Return the fields of a form.
 
         Raises:
-            MalformedError: the body is none.
+            MalformedError: the body is no form.
         """
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
@@ -140,7 +140,7 @@ class Call:
         """Return the JSON object that the body is.
 
         Raises:
-            MalformedError: it is none.
+            MalformedError: the body is no JSON object.
         """
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
@@ -161,7 +161,7 @@ class Call:
         """Pass for a form that this person's own page sent.
 
         Raises:
-            MalformedError: its word is of another session, or of none.
+            MalformedError: its signature is missing, or of another session.
         """
         person = self.require_person()
         if not self.service.signer.is_word(fields.get("word", ""), "form", person.session, person.identity):
@@ -173,7 +173,7 @@ Endpoint = Callable[[Call], Response]
 
 def endpoint(service: Service, answer: Endpoint) -> Callable[[Request], Any]:
     """Return an endpoint that answers in a thread, since the store's client blocks."""
-    # An endpoint for a verdict is a partial of one for both.
+    # Endpoints of approve and reject are partials of one function, which has the name.
     latency = service.metrics.latency.labels(getattr(answer, "func", answer).__name__)
 
     def answered(request: Request, body: bytes) -> Response:

@@ -78,7 +78,7 @@ class Issuer:
         return url
 
     def claims(self, token: str, audience: str, now: datetime, *, own: bool = False) -> dict[str, Any]:
-        """Return what a token says, once it is verified. With `own`, the audience itself asked for it.
+        """Verify a token and return its claims. With `own`, the audience itself must have requested it.
 
         Raises:
             NotSignedInError: the token isn't this issuer's, for this audience and valid now.

@@ -53,7 +53,7 @@ def issuers_group(issuer: str, name: str) -> str:
 
 
 class Access:
-    """Rights in pools, as the config gives them. What a decision needs is the policies' to say."""
+    """Rights in pools, as the config gives them. Policies alone say what a decision needs."""
 
     def __init__(self, config: Config) -> None:
         """Read the rights of `config`."""

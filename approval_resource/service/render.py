@@ -35,7 +35,7 @@ def _hides(c: str) -> bool:
 
 
 def coloured(text: str) -> Markup:
-    """Return the lines of a plan or a diff, each marked by its sign, which stays for who sees no colour."""
+    """Return the lines of a plan or diff, coloured by sign. The sign stays for people who see no colour."""
     return Markup("\n").join(
         Markup('<span class="{}">{}</span>').format(MARKS[sign], visible(line))
         if (sign := line.lstrip()[:1]) in MARKS
@@ -45,7 +45,7 @@ def coloured(text: str) -> Markup:
 
 
 def as_text(content: bytes) -> str | None:
-    """Return content as text, or None where it is none, or too long for a page."""
+    """Return content as text, or None if it isn't UTF-8 or is too long for a page."""
     if len(content) > MAX_INLINE:
         return None
     try:

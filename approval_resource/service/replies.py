@@ -66,7 +66,7 @@ def reply(verdict: Verdict, call: Call) -> Response:
 
 
 def said_comment(body: ReplyBody) -> str:
-    """Return the comment of a reply: its message, and whom it names, told as said and not as known."""
+    """Return the comment of a reply: its message, and the reviewer that it names, marked as unproven."""
     named = body.reviewer
     who = " ".join(part for part in (named.name or "", f"<{named.email}>" if named.email else "") if part) if named else ""
     parts = [clean(body.message or "").strip(), f"(said to be by {clean(who)})" if who else ""]

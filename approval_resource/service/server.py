@@ -19,7 +19,7 @@ from approval_resource.store.dynamodb.store import DynamoStore
 log = logging.getLogger("approval_resource.service.server")
 
 GRACE_SECONDS = 20
-"""Period for which requests that are being answered are waited for when the process is to end."""
+"""Upper bound of the seconds that a stopping process waits for requests in flight."""
 
 
 def faults(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Sessions: a signed cookie with all of it, and marks in the table that only end sessions."""
+"""Sessions: a signed cookie holds the whole session, and a mark in the table can only end it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ FRESH_SECONDS = 1.0
 
 
 def session_mark(session: str) -> str:
-    """Return the name under which one session is ended."""
+    """Return the name of the mark that ends one session."""
     return f"session#{session}"
 
 
 def issuers_mark(issuer: str, session: str) -> str:
-    """Return the name under which all sessions of one session at the issuer are ended."""
+    """Return the name of the mark that ends all sessions begun by one session at the issuer."""
     return f"issuer#{digest([issuer, session])}"
 
 
 def persons_mark(identity: str) -> str:
-    """Return the name under which all sessions of one person until then are ended."""
+    """Return the name of the mark that ends all sessions that one person has begun so far."""
     return f"person#{digest(identity)}"
 
 
@@ -52,7 +52,8 @@ class Endings:
         """End the sessions of that name, everywhere."""
         self._store.revoke(mark)
         with self._lock:
-            # Whoever takes the mark out of the table brings the session to life in other processes alone.
+            # This process keeps the mark, so deleting it from the table revives the session only in other
+            # processes.
             self._here[mark] = self._store.now()
 
     def ended(self, marks: Iterable[str], since: datetime) -> bool:
@@ -104,7 +105,7 @@ class Sessions:
         return cookie, begun
 
     def person(self, cookie: str, now: datetime) -> Person | None:
-        """Return the person whose session a cookie is, or None where it has none, or one that has ended."""
+        """Return the person of a cookie's session, or None if it is invalid or has ended."""
         document = self._signer.unpack("session", cookie)
         if document is None:
             return None

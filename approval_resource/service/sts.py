@@ -53,7 +53,7 @@ def _domain(region: str) -> str:
 
 
 def _query(token: str) -> list[tuple[str, str]]:
-    """Return the query of the presigned request. Its host and path are of no account: STS's are known here.
+    """Return the query of the presigned request. Its host and path are ignored: the service sends it to STS.
 
     Raises:
         NotSignedInError: it asks for something else, or isn't bound to a service.

@@ -93,7 +93,8 @@ class Guard:
         if scope["method"] in SAFE or self._proves(scope["path"], headers):
             return ""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        # Under no-referrer a browser names a form's origin as null, and the site all the same.
+        # With the policy no-referrer, a browser sends Origin: null for a form, but still sends
+        # Sec-Fetch-Site.
         own = (self._origin,) if site is None else (None, "null", self._origin)
         return "" if site in (None, "same-origin") and origin in own else "origin"
 

@@ -15,8 +15,8 @@ def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -
     """Return the given version, if it is on record, and every state change after it, oldest first.
 
     Without a version, return only the newest. With `source.states`, passed deadlines and opened windows are
-    committed first, so that a gate ends even if no container waits at it. A first version is then of a claim
-    that is still in the open state it names, or of a claim that has ended in the state it names.
+    committed first, so that a gate ends even if no container waits at it. The first version then names an
+    open state only if its claim is still in that state.
 
     Raises:
         ConfigError: the version has no instant.

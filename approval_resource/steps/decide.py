@@ -57,8 +57,9 @@ def reviewer_of(build: Build) -> str:
 def decide(step: Step, params: DecideParams) -> Claim:
     """Record the verdict of who started this build, and return the claim as it is then.
 
-    The same build again, as by `attempts`, changes nothing and returns the claim as it is by now. A step that
-    is stopped says whether its review is on record. It takes none back: a gate may have opened by it.
+    A second run by the same build, as with `attempts`, changes nothing and returns the claim as it is now. A
+    step that is stopped says whether its review is on record. The review stays, since a gate may have opened
+    by it.
 
     Raises:
         ApprovalError: nobody is known to decide, the claim can't be decided on, or no policy hears them.
@@ -112,9 +113,9 @@ def require_newest(store: LockStore, claim: Claim) -> None:
 
 
 def _said_before(step: Step, claim: Claim, reviewer: str, verdict: Verdict) -> bool:
-    """Whether a step of this build gave the same verdict before, and giving it again could change something.
+    """Whether this build gave the same verdict before, and must not give it again.
 
-    Where the claim waits and this was the person's last word, saying it again changes nothing by itself.
+    If the claim is pending and this was the person's newest verdict, a repetition is harmless and allowed.
     """
     said = _said(step.store, claim, reviewer)
     own = [event for event in said if (event.build, event.verdict) == (step.build.link, verdict.value) and event.build]

@@ -94,7 +94,7 @@ def put(step: Step, params: PutParams) -> dict[str, Any]:
 
 
 def _abandon(step: Step, request: Request, claimant: Claimant, attempt: Attempt) -> None:
-    """Withdraw what a stopped step claimed, its answer included, and leave the queue."""
+    """Withdraw a stopped step's claim, even if its answer was already written, and leave the queue."""
     waited = attempt.ticket > 0
     left = acquire.abandon(step.store, request, claimant, attempt)
     if left is not None:

@@ -39,7 +39,7 @@ AHEAD = 3
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
     """Return the pairs that Concourse shows with a step: never payloads, attachments or mail addresses.
 
-    `event`: what brought the claim into `state`, its newest one; None where that is gone by age.
+    `event`: event that brought the claim into `state`; None if it is gone by age.
     """
     pairs = {"lock": claim.lock_name, "pool": claim.pool, "state": state, "claim": claim.id}
     if claim.build.created_by:

@@ -67,10 +67,10 @@ def build_of(environ: Mapping[str, str]) -> Build:
         raw = environ.get(name, "").encode("utf-8", "surrogateescape")
         text = seen(raw.decode("utf-8", "ignore")) if exact else clean(raw.decode("utf-8", "replace"))
         if exact and text and (text.encode() != raw or MARK in text):
-            # Two people must not become one, nor look like one, because what tells them apart can't be seen.
-            # Nor may anybody write the mark of somebody else into their own name.
+            # Two names that differ only in invisible characters must neither be equal nor look equal. Nor may
+            # anybody write the mark of somebody else into their own name.
             text = f"{text[:MAX_NAME]}{MARK}{hashlib.sha256(raw).hexdigest()[:16]}"
-        # No such name is that long, and a claim has to fit its item; what makes it differ is kept.
+        # A claim has to fit its item, so a longer name is cut. The digest keeps it unlike any other.
         return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}{MARK}{digest(text)[:16]}"
 
     return Build(

@@ -60,7 +60,7 @@ class Record:
 class Finding:
     """Line of an examination: its subject, whether it is as it should be, and the next move where it isn't.
 
-    `fine` is None where that can't be said, or where neither is a fault.
+    `fine` is None if it can't be determined, or if the line only informs.
     """
 
     subject: str
@@ -196,7 +196,7 @@ class LockStore(RecordReads, Protocol):
     def answer_roll(self, turn: Turn, round_: int, ticket: int) -> None:
         """Record in the hint that the waiter with that ticket answers that round of the roll call.
 
-        A round that isn't the one going on in `turn` begins by that. A failure is logged and harmless.
+        If that round isn't in progress in `turn`, the answer begins it. A failure is logged and harmless.
         """
 
     def queues(self, pool: str) -> list[Lock]:

@@ -19,7 +19,7 @@ from approval_resource.model.settings import Settings
 CLOCK_PRECISION = timedelta(seconds=1)
 """Largest difference of two readings of the store's time that count as the same time."""
 MAX_JOBS = 100
-"""Upper bound of the jobs that a lock remembers to have claimed it."""
+"""Upper bound of the jobs kept with a lock as having claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Snapshot:
 
     @property
     def lacks_record(self) -> bool:
-        """Whether the build holds the lock by a claim that its record doesn't name, as if in flight."""
+        """Whether the build's claim holds the lock but is missing in its record, as in a torn read."""
         build, holder = self.build, self.holder
         return build is not None and holder is not None and holder.build_key == build.key and holder.id != build.made
 

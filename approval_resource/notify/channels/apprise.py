@@ -21,7 +21,7 @@ def missing() -> str:
 
 
 class AppriseOutlet:
-    """`Outlet` to whatever service the address is of. It goes where apprise goes; no target is checked."""
+    """`Outlet` to the service that the address names. apprise connects, so no target is checked."""
 
     edits = False
 

@@ -10,15 +10,15 @@ from approval_resource.notify.message import Message
 class Outlet(Protocol):
     """Way to one channel.
 
-    Each method may raise `ChannelDownError` where a later try may succeed, and `MessageRefusedError` where
-    none of that message will.
+    Each method may raise `ChannelDownError` if a later try may succeed, and `MessageRefusedError` if no try
+    of this message can.
     """
 
     edits: bool
     """Whether a message that was sent can be edited, so that each claim has one."""
 
     def send(self, message: Message, ref: str, at: int) -> str:
-        """Send the message, or edit or answer the one that `ref` names. Return the name of the claim's first.
+        """Send the message, or edit or answer the one at `ref`. Return the claim's first `ref`.
 
         `at` is the store's time in seconds since 1970.
         """

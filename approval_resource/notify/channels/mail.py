@@ -78,7 +78,7 @@ class MailOutlet:
         return MessageRefusedError(told) if failed.smtp_code in TOO_LARGE else ChannelDownError(told)
 
     def _greeted(self, line: socket.socket) -> smtplib.SMTP:
-        """Return a session that is encrypted and signed in. Only to the loopback it may be neither."""
+        """Return an open session. Only a server on the loopback may do without TLS."""
         context = ssl.create_default_context()
         if self._server.scheme == "smtps":
             line = context.wrap_socket(line, server_hostname=self._server.host)
@@ -99,7 +99,7 @@ class MailOutlet:
         mail = EmailMessage(policy=POLICY)
         mail["From"] = self._sender
         mail["To"] = ", ".join(self._recipients(message))
-        # Some programs sort by the subject too, so all mails of a claim have one.
+        # Some programs thread by subject, so all mails about a claim have the same one.
         mail["Subject"] = f"Approval: {message.subject.replace(ENCODED, '= ?')}"
         mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
         mail["Message-ID"] = f"<{message.id}@{self._sender.rpartition('@')[2]}>"
@@ -117,7 +117,7 @@ class MailOutlet:
 
 
 class _Session(smtplib.SMTP):
-    """SMTP on a connection that is there."""
+    """SMTP session on an open connection."""
 
     def __init__(self, address: Address, line: socket.socket) -> None:
         self._line = line

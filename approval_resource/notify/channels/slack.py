@@ -34,7 +34,7 @@ THROTTLED = 429
 def escaped(text: str) -> str:
     """Return a text in which nothing is a mention, a link or markup of Slack's."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A zero-width space keeps what marks up from doing so; there is no escape for it.
+    # Slack has no escape for markup characters. A zero-width space before each disarms it.
     return re.sub(r"([*_~`])", "\u200b\\1", plain)
 
 

@@ -273,7 +273,7 @@ class _Policy:
         return "; ".join(said) or "approves, and what it rests on can't be told"
 
     def _stands_anyway(self, document: dict[str, Any], supply: Supply) -> bool:
-        """Whether the policy approves whatever the facts are that nobody gave.
+        """Whether the policy approves for every value of the missing facts.
 
         This is decidable where only rules that are true or undefined read them: each is tried both ways.
         """
@@ -322,7 +322,7 @@ class _Policy:
     def _rests_on(self, clause: Clause) -> dict[Use, None]:
         """Return the uses that an approving rule rests on.
 
-        A default rests on every rule of its name, since each would have said otherwise.
+        A default rule rests on every rule of its name, since it applies only when all of those are undefined.
         """
         clauses = [clause]
         if "Default" in clause.rule:

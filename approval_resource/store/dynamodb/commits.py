@@ -198,7 +198,7 @@ class Commits:
                     },
                 )
             except RequestFailedError as failed:
-                # Those who join one queue at once shall not leave its lock free meanwhile.
+                # Retry soon: many builds that join a queue at once must not leave a free lock idle.
                 self._requests.again(failed.failure, budget, spread=False)
             else:
                 self._turns.after(after)
@@ -220,7 +220,7 @@ class Commits:
         return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
-        """Read until the items belong to one moment, those that were there `before` in one request."""
+        """Read until the items belong to one moment. Those in `before` are read in one request."""
         while True:
             snapshot = self._look(read, budget, before)
             if snapshot.is_whole and not snapshot.lacks_record:

@@ -51,7 +51,7 @@ class DynamoOutbox:
                 self._requests.call("transact_write_items", TransactItems=written)
             except RequestFailedError as failed:
                 if failed.failure.outcome in (Outcome.CONTENDED, Outcome.UNKNOWN):
-                    # An own try whose answer was lost is found here; so is another process's write.
+                    # This read finds an earlier try whose answer was lost, or another process's write.
                     now = self.progress(progress.channel)
                     if now == after:
                         return after

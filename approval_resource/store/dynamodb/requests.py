@@ -62,7 +62,7 @@ class Requests:
         self._time = store_clock or StoreClock(clock)
         self._answered = False
         self._taken: dict[str, Any] | None = None
-        """Items of the answer to the request under way, as its JSON has them. None: no request is."""
+        """Items as JSON of the answer to the request in flight. None: no request is in flight."""
         self._renew = renew
         self._creates = creates
         self._use(client)

@@ -21,13 +21,13 @@ Most likely its address is wrong.
 CONTENDED_PAUSE = (0.02, 1.0)
 """Backoff in seconds: bound of the first pause, doubled with each try, and bound of every pause."""
 SPREAD = 16
-"""Lengths of a try over which contenders spread their next ones.
+"""Spread of the next tries of contenders, as a multiple of the length of a try.
 
-Two tries collide where they overlap. With a pause that knows nothing of their length, 32 contenders try some
-three times each; spread like this, they mostly pass at the second.
+Two tries collide if they overlap. With a pause that ignores their length, 32 contenders need about three
+tries each. With this spread, most pass at the second.
 """
 MOST_SPREAD = 10.0
-"""Upper bound of these seconds."""
+"""Upper bound of the spread, in seconds."""
 BUSY_PAUSE = (0.1, 2.0)
 """Backoff in seconds under throttling or failures, with the same two bounds."""
 _random = SystemRandom()
@@ -87,10 +87,12 @@ class RetryBudget:
         self._looks = 0
 
     def wait(self, failure: Failure, *, answered: bool, spread: bool = True) -> None:
-        """Pause before another try: exponential backoff with jitter, under contention by the length of a try.
+        """Pause before another try, by exponential backoff with jitter.
 
-        Without `spread` the next look comes soon, because it may well end the work: what was contended is the
-        work's own, and somebody else has it now.
+        Under contention, the pause grows with the length of a try.
+
+        Without `spread` the next try comes soon. That serves a caller that lost the race for the item it
+        wants: the next read may well end its work.
 
         The one renewal of credentials and the one creation of the table need no pause.
 

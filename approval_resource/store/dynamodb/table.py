@@ -59,7 +59,7 @@ def require_fit(described: dict[str, Any], table: str) -> None:
     """Pass for a table that has the keys and indexes of `definition`. DescribeTable `described` it.
 
     Raises:
-        ConfigError: it has others, each of them told.
+        ConfigError: it has others. The message names each difference.
     """
     wanted, types = definition(table), {one["AttributeName"]: one["AttributeType"] for one in described["AttributeDefinitions"]}
     faults = []

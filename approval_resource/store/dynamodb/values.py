@@ -42,7 +42,7 @@ def _of(kind: type) -> Callable[[Any], object]:
 
 
 def _bytes(value: object) -> object:
-    """Return bytes, which an answer has in base64 and an item that is to be written as they are."""
+    """Return the bytes of a binary value. An answer has them in base64, an item to be written as bytes."""
     if isinstance(value, bytes):
         return value
     try:
