@@ -156,7 +156,7 @@ class NotNewestError(ApprovalError):
         """Say what became of the claim `current`, and which other one, `newest`, is there to decide on."""
         self.current = current
         self.newest = newest
-        after = f"nothing waits for a decision on this lock now, see cli.py show {(newest or current).id}"
+        after = f"nothing waits for a decision on this lock now, see {called()} show {(newest or current).id}"
         if newest is not None and newest.state is State.PENDING:
             after = "to decide on that one, look at it first, then start this job again"
         named = (

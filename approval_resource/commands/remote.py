@@ -16,6 +16,7 @@ from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import FORMAT, connection_of, say_error
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
 from approval_resource.model.claim import MAX_COMMENT
+from approval_resource.program import called
 from approval_resource.store.dynamodb.presigned import presigned_token
 from approval_resource.store.interface import Connection
 from approval_resource.text import clean, first_lines
@@ -121,7 +122,7 @@ def show(claim_id: str, form: str) -> None:
 def _deciding(status: str) -> Callable[..., Any]:
     def decide(ids: tuple[str, ...], comment: str, rules: tuple[str, ...], force: bool, inputs: tuple[str, ...] = ()) -> None:
         if not ids:
-            raise ConfigError(["Please give an id, see cli.py --service URL list"])
+            raise ConfigError([f"Please give an id, see {called()} --service URL list"])
         filled = dict(given.partition("=")[::2] for given in inputs)
         body = {"status": status, "comment": comment, "represented_as": list(rules), "force": force}
         body |= {"inputs": filled} if filled else {}

@@ -6,6 +6,7 @@ import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from approval_resource.policy.language.identities import CALLER
+from approval_resource.program import called
 from approval_resource.service.config import Aws
 from approval_resource.service.fetch import Web
 from approval_resource.service.oidc import NotSignedInError
@@ -69,5 +70,7 @@ def _query(token: str) -> list[tuple[str, str]]:
     except (ValueError, KeyError, UnicodeDecodeError):
         fit = False
     if not fit:
-        raise NotSignedInError("the token is no presigned GetCallerIdentity for this service; make one with cli.py --service")
+        raise NotSignedInError(
+            f"the token is no presigned GetCallerIdentity for this service; make one with {called()} --service"
+        )
     return query

@@ -136,11 +136,11 @@ def one_running(engine: Engine, one_provider: Provider) -> Iterator[Running]:
     )
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    store = DynamoStore.connect(connection)
+    store = DynamoStore.connect(connection, creates=True)
     service = service_of(a_config(url, one_provider, connection), Secrets(SECRET, (KEY.encode(),)), store)
     service = replace(service, buckets=Buckets(10**6, 10**6))
     with ExitStack() as running, serving(app_of(service), port):
-        yield Running(service, DynamoStore.connect(connection), url, running)
+        yield Running(service, DynamoStore.connect(connection, creates=True), url, running)
 
 
 @pytest.fixture
