@@ -27,6 +27,8 @@ DECISIONS = frozenset({Kind.APPROVED, Kind.REJECTED, Kind.EXPIRED})
 """Kinds of event that decide on a claim. A forced end is reported too."""
 BATCH = 50
 """Decisions whose claims are read together."""
+OF_THE_LOG = re.compile(r"(before )?(event|the head|the log|the first event)\b")
+"""Beginning of a finding about the chain, whichever claim it names as well."""
 OF_A_CLAIM = re.compile(r"\bclaim ([0-9a-f]{8}-[0-9a-f-]{27})\b")
 VERIFIED = "verified"
 UNVERIFIED = "NOT VERIFIED"
@@ -175,7 +177,7 @@ def _findings(audited: Report, claim_id: str) -> list[str]:
     """Return the audit's findings that concern a decision on that claim."""
     found = []
     for finding in audited.findings:
-        named = OF_A_CLAIM.search(finding)
+        named = None if OF_THE_LOG.match(finding) else OF_A_CLAIM.search(finding)
         if named is None or named[1] == claim_id:
             found.append(finding)
     return found

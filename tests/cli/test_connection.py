@@ -170,7 +170,8 @@ def test_a_shell_gets_its_completion_script(environment: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "found"), [("cli.py ap", ["approve"]), ("cli.py audit ", ["export", "verify"]), ("cli.py list --wi", ["--wide"])]
+    ("words", "found"),
+    [("cli.py ap", ["approve"]), ("cli.py audit ", ["export", "report", "verify"]), ("cli.py list --wi", ["--wide"])],
 )
 def test_a_shell_gets_completions(environment: Environment, words: str, found: list[str]) -> None:
     """Commands and options, without asking DynamoDB."""

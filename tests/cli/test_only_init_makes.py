@@ -27,6 +27,7 @@ NEEDED: dict[tuple[str, ...], list[str]] = {
     ("pool", "freeze"): ["--reason", "x"],
     ("policy", "backtest"): ["--pool", POOL],
     ("audit", "report"): ["--pool", POOL],
+    ("notify",): ["--once", "--config", "CONFIG"],
 }
 
 

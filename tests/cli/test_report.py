@@ -144,7 +144,7 @@ def test_an_altered_claim_is_told_beside_it_alone(week: DynamoStore, wire: Any, 
     alter(wire, week, keys.claim_key(B), description="release 9.9")
     decisions = told(run, code=1)
     assert [one["verified"] for one in decisions] == [True, False, True, True]
-    assert f"claim {B} was altered" in " ".join(decisions[1]["faults"])
+    assert f"claim {B} of lock production was altered" in " ".join(decisions[1]["faults"])
 
 
 def test_an_altered_policy_is_no_proof(week: DynamoStore, wire: Any, run: Run) -> None:

@@ -388,6 +388,7 @@ def test_the_whole_story_tells_who_and_by_which_concourse(concourse: Concourse, 
     history = json.loads(concourse.cli("history", "--id", version["id"], "--format", "json").stdout)
     receipt = json.loads(concourse.get(done.version, build=2).file("receipt.json"))
     exported = [json.loads(line) for line in concourse.cli("audit", "export", "--pool", POOL).stdout.splitlines()]
+    exported = [line for line in exported if "record" not in line]
     for name, build, comment in (("anna", by("anna", 50), "tests pass"), ("ben", by("ben", 51), "go")):
         assert f"approve by {identity(name)}" in shown
         assert comment in shown

@@ -59,6 +59,7 @@ def test_the_process_starts_serves_and_stops(provider: Provider, connection: Con
     config = tmp_path / "service.yaml"
     config.write_text(yaml.safe_dump(document(port, provider, connection)), encoding="utf-8")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **ENVIRONMENT}
+    DynamoStore.connect(connection).create_table()
     log = (tmp_path / "log").open("w+b")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), "serve", "--config", str(config)], env=environment, stderr=log, stdout=log

@@ -18,7 +18,7 @@ from tests.builders import NOON, a_claim
 
 LOCK, ID, OTHER = "LOCKS-NAME", "99999999-9999-4999-8999-999999999999", "88888888-8888-4888-8888-888888888888"
 LOCK_TOLD = re.compile(rf'\block "?{LOCK}\b')
-CLAIM_TOLD = re.compile(rf"\b(claim|newest claim is|cli\.py \w+|that claim) \(?({ID}|{OTHER})")
+CLAIM_TOLD = re.compile(rf"\b(claim|newest claim is|approvals \w+|that claim) \(?({ID}|{OTHER})")
 PLAIN = (errors.ConfigError, errors.LockNotFoundError, errors.StoreUnavailableError, errors.TableMissingError)
 """Those whose whole text, or whose subject, is the caller's."""
 

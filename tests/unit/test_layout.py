@@ -25,7 +25,8 @@ LAYERS = (
     ("policy.evaluate policy.entitlement policy.unblock policy.needs",),
     ("policy.authoring", "claims", "pools"),
     ("audit",),
-    ("service", "notify"),
+    ("service",),
+    ("notify",),
     ("steps", "commands"),
     ("__main__",),
 )
