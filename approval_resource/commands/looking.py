@@ -65,15 +65,17 @@ def list_(  # noqa: PLR0913 - each is an option of the command
     if waiting and everything:
         raise ConfigError(["--all and --waiting don't go together: nobody waits any more for what has ended"])
     store, connection = store_of(options)
-    require_pool(store, pool, connection.table)
     on_screen = screen.wanted(form, original or wide, color)
     seen: frozenset[str] | None = None
     while True:
         if waiting:
+            require_pool(store, pool, connection.table)
             text = _waiting(store, pool, form, on_screen=on_screen)
         else:
             found = _ever(store, pool) if everything else store.open_claims(pool)
             ids = frozenset(claim.id for claim in found)
+            if not found:
+                require_pool(store, pool, connection.table)
             if on_screen:
                 text = _screened(found, store, fresh=ids - seen if seen is not None else frozenset())
                 seen = ids

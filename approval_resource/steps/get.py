@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from approval_resource.audit.receipts import claim_facts
@@ -12,19 +14,25 @@ from approval_resource.model.event import State
 from approval_resource.steps.files import write_contents, write_decision, write_json
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Version
-from approval_resource.steps.put_params import TimedParams
+from approval_resource.steps.put_params import counted_from, untimed
 from approval_resource.steps.report import metadata
 from approval_resource.steps.step import Step
-from approval_resource.strict_options import flag, numbered_name, option
+from approval_resource.strict_options import Options, duration, flag, numbered_name, option
 from approval_resource.text import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetParams(TimedParams):
+class GetParams(Options):
     """`params` of a get step."""
 
     lock_name: str | None = option(numbered_name, None)
     need_approval: bool = option(flag, False)
+    timeout: timedelta | None = option(duration, None)
+    timeout_from: str = option(counted_from, "")
+
+    def contradictions(self) -> Iterable[str]:
+        """Yield a line where there is no timeout to count."""
+        yield from untimed(self.timeout, self.timeout_from)
 
 
 def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def _rules(value: object) -> tuple[str, ...]:
 _short = partial(text, most=MAX_NAME)
 _description = partial(text, most=MAX_DESCRIPTION)
 _priority = partial(options.whole, within=MAX_PRIORITY)
-_timeout_from = options.matching("claim|step", "must be claim or step, from when timeout counts")
+counted_from = options.matching("claim|step", "must be claim or step, from when timeout counts")
 STEP = "step"
 
 
@@ -84,21 +84,14 @@ class ReleaseParams(Options):
     description: str = option(_description, "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedParams(Options):
-    """`params` of a step that may wait for a decision, as far as they limit that."""
-
-    timeout: timedelta | None = option(duration, None)
-    timeout_from: str = option(_timeout_from, "")
-
-    def contradictions(self) -> Iterable[str]:
-        """Yield a line where there is no timeout to count."""
-        if self.timeout_from and self.timeout is None:
-            yield "timeout_from says from when timeout counts, and there is no timeout; give both or neither"
+def untimed(timeout: timedelta | None, timeout_from: str) -> Iterable[str]:
+    """Yield a line where there is no timeout to count."""
+    if timeout_from and timeout is None:
+        yield "timeout_from says from when timeout counts, and there is no timeout; give both or neither"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AwaitParams(TimedParams):
+class AwaitParams(Options):
     """`params` of a put step that waits for a decision."""
 
     action: str = option(text)
@@ -106,7 +99,13 @@ class AwaitParams(TimedParams):
     from_: str | None = option(text, None, called="from")
     verify: Mapping[str, str] = option(options.texts, default_factory=dict)
     reuse: bool = option(flag, False)
+    timeout: timedelta | None = option(duration, None)
     claim_key: str = option(_short, "")
+    timeout_from: str = option(counted_from, "")
+
+    def contradictions(self) -> Iterable[str]:
+        """Yield a line where there is no timeout to count."""
+        yield from untimed(self.timeout, self.timeout_from)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,15 @@ def leaves() -> Iterator[tuple[str, ...]]:
             yield path
 
 
+CONFIG = """
+url: https://approvals.example.com
+channels:
+  hook: {webhook: "http://127.0.0.1:9/hook", secret: env:LOGNAME}
+notify:
+  - {pools: [payments], to: [hook]}
+"""
+
+
 def arguments(path: tuple[str, ...], policy: Path) -> list[str]:
     """What that command needs to reach its table."""
     command: click.Command = cli
@@ -51,7 +60,8 @@ def arguments(path: tuple[str, ...], policy: Path) -> list[str]:
         assert isinstance(command, click.Group)
         command = command.get_command(click.Context(command), name) or command
     words = [word for one in command.params if isinstance(one, click.Argument) for word in GIVEN.get(one.name or "", ["x"])]
-    return [*path, *NEEDED.get(path, []), *(str(policy) if word == "POLICY" else word for word in words)]
+    files = {"POLICY": str(policy), "CONFIG": str(policy.with_name("config.yaml"))}
+    return [*path, *(files.get(word, word) for word in (*NEEDED.get(path, []), *words))]
 
 
 @pytest.mark.parametrize("path", list(leaves()), ids=" ".join)
@@ -59,6 +69,7 @@ def test_no_other_command_makes_the_table(table: str, wire: Any, run: Run, tmp_p
     """Each of them names the table, where it looked and how one is made, and makes nothing."""
     policy = tmp_path / "policy.yaml"
     policy.write_text("required_approvals: 1\n", encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
     ran = run(*arguments(path, policy))
     assert ran.exit_code in (1, 3), ran.output
     assert f"table {table} doesn't exist at http://127.0.0.1:" in ran.stderr

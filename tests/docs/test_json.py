@@ -37,10 +37,19 @@ LINES = {
     "policy show": ("policy", "show", POOL, "--format", "json"),
     "policy eval": ("policy", "eval", "POLICY", "--requester", "carl", "--format", "json"),
     "policy backtest": ("policy", "backtest", "POLICY", "--pool", POOL, "--format", "json"),
+    "notify": ("notify", "--config", "CONFIG", "--status", "--format", "json"),
     "audit verify": ("audit", "verify", "--format", "json"),
     "audit report": ("audit", "report", "--pool", POOL, "--format", "json"),
     "audit export": ("audit", "export"),
 }
+
+CONFIG = """
+url: https://approvals.example.com
+channels:
+  hook: {webhook: "http://127.0.0.1:9/hook", secret: env:LOGNAME}
+notify:
+  - {pools: [payments], to: [hook]}
+"""
 
 
 def shape(value: Any) -> Any:
@@ -67,9 +76,12 @@ def written(store: DynamoStore, run: Run, tmp_path: Path) -> dict[str, Any]:
     wait(store, 3)
     reviews.review(store, B, reviewer="aws:ben", verdict=Verdict.REJECT, comment="no")
     assert run("policy", "set", POOL, str(policy)).exit_code == 0
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    files = {"POLICY": str(policy), "CONFIG": str(config)}
     found = {}
     for title, words in LINES.items():
-        ran = run(*(str(policy) if word == "POLICY" else word for word in words))
+        ran = run(*(files.get(word, word) for word in words))
         assert ran.exit_code == 0, ran.output
         text = ran.stdout.splitlines()[0] if title == "audit export" else ran.stdout
         found[title] = json.loads(text)

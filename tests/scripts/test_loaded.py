@@ -7,11 +7,11 @@ import re
 from tests.scripts.conftest import Concourse
 
 LOADED = """
-canonical clock errors logs strict_json strict_options text
+canonical clock errors logs program strict_json strict_options text
 documents.codec documents.events
 model.event
 steps.aborts steps.check steps.main steps.protocol steps.run
-store.interface
+store.gapless store.interface
 store.dynamodb.connect store.dynamodb.keys store.dynamodb.outcomes store.dynamodb.reads store.dynamodb.requests
 store.dynamodb.retries store.dynamodb.store store.dynamodb.values
 """
