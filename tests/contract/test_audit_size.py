@@ -94,6 +94,7 @@ def peak(store: DynamoStore, pool: str) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_an_audit_s_memory_and_time_go_by_what_lives_at_once(connect: Callable[..., DynamoStore]) -> None:
     """Five times the events take a page more at most, and half a millisecond of own processor time each."""

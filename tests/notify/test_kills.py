@@ -57,6 +57,7 @@ def say(parent: subprocess.Popen[str]) -> None:
     assert parent.stdout.readline()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_kills_lose_nothing_and_repeat_at_most_one_each(
     engine: Engine, connection: Connection, store: DynamoStore, receiver: Receiver, tmp_path: Path, effort: tally.Effort

@@ -177,6 +177,7 @@ def test_a_claim_withdrawn_while_somebody_approves_it_is_not_approved(
 ADDRESSES = [URL, f"{URL}/", URL.upper().replace("HTTPS", "https"), f"{URL}:443", f"{URL}:443//"]
 
 
+@pytest.mark.long
 def test_one_address_written_in_any_way_is_one_concourse(concourse: Concourse, store: DynamoStore) -> None:
     """Nobody becomes two people, or hides that they asked, because a web node's address is written otherwise."""
     version = concourse.claim(build=a_build(1, created_by="carl"), policy=TWO | {"allow_self_approval": False}).version

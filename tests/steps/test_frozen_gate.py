@@ -29,6 +29,7 @@ def freeze(gate: Gate, until: timedelta | None = HOUR) -> None:
     pools.freeze(gate.store, "payments", until, "the database burns", actor="aws:op")
 
 
+@pytest.mark.long
 def test_a_step_waits_until_a_freeze_is_over(gate: Gate) -> None:
     """It says so once, not at every look."""
     claim = take(gate.store, 1)
@@ -42,6 +43,7 @@ def test_a_step_waits_until_a_freeze_is_over(gate: Gate) -> None:
     assert "the database burns" in told[0]
 
 
+@pytest.mark.long
 def test_a_freeze_right_before_the_gate_opens_keeps_it_shut(gate: Gate) -> None:
     """After the wait, after the last look at what was attached: the passage itself is refused, and the step waits again."""
     claim = take(gate.store, 1)
@@ -71,6 +73,7 @@ def test_a_claim_that_is_approved_while_its_pool_is_frozen_waits(gate: Gate) -> 
     assert any("until somebody lifts that" in line for line in gate.lines)
 
 
+@pytest.mark.long
 def test_a_step_s_timeout_ends_the_wait_for_a_freeze(gate: Gate) -> None:
     """The approval stands for whoever comes after."""
     claim = take(gate.store, 1)

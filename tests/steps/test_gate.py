@@ -147,6 +147,7 @@ def test_the_latest_of_several_timeouts_is_the_deadline(gate: Gate) -> None:
     assert later.deadline == claim.timestamp + timedelta(minutes=60)
 
 
+@pytest.mark.long
 def test_time_left_is_told_every_few_minutes_and_not_at_each_look(gate: Gate) -> None:
     """An hour of looking is a dozen lines."""
     claim = take(gate.store, 1)
