@@ -126,7 +126,7 @@ def _rewritten(event: Event) -> str:
 
 
 def _verify_copy(store: RecordReads, walk: Walk, copy: Copy) -> None:
-    """Compare an export, event by event, or a plain digest with the log, except for what is gone by age."""
+    """Compare a plain digest, or each event of an export, with the log. Events gone by age are only noted."""
     if copy.export is not None and walk.report.pool not in copy.pools:
         raise ConfigError([f"--against: {copy.export} has no event of pool {walk.report.pool}"])
     told = [(copy.at, copy.digest)] if copy.at is not None else []
