@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
 from approval_resource.audit.copies import Copy
 from approval_resource.audit.lives import UNREADABLE
-from approval_resource.audit.receipts import receipt
+from approval_resource.audit.receipts import receipt, receipt_of, told_by_event
 from approval_resource.audit.walk import Walk
 from approval_resource.canonical import instant, parse_instant
 from approval_resource.documents.events import EVENT, event_digest
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Event
+from approval_resource.model.event import Event, Kind
 from approval_resource.store.interface import RecordReads
+
+OF_CONTENTS = ("policy", "pool_policy", "inputs")
+"""Parts of a receipt that only the policies kept beside its claim prove."""
 
 
 def compare(store: RecordReads, walk: Walk, against: Copy) -> None:
     """Compare the copy with what is stored; what differs goes into the walk's report.
 
     Raises:
-        ConfigError: it is a receipt of another pool, or an export with a line that is no event.
+        ConfigError: it is a receipt of another pool, or an export of other pools, or with a line that is no
+            event.
     """
-    if against.receipt:
-        _verify_receipt(store, walk, against.receipt)
-    else:
-        _verify_copy(store, walk, against)
+    try:
+        if against.receipt:
+            _verify_receipt(store, walk, against.receipt)
+        else:
+            _verify_copy(store, walk, against)
+    except CorruptRecordError as wrong:
+        walk.report.findings.append(f"the copy can't be compared: {wrong}")
 
 
 def _verify_receipt(store: RecordReads, walk: Walk, given: Mapping[str, Any]) -> None:
@@ -44,27 +53,82 @@ def _verify_receipt(store: RecordReads, walk: Walk, given: Mapping[str, Any]) ->
     if event_digest(told) != told.digest:
         report.findings.append("the receipt itself was altered: its digest is not that of its event")
         return
+    if told.kind not in (Kind.APPROVED, Kind.REJECTED):
+        report.findings.append(f"the receipt itself was altered: event {told.revision} decides no claim")
+        return
     try:
         stored, claim = store.event(report.pool, told.timestamp), store.claim(told.claim_id)
     except UNREADABLE as wrong:
         report.findings.append(f"the receipt can't be compared: {wrong}")
         return
-    if stored is None and walk.keeping.over(told.timestamp):
+    if stored is None:
+        younger = next(store.events(report.pool, since=told.timestamp), None)
+        if not _gone_by_age(walk, younger, told.timestamp, told.digest):
+            report.findings.append(_rewritten(told))
+            return
         report.notes.append(f"event {told.revision} of the receipt is gone by its age; nothing is left to compare it with")
     elif stored != told:
-        report.findings.append(
-            f"the log was rewritten or cut: event {told.revision} at {document['timestamp']} is not the one in the receipt"
-        )
-    elif claim is not None and given != (expected := _expected(store, walk, claim, told)):
-        if expected is None:
-            report.notes.append(f"the policies of claim {claim.id} are gone by age; only the event was compared")
-            return
-        parts = sorted(name for name in given.keys() | expected.keys() if given.get(name) != expected.get(name))
+        report.findings.append(_rewritten(told))
+        return
+    if claim is not None and (claim.decided is None or claim.decided.timestamp != told.timestamp):
+        report.findings.append(f"the receipt itself was altered: event {told.revision} did not decide claim {claim.id}")
+        return
+    expected = _by_event(given, told) if claim is None else _by_claim(store, walk, given, claim, told)
+    if parts := _differing(given, expected):
         report.findings.append(f"the receipt itself was altered, or its claim was: they differ in {', '.join(parts)}")
+    elif stored is not None and claim is None:
+        report.notes.append(f"claim {told.claim_id} of the receipt is gone; only its event was compared")
+
+
+def _by_claim(store: RecordReads, walk: Walk, given: Mapping[str, Any], claim: Claim, event: Event) -> Mapping[str, Any]:
+    """Return the receipt that a get of the claim writes, as far as what proves it is there.
+
+    What is gone by its age is taken from the given receipt.
+    """
+    try:
+        return receipt(store, claim, event)
+    except CorruptRecordError:
+        if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
+            raise
+    walk.report.notes.append(f"the policies of claim {claim.id} are gone by age; they and inputs were not compared")
+    return receipt_of(claim, event) | {name: given.get(name) for name in OF_CONTENTS}
+
+
+def _by_event(given: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
+    """Return the given receipt with all that its event proves, for a claim that is gone."""
+    proven, claim = told_by_event(event), given.get("claim")
+    return {**given, **proven, "claim": {**(claim if isinstance(claim, Mapping) else {}), **proven["claim"]}}
+
+
+def _differing(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Return the parts in which a receipt differs from the expected one as JSON, where 1 is not true."""
+    left, right = ({name: json.dumps(value, sort_keys=True) for name, value in one.items()} for one in (given, expected))
+    return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+
+
+def _gone_by_age(walk: Walk, younger: Event | None, at: datetime, digest: str) -> bool:
+    """Whether an event with that digest may have been there and be gone by its age.
+
+    `younger` is the next event that is left. Each event tells place and digest of the one before it, and the
+    head those of the newest. Nothing ever was between two that follow each other.
+    """
+    if not walk.keeping.over(at):
+        return False
+    if younger is None:
+        before, pinned = walk.report.head.timestamp, walk.report.head.digest
+    else:
+        before, pinned = younger.previous_timestamp, younger.previous
+    return before is not None and (at < before or (at == before and digest == pinned))
+
+
+def _rewritten(event: Event) -> str:
+    return f"the log was rewritten or cut: event {event.revision} at {instant(event.timestamp)} is not the one in the receipt"
 
 
 def _verify_copy(store: RecordReads, walk: Walk, copy: Copy) -> None:
     """Compare a plain digest, or each event of an export, with the log. Events gone by age are only noted."""
+    if copy.export is not None and walk.report.pool not in copy.pools:
+        raise ConfigError([f"--against: {copy.export} has no event of pool {walk.report.pool}"])
     told = [(copy.at, copy.digest)] if copy.at is not None else []
     exported = (
         (parse_instant(event["timestamp"]), event["digest"]) for event in copy.events() if event["pool"] == walk.report.pool
@@ -77,7 +141,7 @@ def _verify_copy(store: RecordReads, walk: Walk, copy: Copy) -> None:
             if newest is None:
                 break
         kept = newest if newest is not None and newest.timestamp == at else None
-        if kept is None and walk.keeping.over(at):
+        if kept is None and _gone_by_age(walk, newest, at, digest):
             walk.report.notes.append(f"the event at {instant(at)} is gone by its age; nothing is left to compare it with")
         elif kept is None or kept.digest != digest:
             walk.report.findings.append(
@@ -85,13 +149,3 @@ def _verify_copy(store: RecordReads, walk: Walk, copy: Copy) -> None:
             )
         if newest is None:
             stored = iter(())
-
-
-def _expected(store: RecordReads, walk: Walk, claim: Claim, event: Event) -> dict[str, Any] | None:
-    """Return the receipt that a get of the claim writes; None where its contents are gone by their age."""
-    try:
-        return receipt(store, claim, event)
-    except CorruptRecordError:
-        if claim.ended and walk.keeping.over(claim.ended.timestamp):
-            return None
-        raise

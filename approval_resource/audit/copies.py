@@ -60,7 +60,7 @@ def read(given: str) -> Copy:
             try:
                 _line(first, "--against")
             except ConfigError:
-                receipt = json.loads(first + file.read())
+                receipt = json.loads(first + file.read(), object_pairs_hook=_once)
             else:
                 export = Copy(export=path)
                 return replace(export, pools=tuple(dict.fromkeys(str(event["pool"]) for event in export.events())))
@@ -73,10 +73,23 @@ def read(given: str) -> Copy:
     return Copy((str(receipt["event"].get("pool", "")),), receipt=receipt)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object that these are the entries of, as `object_pairs_hook` of `json.loads`.
+
+    Raises:
+        ValueError: a name comes twice, so that two readers may read two things.
+    """
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name comes twice")
+    return document
+
+
 def _line(line: bytes, where: str) -> Mapping[str, Any]:
     try:
         document = json.loads(line)
-        if not isinstance(document.get("record"), str):
+        # No record of an export has an event inside. A receipt has, whatever else was written into it.
+        if not isinstance(document.get("record"), str) or "event" in document:
             EVENT.read(document)
     except (ValueError, RecursionError, AttributeError, CorruptRecordError) as wrong:
         raise ConfigError([f"{where} is no line of an export"]) from wrong

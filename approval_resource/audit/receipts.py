@@ -35,6 +35,19 @@ def claim_facts(claim: Claim) -> dict[str, Any]:
     }
 
 
+def told_by_event(event: Event) -> dict[str, Any]:
+    """Return the parts of a receipt that its event alone proves, where nothing else is left."""
+    return {
+        "claim": {"id": event.claim_id, "pool": event.pool, "lock_name": event.lock_name},
+        "decision": event.kind.value,
+        "decided_by": event.actor,
+        "decided_at": instant(event.at),
+        "reason": event.reason,
+        "forced": event.forced,
+        "event": EVENT.write(event),
+    }
+
+
 def receipt(store: RecordReads, claim: Claim, event: Event) -> dict[str, Any]:
     """Return the receipt of a claim that `event` decided, with what is kept beside it.
 

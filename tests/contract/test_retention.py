@@ -12,11 +12,11 @@ import pytest
 from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.audit.copies import Copy
+from approval_resource.audit.receipts import receipt_of
 from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.lookup import find
-from approval_resource.documents.events import EVENT
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
@@ -273,7 +273,9 @@ def test_a_receipt_whose_event_is_gone_by_age_is_told_as_that(shared: DynamoStor
     """It can't be compared, and that is no fault; before its time it is."""
     a_story(shared, time, 2)
     decided = next(event for event in shared.events(POOL) if event.kind is Kind.APPROVED)
-    receipt = {"event": EVENT.write(decided)}
+    claim = shared.claim(decided.claim_id)
+    assert claim is not None
+    receipt = receipt_of(claim, decided)
     (stored,) = (item for item in table.items() if item["sk"] == keys.event_key(POOL, decided.timestamp)["sk"])
     table.delete(stored)
     assert any("rewritten or cut" in finding for finding in audit.verify(shared, POOL, Copy((POOL,), receipt=receipt)).findings)
