@@ -59,9 +59,9 @@ def running(engine: Engine, issuer: tuple[str, int]) -> Iterator[Running]:
             "session": {"keys": ["env:UNUSED"]},
         }
     )
-    service = service_of(config, Secrets(SECRET, (KEY.encode(),)), DynamoStore.connect(connection))
+    service = service_of(config, Secrets(SECRET, (KEY.encode(),)), DynamoStore.connect(connection, creates=True))
     with ExitStack() as stack, serving(app_of(service), port):
-        yield Running(service, DynamoStore.connect(connection), config.url, stack)
+        yield Running(service, DynamoStore.connect(connection, creates=True), config.url, stack)
 
 
 @pytest.fixture(scope="session")
