@@ -100,7 +100,7 @@ bench: .venv/dev .venv-engine/ministack ## measure it beside what it is to beat,
 	$(BIN)/python -m tests.bench
 
 BASE ?= HEAD~1
-bench-against: .venv/dev .venv-engine/ministack ## time it against another commit, BASE=HEAD~1, and say what got slower
+bench-against: .venv/dev .venv-engine/ministack ## time it against another commit, BASE=HEAD~1, and say what got slower; WAITS=1 times gates and contention, too
 	$(BIN)/python -m tests.bench.against $(BASE)
 
 sbom: .venv-sbom/cyclonedx ## write build/sbom.cdx.json, the bill of materials; IMAGE= adds what that one has from its base (docker, podman)

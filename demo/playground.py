@@ -52,16 +52,16 @@ echo '{{"source": {{"pool": "try"}},
 
 # what Concourse would find, and what waits
 echo '{{"source": {{"pool": "try"}}}}' | assets/check
-python3 cli.py list
+approvals list
 
-# a gate that waits; approve from another terminal, with the same exports
+# a gate that waits: it keeps this terminal. Open another one, cd and source as above, and decide there
 echo "{{\\"source\\": {{\\"pool\\": \\"try\\"}}, \\"params\\": {{\\"need_approval\\": true}},
     \\"version\\": $(echo '{{"source": {{"pool": "try"}}}}' | assets/check | tr -d '[]')}}" \\
     | assets/in {gate}
 
-# decide: put the id, or its first eight characters, where ID stands
-python3 cli.py approve ID --comment "looks good"
-python3 cli.py reject ID --comment "not today"
+# decide: one of these two; put the id, or its first eight characters, where ID stands
+approvals approve ID --comment "looks good"
+approvals reject ID --comment "not today"
 
 # what the gate left, and the end of it
 cat {gate}/receipt.json
@@ -71,13 +71,15 @@ echo '{{"source": {{"pool": "try"}}, "params": {{"action": "release", "lock_name
 echo '{{"source": {{"pool": "try"}},
     "params": {{"action": "claim", "lock_name": "two", "need_approval": true, "description": "takes two", "policy": {policy}}}}}' \\
     | BUILD_ID=2 BUILD_NAME=2 assets/out .
+approvals approve "$(newest)" || echo "exit code $?: on record, and opens nothing"
 as anna; approvals approve "$(newest)" --comment "looks good"
 as ben; approvals approve "$(newest)"
 approvals show "$(newest)"; as carl
 
 # the record
-python3 cli.py history --pool try
-python3 cli.py audit verify --against {gate}/receipt.json
+approvals history --pool try
+approvals audit report --pool try --since 1h  # who, when, under which policy, and whether it was altered
+approvals audit verify --against {gate}/receipt.json
 """
 
 

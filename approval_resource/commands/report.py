@@ -18,8 +18,8 @@ from approval_resource.claims.proof import deciding_event
 from approval_resource.clock import HostClock
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
 from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
-from approval_resource.commands.shared import connected, find_claim, require_pool, say_errors, store_of
-from approval_resource.errors import ApprovalError, ConfigError
+from approval_resource.commands.shared import MAX_SHOWN, connected, find_claim, require_pool, say_errors, store_of
+from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.policy.authoring.trial import instant_of
 from approval_resource.strict_options import duration
 from approval_resource.text import clean, quoted
@@ -82,6 +82,11 @@ def report(pool: str, lock_name: str | None, since: str | None, until: str | Non
     try:
         store, connection = store_of(options)
         require_pool(store, pool, connection.table)
+        if lock_name is not None and next(iter(store.events(pool, lock_name=lock_name)), None) is None:
+            there = ", ".join(clean(name) for name in store.lock_names(pool)[:MAX_SHOWN]) or "none"
+            raise LockNotFoundError(
+                f"nothing ever happened on lock {clean(lock_name)} in pool {clean(pool)}; its locks: {there}"
+            )
         now = store.now()
         first, last = moment(since, "--since", now), moment(until, "--until", now, end=True)
         found = made(store, pool, lock_name, first, last)

@@ -285,3 +285,11 @@ def test_an_undecided_claim_has_no_receipt(store: DynamoStore, run: Run) -> None
     """One line says where it stands."""
     claim_of(store, A)
     refused(run("receipt", A), "is pending")
+
+
+def test_a_lock_that_never_was_is_no_empty_report(week: DynamoStore, run: Run) -> None:
+    """A misspelt lock must not read as a lock on which nobody decided anything."""
+    ran = run("audit", "report", "--pool", POOL, "--lock", "productoin")
+    assert (ran.exit_code, ran.stdout) == (3, "")
+    assert "nothing ever happened on lock productoin in pool payments; its locks: " in ran.stderr
+    assert week.lock_names(POOL)[0] in ran.stderr

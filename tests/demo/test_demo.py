@@ -156,7 +156,7 @@ def test_the_playground_s_lines_work_by_hand(scratch: Path) -> None:
     """Copied into a shell they claim, approve, also as two people, pass the gate, release and verify."""
     with started(scratch, "-m", "demo.playground") as playground:
         told = read_until(playground, "Ctrl-C")
-        lines = told.replace(" ID ", " $ID ").replace("python3 cli.py reject", "# python3 cli.py reject")
+        lines = told.replace(" ID ", " $ID ").replace("approvals reject", "# approvals reject")
         gate = lines[lines.index("# a gate that waits") : lines.index("# decide")]
         decide = lines[lines.index("# decide") : lines.index("# what the gate left")]
         find = 'ID=$(python3 cli.py list --format json | sed -n \'s/.*"id": "\\(.\\{36\\}\\)".*/\\1/p\')\n'
