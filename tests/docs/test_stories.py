@@ -254,12 +254,14 @@ def test_what_is_typed_fits_on_80_columns(name: str) -> None:
 
 
 def picture(told: str) -> str:
-    """The README's picture of a gate: the list, and the build's log."""
+    """The README's picture of a gate: the list, an approval, and the build's log after the second one."""
     shown = re.search(r"^\$ approvals list\n.*?(?=\n\n\$)", told, re.DOTALL | re.MULTILINE)
     log = re.search(r"^\[build shop/deploy #21\]\n.*?(?=\n\n)", told, re.DOTALL | re.MULTILINE)
+    approved = re.search(r"^\$ approvals approve .*?(?=\n\n#)", told, re.DOTALL | re.MULTILINE)
     assert shown
+    assert approved
     assert log
-    return f"<!-- picture -->\n```text\n{log[0]}\n\n{shown[0]}\n```\n<!-- end -->"
+    return f"<!-- picture -->\n```text\n{shown[0]}\n\n{approved[0]}\n\n{log[0]}\n```\n<!-- end -->"
 
 
 def _write_picture(told: str) -> None:
