@@ -26,8 +26,8 @@ SPREAD = 16
 Two tries collide if they overlap. With a pause that ignores their length, 32 contenders need about three
 tries each. With this spread, most pass at the second.
 """
-MOST_SPREAD = 10.0
-"""Upper bound of the spread, in seconds."""
+MOST_SPREAD = 2.0
+"""Upper bound of the spread, in seconds. On a busy machine a try takes long without it."""
 BUSY_PAUSE = (0.1, 2.0)
 """Backoff in seconds under throttling or failures, with the same two bounds."""
 _random = SystemRandom()
