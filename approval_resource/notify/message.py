@@ -13,6 +13,7 @@ from approval_resource.canonical import EMPTY, digest, instant
 from approval_resource.claims import decide as decisions
 from approval_resource.claims.lookup import read_attachment
 from approval_resource.documents.claims import claim_digest
+from approval_resource.documents.events import event_digest
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
@@ -96,7 +97,7 @@ def link(url: str) -> str:
 
 def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Message:
     """Return the message about a claim as it is now, because of that event."""
-    message = _about(store, claim, reading, f"msg_{event.digest[:32]}", "claim")
+    message = _about(store, claim, reading, _key(event), "claim")
     told = {"id": message.id, "type": f"claim.{event.kind.value}", "timestamp": instant(event.at)}
     happened = {
         "kind": event.kind.value,
@@ -115,7 +116,7 @@ def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Mes
 def doubtful(claim: Claim, event: Event, why: str) -> Message:
     """Return a warning that a claim's record contradicts the log. It repeats nothing else of the record."""
     title = f"{said(claim.lock_name, MAX_LINE)} in {said(claim.pool, MAX_LINE)} has a record that can't be trusted"
-    key = f"msg_{event.digest[:32]}"
+    key = _key(event)
     return Message(
         id=key,
         kind="claim",
@@ -132,6 +133,11 @@ def doubtful(claim: Claim, event: Event, why: str) -> Message:
             "warning": said(why),
         },
     )
+
+
+def _key(event: Event) -> str:
+    # The digest that the event holds may be any text that somebody put into the table, and a key is a header.
+    return f"msg_{event_digest(event)[:32]}"
 
 
 def reminder(store: LockStore, claim: Claim, due: datetime, reading: Reading) -> Message:
