@@ -28,6 +28,8 @@ T = TypeVar("T")
 FRESH_SECONDS = 1.0
 FOR_EVER = float("inf")
 MAX_ENTRIES = 4_096
+MAX_ID = 36
+"""Upper bound of the characters of a claim's id: nothing longer is looked for, or kept as a key."""
 MAX_CONTENTS = 32
 """Upper bound of the contents kept in memory; each has at most 400 KB."""
 MAX_ENDED = 20

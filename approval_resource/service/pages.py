@@ -66,7 +66,9 @@ def claim_page(call: Call) -> Response:
     """Show one claim."""
     person = call.require_person()
     claim = call.service.desk.claim(person, call.path["id"])
-    done = call.query.get("done", "")
+    # Anybody can send somebody an address, so it tells of no verdict that isn't on record.
+    recorded = claim.state is not State.PENDING or person.identity in claim.reviews
+    done = call.query.get("done", "") if recorded else ""
     missing = (
         "; ".join(call.service.desk.looks.decision(claim, call.service.desk.looks.settings(claim.pool)).reasons) if done else ""
     )
@@ -214,9 +216,10 @@ def said_of(fields: list[tuple[str, str]]) -> Said:
 
 def _since(given: dict[str, str]) -> datetime | None:
     try:
-        return datetime.fromisoformat(given.get("shown_at", ""))
+        at = datetime.fromisoformat(given.get("shown_at", ""))
     except ValueError:
         return None
+    return at if at.tzinfo else None
 
 
 def withdraw(call: Call) -> Response:
