@@ -160,7 +160,13 @@ def test_cookies_are_for_this_host_and_no_script(running: Running) -> None:
         assert "domain" not in line.lower()
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "localhost"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "127.0.0.1.evil.example", "", "[", "localhost"),
+        *("127.0.0.1/api/", "127.0.0.1?x", "127.0.0.1#x", "evil@127.0.0.1", "127.0.0.1:80/api", "127.0.0.1:x", "127.0.0.1\\x"),
+    ],
+)
 def test_a_foreign_host_is_refused(running: Running, host: str) -> None:
     """Nothing is answered under another name, so that no link or redirect can be made to lead there."""
     answer = running.browser().send("GET", "/", Host=host or "x")
