@@ -77,8 +77,10 @@ class Issuer:
             raise UnreachableError(f"the configuration of {self.name} has no {name} by https")
         return url
 
-    def claims(self, token: str, audience: str, now: datetime, *, own: bool = False) -> dict[str, Any]:
+    def claims(self, token: str, audience: str, now: datetime, *, own: bool = False, event: bool = False) -> dict[str, Any]:
         """Verify a token and return its claims. With `own`, the audience itself must have requested it.
+
+        `event`: the token may tell of an event, such as a logout, and name a session instead of a subject.
 
         Raises:
             NotSignedInError: the token isn't this issuer's, for this audience and valid now.
@@ -110,6 +112,7 @@ class Issuer:
         except (jwt.PyJWTError, ValueError, RecursionError) as wrong:
             raise NotSignedInError(f"the token can't be verified ({type(wrong).__name__})") from wrong
         _require_claims(found, self.name, audience, now)
+        _require_subject(found, event=event)
         several = isinstance(found["aud"], list) and len(found["aud"]) > 1
         if own and found.get("azp", "" if several else audience) != audience:
             raise NotSignedInError("the token was asked for by somebody else")
@@ -155,17 +158,23 @@ def _require_claims(found: Mapping[str, Any], issuer: str, audience: str, now: d
     named = found.get("aud")
     audiences = [named] if isinstance(named, str) else named if isinstance(named, list) else []
     expires, issued, begins = _instant(found.get("exp")), _instant(found.get("iat")), _instant(found.get("nbf"))
-    subject = found.get("sub")
     for wrong, why in (
         (found.get("iss") != issuer, "is another issuer's"),
         (audience not in audiences, "is for another audience"),
         (expires is None or expires + LEEWAY <= now, "has expired"),
         ("iat" in found and (issued is None or issued - LEEWAY > now), "is dated ahead of time"),
         ("nbf" in found and (begins is None or begins - LEEWAY > now), "isn't valid yet"),
-        (not isinstance(subject, str) or not fit_name(subject), "names nobody"),
     ):
         if wrong:
             raise NotSignedInError(f"the token {why}")
+
+
+def _require_subject(found: Mapping[str, Any], *, event: bool) -> None:
+    if "events" in found and not event:
+        raise NotSignedInError("the token tells of an event, and not of who somebody is")
+    subject = found.get("sub", found.get("sid") if event else None)
+    if not isinstance(subject, str) or not fit_name(subject):
+        raise NotSignedInError("the token names nobody")
 
 
 def fit_name(text: str) -> bool:

@@ -411,6 +411,38 @@ def test_the_issuer_can_end_sessions(serve: Serve, provider: Provider) -> None:
     assert browser.send("GET", "/").status == 303
 
 
+def test_the_issuer_can_end_a_session_without_naming_its_person(serve: Serve, provider: Provider) -> None:
+    """A logout token may hold a `sid` instead of a subject. It signs nobody in, whomever it names."""
+    running = serve(machines=[{"issuer": ISSUER, "discovery": provider.url, "audience": "approvals-api"}])
+    provider.people["ana"]["sid"] = "s-1"
+    ana, ben = running.browser(), running.browser()
+    ana.sign_in("ana")
+    ben.sign_in("ben")
+    event: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
+
+    def token(**claims: Any) -> str:
+        given = provider.claims("nobody", **claims)
+        del given["sub"]
+        return provider.token(given)
+
+    def send(logout: str) -> int:
+        form = urlencode({"logout_token": logout})
+        return running.browser().send("POST", "/auth/backchannel-logout", body=form, Content_Type=FORM).status
+
+    assert send(token(events=event)) == 401
+    assert send(token(sid="s-1")) == 400
+    assert send(token(events=event, sid="s-2")) == 200
+    assert send(token(events={"x": {}}, sid="s-1")) == 400
+    time.sleep(1.1)
+    assert ana.send("GET", "/").status == 200
+    assert send(token(events=event, sid="s-1")) == 200
+    time.sleep(1.1)
+    assert (ana.send("GET", "/").status, ben.send("GET", "/").status) == (303, 200)
+    told: dict[str, Any] = {"events": event, "sid": "s-1", "aud": "approvals-api"}
+    for bearer in (token(**told), provider.token(provider.claims("ana", **told))):
+        assert running.browser().send("GET", "/api/v1/whoami", Authorization=f"Bearer {bearer}").status == 401
+
+
 @pytest.mark.parametrize("path", ["/claims/{}", "/claims/{}/record", "/api/v1/claims/{}", "/approval/{}/approve?token=x"])
 @pytest.mark.parametrize("id_", ["a" * 37, "a" * 3000, "a" * 60_000, "%00", "%ff", "%20", "..%2f.."])
 def test_an_id_that_is_none_is_not_looked_for(running: Running, path: str, id_: str) -> None:
