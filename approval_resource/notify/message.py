@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.notify.links import Links
 from approval_resource.store.interface import LockStore
-from approval_resource.text import clean, counted, duration, without_mail
+from approval_resource.text import clean, counted, duration, hides, without_mail
 
 MAX_TEXT = 600
 """Upper bound of the characters of one text in a message."""
@@ -313,10 +312,8 @@ def excerpt(text: str, lines: int) -> str:
 
 def _line(line: str) -> str:
     """Return one line with its indentation; what would hide something is shown escaped."""
-    shown = "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else f"\\u{ord(c):04x}"
-        for c in line.replace("\t", "    ")[: MAX_LINE + 1]
-    )
+    indented = line.replace("\t", "    ")[: MAX_LINE + 1]
+    shown = "".join(f"\\u{ord(c):04x}" if hides(c) else c for c in indented)
     shown = without_mail(shown)
     return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
 

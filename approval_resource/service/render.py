@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from approval_resource.canonical import instant
-from approval_resource.text import duration
+from approval_resource.text import duration, hides
 
 HERE = Path(__file__).parent
 MAX_INLINE = 262_144
@@ -25,16 +24,13 @@ MARKS = {"+": "add", "-": "del", "~": "chg", "@": "hunk"}
 
 
 def visible(text: str) -> Markup:
-    """Return text with each control and format character shown as its number."""
-    if text.isprintable():
+    """Return text with each character that isn't seen, or turns others, shown as its number."""
+    if text.isascii() and text.isprintable():
         return escape(text)
     return Markup("").join(
-        Markup('<span class="ctl">{}</span>').format(f"\\u{ord(c):04x}") if _hides(c) else escape(c) for c in text
+        Markup('<span class="ctl">{}</span>').format(f"\\u{ord(c):04x}") if c not in "\n\t" and hides(c) else escape(c)
+        for c in text
     )
-
-
-def _hides(c: str) -> bool:
-    return c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def coloured(text: str) -> Markup:

@@ -14,10 +14,12 @@ from approval_resource import pools
 from approval_resource.claims.end import force_release
 from approval_resource.model.claim import Attachment, Claim, Verdict
 from approval_resource.model.event import State
+from approval_resource.notify.message import excerpt
 from approval_resource.service.acts import Said
 from approval_resource.service.people import Person
 from approval_resource.service.render import MAX_DIFF_LINES, ago, coloured, difference, visible
 from approval_resource.store.dynamodb import items
+from approval_resource.text import BLANK, IGNORABLE
 from tests.builders import NOON, under
 from tests.service.conftest import ANA, Running, Serve
 
@@ -197,6 +199,14 @@ def test_what_hides_or_turns_text_is_shown_as_its_number() -> None:
     assert coloured("+ a\n  ~ b\nc") == '<span class="add">+ a</span>\n<span class="chg">  ~ b</span>\nc'
     assert difference("a\nb", "a\nc").splitlines()[-2:] == ["-b", "+c"]
     assert difference("a", "a") == ""
+
+
+def test_no_character_that_is_not_seen_is_left_out() -> None:
+    """By Unicode's own list of those, besides what moves or ends a line; so two names that look alike are told apart."""
+    unseen = [chr(number) for first, last in IGNORABLE for number in range(first, last + 1)] + [BLANK, "\ue000", "\u2028"]
+    assert [c for c in unseen if visible(f"a{c}b") != f'a<span class="ctl">\\u{ord(c):04x}</span>b'] == []
+    assert [c for c in unseen if c != "\u2028" and excerpt(f"a{c}b", 1) != f"a\\u{ord(c):04x}b"] == []
+    assert visible("naïve\xa0日本 😀") == "naïve\xa0日本 😀"
 
 
 def test_times_are_told_as_distances() -> None:
