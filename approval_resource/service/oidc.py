@@ -18,6 +18,7 @@ import jwt
 from approval_resource.errors import ApprovalError
 from approval_resource.service.config import local
 from approval_resource.service.fetch import UnreachableError, Web, json_object
+from approval_resource.service.looks import Cache
 from approval_resource.service.people import Person, issuers_group
 from approval_resource.service.signing import encoded
 from approval_resource.text import clean
@@ -27,7 +28,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 MAX_TOKEN = 32_768
 MAX_NAME = 255
 MAX_GROUPS = 1_000
-CONFIGURATION_SECONDS = 3_600.0
+FRESH_SECONDS = 3_600.0
+"""Longest time for which an issuer's configuration and keys are relied on: a withdrawn key ends."""
 KEYS_SECONDS = 60.0
 """Shortest time between two looks at an issuer's keys, however many tokens name a key that is unknown."""
 LEEWAY = timedelta(seconds=60)
@@ -46,8 +48,8 @@ class Issuer:
         self._base = (discovery or issuer).rstrip("/")
         self.web = web
         self._lock = threading.Lock()
-        self._configuration: tuple[float, dict[str, Any]] | None = None
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._configurations: Cache[dict[str, Any]] = Cache(FRESH_SECONDS)
+        self._keys: Cache[dict[str, jwt.PyJWK]] = Cache(FRESH_SECONDS)
         self._looked = float("-inf")
 
     def configuration(self) -> dict[str, Any]:
@@ -56,15 +58,15 @@ class Issuer:
         Raises:
             UnreachableError: it can't be had, or is another issuer's.
         """
-        with self._lock:
-            if self._configuration is None or time.monotonic() - self._configuration[0] > CONFIGURATION_SECONDS:
-                well_known = "/.well-known/openid-configuration"
-                url = self._base if self._base.endswith(well_known) else self._base + well_known
-                found = self.web.document(url)
-                if found.get("issuer") != self.name:
-                    raise UnreachableError(f"{url} is the configuration of another issuer than {self.name}")
-                self._configuration = (time.monotonic(), found)
-            return self._configuration[1]
+        return self._configurations.get("", self._configured)
+
+    def _configured(self) -> dict[str, Any]:
+        well_known = "/.well-known/openid-configuration"
+        url = self._base if self._base.endswith(well_known) else self._base + well_known
+        found = self.web.document(url)
+        if found.get("issuer") != self.name:
+            raise UnreachableError(f"{url} is the configuration of another issuer than {self.name}")
+        return found
 
     def endpoint(self, name: str) -> str:
         """Return the address of one of the issuer's endpoints.
@@ -120,26 +122,20 @@ class Issuer:
 
     def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
         kid = header.get("kid", "")
-        with self._lock:
-            known = self._known(kid)
-            look = known is None and time.monotonic() - self._looked > KEYS_SECONDS
-            if look:
-                self._looked = time.monotonic()
-        if look:
-            keys = self._fetched()
+        known = _named(kid, self._keys.get("", self._fetched))
+        if known is None:
             with self._lock:
-                self._keys = keys
-                known = self._known(kid)
+                if time.monotonic() - self._looked > KEYS_SECONDS:
+                    self._looked = time.monotonic()
+                    self._keys.forget("")
+            # Whoever comes meanwhile waits for the same look.
+            known = _named(kid, self._keys.get("", self._fetched))
         if known is None:
             raise NotSignedInError("the token is signed by a key that its issuer doesn't publish")
         return known
 
-    def _known(self, kid: object) -> jwt.PyJWK | None:
-        if kid:
-            return self._keys.get(str(kid))
-        return next(iter(self._keys.values())) if len(self._keys) == 1 else None
-
     def _fetched(self) -> dict[str, jwt.PyJWK]:
+        self._looked = time.monotonic()
         found = self.web.document(self.endpoint("jwks_uri")).get("keys")
         keys: dict[str, jwt.PyJWK] = {}
         for number, one in enumerate(found if isinstance(found, list) else []):
@@ -152,6 +148,12 @@ class Issuer:
             if key.algorithm_name in ALGORITHMS:
                 keys[str(one.get("kid", number))] = key
         return keys
+
+
+def _named(kid: object, keys: Mapping[str, jwt.PyJWK]) -> jwt.PyJWK | None:
+    if kid:
+        return keys.get(str(kid))
+    return next(iter(keys.values())) if len(keys) == 1 else None
 
 
 def _require_claims(found: Mapping[str, Any], issuer: str, audience: str, now: datetime) -> None:
