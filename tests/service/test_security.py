@@ -202,6 +202,15 @@ def test_no_redirect_leads_elsewhere(path: str) -> None:
     assert found == "/" or (found == path and found.startswith("/%"))
 
 
+@pytest.mark.parametrize(
+    "path", ["/batch/", "/auth/login/", "/claims/x/", "/api/v1/claims/", "/pools/payments/", "//evil.example/"]
+)
+def test_no_redirect_is_made_of_the_host_header(running: Running, path: str) -> None:
+    """A path with a slash too many is none of this service's."""
+    host = f"{urlsplit(running.url).hostname}:81"
+    assert running.browser().send("GET", running.url + path, Host=host).headers.get("location", "/").startswith("/")
+
+
 def test_a_large_body_is_refused(running: Running) -> None:
     """Told or not told in advance, it isn't read to its end."""
     browser = running.browser()
