@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from time import process_time
+from time import process_time, sleep
 from typing import Any
 
 import pytest
@@ -167,6 +167,28 @@ def test_inputs_rules_and_force_are_filled_in_on_the_page(serve: Serve) -> None:
     assert after is not None
     assert after.state is State.APPROVED
     assert after.reviews[ANA].forced
+
+
+@pytest.mark.parametrize("of_pool", [False, True])
+def test_the_way_past_a_freeze_is_shown_to_whom_the_pool_lets(serve: Serve, of_pool: bool) -> None:
+    """By an issuer's group; what a claim's own policy lets would be refused."""
+    running = serve()
+    team = "oidc-group:https://login.example.com#team-payments"
+    terms = under({"required_approvals": 1, "groups": {"team": [team]}, "bypass": {"groups": ["team"]}})
+    if of_pool:
+        pools.set_policy(running.store, "payments", terms.policy, actor="aws:op")
+    claim = running.claim(terms=under(required_approvals=1) if of_pool else terms)
+    browser = running.browser()
+    browser.decide(browser.sign_in("ana", f"/claims/{claim.id}"), "approve")
+    pools.freeze(running.store, "payments", timedelta(hours=1), "fire", actor="aws:op")
+    sleep(1.1)
+    page = browser.go(f"/claims/{claim.id}")
+    assert ("Let it pass the freeze" in page.text) is of_pool
+    if of_pool:
+        browser.decide(page, "approve", comment="on fire")
+        freeze = running.store.settings("payments").freeze
+        assert freeze is not None
+        assert freeze.passes == (claim.id,)
 
 
 def test_several_are_decided_by_one_confirmation(serve: Serve) -> None:
