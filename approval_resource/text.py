@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 
 MAX_LINE = 900
 """Upper bound of the characters in one line. Its subject may be longer than anybody reads."""
@@ -42,6 +43,12 @@ def _shown(c: str) -> bool:
         return True
     ignorable = any(first <= ord(c) <= last for first, last in IGNORABLE)
     return not ignorable and unicodedata.category(c) not in ("Cf", "Cs", "Co", "Cn")
+
+
+@lru_cache(maxsize=4096)
+def hides(c: str) -> bool:
+    """Whether a character isn't seen, or changes how others are shown."""
+    return c != clean(c) or c == BLANK
 
 
 def visible(name: str) -> str:

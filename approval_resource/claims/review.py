@@ -96,7 +96,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         and store.settings(found.pool).frozen(store.now())
     ):
         _require_seen(found, store.settings(found.pool), seen)
-        return _break_glass(store, found, terms, reviewer, comment)
+        return _break_glass(store, found, terms, reviewer, comment, groups)
     held = Held(terms)
 
     def decide(snapshot: Snapshot) -> Commit:
@@ -189,7 +189,9 @@ def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str, g
     return entitlement.refusal(policies, facts_of(claim, terms), [*claim.reviews.values()], against)
 
 
-def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, comment: str) -> Recorded:
+def _break_glass(
+    store: LockStore, claim: Claim, terms: Terms, reviewer: str, comment: str, groups: tuple[str, ...]
+) -> Recorded:
     """Let an approved claim pass the pool's freeze. The pool's policy must let the reviewer bypass it.
 
     Raises:
@@ -202,7 +204,7 @@ def _break_glass(store: LockStore, claim: Claim, terms: Terms, reviewer: str, co
         freeze = snapshot.settings.freeze
         if freeze is None or claim.id in freeze.passes:
             return Commit()
-        asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True)
+        asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True, groups=groups)
         # The claim's own policy doesn't count: its pipeline wrote it, and must not bypass the pool's freeze.
         refused = entitlement.refusal(policies_of(Terms(), snapshot.settings.policy), facts_of(claim, terms), [], asked)
         if refused is not None:

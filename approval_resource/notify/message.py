@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,12 +12,13 @@ from approval_resource.canonical import EMPTY, digest, instant
 from approval_resource.claims import decide as decisions
 from approval_resource.claims.lookup import read_attachment
 from approval_resource.documents.claims import claim_digest
+from approval_resource.documents.events import event_digest
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.notify.links import Links
 from approval_resource.store.interface import LockStore
-from approval_resource.text import clean, counted, duration, without_mail
+from approval_resource.text import clean, counted, duration, hides, without_mail
 
 MAX_TEXT = 600
 """Upper bound of the characters of one text in a message."""
@@ -96,7 +96,7 @@ def link(url: str) -> str:
 
 def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Message:
     """Return the message about a claim as it is now, because of that event."""
-    message = _about(store, claim, reading, f"msg_{event.digest[:32]}", "claim")
+    message = _about(store, claim, reading, _key(event), "claim")
     told = {"id": message.id, "type": f"claim.{event.kind.value}", "timestamp": instant(event.at)}
     happened = {
         "kind": event.kind.value,
@@ -115,7 +115,7 @@ def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Mes
 def doubtful(claim: Claim, event: Event, why: str) -> Message:
     """Return a warning that a claim's record contradicts the log. It repeats nothing else of the record."""
     title = f"{said(claim.lock_name, MAX_LINE)} in {said(claim.pool, MAX_LINE)} has a record that can't be trusted"
-    key = f"msg_{event.digest[:32]}"
+    key = _key(event)
     return Message(
         id=key,
         kind="claim",
@@ -132,6 +132,11 @@ def doubtful(claim: Claim, event: Event, why: str) -> Message:
             "warning": said(why),
         },
     )
+
+
+def _key(event: Event) -> str:
+    # The digest that the event holds may be any text that somebody put into the table, and a key is a header.
+    return f"msg_{event_digest(event)[:32]}"
 
 
 def reminder(store: LockStore, claim: Claim, due: datetime, reading: Reading) -> Message:
@@ -307,10 +312,8 @@ def excerpt(text: str, lines: int) -> str:
 
 def _line(line: str) -> str:
     """Return one line with its indentation; what would hide something is shown escaped."""
-    shown = "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else f"\\u{ord(c):04x}"
-        for c in line.replace("\t", "    ")[: MAX_LINE + 1]
-    )
+    indented = line.replace("\t", "    ")[: MAX_LINE + 1]
+    shown = "".join(f"\\u{ord(c):04x}" if hides(c) else c for c in indented)
     shown = without_mail(shown)
     return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
 

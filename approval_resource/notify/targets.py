@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,9 +23,14 @@ CONNECT_SECONDS = 3.0
 MAX_ANSWER = 64 * 1024
 MAX_RETRY_AFTER = 3600
 PORTS = {"https": 443, "http": 80, "smtp": 587, "smtps": 465}
-METADATA = ipaddress.ip_network("fd00:ec2::/32")
-"""Addresses of EC2's metadata by IPv6, which are not link-local."""
-EMBEDDING = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+METADATA = tuple(
+    map(
+        ipaddress.ip_network,
+        ("fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+    )
+)
+"""Addresses of metadata that are not link-local: of EC2 and Google by IPv6, of Alibaba, Azure and Oracle."""
+EMBEDDING = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
 """Networks of IPv6 whose last 32 bits are an address of IPv4."""
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -112,8 +118,8 @@ def forbidden(ip: IP) -> str:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None and (why := forbidden(inner)):
             return why
-        if ip in METADATA:
-            return f"{ip} is an address of metadata"
+    if any(ip in network for network in METADATA):
+        return f"{ip} is an address of metadata"
     if ip.is_link_local:
         return f"{ip} is a link-local address"
     if ip.is_unspecified or ip.is_multicast:
@@ -168,19 +174,25 @@ class Answer:
 def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.socket]:
     """Yield a connection to the checked address of a target.
 
-    It is cut after `SECONDS`, whatever the target does: a lease must not end meanwhile.
+    It is cut `SECONDS` after the lookup began, whatever the target does: a lease must not end meanwhile.
 
     Raises:
         ChannelDownError: there is no connection, or what is done with it fails.
     """
+    end = time.monotonic() + SECONDS
     ip = checked(address, resolve)
     late = Flag()
     try:
-        with socket.create_connection((ip, address.port), CONNECT_SECONDS) as line, _cut(line, late):
-            line.settimeout(SECONDS)
-            yield line
-            # An answer that was cut looks like one that ended.
-            _require_whole(late)
+        with socket.create_connection((ip, address.port), CONNECT_SECONDS) as line:
+            # Nothing of a resolver bounds its time, so a late connection sends nothing.
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            with _cut(line, late, left):
+                line.settimeout(left)
+                yield line
+                # An answer that was cut looks like one that ended.
+                _require_whole(late)
     except (OSError, HTTPException, ValueError) as error:
         why = "no answer in time" if late.is_set() else reason(error)
         raise ChannelDownError(f"{address} can't be reached: {why}") from error
@@ -192,8 +204,8 @@ def _require_whole(late: Flag) -> None:
 
 
 @contextmanager
-def _cut(line: socket.socket, late: Flag) -> Iterator[None]:
-    """Shut the connection down after `SECONDS`, by a duplicate: TLS may take the socket itself over."""
+def _cut(line: socket.socket, late: Flag, seconds: float) -> Iterator[None]:
+    """Shut the connection down after some seconds, by a duplicate: TLS may take the socket itself over."""
     with line.dup() as copy:
 
         def end() -> None:
@@ -201,7 +213,7 @@ def _cut(line: socket.socket, late: Flag) -> Iterator[None]:
             with suppress(OSError):
                 copy.shutdown(socket.SHUT_RDWR)
 
-        timer = Timer(SECONDS, end)
+        timer = Timer(seconds, end)
         timer.daemon = True
         timer.start()
         try:

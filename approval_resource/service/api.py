@@ -264,7 +264,7 @@ def _place(row: Row) -> str:
 
 def _limit(call: Call) -> int:
     text = call.query.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= MAX_PAGE:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PAGE))) or not 1 <= int(text) <= MAX_PAGE:
         raise MalformedError(f"limit: must be a number from 1 to {MAX_PAGE}")
     return int(text)
 

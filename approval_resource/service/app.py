@@ -116,6 +116,8 @@ def app_of(service: Service) -> ASGIApp:
         return PlainTextResponse(f"{title}\n", status, getattr(error, "headers", None))
 
     inner = Starlette(routes=routes, exception_handlers={HTTPException: astray}, max_body_size=MAX_BODY)
+    # Such redirects are made of the request's scheme and Host.
+    inner.router.redirect_slashes = False
     return Guard(inner, service.config.origin, service.config.host)
 
 

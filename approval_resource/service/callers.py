@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from approval_resource.service.config import Balancer, Config
 from approval_resource.service.fetch import UnreachableError, Web
-from approval_resource.service.oidc import LEEWAY, MAX_TOKEN, Issuer, NotSignedInError, person_of
+from approval_resource.service.oidc import LEEWAY, MAX_TOKEN, Issuer, NotSignedInError, fit_name, person_of
 from approval_resource.service.people import Person
 from approval_resource.service.sessions import Sessions
 from approval_resource.service.sts import Sts
@@ -59,7 +59,7 @@ class LoadBalancer:
             claims = jwt.decode(token, key, algorithms=["ES256"], options={"verify_exp": False, "verify_aud": False})
         except (jwt.PyJWTError, ValueError, RecursionError) as wrong:
             raise NotSignedInError(f"the balancer's header can't be verified ({type(wrong).__name__})") from wrong
-        if not isinstance(claims.get("sub"), str) or not claims["sub"].strip():
+        if not isinstance(claims.get("sub"), str) or not fit_name(claims["sub"]):
             raise NotSignedInError("the balancer's header names nobody")
         return person_of({**claims, "iss": self._issuer}, "groups", "balancer")
 

@@ -19,7 +19,7 @@ from approval_resource.policy.decision import Decision, Undecidable, Waiting
 from approval_resource.policy.language.document import Input, Policy
 from approval_resource.policy.language.identities import OIDC_GROUP
 from approval_resource.policy.unblock import Openers
-from approval_resource.service.looks import MAX_ENDED, Looks
+from approval_resource.service.looks import MAX_ENDED, MAX_ID, Looks
 from approval_resource.service.people import Access, Person, Role
 from approval_resource.text import clean
 
@@ -109,7 +109,7 @@ class Desk:
         Raises:
             HiddenError: there is none.
         """
-        claim = self.looks.claim(claim_id)
+        claim = self.looks.claim(claim_id) if len(claim_id) <= MAX_ID else None
         if claim is None or not self.access.may(person, claim.pool, Role.VIEW):
             raise HiddenError(f"there is no claim {clean(claim_id)[:36]} that you may see; see the list of what waits")
         return claim
@@ -222,7 +222,9 @@ class Desk:
         trial = Review(reviewer=person.identity, verdict=Verdict.APPROVE, at=now, groups=person.groups)
         may_force = entitlement.may_force(policies, facts, trial)
         if claim.state is State.APPROVED:
-            frozen = settings.frozen(now) is not None and may_force
+            # A freeze is the pool's, so that the claim's own policy lets nobody past it.
+            pools = policies_of(Terms(), settings.policy)
+            frozen = settings.frozen(now) is not None and entitlement.may_force(pools, facts, trial)
             return Standing(can_decide=False, why_not="it is approved", own=own, operates=operates, may_force=frozen)
         refused = entitlement.refusal(policies, facts, others, trial)
         asked = [

@@ -10,7 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from approval_resource.claims.decide import Terms, explained, openers, terms_of
 from approval_resource.claims.lookup import read_content
+from approval_resource.claims.proof import newest_event
 from approval_resource.claims.review import shown_digest
+from approval_resource.documents.claims import claim_digest
+from approval_resource.documents.events import event_digest
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
@@ -25,6 +28,8 @@ T = TypeVar("T")
 FRESH_SECONDS = 1.0
 FOR_EVER = float("inf")
 MAX_ENTRIES = 4_096
+MAX_ID = 36
+"""Upper bound of the characters of a claim's id: nothing longer is looked for, or kept as a key."""
 MAX_CONTENTS = 32
 """Upper bound of the contents kept in memory; each has at most 400 KB."""
 MAX_ENDED = 20
@@ -159,15 +164,25 @@ class Looks:
         return self._openers.get(shown_digest(claim, settings), lambda: openers(self.store, claim))
 
     def approved_before(self, claim: Claim) -> Claim | None:
-        """Return the claim that was approved last on this lock before that one, or None."""
+        """Return the claim that was approved last on this lock before that one, or None.
+
+        None too where the log doesn't bear it out: whoever edits it could hide a change.
+        """
         return self._earlier.get(claim.id, lambda: self._approved_before(claim))
 
     def _approved_before(self, claim: Claim) -> Claim | None:
         events = self.store.events(claim.pool, lock_name=claim.lock_name, newest_first=True)
         for event in _first(events, MAX_EVENTS):
             if event.state is State.APPROVED and event.timestamp < claim.timestamp and event.claim_id != claim.id:
-                return self.store.claim(event.claim_id)
+                found = self.store.claim(event.claim_id)
+                return found if found is not None and self._borne_out(found, claim) else None
         return None
+
+    def _borne_out(self, found: Claim, claim: Claim) -> bool:
+        if (found.pool, found.lock_name) != (claim.pool, claim.lock_name):
+            return False
+        newest = newest_event(self.store, found)
+        return newest is not None and newest.claim == claim_digest(found) and newest.digest == event_digest(newest)
 
     def forget(self, claim: Claim) -> None:
         """Look anew at what a change of the claim touches."""

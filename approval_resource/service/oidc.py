@@ -18,6 +18,7 @@ import jwt
 from approval_resource.errors import ApprovalError
 from approval_resource.service.config import local
 from approval_resource.service.fetch import UnreachableError, Web, json_object
+from approval_resource.service.looks import Cache
 from approval_resource.service.people import Person, issuers_group
 from approval_resource.service.signing import encoded
 from approval_resource.text import clean
@@ -27,7 +28,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 MAX_TOKEN = 32_768
 MAX_NAME = 255
 MAX_GROUPS = 1_000
-CONFIGURATION_SECONDS = 3_600.0
+FRESH_SECONDS = 3_600.0
+"""Longest time for which an issuer's configuration and keys are relied on: a withdrawn key ends."""
 KEYS_SECONDS = 60.0
 """Shortest time between two looks at an issuer's keys, however many tokens name a key that is unknown."""
 LEEWAY = timedelta(seconds=60)
@@ -46,8 +48,8 @@ class Issuer:
         self._base = (discovery or issuer).rstrip("/")
         self.web = web
         self._lock = threading.Lock()
-        self._configuration: tuple[float, dict[str, Any]] | None = None
-        self._keys: dict[str, jwt.PyJWK] = {}
+        self._configurations: Cache[dict[str, Any]] = Cache(FRESH_SECONDS)
+        self._keys: Cache[dict[str, jwt.PyJWK]] = Cache(FRESH_SECONDS)
         self._looked = float("-inf")
 
     def configuration(self) -> dict[str, Any]:
@@ -56,15 +58,15 @@ class Issuer:
         Raises:
             UnreachableError: it can't be had, or is another issuer's.
         """
-        with self._lock:
-            if self._configuration is None or time.monotonic() - self._configuration[0] > CONFIGURATION_SECONDS:
-                well_known = "/.well-known/openid-configuration"
-                url = self._base if self._base.endswith(well_known) else self._base + well_known
-                found = self.web.document(url)
-                if found.get("issuer") != self.name:
-                    raise UnreachableError(f"{url} is the configuration of another issuer than {self.name}")
-                self._configuration = (time.monotonic(), found)
-            return self._configuration[1]
+        return self._configurations.get("", self._configured)
+
+    def _configured(self) -> dict[str, Any]:
+        well_known = "/.well-known/openid-configuration"
+        url = self._base if self._base.endswith(well_known) else self._base + well_known
+        found = self.web.document(url)
+        if found.get("issuer") != self.name:
+            raise UnreachableError(f"{url} is the configuration of another issuer than {self.name}")
+        return found
 
     def endpoint(self, name: str) -> str:
         """Return the address of one of the issuer's endpoints.
@@ -77,8 +79,10 @@ class Issuer:
             raise UnreachableError(f"the configuration of {self.name} has no {name} by https")
         return url
 
-    def claims(self, token: str, audience: str, now: datetime, *, own: bool = False) -> dict[str, Any]:
+    def claims(self, token: str, audience: str, now: datetime, *, own: bool = False, event: bool = False) -> dict[str, Any]:
         """Verify a token and return its claims. With `own`, the audience itself must have requested it.
+
+        `event`: the token may tell of an event, such as a logout, and name a session instead of a subject.
 
         Raises:
             NotSignedInError: the token isn't this issuer's, for this audience and valid now.
@@ -110,6 +114,7 @@ class Issuer:
         except (jwt.PyJWTError, ValueError, RecursionError) as wrong:
             raise NotSignedInError(f"the token can't be verified ({type(wrong).__name__})") from wrong
         _require_claims(found, self.name, audience, now)
+        _require_subject(found, event=event)
         several = isinstance(found["aud"], list) and len(found["aud"]) > 1
         if own and found.get("azp", "" if several else audience) != audience:
             raise NotSignedInError("the token was asked for by somebody else")
@@ -117,26 +122,20 @@ class Issuer:
 
     def _key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
         kid = header.get("kid", "")
-        with self._lock:
-            known = self._known(kid)
-            look = known is None and time.monotonic() - self._looked > KEYS_SECONDS
-            if look:
-                self._looked = time.monotonic()
-        if look:
-            keys = self._fetched()
+        known = _named(kid, self._keys.get("", self._fetched))
+        if known is None:
             with self._lock:
-                self._keys = keys
-                known = self._known(kid)
+                if time.monotonic() - self._looked > KEYS_SECONDS:
+                    self._looked = time.monotonic()
+                    self._keys.forget("")
+            # Whoever comes meanwhile waits for the same look.
+            known = _named(kid, self._keys.get("", self._fetched))
         if known is None:
             raise NotSignedInError("the token is signed by a key that its issuer doesn't publish")
         return known
 
-    def _known(self, kid: object) -> jwt.PyJWK | None:
-        if kid:
-            return self._keys.get(str(kid))
-        return next(iter(self._keys.values())) if len(self._keys) == 1 else None
-
     def _fetched(self) -> dict[str, jwt.PyJWK]:
+        self._looked = time.monotonic()
         found = self.web.document(self.endpoint("jwks_uri")).get("keys")
         keys: dict[str, jwt.PyJWK] = {}
         for number, one in enumerate(found if isinstance(found, list) else []):
@@ -151,21 +150,33 @@ class Issuer:
         return keys
 
 
+def _named(kid: object, keys: Mapping[str, jwt.PyJWK]) -> jwt.PyJWK | None:
+    if kid:
+        return keys.get(str(kid))
+    return next(iter(keys.values())) if len(keys) == 1 else None
+
+
 def _require_claims(found: Mapping[str, Any], issuer: str, audience: str, now: datetime) -> None:
     named = found.get("aud")
     audiences = [named] if isinstance(named, str) else named if isinstance(named, list) else []
     expires, issued, begins = _instant(found.get("exp")), _instant(found.get("iat")), _instant(found.get("nbf"))
-    subject = found.get("sub")
     for wrong, why in (
         (found.get("iss") != issuer, "is another issuer's"),
         (audience not in audiences, "is for another audience"),
         (expires is None or expires + LEEWAY <= now, "has expired"),
         ("iat" in found and (issued is None or issued - LEEWAY > now), "is dated ahead of time"),
         ("nbf" in found and (begins is None or begins - LEEWAY > now), "isn't valid yet"),
-        (not isinstance(subject, str) or not fit_name(subject), "names nobody"),
     ):
         if wrong:
             raise NotSignedInError(f"the token {why}")
+
+
+def _require_subject(found: Mapping[str, Any], *, event: bool) -> None:
+    if "events" in found and not event:
+        raise NotSignedInError("the token tells of an event, and not of who somebody is")
+    subject = found.get("sub", found.get("sid") if event else None)
+    if not isinstance(subject, str) or not fit_name(subject):
+        raise NotSignedInError("the token names nobody")
 
 
 def fit_name(text: str) -> bool:

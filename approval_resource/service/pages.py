@@ -37,8 +37,10 @@ class Shown:
     digest: str
     stored: bool
     text: str | None = None
-    change: str | None = None
-    """Difference to the file of that name in the claim that was approved last; None where there is none."""
+    earlier: str = ""
+    """Digest of the file of that name in the claim that was approved last, or an empty string."""
+    change: str = ""
+    """Difference to that file, or an empty string where there is none to show."""
     fault: str = ""
 
 
@@ -64,7 +66,9 @@ def claim_page(call: Call) -> Response:
     """Show one claim."""
     person = call.require_person()
     claim = call.service.desk.claim(person, call.path["id"])
-    done = call.query.get("done", "")
+    # Anybody can send somebody an address, so it tells of no verdict that isn't on record.
+    recorded = claim.state is not State.PENDING or person.identity in claim.reviews
+    done = call.query.get("done", "") if recorded else ""
     missing = (
         "; ".join(call.service.desk.looks.decision(claim, call.service.desk.looks.settings(claim.pool)).reasons) if done else ""
     )
@@ -125,21 +129,22 @@ def _files(call: Call, view: View) -> list[Shown]:
             continue
         try:
             text = as_text(looks.content(claim, attachment_content(name), file.digest))
-            found.append(Shown(name, file.size, file.digest, True, text, _change(call, before, name, text)))
+            earlier = before.attachments[name].digest if before is not None and name in before.attachments else ""
+            found.append(Shown(name, file.size, file.digest, True, text, earlier, _change(call, before, name, text)))
         except CorruptRecordError as corrupt:
             found.append(Shown(name, file.size, file.digest, True, fault=str(corrupt)))
     return found
 
 
-def _change(call: Call, before: Claim | None, name: str, text: str | None) -> str | None:
+def _change(call: Call, before: Claim | None, name: str, text: str | None) -> str:
     earlier = before.attachments.get(name) if before is not None else None
     if before is None or earlier is None or not earlier.stored or text is None:
-        return None
+        return ""
     try:
         old = as_text(call.service.desk.looks.content(before, attachment_content(name), earlier.digest))
     except CorruptRecordError:
-        return None
-    return None if old is None else difference(old, text)
+        return ""
+    return "" if old is None else difference(old, text)
 
 
 def review(call: Call) -> Response:
@@ -211,9 +216,10 @@ def said_of(fields: list[tuple[str, str]]) -> Said:
 
 def _since(given: dict[str, str]) -> datetime | None:
     try:
-        return datetime.fromisoformat(given.get("shown_at", ""))
+        at = datetime.fromisoformat(given.get("shown_at", ""))
     except ValueError:
         return None
+    return at if at.tzinfo else None
 
 
 def withdraw(call: Call) -> Response:

@@ -90,7 +90,7 @@ def backchannel_logout(call: Call) -> Response:
     """End the sessions that the issuer says are over."""
     service = call.service
     token = dict(call.form()).get("logout_token", "")
-    claims = service.client.issuer.claims(token, service.client.client_id, call.now, own=True)
+    claims = service.client.issuer.claims(token, service.client.client_id, call.now, own=True, event=True)
     events = claims.get("events")
     if not isinstance(events, dict) or LOGOUT_EVENT not in events or "nonce" in claims:
         raise MalformedError("the token is no logout token")

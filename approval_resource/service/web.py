@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -47,7 +47,8 @@ class Guard:
         """Serve `app` under `host` alone; take unsafe requests from pages of `origin` alone."""
         self._app = app
         self._origin = origin
-        self._host = host
+        named = f"[{host}]" if ":" in host else host
+        self._host = re.compile(rf"{re.escape(named)}(:[0-9]{{1,5}})?", re.ASCII | re.IGNORECASE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -83,12 +84,8 @@ class Guard:
                 log.info("request", extra={"told": fields | told})
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
-        host = headers.get("host", "")
-        try:
-            named = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            named = ""
-        if named != self._host and scope["path"] not in OPEN_PATHS:
+        # A path or a query in it would become part of the request's own address.
+        if not self._host.fullmatch(headers.get("host", "")) and scope["path"] not in OPEN_PATHS:
             return "host"
         if scope["method"] in SAFE or self._proves(scope["path"], headers):
             return ""

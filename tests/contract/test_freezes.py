@@ -153,6 +153,22 @@ def test_the_glass_can_be_broken_for_what_was_approved_before(store: DynamoStore
         gates.pass_through(store, claim, a_build(8), spend=False)
 
 
+def test_the_glass_can_be_broken_by_an_issuers_group(store: DynamoStore, time: FrozenTime) -> None:
+    """By whoever the issuer said is in it, as for every other decision, and by nobody else."""
+    group, cat = "oidc-group:https://login.example.com#sre", "oidc:https://login.example.com#cat"
+    glass = {"required_approvals": 1, "groups": {"sre": [group]}, "bypass": {"groups": ["sre"]}}
+    pools.set_policy(store, POOL, under(glass).policy, actor="aws:op")
+    claim = said(store, take(store, 1), BOB)
+    freeze(store)
+    for groups in ((), (f"{group}2",)):
+        with pytest.raises(NotEntitledError, match="no policy's bypass names you"):
+            said(store, claim, cat, forced=True, comment="please", groups=groups)
+    assert reviews.review(
+        store, claim.id, reviewer=cat, verdict=Verdict.APPROVE, forced=True, comment="fire", groups=(group,)
+    ).changed
+    assert passes(store, claim).spent
+
+
 def test_a_pipeline_cant_let_itself_past_the_pools_freeze(store: DynamoStore, time: FrozenTime) -> None:
     """A bypass of the claim's own policy forces its decision, and not the stop."""
     claim = take(store, 1, terms=under(GLASS))

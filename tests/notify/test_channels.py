@@ -167,6 +167,27 @@ def test_a_mail_that_is_sent_again_has_the_same_id(secure: int, mailboxes: Mailb
     assert [one["Message-ID"] for _, one in mailboxes.mails] == ["<msg_1@example.com>"] * 2
 
 
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *(
+            "<msg_1@example.com>\r\nBcc: e@evil.example",
+            "=?utf-8?q?=0d=0aBcc:e=40evil.example?=",
+            "<msg_1@a\x00b>",
+            "(",
+            "<é@b>",
+        ),
+        *("\ud800", "<msg_1@example.com> <x@y>", "x" * 5000, "<msg_1@example.com>\n"),
+    ],
+)
+def test_a_planted_reference_adds_no_header(plain: int, mailboxes: Mailboxes, ref: str) -> None:
+    """Nor does it end the program: the mail begins a thread of its own, which later mails go on with."""
+    kept = mail(plain, user="").send(a_message(), ref, 0)
+    ((_, got),) = mailboxes.mails
+    assert (got["References"], got["In-Reply-To"], got["Bcc"]) == (None, None, None)
+    assert kept == got["Message-ID"]
+
+
 @pytest.mark.usefixtures("trusted")
 def test_a_wrong_password_is_told_without_it(secure: int, mailboxes: Mailboxes) -> None:
     """The channel is down, and nothing was sent."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from time import process_time as time_of_process
 from typing import Any
@@ -21,7 +23,7 @@ from approval_resource.notify import message as messages
 from approval_resource.notify.channels.slack import SlackOutlet
 from approval_resource.notify.channels.teams import MAX_BYTES, _card
 from approval_resource.notify.links import PageLinks
-from approval_resource.notify.message import MAX_LINE, MAX_TEXT, Message, due_reminder, excerpt, link, said
+from approval_resource.notify.message import MAX_LINE, MAX_TEXT, Message, doubtful, due_reminder, excerpt, link, said
 from approval_resource.notify.targets import parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -238,3 +240,12 @@ def test_a_digest_is_bounded() -> None:
     assert message.title == "100 claims wait for approval"
     assert len(message.facts) == messages.MAX_LISTED + 1
     assert message.facts[-1] == ("", "and 70 more")
+
+
+@pytest.mark.parametrize("digest", ["x\r\nBcc: e@evil.example", "=?utf-8?q?=0a?=", "", "é", "a" * 64])
+def test_a_message_s_id_is_made_of_nothing_that_was_planted(shared: DynamoStore, digest: str) -> None:
+    """It becomes a header: whatever digest an event holds, the id is hexadecimal; a genuine one begins with its digest."""
+    claim = take(shared, 1)
+    (event,) = shared.events("payments")
+    assert doubtful(claim, event, "odd").id == f"msg_{event.digest[:32]}"
+    assert re.fullmatch("msg_[0-9a-f]{32}", doubtful(claim, replace(event, digest=digest), "odd").id)

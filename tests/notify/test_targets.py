@@ -73,6 +73,7 @@ def test_mail_has_schemes_of_its_own(url: str, fine: bool) -> None:
 
 FORBIDDEN = (
     *("169.254.169.254", "169.254.0.1", "fe80::1", "fe80::a9fe:a9fe%lo", "fd00:ec2::254", "::ffff:169.254.169.254"),
+    *("fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "::ffff:100.100.100.200", "64:ff9b:1::a9fe:a9fe"),
     *("64:ff9b::a9fe:a9fe", str(ipaddress.IPv4Address(0)), "::", "224.0.0.1", "ff02::1", "2002:a9fe:a9fe::"),
 )
 
@@ -214,6 +215,20 @@ def test_a_target_that_never_ends_is_cut(head: bytes, monkeypatch: pytest.Monkey
             post(parse_address(f"http://127.0.0.1:{listener.getsockname()[1]}/"), b"x", {})
         assert time.monotonic() - begun < 10
         thread.join(30)
+
+
+def test_a_slow_resolver_takes_its_time_from_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left after it is the request's; nothing is sent when a lease may be over."""
+    monkeypatch.setattr(targets, "SECONDS", 0.2)
+
+    def slow(host: str, port: int) -> list[str]:
+        time.sleep(0.3)
+        return ["127.0.0.1"]
+
+    with served(Receiver()) as receiver:
+        with pytest.raises(ChannelDownError, match="no answer in time"):
+            post(parse_address(receiver.url), b"x", {}, slow)
+        assert receiver.requests == []
 
 
 def test_a_name_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

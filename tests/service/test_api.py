@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import TypeAdapter
@@ -306,3 +307,12 @@ def test_the_host_in_a_presigned_request_is_of_no_account(serve: Serve, connecti
     assert moved.ask("GET", "/whoami").status == 200
     assert provider.asked == before
     assert Verdict.APPROVE
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "00000000199999999", "0000000001" + "9" * 4400, "-1", "1e2", "\u0661", ""])
+@pytest.mark.parametrize("path", ["claims?pool=payments", "events?pool=payments"])
+def test_no_spelling_of_a_limit_is_past_its_bound(running: Running, path: str, limit: str) -> None:
+    """Nor ends in a fault of the service."""
+    browser = running.browser()
+    browser.sign_in("ana")
+    assert browser.send("GET", f"/api/v1/{path}&limit={quote(limit)}").status == 400

@@ -91,6 +91,7 @@ def test_nobody_else_s_header_counts(balanced: Running) -> None:
         padded(a_header(kid="../../evil"), claims),
         padded(a_header(), claims, other),
         padded(a_header(), {"email": "ana@example.com"}),
+        *(padded(a_header(), {"sub": sub}) for sub in ("ana\u200b", " ana", "a" * 256, "an\na", 7)),
         unsigned,
         "ana",
         json.dumps(claims),
@@ -106,3 +107,26 @@ def test_without_a_balancer_its_header_is_nothing(running: Running) -> None:
         "GET", "/api/v1/whoami", X_Amzn_Oidc_Data=header, X_Forwarded_User="ana", X_Forwarded_Email="ana@example.com"
     )
     assert answer.status == 401
+
+
+def test_who_comes_by_the_balancer_proves_anew_too(serve: Serve) -> None:
+    """Where a sign-in ends after `max_age`: by the auth_time that the issuer tells, and never without one."""
+    with keys() as place:
+        balancer = {"arn": ARN, "issuer": ISSUER, "keys": place}
+        login = {"issuer": ISSUER, "discovery": place, "client_id": "x", "client_secret": "env:UNUSED", "max_age": 60}
+        running = serve(balancer=balancer, pools={"payments": {"reviewers": ["everyone"]}}, login=login)
+        claim = running.claim()
+        for auth_time, status in (({}, 401), ({"auth_time": time.time() - 3600}, 401), ({"auth_time": time.time()}, 201)):
+            header = padded(a_header(), {"sub": "ana", **auth_time})
+            browser = running.browser()
+            etag = browser.send("GET", f"/api/v1/claims/{claim.id}", X_Amzn_Oidc_Data=header).headers["etag"]
+            sent = browser.send(
+                "POST",
+                f"/api/v1/claims/{claim.id}/reviews",
+                body='{"status": "approved"}',
+                X_Amzn_Oidc_Data=header,
+                If_Match=etag,
+                Content_Type="application/json",
+                Sec_Fetch_Site="same-origin",
+            )
+            assert sent.status == status, sent.text

@@ -16,6 +16,7 @@ from approval_resource.model.claim import Claim
 from approval_resource.model.event import State
 from approval_resource.service.sessions import COOKIE
 from approval_resource.service.signin import LOGIN_COOKIE, own_path
+from tests.builders import under
 from tests.service.browser import Browser
 from tests.service.conftest import Running, Serve
 from tests.service.provider import CLIENT, ISSUER, Provider
@@ -159,7 +160,13 @@ def test_cookies_are_for_this_host_and_no_script(running: Running) -> None:
         assert "domain" not in line.lower()
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "localhost"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "127.0.0.1.evil.example", "", "[", "localhost"),
+        *("127.0.0.1/api/", "127.0.0.1?x", "127.0.0.1#x", "evil@127.0.0.1", "127.0.0.1:80/api", "127.0.0.1:x", "127.0.0.1\\x"),
+    ],
+)
 def test_a_foreign_host_is_refused(running: Running, host: str) -> None:
     """Nothing is answered under another name, so that no link or redirect can be made to lead there."""
     answer = running.browser().send("GET", "/", Host=host or "x")
@@ -193,6 +200,15 @@ def test_no_redirect_leads_elsewhere(path: str) -> None:
     """Only to a path of this service's own."""
     found = own_path(path)
     assert found == "/" or (found == path and found.startswith("/%"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/batch/", "/auth/login/", "/claims/x/", "/api/v1/claims/", "/pools/payments/", "//evil.example/"]
+)
+def test_no_redirect_is_made_of_the_host_header(running: Running, path: str) -> None:
+    """A path with a slash too many is none of this service's."""
+    host = f"{urlsplit(running.url).hostname}:81"
+    assert running.browser().send("GET", running.url + path, Host=host).headers.get("location", "/").startswith("/")
 
 
 def test_a_large_body_is_refused(running: Running) -> None:
@@ -404,6 +420,71 @@ def test_the_issuer_can_end_sessions(serve: Serve, provider: Provider) -> None:
     assert browser.send("GET", "/").status == 303
 
 
+def test_the_issuer_can_end_a_session_without_naming_its_person(serve: Serve, provider: Provider) -> None:
+    """A logout token may hold a `sid` instead of a subject. It signs nobody in, whomever it names."""
+    running = serve(machines=[{"issuer": ISSUER, "discovery": provider.url, "audience": "approvals-api"}])
+    provider.people["ana"]["sid"] = "s-1"
+    ana, ben = running.browser(), running.browser()
+    ana.sign_in("ana")
+    ben.sign_in("ben")
+    event: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
+
+    def token(**claims: Any) -> str:
+        given = provider.claims("nobody", **claims)
+        del given["sub"]
+        return provider.token(given)
+
+    def send(logout: str) -> int:
+        form = urlencode({"logout_token": logout})
+        return running.browser().send("POST", "/auth/backchannel-logout", body=form, Content_Type=FORM).status
+
+    assert send(token(events=event)) == 401
+    assert send(token(sid="s-1")) == 400
+    assert send(token(events=event, sid="s-2")) == 200
+    assert send(token(events={"x": {}}, sid="s-1")) == 400
+    time.sleep(1.1)
+    assert ana.send("GET", "/").status == 200
+    assert send(token(events=event, sid="s-1")) == 200
+    time.sleep(1.1)
+    assert (ana.send("GET", "/").status, ben.send("GET", "/").status) == (303, 200)
+    told: dict[str, Any] = {"events": event, "sid": "s-1", "aud": "approvals-api"}
+    for bearer in (token(**told), provider.token(provider.claims("ana", **told))):
+        assert running.browser().send("GET", "/api/v1/whoami", Authorization=f"Bearer {bearer}").status == 401
+
+
+@pytest.mark.parametrize("path", ["/claims/{}", "/claims/{}/record", "/api/v1/claims/{}", "/approval/{}/approve?token=x"])
+@pytest.mark.parametrize("id_", ["a" * 37, "a" * 3000, "a" * 60_000, "%00", "%ff", "%20", "..%2f.."])
+def test_an_id_that_is_none_is_not_looked_for(running: Running, path: str, id_: str) -> None:
+    """However long or odd: it is answered as one that isn't there, and takes no memory as a key."""
+    browser = running.browser()
+    browser.sign_in("ana")
+    assert browser.send("GET", path.format(id_)).status in (401, 404)
+    assert all(len(str(key)) <= 36 for key in running.service.desk.looks._claims._entries)
+
+
+@pytest.mark.parametrize("shown_at", ["2020-01-01", "2020-01-01T00:00:00", "9999-12-31T23:59:59+00:00", "\ud800", "now", ""])
+def test_an_odd_time_in_a_form_is_no_time(running: Running, shown_at: str) -> None:
+    """The page of a refused verdict is shown all the same."""
+    claim = running.claim(terms=under(required_approvals=3))
+    ana, ben = running.browser(), running.browser()
+    page = ana.sign_in("ana", f"/claims/{claim.id}")
+    ben.decide(ben.sign_in("ben", f"/claims/{claim.id}"), "approve")
+    fields = {**page.form("/review").fields, "shown_at": shown_at.encode("utf-8", "replace").decode(), "verdict": "approve"}
+    sent = ana.send(
+        "POST", page.form("/review").action, body=urlencode(fields), Content_Type=FORM, Sec_Fetch_Site="same-origin"
+    )
+    assert sent.status == 412
+
+
+def test_no_address_tells_of_a_verdict_that_was_not_given(running: Running) -> None:
+    """A link that somebody sends, as it looks after a verdict, doesn't make a reviewer think that they have decided."""
+    claim = running.claim(terms=under(required_approvals=2))
+    ana = running.browser()
+    page = ana.sign_in("ana", f"/claims/{claim.id}?done=1")
+    assert "Your verdict is recorded" not in page.text
+    assert "Your verdict is recorded" in ana.decide(page, "approve").text
+
+
 # ---- tokens ------------------------------------------------------------------------------------
 
 
@@ -522,7 +603,6 @@ def test_too_many_groups_fail_closed(running: Running, provider: Provider) -> No
 
 def test_a_policy_for_groups_refuses_whose_groups_are_not_told(serve: Serve, provider: Provider) -> None:
     """Where the config lets everybody review too."""
-    from tests.builders import under
 
     running = serve(pools={"payments": {"reviewers": ["everyone"]}})
     provider.people["ana"] = {"hasgroups": True}

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+from time import process_time, sleep
 from typing import Any
 
+import pytest
+
 from approval_resource import pools
-from approval_resource.model.claim import Attachment, Claim
+from approval_resource.claims.end import force_release
+from approval_resource.model.claim import Attachment, Claim, Verdict
 from approval_resource.model.event import State
-from approval_resource.service.render import ago, coloured, difference, visible
+from approval_resource.notify.message import excerpt
+from approval_resource.service.acts import Said
+from approval_resource.service.people import Person
+from approval_resource.service.render import MAX_DIFF_LINES, ago, coloured, difference, visible
+from approval_resource.store.dynamodb import items
+from approval_resource.text import BLANK, IGNORABLE
 from tests.builders import NOON, under
 from tests.service.conftest import ANA, Running, Serve
 
@@ -31,14 +41,64 @@ def test_a_file_is_shown_as_its_change_to_what_was_approved_last(serve: Serve) -
     page = browser.sign_in("ana", f"/claims/{first.id}")
     assert "Changes to what was approved last" not in page.text
     browser.decide(page, "approve")
-    from approval_resource.claims.end import force_release
-
     force_release(running.store, running.store.claim(first.id), actor="aws:op", reason="over")  # type: ignore[arg-type]
     second = planned(running, "+ one\n- three\n", 2, "prod")
     text = browser.go(f"/claims/{second.id}").text
     assert "Changes to what was approved last" in text
     assert '<span class="del">-- two</span>' in text
     assert '<span class="add">+- three</span>' in text
+
+
+def approved_then(running: Running, before: str, after: str) -> tuple[Claim, Claim]:
+    """A claim with the first text, approved and over, and one with the second text that waits on the same lock."""
+    first = planned(running, before, 1, "prod")
+    running.service.acts.review(_ana(), first.id, Said(verdict=Verdict.APPROVE))
+    held = running.store.claim(first.id)
+    assert held is not None
+    return force_release(running.store, held, actor="aws:op", reason="over"), planned(running, after, 2, "prod")
+
+
+SAME, DIFFERS = "It is the same file that was approved last.", "It differs from what was approved last."
+MANY = "\n" * (MAX_DIFF_LINES + 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("one\n", "one\n", SAME),
+        (MANY + "keep", MANY + "destroy", DIFFERS),
+        ("one\r\ntwo", "one\ntwo", DIFFERS),
+        *((f"rm x{sign}y", "rm x\ny", "Changes to what was approved last") for sign in "\v\f\x1c\x85\u2028\r"),
+        ("one", "one\n", "Changes to what was approved last"),
+    ],
+)
+def test_only_equal_bytes_are_told_to_be_the_same_file(serve: Serve, before: str, after: str, told: str) -> None:
+    """A change past the longest comparison, or in what separates lines, is a change."""
+    running = serve()
+    _, waits = approved_then(running, before, after)
+    text = running.browser().sign_in("ana", f"/claims/{waits.id}").text
+    assert told in text
+    assert (SAME in text) == (before == after)
+
+
+@pytest.mark.parametrize("edit", [{"lock_name": "another"}, {"pool": "secret"}, {"description": "edited"}, {"attachments": {}}])
+def test_nothing_is_compared_with_an_edited_claim(serve: Serve, edit: dict[str, Any]) -> None:
+    """Whoever writes the table can't hide a change behind an earlier claim that was never approved so."""
+    running = serve()
+    first, waits = approved_then(running, "one\n", "two\n")
+    forged = replace(first, **(edit if edit != {"attachments": {}} else {"attachments": waits.attachments}))
+    running.store._client.put_item(TableName=running.service.config.table, Item=items.claim_item(forged))
+    text = running.browser().sign_in("ana", f"/claims/{waits.id}").text
+    assert "approved last" not in text
+
+
+def test_the_worst_texts_are_compared_in_bounded_time() -> None:
+    """Every second line is common to both, and each of those stands as often as a line may that isn't skipped."""
+    common = [f"{number * 7919 % (MAX_DIFF_LINES // 20)}" for number in range(MAX_DIFF_LINES // 2)]
+    before, after = ("\n".join(f"{line}\n{side}{number}" for number, line in enumerate(common)) for side in "uv")
+    began = process_time()
+    assert difference(before, after)
+    assert process_time() - began < 2
 
 
 def test_each_state_has_its_own_face(serve: Serve) -> None:
@@ -109,6 +169,28 @@ def test_inputs_rules_and_force_are_filled_in_on_the_page(serve: Serve) -> None:
     assert after.reviews[ANA].forced
 
 
+@pytest.mark.parametrize("of_pool", [False, True])
+def test_the_way_past_a_freeze_is_shown_to_whom_the_pool_lets(serve: Serve, of_pool: bool) -> None:
+    """By an issuer's group; what a claim's own policy lets would be refused."""
+    running = serve()
+    team = "oidc-group:https://login.example.com#team-payments"
+    terms = under({"required_approvals": 1, "groups": {"team": [team]}, "bypass": {"groups": ["team"]}})
+    if of_pool:
+        pools.set_policy(running.store, "payments", terms.policy, actor="aws:op")
+    claim = running.claim(terms=under(required_approvals=1) if of_pool else terms)
+    browser = running.browser()
+    browser.decide(browser.sign_in("ana", f"/claims/{claim.id}"), "approve")
+    pools.freeze(running.store, "payments", timedelta(hours=1), "fire", actor="aws:op")
+    sleep(1.1)
+    page = browser.go(f"/claims/{claim.id}")
+    assert ("Let it pass the freeze" in page.text) is of_pool
+    if of_pool:
+        browser.decide(page, "approve", comment="on fire")
+        freeze = running.store.settings("payments").freeze
+        assert freeze is not None
+        assert freeze.passes == (claim.id,)
+
+
 def test_several_are_decided_by_one_confirmation(serve: Serve) -> None:
     """Each listed with its digest, each in its own transaction; one that changed is told so, and the others are done."""
     running = serve()
@@ -127,10 +209,8 @@ def test_several_are_decided_by_one_confirmation(serve: Serve) -> None:
     assert done.text.count('"chip reject"') == 1
 
 
-def _ana() -> Any:
-    from approval_resource.service.people import Person
-
-    return Person(identity=ANA, via="session")
+def _ana() -> Person:
+    return Person(identity=ANA, groups=("oidc-group:https://login.example.com#team-payments",), via="session")
 
 
 def test_what_hides_or_turns_text_is_shown_as_its_number() -> None:
@@ -139,8 +219,16 @@ def test_what_hides_or_turns_text_is_shown_as_its_number() -> None:
         'a<span class="ctl">\\u202e</span>b<span class="ctl">\\u001b</span>[0m<span class="ctl">\\u200b</span>&lt;'
     )
     assert coloured("+ a\n  ~ b\nc") == '<span class="add">+ a</span>\n<span class="chg">  ~ b</span>\nc'
-    assert difference("a\nb\n", "a\nc\n").splitlines()[-2:] == ["-b", "+c"]
+    assert difference("a\nb", "a\nc").splitlines()[-2:] == ["-b", "+c"]
     assert difference("a", "a") == ""
+
+
+def test_no_character_that_is_not_seen_is_left_out() -> None:
+    """By Unicode's own list of those, besides what moves or ends a line; so two names that look alike are told apart."""
+    unseen = [chr(number) for first, last in IGNORABLE for number in range(first, last + 1)] + [BLANK, "\ue000", "\u2028"]
+    assert [c for c in unseen if visible(f"a{c}b") != f'a<span class="ctl">\\u{ord(c):04x}</span>b'] == []
+    assert [c for c in unseen if c != "\u2028" and excerpt(f"a{c}b", 1) != f"a\\u{ord(c):04x}b"] == []
+    assert visible("naïve\xa0日本 😀") == "naïve\xa0日本 😀"
 
 
 def test_times_are_told_as_distances() -> None:

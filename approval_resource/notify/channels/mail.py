@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import re
 import smtplib
 import socket
 import ssl
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 ENCODED = "=?"
 """Beginning of an encoded word. Python decodes it in a header's text, where it could end the line."""
+OWN = re.compile(r"<msg_[0-9a-f]{1,32}@[A-Za-z0-9.-]{1,189}>", re.ASCII)
+"""Form of the id of a mail from here. Anything else comes from whoever wrote the table."""
 TOO_LARGE = (552, 554)
 """Answers that refuse one message for what it is."""
 
@@ -58,7 +61,7 @@ class MailOutlet:
                 raise self._told(failed) from failed
         if refused_some:
             log.warning("%s doesn't take %d of the recipients", self._server, len(refused_some))
-        return ref or str(mail["Message-ID"])
+        return ref if OWN.fullmatch(ref) else str(mail["Message-ID"])
 
     def check(self) -> None:
         """See `Outlet.check`."""
@@ -103,7 +106,7 @@ class MailOutlet:
         mail["Subject"] = f"Approval: {message.subject.replace(ENCODED, '= ?')}"
         mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
         mail["Message-ID"] = f"<{message.id}@{self._sender.rpartition('@')[2]}>"
-        if ref and message.kind != "digest":
+        if OWN.fullmatch(ref) and message.kind != "digest":
             mail["In-Reply-To"] = ref
             mail["References"] = ref
         mail["Auto-Submitted"] = "auto-generated"
