@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from approval_resource.clock import HostClock
-from approval_resource.errors import ApprovalError, ConfigError, Problems
+from approval_resource.errors import ApprovalError, ConfigError, Problems, TableMissingError
 from approval_resource.logs import Log, log_to
 from approval_resource.steps.aborts import ABORTED_CODE, Aborted, aborts
 from approval_resource.steps.protocol import Source, Version, read_request, version_timestamp
@@ -139,7 +139,16 @@ def _check(call: Call, _: Source | None) -> Work | None:
     version = call.request.get("version") or None
     if version is not None:
         call.problems.gather(version_timestamp, version)
-    return lambda source, store: check(source, version, store)
+
+    def work(source: Source, store: DynamoStore) -> object:
+        try:
+            return check(source, version, store)
+        except TableMissingError as missing:
+            # A new resource is checked before its first put makes the table.
+            call.say(f"nothing has happened yet: {missing}")
+            return []
+
+    return work
 
 
 def _get(call: Call, _: Source | None) -> Work | None:

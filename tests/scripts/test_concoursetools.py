@@ -32,7 +32,6 @@ def wrapper(concourse: Concourse, tmp_path: Path) -> FileTestResourceWrapper:
 
 def test_a_gate_from_claim_to_release(wrapper: FileTestResourceWrapper, store: DynamoStore) -> None:
     """Claim, check, a gate that is approved and a release work the way this library calls them."""
-    store.create_table()
     assert wrapper.fetch_new_versions() == []
 
     with wrapper.capture_debugging() as log:

@@ -405,9 +405,8 @@ def test_who_decided_and_why_is_kept(concourse: Concourse, store: DynamoStore) -
     assert "tests are red" in concourse.cli("history", "--pool", POOL).stdout
 
 
-def test_an_empty_pool_has_no_version(concourse: Concourse, store: DynamoStore) -> None:
+def test_an_empty_pool_has_no_version(concourse: Concourse) -> None:
     """There is nothing to tell before anything has happened, whatever Concourse asks."""
-    store.create_table()
     assert concourse.check().stdout.strip() == "[]"
     assert concourse.versions({"timestamp": "0"}) == []
 
