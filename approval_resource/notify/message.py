@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -283,7 +284,10 @@ def _until(claim: Claim, zone: ZoneInfo) -> str:
 
 def local(at: datetime, zone: ZoneInfo) -> str:
     """Return an instant as the channel's readers know it, such as `Thu 26 Nov 2026, 14:05 CET`."""
-    return f"{at.astimezone(zone):%a %d %b %Y, %H:%M %Z}"
+    # An instant at either end of time isn't one of every zone, and is told in UTC there.
+    with suppress(OverflowError):
+        at = at.astimezone(zone)
+    return f"{at:%a %d %b %Y, %H:%M %Z}"
 
 
 def _excerpt(store: LockStore, claim: Claim, lines: int) -> tuple[str, str]:

@@ -14,8 +14,10 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from approval_resource.claims.poller import Poller
-from approval_resource.claims.proof import borne_out
+from approval_resource.claims.proof import borne_out, newest_event
 from approval_resource.clock import Clock
+from approval_resource.documents.claims import claim_digest
+from approval_resource.documents.events import event_digest
 from approval_resource.errors import CorruptRecordError, LockNotFoundError
 from approval_resource.model.claim import Claim
 from approval_resource.model.delivery import Delivery, Progress
@@ -200,7 +202,7 @@ class Worker:
             if event is not None:
                 with suppress(NotYetError):
                     self._tell_event(event)
-        cursor = end - SETTLING
+        cursor = max(end, BEGINNING + SETTLING) - SETTLING
         self._at(pool, cursor)
         return cursor
 
@@ -250,6 +252,14 @@ class Worker:
             if claim.state is State.PENDING and any(self._rules(pool, claim.lock_name)):
                 yield claim
 
+    def _is_sound(self, claim: Claim) -> bool:
+        """Whether the log bears the claim out, or holds nothing of it any more."""
+        newest = newest_event(self.store, claim)
+        sound = newest is None or (newest.claim == claim_digest(claim) and newest.digest == event_digest(newest))
+        if not sound:
+            log.warning("channel %s: claim %s is not as its newest event left it", self.name, clean(claim.id))
+        return sound
+
     def _deliver(self, message: Message, delivery: Delivery, event: Event | None = None) -> None:
         """Send a message, and record that with the place in the log after it."""
         self._hold()
@@ -284,7 +294,7 @@ class Worker:
                     continue
                 delivery = self.outbox.delivery(self.name, claim.id)
                 due = messages.due_reminder(claim, delivery.reminded, self.store.now())
-                if due is not None and delivery.told is not None:
+                if due is not None and delivery.told is not None and self._is_sound(claim):
                     message = messages.reminder(self.store, claim, due, self.reading)
                     self._deliver(message, replace(delivery, reminded=due))
 
@@ -298,7 +308,7 @@ class Worker:
         if now.weekday() >= WEEKDAYS or not at <= now < at + timedelta(hours=DIGEST_HOURS) or self._progress.digest == day:
             return
         pools = dict.fromkeys(pool for rule in self.rules for pool in rule.pools)
-        waiting = [claim for pool in pools for claim in self._pending(pool)]
+        waiting = [claim for pool in pools for claim in self._pending(pool) if self._is_sound(claim)]
         if waiting:
             self._hold()
             self._send(messages.digest_of(waiting, day, self.reading, self.store.now()), "")

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import process_time as time_of_process
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -249,3 +249,10 @@ def test_a_message_s_id_is_made_of_nothing_that_was_planted(shared: DynamoStore,
     (event,) = shared.events("payments")
     assert doubtful(claim, event, "odd").id == f"msg_{event.digest[:32]}"
     assert re.fullmatch("msg_[0-9a-f]{32}", doubtful(claim, replace(event, digest=digest), "odd").id)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+@pytest.mark.parametrize("at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)])
+def test_every_instant_can_be_told(zone: str, at: datetime) -> None:
+    """In UTC where the zone's clock would show none."""
+    assert f"{at:%d %b}" in messages.local(at, ZoneInfo(zone)) or zone != "UTC"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -85,6 +86,31 @@ def test_a_claim_has_one_message_that_goes_on_with_it(
     assert "<@" not in message.text
     (reply,) = slack.replies
     assert (reply.thread, "<@UDANA>" in reply.text) == (message.ts, True)
+
+
+def test_no_lock_s_name_becomes_a_link_in_an_answer(slack: Slack) -> None:
+    """What the requester is told is verbatim too, as Slack makes links of addresses in a text alone."""
+    way = outlet(slack, dana="UDANA")
+    ref = way.send(a_message(), "", 0)
+    title = f"https://evil.example/{'&' * 3000} was approved"
+    way.send(replace(a_message(), title=title, outcome=True, requester="dana", state=State.APPROVED), ref, 0)
+    (reply,) = slack.replies
+    (block,) = reply.content["blocks"]
+    assert block["text"]["verbatim"] is True
+    assert block["text"]["text"].startswith("<@UDANA> https://evil.example/")
+
+
+@pytest.mark.parametrize("error", ["thread_not_found", "message_not_found", "cant_update_message", "edit_window_closed"])
+def test_a_message_that_goes_meanwhile_is_no_fault_of_the_program(slack: Slack, error: str) -> None:
+    """Deleted between its edit and the answer below it: the next try goes on."""
+    way = outlet(slack, dana="UDANA")
+    ref = way.send(a_message(), "", 0)
+    answer = slack.answer
+    slack.answer = lambda request: (
+        (200, {}, json.dumps({"ok": False, "error": error}).encode()) if "thread_ts" in request.document else answer(request)
+    )
+    with pytest.raises(ChannelDownError, match=error):
+        way.send(a_message(outcome=True, requester="dana", state=State.APPROVED), ref, 0)
 
 
 def test_a_reminder_answers_in_the_thread(

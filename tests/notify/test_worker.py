@@ -6,8 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from time import monotonic as time_of_host
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ import pytest
 
 from approval_resource import pools
 from approval_resource.audit import verify as audit
+from approval_resource.canonical import instant
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.review import review
 from approval_resource.clock import HostClock
@@ -29,6 +30,7 @@ from approval_resource.notify.config import Config
 from approval_resource.notify.message import Message
 from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
 from approval_resource.notify.worker import LEASE, Worker
+from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, take, under
 from tests.notify.conftest import rules
@@ -706,3 +708,61 @@ def test_a_pools_settings_are_told_to_nobody(shared: DynamoStore, time: FrozenTi
     worker.turn()
     assert outlet.told == []
     _: Outlet = outlet
+
+
+ENDS = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize(("at", "zone"), zip(ENDS, ["America/New_York", "Asia/Tokyo"], strict=True))
+@pytest.mark.parametrize("name", ["deadline", "timestamp", "changed", "event_at", "valid_until", "made_at"])
+def test_no_planted_instant_ends_the_program(
+    shared: DynamoStore, time: FrozenTime, working: Working, name: str, at: datetime, zone: str
+) -> None:
+    """In a claim that the channel knows or is new to, at a reminder or a morning's list: the other claim is told."""
+    outlets = [Recorder(), Recorder()]
+    first, second = (
+        working(outlet, name=name, zone=ZoneInfo(zone), digest="00:00") for outlet, name in zip(outlets, "ab", strict=True)
+    )
+    time.tick(days=2)  # a Monday
+    first.turn()
+    claim = take(shared, 1, expires_after=timedelta(hours=20), terms=under(required_approvals=1))
+    first.turn()
+    changes: dict[str, Any] = {name: at}
+    shared._client.put_item(TableName=shared._table, Item=items.claim_item(replace(claim, **changes)))
+    other = take(shared, 2, lock_name="other", expires_after=timedelta(hours=20))
+    for _ in range(3):
+        time.tick(hours=6)
+        first.turn()
+        second.turn()
+    assert all(other.id in {message.claim_id for message in outlet.told} for outlet in outlets)
+
+
+@pytest.mark.parametrize("at", ENDS)
+def test_no_planted_head_ends_the_program(shared: DynamoStore, time: FrozenTime, working: Working, at: datetime) -> None:
+    """A pool's head at either end of time; what waits is told all the same."""
+    claim = take(shared, 1)
+    (head,) = (item for item in shared._client.scan(TableName=shared._table)["Items"] if item["sk"]["S"] == "head")
+    shared._client.put_item(TableName=shared._table, Item=head | {"timestamp": {"S": instant(at)}})
+    outlet = Recorder()
+    for _ in range(3):
+        working(outlet).turn()
+        time.tick(minutes=1)
+    assert [message.claim_id for message in outlet.told] == [claim.id]
+
+
+def test_nobody_is_reminded_of_an_edited_claim(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """Nor is it in a morning's list: neither shows what the log doesn't bear out. What is sound is told as always."""
+    time.tick(days=2)
+    outlet = Recorder()
+    worker = working(outlet, digest="13:00")
+    worker.turn()
+    edited, sound = (take(shared, number, lock_name=f"lock-{number}", expires_after=timedelta(hours=2)) for number in (1, 2))
+    worker.turn()
+    item = items.claim_item(replace(edited, description="press approve"))
+    shared._client.put_item(TableName=shared._table, Item=item)
+    time.tick(minutes=61)
+    worker.turn()
+    later = outlet.told[2:]
+    assert {message.kind for message in later} == {"reminder", "digest"}
+    assert [message.claim_id for message in later if message.kind == "reminder"] == [sound.id]
+    assert "press approve" not in str(later)

@@ -95,7 +95,8 @@ class SlackOutlet:
             return self._posted(self._content(message))
 
     def _reply(self, text: str, thread: str) -> None:
-        self._posted({"text": text[:MAX_FALLBACK], "thread_ts": thread})
+        # As a block: Slack makes a link of an address in a text alone.
+        self._posted({"text": text[:MAX_FALLBACK], "blocks": [_section(_whole(text[:MAX_SECTION]))], "thread_ts": thread})
 
     def _posted(self, content: Mapping[str, Any]) -> str:
         answer = self._call(
@@ -149,14 +150,14 @@ class SlackOutlet:
         if told.get("ok") is True:
             return told
         if error in GONE:
-            raise _GoneError
+            raise _GoneError(f"Slack refused {method}: {error}")
         if error in REFUSED:
             raise MessageRefusedError(f"Slack refused it: {error}")
         raise ChannelDownError(f"Slack refused {method}: {re.sub('[^a-z_]', '', error)[:80] or 'no reason given'}")
 
 
-class _GoneError(Exception):
-    pass
+class _GoneError(ChannelDownError):
+    """Failure by a message that is gone. Where nobody sends another instead, the next try does."""
 
 
 def _section(text: str) -> dict[str, Any]:
