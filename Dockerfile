@@ -11,7 +11,10 @@ RUN python3 -m venv --without-pip /opt/approval \
       --no-deps --only-binary :all: --require-hashes --requirement /tmp/runtime.txt \
  && rm -r /opt/approval/bin/*.py /opt/approval/lib/python3*/site-packages/boto3 /opt/approval/lib/python3*/site-packages/s3transfer \
       /opt/approval/lib/python3*/site-packages/dateutil/zoneinfo/*.tar.gz /opt/approval/lib/python3*/site-packages/pydantic/v1 \
-      /opt/approval/lib/python3*/site-packages/yaml/_yaml*.so
+      /opt/approval/lib/python3*/site-packages/yaml/_yaml*.so /opt/approval/lib/python3*/site-packages/wcwidth/_wcwidth_c*.so \
+      /opt/approval/lib/python3*/site-packages/wcwidth/table_grapheme_overrides/_known_* \
+      /opt/approval/lib/python3*/site-packages/*.dist-info/RECORD /opt/approval/lib/python3*/site-packages/pydantic/mypy.py \
+      /opt/approval/lib/python3*/site-packages/dateutil/rrule.py /opt/approval/lib/python3*/site-packages/urllib3/contrib/emscripten
 COPY image/trim.py image/precompile.py /opt/approval/
 RUN /opt/approval/bin/python -B /opt/approval/trim.py
 COPY assets cli.py /opt/resource/

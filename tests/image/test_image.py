@@ -80,7 +80,8 @@ def test_people_use_its_command_line(shop: Workshop, image: str, connection: Con
         "APPROVAL_TABLE": connection.table,
     }
     given = [f"{name}={value}" for name, value in settings.items()]
-    ran = shop.run(image, "env", *given, "cli", "list", "--format", "json", user=user)
+    assert shop.run(image, "env", *given, "cli", "init", user=user).code == 0
+    ran = shop.run(image, "env", *given, "approvals", "list", "--format", "json", user=user)
     assert (ran.code, json.loads(ran.stdout)) == (0, []), ran.stderr
 
 
