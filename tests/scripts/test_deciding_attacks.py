@@ -212,9 +212,9 @@ SEEN_AS_ANNA = {
     "bidi": "\u202eanna",
     "line": "anna\u2028",
     "tab": "anna\t",
-    "not utf-8": "anna\udcff",
     "tag": "anna\U000e0061",
-}
+} | ({} if "APPROVAL_SCRIPTS_COMMAND" in os.environ else {"not utf-8": "anna\udcff"})
+"""A container's runtime would put another character in the place of what is no UTF-8."""
 
 
 @pytest.mark.parametrize("name", SEEN_AS_ANNA.values(), ids=SEEN_AS_ANNA.keys())
@@ -318,7 +318,7 @@ def test_which_claim_to_decide_on_instead_is_told(concourse: Concourse, store: D
     assert concourse.put("release", lock_name=LOCK).code == 0
     told = concourse.put("approve", build=anna, from_="waiting").refused()
     assert f"claim {old['id']} of lock" in told
-    assert f"nothing waits for a decision on this lock now, see cli.py show {old['id']}" in told
+    assert f"nothing waits for a decision on this lock now, see approvals show {old['id']}" in told
     held = concourse.claim(build=2, need_approval=False).version
     told = concourse.put("approve", build=anna, from_="waiting").refused()
     assert f"newest claim is {held['id']} of main/app/deploy #2, held: nothing waits for a decision" in told
