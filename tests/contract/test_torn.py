@@ -37,10 +37,12 @@ from tests.contract.torn import Key, Torn
 LANDED = audit.LANDED
 ANA, BOB, CLO = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ana", "bob", "clo"))
 LOCK = "deploy"
-SHARE = 20
-"""One of so many operations after a write is tried in a short run, all of them in `make soak`."""
-PAIRS = 12
-"""One of so many pairs is tried in `make soak`."""
+SHARE, SOAKED = 20, 6
+"""One of so many operations after a write is tried in a short run, and in `make soak`. TORN_READS=all tries each."""
+PAIRS = 60
+"""One of so many pairs of the same operations is tried in `make soak`; each with TORN_READS=all."""
+
+WHOLE = os.environ.get("TORN_READS") == "all"
 
 
 @dataclass
@@ -281,7 +283,9 @@ def wrong(stage: Stage, write: str, operation: str, numbers: tuple[int, ...], ri
     as_before = outcome == before and not outcome[1]
     between = operation.startswith("check") and right[0].startswith(outcome[0])
     reading = operation in READ_ONLY and (between or outcome[0] == before[0])
-    if not faults and (outcome == right or as_before or reading or ("again" in outcome[0] and not outcome[1])):
+    # Before its own commit nobody has the id of a claim; asked for all the same, there is none.
+    unborn = write == "the next claim" and outcome[0].startswith("LockNotFoundError") and not outcome[1]
+    if not faults and (outcome == right or as_before or unborn or reading or ("again" in outcome[0] and not outcome[1])):
         return ""
     what = ", ".join(key[1].partition("#")[0] for key in shown)
     return f"{operation} after {write}, {what} late: {outcome}, right is {right}, before it {before}; {faults}"
@@ -299,7 +303,7 @@ def sweep(stage: Stage, seed: int, *, share: int, pairs: int = 0) -> tuple[list[
             continue
         right, before = stage.play(write, operation)[0], stage.before(write, operation)
         for numbers in tears(stage, write, operation, 2 if pairs else 1):
-            if len(numbers) == 1 or picked(pairs, write, operation, numbers):
+            if (len(numbers) == 2) == bool(pairs) and (not pairs or picked(pairs, write, operation, numbers)):
                 tried += 1
                 if fault := wrong(stage, write, operation, numbers, right, before):
                     found.append(fault)
@@ -316,10 +320,10 @@ def _landing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_item_that_is_seen_late_makes_no_outcome_wrong(
     connect: Callable[..., DynamoStore], time: FrozenTime, effort: tally.Effort
 ) -> None:
-    """Every item that each operation reads, alone, after every kind of write: all in the soak, else a seeded share."""
-    seed = int(os.environ.get("APPROVAL_SEED") or random.SystemRandom().randrange(10**9))
+    """Every item that an operation reads, alone, after every kind of write: a seeded share, more in the soak."""
+    seed = int(os.environ.get("APPROVAL_SEED") or 20261126)
     print(f"APPROVAL_SEED={seed}")  # noqa: T201 - to try the same again
-    found, tried = sweep(Stage(connect, time), seed, share=1 if effort.soak else SHARE)
+    found, tried = sweep(Stage(connect, time), seed, share=1 if WHOLE else SOAKED if effort.soak else SHARE)
     tally.add(torn_reads=tried)
     assert found == []
     assert tried
@@ -332,8 +336,8 @@ def test_two_items_that_are_seen_late_make_no_outcome_wrong(
     """Pairs, in the soak."""
     if not effort.soak:
         pytest.skip("pairs are tried in make soak")
-    seed = int(os.environ.get("APPROVAL_SEED") or random.SystemRandom().randrange(10**9))
+    seed = int(os.environ.get("APPROVAL_SEED") or 20261126)
     print(f"APPROVAL_SEED={seed}")  # noqa: T201 - to try the same again
-    found, tried = sweep(Stage(connect, time), seed, share=1, pairs=PAIRS)
+    found, tried = sweep(Stage(connect, time), seed, share=1, pairs=1 if WHOLE else PAIRS)
     tally.add(torn_reads=tried)
     assert found == []
