@@ -57,7 +57,7 @@ def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
 
 def _looks(poller: Poller) -> int:
     """Return how many looks, with the pauses between them, last for `FRESH_SECONDS`."""
-    return min(MAX_LOOKS, FRESH_LOOKS + int(FRESH_SECONDS / poller.interval))
+    return FRESH_LOOKS + int(min(MAX_LOOKS - FRESH_LOOKS, FRESH_SECONDS / poller.interval))
 
 
 def newest_event(store: LockStore, claim: Claim) -> Event | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from approval_resource.claims import proof
 from approval_resource.claims.poller import Poller
 from approval_resource.errors import StoreUnavailableError
 from tests.builders import ManualClock
@@ -45,3 +46,10 @@ def test_waiters_do_not_look_in_step() -> None:
         poller.pause()
     assert len(set(clock.slept)) > 10
     assert all(1.8 <= pause <= 2.2 for pause in clock.slept)
+
+
+@pytest.mark.parametrize("interval", [5e-324, 1e-9, 0.02, 1.0, 60.0])
+def test_looks_at_what_is_late_are_bounded_whatever_the_pause(interval: float) -> None:
+    """A pause may be as short as a float can be; the looks are a few at least and some hundred at most."""
+    poller = Poller(ManualClock(), interval, print)
+    assert proof.FRESH_LOOKS <= proof._looks(poller) <= proof.MAX_LOOKS
