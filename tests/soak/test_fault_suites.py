@@ -20,7 +20,7 @@ from tests import tally
 from tests.soak.toxics import CONTENTION
 
 RATE = 0.3
-SECONDS = 500
+SECONDS = 800
 WORKERS = 3
 """Most of the time goes by in pauses before the next try, so these share a processor."""
 STORE = ("tests/contract/test_store.py",)
@@ -44,7 +44,7 @@ def run_again(suites: tuple[str, ...], kinds: tuple[str, ...], engine: Engine, s
     line.write_text(LINE.format(root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable), arguments=arguments))
     line.chmod(0o755)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(scratch / "again")]
-    command += ["--numprocesses", str(WORKERS), "--timeout", str(SECONDS), "-k", f"not {ELSEWHERE}"]
+    command += ["--numprocesses", str(WORKERS), "--timeout", str(SECONDS), "-k", f"not {ELSEWHERE}", "-m", "not long"]
     code, told = _run([*command, *suites], {"MINISTACK": str(line)})
     assert code == 0, told[-20_000:]
     passed = re.search(r"(\d+) passed", told)
