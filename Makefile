@@ -67,8 +67,15 @@ demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an e
 playground: .venv/runtime .venv-engine/ministack ## start the same engine with three people to be, and print lines to try by hand
 	$(BIN)/python -m demo.playground
 
+QUICK = -m "not long" --numprocesses 2 --dist worksteal --ignore tests/image --ignore tests/browser
+UNMEASURED = tests/soak tests/fuzz
 test: .venv/dev .venv-engine/moto ## every test but the long ones; MEASURED=1 keeps their coverage for `make coverage MORE=1`
-	$(BIN)/python -m pytest -m "not long" $(if $(MEASURED),--cov --cov-report= --cov-fail-under=0) --numprocesses 2 --dist worksteal --ignore tests/image --ignore tests/browser tests
+ifdef MEASURED
+	$(BIN)/python -m pytest $(QUICK) --cov --cov-report= --cov-fail-under=0 $(addprefix --ignore ,$(UNMEASURED)) tests
+	$(BIN)/python -m pytest $(QUICK) $(UNMEASURED)
+else
+	$(BIN)/python -m pytest $(QUICK) tests
+endif
 
 coverage: .venv/dev .venv-engine/moto ## the tests, the long ones too but not the soak's, with branch coverage of all processes; MORE=1 runs the long ones alone
 	$(BIN)/python -m pytest $(if $(MORE),-m long --cov-append) --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz --ignore tests/image --ignore tests/browser tests
