@@ -713,7 +713,7 @@ def test_a_pools_settings_are_told_to_nobody(shared: DynamoStore, time: FrozenTi
 ENDS = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)]
 
 
-@pytest.mark.parametrize(("at", "zone"), zip(ENDS, ["America/New_York", "Asia/Tokyo"], strict=True))
+@pytest.mark.parametrize(("at", "zone"), list(zip(ENDS, ["America/New_York", "Asia/Tokyo"], strict=True)))
 @pytest.mark.parametrize("name", ["deadline", "timestamp", "changed", "event_at", "valid_until", "made_at"])
 def test_no_planted_instant_ends_the_program(
     shared: DynamoStore, time: FrozenTime, working: Working, name: str, at: datetime, zone: str

@@ -90,7 +90,7 @@ def test_all_problems_are_told_at_once() -> None:
 def test_an_option_like_no_other_lists_them_all() -> None:
     """Where no known name is near, all of them are told."""
     [found] = problems(GetParams, {"zzzzzz": 1})
-    assert found == "params.zzzzzz: unknown option; use timeout, timeout_from, lock_name, need_approval"
+    assert found == "params.zzzzzz: unknown option; use lock_name, need_approval, timeout, timeout_from"
 
 
 @pytest.mark.parametrize("name", ["", " ", " x", "x ", "a\nb", "a\x00b", "a\u202eb", 5.5, True, None, [], "x" * 501])
