@@ -53,7 +53,7 @@ def must(holds: bool, effect: str) -> None:
 
 
 def preview(engine: Engine) -> None:
-    """What a reviewer sees, in 25 lines: what waits, the approval, and the build that goes on."""
+    """Show the view of a reviewer, in 25 lines: the list, the approval, and the build that goes on."""
     with stage(engine) as play:
         wanted = {"lock_name": "production", "need_approval": True, "wait": True, "description": "release 1.3"}
         with redirect_stdout(io.StringIO()):  # the JSON that Concourse hands over comes later
