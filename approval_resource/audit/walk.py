@@ -15,7 +15,7 @@ from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
 from approval_resource.store.interface import Record, RecordReads
-from approval_resource.store.transaction import CLOCK_PRECISION
+from approval_resource.store.transaction import AHEAD
 
 EVERY_LOCK = None
 
@@ -155,7 +155,7 @@ class Walk:
         self._missing[event.lock_name] += number - event.lock_event_number
         self._lock_number[event.lock_name] = event.lock_event_number - 1
         self._digest, self._revision, self._at = event.previous, event.revision - 1, event.previous_timestamp
-        if event.at > self.keeping.now + CLOCK_PRECISION:
+        if event.at > self.keeping.now + AHEAD:
             self._found(f"{what} is dated {instant(event.at)}, later than the store's time; {_told(event)}")
 
     def finish(self, store: RecordReads) -> None:

@@ -15,7 +15,7 @@ from approval_resource.errors import CorruptRecordError, LockNotFoundError, Stal
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
 from approval_resource.store.interface import LockStore
-from approval_resource.store.transaction import CLOCK_PRECISION
+from approval_resource.store.transaction import AHEAD
 
 if TYPE_CHECKING:
     from approval_resource.policy.decision import Decision
@@ -110,7 +110,7 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
         raise CorruptRecordError(what, "its event in the log tells of something else")
     if event.digest != event_digest(event):
         raise CorruptRecordError(what, "its event in the log was altered")
-    if event.at - store.now() > CLOCK_PRECISION:
+    if event.at - store.now() > AHEAD:
         raise CorruptRecordError(what, f"its event in the log is dated {instant(event.at)}, later than the store's time")
     return event
 

@@ -12,12 +12,14 @@ from approval_resource.documents.events import event_digest
 from approval_resource.documents.locks import lock_digest
 from approval_resource.documents.settings import policy_digest, settings_digest
 from approval_resource.model.claim import Claim, Transition
-from approval_resource.model.event import Event, Head, Kind, Place, State
+from approval_resource.model.event import TICK, Event, Head, Kind, Place, State
 from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
 
 CLOCK_PRECISION = timedelta(seconds=1)
 """Largest difference of two readings of the store's time that count as the same time."""
+AHEAD = CLOCK_PRECISION + 1000 * TICK
+"""Time by which an honest event may be ahead: the precision, and a tick for each event of the same instant."""
 MAX_JOBS = 100
 """Upper bound of the jobs kept with a lock as having claimed it."""
 
