@@ -19,7 +19,7 @@ from approval_resource.model.settings import Settings
 CLOCK_PRECISION = timedelta(seconds=1)
 """Largest difference of two readings of the store's time that count as the same time."""
 AHEAD = CLOCK_PRECISION + 1000 * TICK
-"""Time by which an honest event may be ahead: the precision, and a tick for each event of the same instant."""
+"""Time by which an honest event may be ahead: the precision, and a tick for each event of one instant."""
 MAX_JOBS = 100
 """Upper bound of the jobs kept with a lock as having claimed it."""
 
