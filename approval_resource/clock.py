@@ -45,8 +45,8 @@ class StoreClock:
     def __init__(self, clock: Clock) -> None:
         """Extend the time by `clock`. No time is known until a Date header is observed."""
         self._clock = clock
-        self._at: datetime | None = None
-        self._seen = 0.0
+        self._seen: tuple[datetime, float] | None = None
+        """The time by the newest header, and the monotonic clock then; one value, for threads to share."""
 
     def observe(self, date: str | None) -> None:
         """Take over an answer's Date header. An absent or unreadable header is ignored."""
@@ -57,10 +57,11 @@ class StoreClock:
         if told is None or told.tzinfo is None:
             return
         carried = self.now() or told
-        self._at, self._seen = min(max(carried, told), told + NEARLY_A_SECOND), self._clock.monotonic()
+        self._seen = min(max(carried, told), told + NEARLY_A_SECOND), self._clock.monotonic()
 
     def now(self) -> datetime | None:
         """Return the store's time, aware and in UTC, or None before the first readable Date header."""
-        if self._at is None:
+        if self._seen is None:
             return None
-        return self._at + timedelta(seconds=self._clock.monotonic() - self._seen)
+        at, then = self._seen
+        return at + timedelta(seconds=self._clock.monotonic() - then)

@@ -141,7 +141,11 @@ def _verify_settings(store: RecordReads, walk: Walk) -> None:
     if walk.settings is not None:
         pins.append(walk.settings.claim)
     if settings_digest(settings) not in pins and (pins or settings.revision):
-        walk.report.findings.append("the pool's settings were altered: they are not as the log left them")
+        says = f"change {settings.revision}, kept for {counted(settings.retention_days, 'day')}, "
+        says += f"a policy of {counted(len(settings.policy), 'character')}" if settings.policy else "no policy"
+        walk.report.findings.append(
+            f"the pool's settings were altered: they are not as the log left them; they say now: {says}"
+        )
 
     counted_by_head = walk.report.head.settings
     # Heads of versions that knew no policies don't count their settings.
@@ -149,7 +153,10 @@ def _verify_settings(store: RecordReads, walk: Walk) -> None:
         return
     landed = _head(store, walk.report)
     if landed is not None and landed.settings != settings.revision:
-        walk.report.findings.append("the head was altered: it doesn't count the pool's settings as the log left them")
+        says = counted(landed.settings, "change")
+        walk.report.findings.append(
+            f"the head was altered: it counts the pool's settings otherwise than the log left them; it says now: {says}"
+        )
 
 
 def _head(store: RecordReads, report: Report) -> Head | None:
@@ -188,11 +195,12 @@ def _verify_locks(store: RecordReads, walk: Walk, lives: Lives, unread: set[str]
     for lock in walk.locks.values():
         found = _lock_fault(store, walk, lives, lock)
         if found:
-            report.findings.append(f"lock {lock.name} was altered: {found}")
+            says = f"held by {lock.holder or 'nobody'}, fence {lock.fence}, {counted(len(lock.jobs), 'job')}"
+            report.findings.append(f"lock {lock.name} was altered: {found}; it says now: {says}")
 
 
 def _lock_fault(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> str:
-    """Return the first fault of a lock, with what it says now, or an empty string."""
+    """Return the first fault of a lock, or an empty string."""
     newest = walk.newest_of_lock.get(lock.name)
     by_head, by_log = newest.lock_event_number if newest else 0, walk.numbers.get(lock.name, 0)
     if by_head < lock.events <= by_log:
@@ -201,20 +209,17 @@ def _lock_fault(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> str
         return f"it counts {counted(lock.events, 'event')}, the log {by_log}"
     holders = lives.holders[lock.name]
     if not _holds(store, walk, lives, lock):
-        return f"it is held by {lock.holder or 'nobody'}, by the log {', '.join(sorted(holders)) or 'nobody'}"
+        return f"its holder by the log is {', '.join(sorted(holders)) or 'nobody'}"
     pinned = newest is not None and newest.lock_event_number == lock.events and newest.lock
     if pinned and newest is not None and (newest.lock != lock_digest(lock) or lock.event_at != newest.timestamp):
-        return (
-            "it is not as its newest event left it; it says now: "
-            f"held by {lock.holder or 'nobody'}, fence {lock.fence}, {counted(len(lock.jobs), 'job')}"
-        )
+        return "it is not as its newest event left it"
     if lock.revision < walk.writes_of_lock[lock.name] or any(waiter.ticket > lock.tickets for waiter in lock.queue):
         return "it counts fewer writes than it had, or fewer tickets than it gave out"
     fence = lives.fences[lock.name]
     # A removed claim may have had the highest fence. A claim that is missing too early is another finding.
     gone = walk.removed_of(lock.name) > 0 or lock.name in lives.absent
     if lock.fence != fence and not (gone and lock.fence > fence):
-        return f"its fence is {lock.fence}, by its claims {fence}"
+        return f"its fence by its claims is {fence}"
     if not walk.told(lock.newest, lock.name):
         return "its newest places are not those of the log"
     return ""

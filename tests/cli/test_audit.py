@@ -277,7 +277,7 @@ def empty_an_attachment(kept: Kept) -> str:
 
 def rewind_the_lock_s_holder(kept: Kept) -> str:
     kept.alter(keys.lock_key(POOL, "deploy"), holder={"S": A})
-    return f"lock deploy was altered: it is held by {A}, by the log {B}"
+    return f"lock deploy was altered: its holder by the log is {B}; it says now: held by {A}, "
 
 
 def rewind_the_lock_s_holder_as_if_more_had_come(kept: Kept) -> str:
@@ -293,7 +293,7 @@ def lower_the_fence(kept: Kept) -> str:
 
 def free_the_lock(kept: Kept) -> str:
     kept.alter(keys.lock_key(POOL, "deploy"), holder={"S": ""})
-    return f"lock deploy was altered: it is held by nobody, by the log {B}"
+    return f"lock deploy was altered: its holder by the log is {B}; it says now: held by nobody, "
 
 
 def rewind_the_lock(kept: Kept) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,6 +43,13 @@ class RequestFailedError(Exception):
         super().__init__(failure.message)
 
 
+class _Flight(threading.local):
+    """Request in flight, one in each thread."""
+
+    taken: dict[str, Any] | None = None
+    """Items as JSON of its answer. None: no request is in flight."""
+
+
 class Requests:
     """Requests to the table, and the store's time by the Date headers of its answers."""
 
@@ -61,8 +71,7 @@ class Requests:
         self._clock = clock
         self._time = store_clock or StoreClock(clock)
         self._answered = False
-        self._taken: dict[str, Any] | None = None
-        """Items as JSON of the answer to the request in flight. None: no request is in flight."""
+        self._flight = _Flight()
         self._renew = renew
         self._creates = creates
         self._use(client)
@@ -101,8 +110,8 @@ class Requests:
         signed = "x-amzn-requestid" in response_dict["headers"]
         if not isinstance(body, dict) or not (signed or ("__type" in body and response_dict["status_code"] >= REFUSED)):
             raise NotDynamoDBError
-        if self._taken is not None and response_dict["status_code"] < REFUSED:
-            self._taken = {name: body.pop(name) for name in HOLDS_ITEMS if name in body}
+        if self._flight.taken is not None and response_dict["status_code"] < REFUSED:
+            self._flight.taken = {name: body.pop(name) for name in HOLDS_ITEMS if name in body}
             response_dict["body"] = json.dumps(body).encode()
 
     def _heard(self, http_response: Any, **_: object) -> None:
@@ -112,22 +121,22 @@ class Requests:
     def pages(self, method: str, request: dict[str, Any], budget: RetryBudget | None = None) -> Iterator[Item]:
         """Yield the items of a query or scan, page by page. A limit holds for the first page only.
 
-        Each page has a budget of its own unless `budget` is given.
+        The next page is fetched while the caller works on one, unless that one had a limit: whoever sets
+        one seldom wants more. Each page has a budget of its own unless `budget` is given.
 
         Raises:
             StoreUnavailableError: as `ask`.
         """
-        page = dict(request)
-        while True:
-            answer = self.ask(method, budget or self.budget(), TableName=self._table, **page)
-            # Each item is let go of as it is worked on, so that no two pages are held at once.
-            items = answer.pop("Items")[::-1]
-            while items:
-                yield items.pop()
-            if "LastEvaluatedKey" not in answer:
-                return
-            page = {name: value for name, value in page.items() if name != "Limit"}
+        page = {"TableName": self._table, **request}
+        answer = self.ask(method, budget or self.budget(), **page)
+        while "LastEvaluatedKey" in answer:
+            limited = page.pop("Limit", None)
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            fetch = partial(self.ask, method, budget or self.budget(), **page)
+            fetched = fetch if limited else _ahead(fetch)
+            yield from _emptied(answer)
+            answer = fetched()
+        yield from _emptied(answer)
 
     def glance(self, wanted: Item) -> dict[str, Any] | None:
         """Return the document at that key by an eventually consistent read, at half the price, or None.
@@ -230,9 +239,9 @@ class Requests:
             RequestFailedError: it failed, with the outcome.
         """
         started = self._clock.monotonic()
-        self._taken = {}
+        self._flight.taken = {}
         try:
-            answer: dict[str, Any] = getattr(self._client, method)(**request) | (self._taken or {})
+            answer: dict[str, Any] = getattr(self._client, method)(**request) | (self._flight.taken or {})
         except (ClientError, BotoCoreError) as error:
             failure = classify(error, table=self._table, endpoint=self._endpoint)
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
@@ -247,10 +256,40 @@ class Requests:
             # botocore makes some clients, such as that of STS, on first use, and finds wrong settings then.
             raise RequestFailedError(Failure(Outcome.REFUSED, f"AWS's settings can't be used: {error}")) from error
         finally:
-            self._taken = None
+            self._flight.taken = None
         log.debug("%s: %.0f ms", method, (self._clock.monotonic() - started) * 1000)
         return answer
 
     @property
     def _endpoint(self) -> str:
         return str(self._client.meta.endpoint_url)
+
+
+def _emptied(answer: dict[str, Any]) -> Iterator[Item]:
+    """Yield a page's items, and let go of each, so that memory holds a page's rest and the next page."""
+    items = answer.pop("Items")[::-1]
+    while items:
+        yield items.pop()
+
+
+def _ahead(fetch: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Begin to fetch a page. Return a function that waits for it, and raises as `fetch` does.
+
+    The thread is a daemon: an interrupted command doesn't wait for a page that nobody will read.
+    """
+    came: SimpleQueue[dict[str, Any] | Exception] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            came.put(fetch())
+        except Exception as error:  # noqa: BLE001 - the waiting thread raises it
+            came.put(error)
+
+    def result() -> dict[str, Any]:
+        got = came.get()
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    threading.Thread(target=run, name="next page", daemon=True).start()
+    return result
