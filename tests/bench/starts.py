@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +17,8 @@ from tests.bench.results import Budget, Group, ms, ratio
 from tests.image.workshop import ROOT, ToolMissingError, Workshop, workshop
 
 ROUNDS = 20
+TIME_CHECK = ROOT / "build" / "bench" / "time-check"
+"""The least that a check can cost: a Go program that asks nobody."""
 BUDGETS = {
     "check": (0.55, 0.42),
     "out claim": (0.80, 0.62),
@@ -43,6 +48,9 @@ def cases(
     others = "/bench" if scripts == "/opt/resource" else str(running.PROGRAMS)
     scripted = [] if scripts == "/opt/resource" else [python]
     lock = {"lock_name": f"{pool}-{{round}}"}
+    time_check = "/built/time-check" if scripts == "/opt/resource" else str(TIME_CHECK)
+    hourly = {"source": {"interval": "1h", "location": "Europe/Berlin"}, "version": {"time": "2026-11-01T00:00:00Z"}}
+    go = [running.case("a check in Go", [time_check], hourly, given)] if TIME_CHECK.exists() else []
 
     def own(name: str, script: str, arguments: list[str], **request: object) -> dict[str, Any]:
         return running.case(name, [*scripted, f"{scripts}/{script}", *arguments], {"source": source} | request, given)
@@ -57,12 +65,14 @@ def cases(
         running.case("cli list", [*cli, "list", "--pool", pool], {}, given),
         running.case("floor", [python, f"{others}/floor.py"], plain, given),
         running.case("original", [python, f"{others}/original.py", "check"], plain, given),
+        *go,
     ]
 
 
 def measure(connection: Connection, store: DynamoStore) -> list[Group]:
     """Both groups. What the machine has no tools for is left out, and said."""
     running.compiled()
+    notes = [*_compiled_go()]
     here = cases(
         connection,
         store,
@@ -72,7 +82,6 @@ def measure(connection: Connection, store: DynamoStore) -> list[Group]:
         cli=[running.PYTHON, str(ROOT / "cli.py")],
     )
     found = {"plain": running.timed(here, ROUNDS)}
-    notes = []
     try:
         with inside() as python:
             there = cases(
@@ -100,8 +109,21 @@ def inside() -> Iterator[list[str]]:
             yield _timer(shop, naive, files)
 
 
+def _compiled_go() -> Iterator[str]:
+    """Build the check in Go, as Concourse's image of it has it; yield why not."""
+    TIME_CHECK.unlink(missing_ok=True)
+    go = shutil.which("go")
+    if go is None:
+        yield "The check in Go was not measured: there is no go on PATH"
+        return
+    TIME_CHECK.parent.mkdir(parents=True, exist_ok=True)
+    source = str(running.PROGRAMS / "time_check.go")
+    subprocess.run([go, "build", "-o", str(TIME_CHECK), source], check=True, env=os.environ | {"CGO_ENABLED": "0"})
+
+
 def _timer(shop: Workshop, naive: str, files: Any) -> list[str]:
     mounts = [f"--volume={files}/opt/{name}:/opt/{name}:ro" for name in ("approval", "resource")]
+    mounts += [f"--volume={TIME_CHECK.parent}:/built:ro"] if TIME_CHECK.exists() else []
     mounts += [f"--volume={running.PROGRAMS}:/bench:ro", f"--volume={timer.__file__}:/timer.py:ro"]
     run = shop.command("podman", "run", "--rm", "--interactive", "--network=host", *mounts, naive, "python3", "/timer.py")
     return ["/usr/bin/env", f"CONTAINERS_CONF={shop.environment['CONTAINERS_CONF']}", *run]
@@ -111,8 +133,8 @@ def _group(title: str, names: list[str], found: dict[str, Any], notes: list[str]
     group = Group(
         title, heads=["process", *(f"{where}, ms" for where in found), *(f"{where}, of the baseline" for where in found)]
     )
-    shown = ["baseline", *names, "floor", "original"] if "check" in names else ["baseline", *names]
-    for name in shown:
+    shown = ["baseline", *names, "floor", "original", "a check in Go"] if "check" in names else ["baseline", *names]
+    for name in [name for name in shown if all(name in of for of in found.values())]:
         times = [ms(found[where][name]["clock"]) for where in found]
         parts = [ratio(found[where][name]["clock"], found[where]["baseline"]["clock"]) for where in found]
         group.rows.append([name, *times, *(f"{part:.2f}" for part in parts)])
