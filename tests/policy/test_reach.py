@@ -380,3 +380,31 @@ def test_what_lint_cant_follow_is_told_as_not_checked(body: str) -> None:
     """With its line."""
     told = warnings(f"{HEAD}\napprove if {{\n  count(input.reviews.current.approvals) > 0\n  {body}\n}}\n")
     assert any(one.startswith("policy.rego:5:") and "not checked" in one for one in told), told
+
+
+# ---- approvals that rest on nothing --------------------------------------------------
+
+RESTS_ON_NOTHING = {
+    "true": "approve if true",
+    "a comparison of constants": "approve if 1 == 1",
+    "a negation": "approve if not false",
+    "another rule": "ok if true\napprove if ok",
+    "no rejection": "approve if count(input.reviews.current.rejections) == 0",
+    "not rejected": "reject if some r in input.reviews.current.rejections\napprove if not reject",
+    "there being an input": "approve if input",
+}
+RESTS_ON_SOMETHING = {
+    "an approval": "approve if count(input.reviews.current.approvals) > 0",
+    "an approval, through a name": "r := input.reviews\napprove if count(r.current.approvals) > 0",
+    "a fact that is there": 'approve if input.claim.lock_name == "deploy"',
+    "a fact and no rejection": 'approve if { input.claim.pool == "a"; not reject }\nreject if input.reviews.current.rejections[_]',
+    "nothing, and never approves": "default approve := false",
+}
+
+
+@pytest.mark.parametrize("way", [*RESTS_ON_NOTHING, *RESTS_ON_SOMETHING])
+def test_lint_warns_of_an_approval_that_rests_on_nothing(way: str) -> None:
+    """A text that asks nobody and knows nothing opens every gate at once; its author is told, and nobody else."""
+    texts = RESTS_ON_NOTHING | RESTS_ON_SOMETHING
+    told = [one for one in warnings(f"{HEAD}{texts[way]}\n") if "on no fact" in one]
+    assert bool(told) == (way in RESTS_ON_NOTHING)

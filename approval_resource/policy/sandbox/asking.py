@@ -16,7 +16,7 @@ from approval_resource.policy.sandbox import functions, go_format, rego_lint, su
 from approval_resource.policy.sandbox import tree as ast
 from approval_resource.policy.sandbox.expressions import Clause, Use
 from approval_resource.policy.sandbox.reach import Reach
-from approval_resource.policy.sandbox.supplied import APPROVALS, Supply
+from approval_resource.policy.sandbox.supplied import APPROVALS, REJECTIONS, Supply
 
 RULES = (*ast.APPROVING, *ast.REJECTING, "flag")
 BACKTRACE = "\nStack backtrace:"
@@ -354,14 +354,20 @@ class _Policy:
             yield _problem(
                 line, column, f"asks for {_listed(unknown)}, which nobody knows here, so it approves nothing", error=False
             )
-        asks_somebody = any(path[:1] == APPROVALS[:1] for use in uses for path in use.paths)
-        if not asks_somebody and (missing := supply.missing(uses | against)):
+        paths = {path for use in uses for path in use.paths} - {()}
+        reviews = {path for path in paths if path[0] == APPROVALS[0]}
+        if any(path[: len(REJECTIONS)] != REJECTIONS for path in reviews):
+            return  # it asks somebody
+        if missing := supply.missing(uses | against):
             yield _problem(
                 line,
                 column,
                 f"approves by itself, which is an error where nobody gives {_listed(missing)}",
                 error=False,
             )
+        elif paths == reviews and rego_lint.conditional(clause.rule):
+            told = "rests on nobody's approval and on no fact, so it approves by itself, or never"
+            yield _problem(line, column, told, error=False)
 
 
 def _approves(answers: dict[str, Any]) -> bool:

@@ -75,7 +75,7 @@ class _Lint:
                     span,
                     f"a rule is called {name}, a keyword of Rego v1: without `import rego.v1` the one before it is always true",
                 )
-            if name in APPROVING and not _conditional(rule):
+            if name in APPROVING and not conditional(rule):
                 yield _problem(span, f"{name} has no condition, so it approves everything", error=False)
         if not self._names & set(APPROVING):
             yield _problem(beginning, "has no approve rule, so it never approves and the gate never opens", error=False)
@@ -223,7 +223,7 @@ def _is_version(node: dict[str, Any]) -> bool:
     return bool(steps) and "version" in str(steps[-1]).lower()
 
 
-def _conditional(rule: dict[str, Any]) -> bool:
+def conditional(rule: dict[str, Any]) -> bool:
     """Whether the rule depends on anything, or gives another value than true."""
     if "Default" in rule:
         return not _is_true(rule["Default"]["value"])

@@ -12,6 +12,7 @@ from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path, show
 REST = "*"
 """Placeholder for whatever else there may be at a place."""
 APPROVALS: Path = ("reviews", "current", "approvals")
+REJECTIONS: Path = ("reviews", "current", "rejections")
 ADDRESSES = ("creator_ip", "remote_ip")
 FREE: Path = ("run", "changes", EACH, "entity", "data")
 """Attributes of a planned entity. One that is missing is missing in the plan, and counts as given."""
