@@ -11,7 +11,7 @@ from typing import Any
 from approval_resource.audit.copies import Copy
 from approval_resource.audit.lives import UNREADABLE
 from approval_resource.audit.receipts import receipt, receipt_of, told_by_event
-from approval_resource.audit.walk import Walk
+from approval_resource.audit.verify_chain import Walk
 from approval_resource.canonical import instant, parse_instant
 from approval_resource.documents.events import EVENT, event_digest
 from approval_resource.errors import ConfigError, CorruptRecordError

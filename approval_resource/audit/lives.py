@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from approval_resource.audit.walk import Walk
+from approval_resource.audit.verify_chain import Walk
 from approval_resource.documents.claims import claim_digest, made_under
 from approval_resource.documents.events import EVENT
 from approval_resource.errors import ConfigError, CorruptRecordError

@@ -12,7 +12,7 @@ from typing import Any
 from approval_resource.audit.lives import UNREADABLE
 from approval_resource.audit.receipts import DEFAULT_POLICY
 from approval_resource.audit.verify import verify
-from approval_resource.audit.walk import Report
+from approval_resource.audit.verify_chain import Report
 from approval_resource.canonical import instant
 from approval_resource.claims.decide import texts
 from approval_resource.claims.proof import require_supported

@@ -19,7 +19,7 @@ from approval_resource.audit.lives import (
     since,
     told,
 )
-from approval_resource.audit.walk import Keeping, Report, Walk
+from approval_resource.audit.verify_chain import Keeping, Report, Walk
 from approval_resource.clock import Clock, HostClock
 from approval_resource.documents.locks import lock_digest
 from approval_resource.documents.settings import settings_digest

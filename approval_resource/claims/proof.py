@@ -14,8 +14,8 @@ from approval_resource.documents.events import event_digest
 from approval_resource.errors import CorruptRecordError, LockNotFoundError, StaleLockError, UnsupportedDecisionError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, State
+from approval_resource.store.chain import AHEAD
 from approval_resource.store.interface import LockStore
-from approval_resource.store.transaction import AHEAD
 
 if TYPE_CHECKING:
     from approval_resource.policy.decision import Decision

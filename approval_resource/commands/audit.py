@@ -12,7 +12,7 @@ import click
 from approval_resource.audit import copies, exported
 from approval_resource.audit import export as written
 from approval_resource.audit import verify as audit
-from approval_resource.audit.walk import Report
+from approval_resource.audit.verify_chain import Report
 from approval_resource.canonical import instant
 from approval_resource.commands.completion import POOLS
 from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED

@@ -13,7 +13,7 @@ import click
 
 from approval_resource.claims import decide as decisions
 from approval_resource.claims import lookup as parts
-from approval_resource.claims import queue
+from approval_resource.claims import wait_for_lock
 from approval_resource.commands import screen
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
 from approval_resource.commands.report import moment, receipt
@@ -131,7 +131,7 @@ def _one_screen(text: str, connection: Connection, pool: str | None, store: Lock
 
 
 def _waiting(store: LockStore, pool: str | None, form: str, *, on_screen: bool) -> str:
-    found = queue.queues(store, pool)
+    found = wait_for_lock.queues(store, pool)
     if form == "json":
         return json.dumps(queues_for_programs(found), indent=2)
     if not found:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from approval_resource.claims import acquire, queue
+from approval_resource.claims import acquire, wait_for_lock
 from approval_resource.claims import release as releases
 from approval_resource.claims.decide import Terms
 from approval_resource.claims.end import renew
@@ -108,7 +108,7 @@ def _claim(step: Step, params: ClaimParams) -> Claim:
     request = _request(step.source, params, step.directory, say)
     step.undo.append(partial(_abandon, step, request, claimant, attempt))
     say(f"Claiming the lock {request.lock_name} in pool {request.pool} for {step.build}")
-    taken = queue.acquire(
+    taken = wait_for_lock.acquire(
         step.store,
         request,
         claimant,

@@ -21,7 +21,7 @@ from approval_resource.store.interface import DEFAULT_TABLE
 from approval_resource.text import clean, duration, visible, without_mail
 
 if TYPE_CHECKING:
-    from approval_resource.claims.queue import Standing
+    from approval_resource.claims.wait_for_lock import Standing
     from approval_resource.model.queue_order import Waiter
 
 CONNECTION_VARIABLES = ("APPROVAL_TABLE", "AWS_REGION", "AWS_ENDPOINT_URL_DYNAMODB")

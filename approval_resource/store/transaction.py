@@ -8,20 +8,12 @@ from datetime import datetime, timedelta
 
 from approval_resource.canonical import EMPTY
 from approval_resource.documents.claims import claim_digest, terms_digest
-from approval_resource.documents.events import event_digest
-from approval_resource.documents.locks import lock_digest
 from approval_resource.documents.settings import policy_digest, settings_digest
 from approval_resource.model.claim import Claim, Transition
-from approval_resource.model.event import TICK, Event, Head, Kind, Place, State
+from approval_resource.model.event import Event, Head, Kind
 from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
-
-CLOCK_PRECISION = timedelta(seconds=1)
-"""Largest difference of two readings of the store's time that count as the same time."""
-AHEAD = CLOCK_PRECISION + 1000 * TICK
-"""Time by which an honest event may be ahead: the precision, and a tick for each event of one instant."""
-MAX_JOBS = 100
-"""Upper bound of the jobs kept with a lock as having claimed it."""
+from approval_resource.store.chain import Chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +141,7 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
     A claim that acquires the lock raises its fence, and its build leaves the queue. A claim that ends frees
     the lock. No other code does that, so no decision can forget it.
     """
-    log = _Log(snapshot, operation)
+    log = Chain(snapshot.head, snapshot.lock, snapshot.now, operation)
     claims: dict[str, Claim] = {}
     for change in wanted.changes:
         timestamp, at = log.next_place()
@@ -200,80 +192,6 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
     )
 
 
-class _Log:
-    """Head and lock of the log while events are added."""
-
-    def __init__(self, snapshot: Snapshot, operation: str) -> None:
-        self.head, self.lock = snapshot.head, snapshot.lock
-        self.events: list[Event] = []
-        self._now, self._operation = snapshot.now, operation
-
-    def next_place(self) -> tuple[datetime, datetime]:
-        """Return the next event's place in the log, and the time that people are shown of it."""
-        timestamp = self.head.next_timestamp(self._now)
-        return timestamp, timestamp if timestamp - self._now < CLOCK_PRECISION else self._now
-
-    def claimed(self, claim: Claim, *, fresh: bool) -> None:
-        """Change the lock's holder, fence, jobs and queue as the change of a claim on it demands."""
-        lock = self.lock.left(claim.build_key) if fresh else self.lock
-        if claim.claimed and lock.holder != claim.id:
-            if lock.holder or not fresh:
-                raise AssertionError(f"claim {claim.id} can't take a lock held by {lock.holder or 'none'}")
-            lock = replace(lock, holder=claim.id, fence=claim.fence, jobs=_with_job(lock.jobs, claim.build.job_key))
-        elif not claim.claimed and lock.holder == claim.id:
-            lock = replace(lock, holder="")
-        self.lock = lock
-
-    def add(  # noqa: PLR0913 - each is a word of its own at the call
-        self,
-        *,
-        kind: Kind,
-        claim_id: str,
-        state: State | None,
-        actor: str,
-        claim: str,
-        build: str = "",
-        reason: str = "",
-        verdict: str = "",
-        forced: bool = False,
-        terms: str = "",
-        before: str = "",
-    ) -> None:
-        """Chain another event to the newest."""
-        head, (timestamp, at) = self.head, self.next_place()
-        place = {kind.state: Place(timestamp, claim_id, self.lock.name)} if kind.state else {}
-        lock = replace(self.lock, events=self.lock.events + 1, newest={**self.lock.newest, **place}, event_at=timestamp)
-        event = Event(
-            pool=head.pool,
-            timestamp=timestamp,
-            revision=head.revision + 1,
-            kind=kind,
-            claim_id=claim_id,
-            lock_name=lock.name,
-            lock_event_number=lock.events,
-            state=state,
-            actor=actor,
-            build=build,
-            reason=reason,
-            verdict=verdict,
-            forced=forced,
-            at=at,
-            operation=self._operation,
-            claim=claim,
-            previous=head.digest,
-            previous_timestamp=head.timestamp,
-            terms=terms,
-            before=before,
-            lock=lock_digest(lock),
-        )
-        event = replace(event, digest=event_digest(event))
-        self.head = replace(
-            head, revision=event.revision, timestamp=timestamp, digest=event.digest, newest={**head.newest, **place}
-        )
-        self.lock = lock
-        self.events.append(event)
-
-
 def _stamped(change: ClaimChange, snapshot: Snapshot, timestamp: datetime, at: datetime, lock: Lock) -> Claim:
     """Return the change's claim with the transaction's own values: revision, fence and place in the log."""
     claim = replace(change.claim, event_at=timestamp)
@@ -291,10 +209,6 @@ def _stamped(change: ClaimChange, snapshot: Snapshot, timestamp: datetime, at: d
             claim, timestamp=timestamp, made_at=made_at, fence=lock.fence + 1 if claim.claimed else lock.fence, revision=1
         )
     return replace(claim, revision=before.revision + 1)
-
-
-def _with_job(jobs: tuple[str, ...], job: str) -> tuple[str, ...]:
-    return (*(other for other in jobs if other != job), job)[-MAX_JOBS:] if job else jobs
 
 
 def _placed(ruling: Transition | None, before: Transition | None, timestamp: datetime, at: datetime) -> Transition | None:

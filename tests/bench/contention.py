@@ -12,8 +12,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from approval_resource.claims import queue
 from approval_resource.claims import release as releases
+from approval_resource.claims import wait_for_lock
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.request import Attempt
 from approval_resource.clock import HostClock
@@ -97,7 +97,7 @@ class Worker:
 
     def _pair(self, store: DynamoStore, number: str, pool: str, lock_name: str) -> None:
         build = a_build(number)
-        queue.acquire(
+        wait_for_lock.acquire(
             store,
             a_request(pool=pool, lock_name=lock_name, need_approval=False),
             Claimant(build),

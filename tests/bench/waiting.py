@@ -6,8 +6,8 @@ import threading
 import time
 
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import queue
 from approval_resource.claims import release as releases
+from approval_resource.claims import wait_for_lock
 from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.claims.request import Attempt
 from approval_resource.claims.roll_call import pause_at
@@ -61,7 +61,7 @@ def units(store: DynamoStore, pool: str, waiters: int) -> float:
     look = taken(keys.turn_key(pool, "deploy"), consistent=False)
     whole = taken(keys.lock_key(pool, "deploy"), consistent=True)
     places = range(waiters)
-    doubts = (min((place + 1) * queue.DOUBT_SECONDS, REMIND.total_seconds()) for place in places)
+    doubts = (min((place + 1) * wait_for_lock.DOUBT_SECONDS, REMIND.total_seconds()) for place in places)
     return sum(look / pause_at(place) for place in places) + sum(whole / seconds for seconds in doubts)
 
 
@@ -74,7 +74,7 @@ def after_the_dead(connection: Connection, pool: str, dead: int) -> float:
     def wait() -> None:
         poller = Poller(HostClock(), DEFAULT_WAIT_LOCK, lambda line: None)
         request = a_request(pool=pool, need_approval=False)
-        queue.acquire(other, request, Claimant(a_build(f"living of {pool}")), Attempt(), poller=poller)
+        wait_for_lock.acquire(other, request, Claimant(a_build(f"living of {pool}")), Attempt(), poller=poller)
         claimed.append(time.monotonic())
 
     living = threading.Thread(target=wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from approval_resource.claims import queue
+from approval_resource.claims import wait_for_lock
 from approval_resource.claims.request import Attempt
 from approval_resource.model.claim import Claimant
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -16,7 +16,7 @@ from tests.cli.conftest import Run, claim_of, refused
 def wait(store: DynamoStore, number: int, priority: int = 0) -> None:
     """Stand in the queue."""
     build = a_build(number)
-    queue._join(store, a_request(priority=priority), Claimant(build), Attempt())
+    wait_for_lock._join(store, a_request(priority=priority), Claimant(build), Attempt())
 
 
 def test_the_queue_is_listed_with_place_and_time(store: DynamoStore, run: Run) -> None:

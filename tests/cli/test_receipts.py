@@ -22,7 +22,7 @@ from approval_resource.audit.compare import compare
 from approval_resource.audit.export import export
 from approval_resource.audit.receipts import DEFAULT_POLICY, receipt_of
 from approval_resource.audit.receipts import receipt as receipt_of_claim
-from approval_resource.audit.walk import Keeping, Report, Walk
+from approval_resource.audit.verify_chain import Keeping, Report, Walk
 from approval_resource.claims.decide import POLICY_ACTOR
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.gate import pass_through

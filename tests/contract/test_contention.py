@@ -20,8 +20,8 @@ from approval_resource.claims.end import end_claim
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import require_supported
-from approval_resource.claims.queue import acquire
 from approval_resource.claims.request import Attempt
+from approval_resource.claims.wait_for_lock import acquire
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
 from approval_resource.model.claim import Claim, Claimant, Verdict

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import deadline, queue
+from approval_resource.claims import deadline, wait_for_lock
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
@@ -410,7 +410,7 @@ class Machine(RuleBasedStateMachine):
         who = self.build(build)
         request = a_request(lock, self.pool, priority=priority)
         back = attempt.ticket
-        stored = queue._join(self.stores[store], request, Claimant(who), attempt)
+        stored = wait_for_lock._join(self.stores[store], request, Claimant(who), attempt)
         if stored.revision and all(queued.build != build for queued in self.queues[lock]):
             self.tickets[lock] += 0 if back else 1
             self.queues[lock].append(Queued(build, priority, back or self.tickets[lock]))
@@ -430,7 +430,7 @@ class Machine(RuleBasedStateMachine):
         """Somebody takes the front for dead."""
         seen = self.stores[store].lock(self.pool, lock)
         if seen is not None:
-            queue._drop(self.stores[store], seen)
+            wait_for_lock._drop(self.stores[store], seen)
             self.queues[lock] = self.queues[lock][1:]
 
     @rule(minutes=st.integers(1, 15))

@@ -14,7 +14,7 @@ from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import (
     deadline,
-    queue,
+    wait_for_lock,
 )
 from approval_resource.claims import (
     decide as decisions,
@@ -312,7 +312,7 @@ def test_whoever_looks_next_completes_it(shared: DynamoStore, time: FrozenTime, 
                 take(shared, 2)
             attempt = Attempt()
             with pytest.raises(Exception, match="gave up"):
-                queue.acquire(
+                wait_for_lock.acquire(
                     shared,
                     a_request(),
                     Claimant(a_build(2)),

@@ -14,11 +14,11 @@ import pytest
 from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import queue, roll_call
+from approval_resource.claims import roll_call, wait_for_lock
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.poller import Poller
-from approval_resource.claims.queue import Standing
 from approval_resource.claims.request import Attempt
+from approval_resource.claims.wait_for_lock import Standing
 from approval_resource.documents.locks import queue_document
 from approval_resource.errors import LockHeldError, NotYourTurnError, QueueFullError, WaitTimeoutError
 from approval_resource.model.claim import Build, Claim, Claimant
@@ -51,12 +51,12 @@ class Waiting:
         """Stand in the queue, as a waiter does after its first try."""
         with pytest.raises((LockHeldError, NotYourTurnError)):
             claims.take(self.store, self.request, Claimant(self.build), self.attempt)
-        return queue._join(self.store, self.request, Claimant(self.build), self.attempt)
+        return wait_for_lock._join(self.store, self.request, Claimant(self.build), self.attempt)
 
     def wait(self, *between: Callable[[], object], wait_timeout: timedelta | None = None) -> Claim:
         """Wait to the end, letting the next of `between` happen in each pause."""
         self.clock.on_sleep = list(between)
-        return queue.acquire(
+        return wait_for_lock.acquire(
             self.store,
             self.request,
             Claimant(self.build),
@@ -203,7 +203,7 @@ def test_a_live_one_that_was_dropped_comes_back_with_its_ticket(shared: DynamoSt
     slow = waiters[0]
 
     def drop() -> None:
-        queue._drop(shared, the_lock(shared))
+        wait_for_lock._drop(shared, the_lock(shared))
         assert in_queue(shared) == ["3", "4"]
 
     def back() -> None:
@@ -220,12 +220,12 @@ def test_a_drop_that_comes_late_drops_nobody_else(shared: DynamoStore, waiting: 
     waiting(2).join()
     waiting(3).join()
     seen = the_lock(shared)
-    queue._drop(shared, seen)
-    queue._drop(shared, seen)
+    wait_for_lock._drop(shared, seen)
+    wait_for_lock._drop(shared, seen)
     assert in_queue(shared) == ["3"]
     seen = the_lock(shared)
     free(shared, held)()
-    queue._drop(shared, seen)
+    wait_for_lock._drop(shared, seen)
     assert in_queue(shared) == ["3"]
 
 
@@ -273,7 +273,7 @@ def crowd(build: str) -> Callable[[Lock, Any], Lock]:
     def crowded(lock: Lock, _: Any) -> Lock:
         waiters = [Waiter(key=f"{number:064}", ticket=number, build=build, since=NOON) for number in range(1000, 2500)]
         one = len(json.dumps(queue_document(replace(lock, queue=tuple(waiters[-1:]))))) - len("[]") + len(", ")
-        fit = waiters[: queue.MAX_QUEUE // one]
+        fit = waiters[: wait_for_lock.MAX_QUEUE // one]
         return replace(lock, queue=tuple(fit), tickets=2500)
 
     return crowded
@@ -293,7 +293,7 @@ def test_a_full_queue_says_so(shared: DynamoStore, waiting: Callable[..., Waitin
 def test_the_longest_queue_fits_its_item(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
     """Names as long as they may be, in characters of four bytes, until no more fit: the lock can still be freed and taken."""
     held = take(shared, 1)
-    assert len(shared.requeue("payments", "deploy", crowd("🦜" * queue.MAX_SHOWN)).queue) > 50
+    assert len(shared.requeue("payments", "deploy", crowd("🦜" * wait_for_lock.MAX_SHOWN)).queue) > 50
     free(shared, held)()
     front = the_lock(shared).front
     assert front is not None
@@ -316,7 +316,7 @@ def test_an_aborted_join_never_lands(connect: Callable[..., DynamoStore], time: 
 
     Faults.on(store, "UpdateItem", aborted)
     with pytest.raises(KeyboardInterrupt):
-        queue._join(store, waiter.request, Claimant(waiter.build), waiter.attempt)
+        wait_for_lock._join(store, waiter.request, Claimant(waiter.build), waiter.attempt)
     claims.abandon(store, waiter.request, Claimant(waiter.build), waiter.attempt)
     assert late
     for request in late:
@@ -342,7 +342,7 @@ def test_queueing_is_no_event(shared: DynamoStore, waiting: Callable[..., Waitin
     held = take(shared, 1)
     waiting(2).join()
     waiting(3).join()
-    queue._drop(shared, the_lock(shared))
+    wait_for_lock._drop(shared, the_lock(shared))
     free(shared, held)()
     assert [event.kind.value for event in shared.events("payments")] == ["pending", "withdrawn"]
     assert audit.verify(shared, "payments").findings == []

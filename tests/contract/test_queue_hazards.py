@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import queue
+from approval_resource.claims import wait_for_lock
 from approval_resource.claims.roll_call import Act, RollCall
 from approval_resource.errors import ApprovalError, NotYourTurnError, StoreUnavailableError, WaitTimeoutError
 from approval_resource.model.claim import Claim, Claimant
@@ -128,8 +128,8 @@ def test_who_came_back_is_given_more_time(shared: DynamoStore, waiting: Callable
                 shared.answer_roll(turn, 1, turn.order[1])
             if act is Act.DROP:
                 drops.append(look)
-                queue._drop(shared, the_lock(shared))
+                wait_for_lock._drop(shared, the_lock(shared))
                 assert in_queue(shared) == ["3"]
-                queue._join(shared, slow.request, Claimant(slow.build), slow.attempt)
+                wait_for_lock._join(shared, slow.request, Claimant(slow.build), slow.attempt)
         clock.sleep(0.25)
     assert [later - before for before, later in zip([0, *drops], drops, strict=False)] == [6, 13, 25]

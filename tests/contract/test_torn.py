@@ -20,10 +20,10 @@ from approval_resource.claims.gate import pass_through, wait
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import borne_out, deciding_event, require_supported
-from approval_resource.claims.queue import acquire, queues
 from approval_resource.claims.release import claim_of_build, release
 from approval_resource.claims.request import Attempt
 from approval_resource.claims.review import review
+from approval_resource.claims.wait_for_lock import acquire, queues
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
@@ -105,7 +105,7 @@ def several(*steps: Callable[[Scene], object]) -> Callable[[Scene], None]:
 
 
 def queued(scene: Scene) -> None:
-    from approval_resource.claims.queue import _join
+    from approval_resource.claims.wait_for_lock import _join
 
     claimant = Claimant(a_build(5))
     _join(scene.store, a_request(pool=scene.pool), claimant, Attempt())

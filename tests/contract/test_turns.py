@@ -10,7 +10,7 @@ import pytest
 
 from approval_resource.audit import verify as audit
 from approval_resource.claims import acquire as claims
-from approval_resource.claims import queue, roll_call
+from approval_resource.claims import roll_call, wait_for_lock
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import WaitTimeoutError
 from approval_resource.model.claim import Claimant
@@ -235,7 +235,7 @@ def test_a_change_by_an_older_version_is_found(shared: DynamoStore, waiting: Cal
 
     last = waiters[-1]
     assert last.wait(by_older).build == last.build
-    assert sum(last.clock.slept) < (place + 1) * queue.DOUBT_SECONDS + 2
+    assert sum(last.clock.slept) < (place + 1) * wait_for_lock.DOUBT_SECONDS + 2
 
 
 def test_a_table_of_an_older_version_is_waited_on(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
@@ -294,7 +294,7 @@ def test_a_forged_hint_costs_time_and_nothing_else(
         freed.append(sum(front.clock.slept))
 
     assert front.wait(free_and_forge).build == front.build
-    assert sum(front.clock.slept) - freed[0] < queue.DOUBT_SECONDS + 2
+    assert sum(front.clock.slept) - freed[0] < wait_for_lock.DOUBT_SECONDS + 2
     assert in_queue(shared) == ["3"]
     assert audit.verify(shared, "payments").findings == []
 

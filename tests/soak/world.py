@@ -16,8 +16,8 @@ from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
-from approval_resource.claims.queue import acquire
 from approval_resource.claims.request import Attempt
+from approval_resource.claims.wait_for_lock import acquire
 from approval_resource.clock import HostClock
 from approval_resource.errors import AlreadyReviewedError
 from approval_resource.model.claim import Build, Claim, Claimant, Verdict

@@ -19,7 +19,7 @@ LAYERS = (
     ("model",),
     ("errors",),
     ("strict_options", "documents", "policy.sandbox"),
-    ("policy.language", "store.interface store.transaction store.evidence store.gapless"),
+    ("policy.language", "store.chain store.evidence store.gapless store.interface store.transaction"),
     ("policy.decision policy.facts policy.people", "store.dynamodb"),
     ("policy.kinds",),
     ("policy.evaluate policy.entitlement policy.unblock policy.needs",),
@@ -45,7 +45,7 @@ def imported(path: Path) -> set[str]:
 
 
 def module_of(path: Path) -> str:
-    """A module's name below the package, such as `claims.queue`."""
+    """A module's name below the package, such as `claims.acquire`."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 

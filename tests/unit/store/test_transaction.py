@@ -17,7 +17,8 @@ from approval_resource.model.claim import Claim, Transition
 from approval_resource.model.event import TICK, Event, Kind, Place, State
 from approval_resource.model.lock import BuildRecord
 from approval_resource.model.settings import Retention, Settings
-from approval_resource.store.transaction import CLOCK_PRECISION, MAX_JOBS, ClaimChange, Commit, Plan, Snapshot, plan
+from approval_resource.store.chain import CLOCK_PRECISION, MAX_JOBS
+from approval_resource.store.transaction import ClaimChange, Commit, Plan, Snapshot, plan
 from tests.builders import NOON, a_build, a_claim, a_lock, a_snapshot, a_waiter, after
 
 LATER = NOON + timedelta(hours=1)

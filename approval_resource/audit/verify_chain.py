@@ -14,8 +14,8 @@ from approval_resource.errors import CorruptRecordError
 from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
+from approval_resource.store.chain import AHEAD
 from approval_resource.store.interface import Record, RecordReads
-from approval_resource.store.transaction import AHEAD
 
 EVERY_LOCK = None
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from approval_resource.audit.walk import Keeping, Report, Walk
+from approval_resource.audit.verify_chain import Keeping, Report, Walk
 from approval_resource.documents.events import EVENT, event_digest
 from approval_resource.model.event import Event, Head, Kind, Place, State
 from approval_resource.model.settings import Settings
