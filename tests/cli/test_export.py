@@ -159,6 +159,7 @@ def test_an_export_holds_every_text_that_a_decision_rests_on(lines: list[Documen
     assert "text" not in contents["attached#picture"]
 
 
+@pytest.mark.long
 def test_whatever_was_forged_in_an_export_is_found(lines: list[Document], tmp_path: Path) -> None:
     """Every field of every line changed or dropped, also where the last line was made to fit.
 
@@ -225,6 +226,7 @@ def test_an_export_of_an_older_version_still_reads(lines: list[Document], run: R
         assert findings(save(path, [*events[:number], events[number] | {"actor": "typed:mallory"}, *events[number + 1 :]]))
 
 
+@pytest.mark.long
 def test_an_export_made_while_pools_change_is_whole(store: DynamoStore, tmp_path: Path) -> None:
     """Commits land between any two of its lines."""
     store.create_table()

@@ -123,6 +123,7 @@ def completed(environment: Environment, line: str, **variables: str) -> list[str
         ("cli.py history --lock ", ["deploy", "docs"]),
     ],
 )
+@pytest.mark.long
 def test_ids_pools_and_locks_are_completed(store: DynamoStore, environment: Environment, line: str, found: list[str]) -> None:
     """From the table that the options and the environment name; a quiet pool where no busy one fits."""
     claim_of(store, A, pool="payments")

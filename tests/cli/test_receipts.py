@@ -413,6 +413,7 @@ def test_a_receipt_forged_in_any_field_is_found(kept: Kept, name: str) -> None:
     assert [what for what, forged in tried if not kept.told(forged) and what not in UNPROVEN] == []
 
 
+@pytest.mark.long
 def test_the_command_tells_a_forged_receipt(kept: Kept, run: Run) -> None:
     """Exit code 1 where something was found, 3 where it is no receipt or of a pool that isn't there."""
     honest = kept.receipts["inputs"]
@@ -462,6 +463,7 @@ def test_an_event_forged_with_its_digest_is_found(kept: Kept, name: str) -> None
     assert [event for event in events.values() if not kept.told(honest | {"event": EVENT.write(event)})] == []
 
 
+@pytest.mark.long
 def test_a_receipt_that_two_readers_read_differently_is_none(kept: Kept, run: Run) -> None:
     """A name that comes twice, and a receipt on one line that calls itself a record of an export."""
     honest = kept.receipts["no policy"]
@@ -504,6 +506,7 @@ GONE_CLAIM = GONE_CONTENTS | dict.fromkeys(
     [(("part#",), GONE_CONTENTS), (("part#", "claim"), GONE_CLAIM), (("part#", "claim", "event#"), GONE_CLAIM)],
     ids=["contents", "claim", "event"],
 )
+@pytest.mark.long
 def test_what_is_left_after_retention_is_still_proven(
     engine: Engine, tmp_path: Path, gone: tuple[str, ...], unproven: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

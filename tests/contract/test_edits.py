@@ -240,7 +240,7 @@ def play(scene: Scene, edit: Callable[[], None]) -> list[str]:
     return wrong
 
 
-SHARE, SOAKED = 8, 1 if os.environ.get("EDITS") == "all" else 3
+SHARE, SOAKED = 32, 1 if os.environ.get("EDITS") == "all" else 3
 """One of so many edits is tried in a short run, and in `make soak`. EDITS=all tries each there."""
 
 

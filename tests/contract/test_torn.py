@@ -37,7 +37,7 @@ from tests.contract.torn import Key, Torn
 LANDED = audit.LANDED
 ANA, BOB, CLO = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ana", "bob", "clo"))
 LOCK = "deploy"
-SHARE, SOAKED = 20, 6
+SHARE, SOAKED = 80, 6
 """One of so many operations after a write is tried in a short run, and in `make soak`. TORN_READS=all tries each."""
 PAIRS = 60
 """One of so many pairs of the same operations is tried in `make soak`; each with TORN_READS=all."""

@@ -137,6 +137,7 @@ def test_who_asked_is_found_by_their_name_at_whichever_concourse() -> None:
     st.sampled_from(("aws:", "AWS:", "", "aws", " aws:")),
     st.sampled_from(("", "/", "/x", " ", "*", ":x", "\n")),
 )
+@pytest.mark.long
 def test_only_an_arn_of_a_caller_is_an_identity(arn: str, before: str, after: str) -> None:
     """Every ARN that STS returns is taken behind aws:, and nothing else that looks like one."""
     possible = before == "aws:" and CALLER.fullmatch(arn + after)

@@ -91,6 +91,7 @@ def check(name: str, at: datetime) -> list[str]:
     return wrong
 
 
+@pytest.mark.long
 def test_windows_keep_the_clock_at_transitions() -> None:
     """A sample of all, the same each time: open from the first beginning to the first end, and no second longer."""
     sample = transitions(SOME_ZONES)[::SOME_TRANSITIONS]

@@ -338,6 +338,7 @@ LONG = "a" * 200 + "!"
     ],
     ids=["$regex", "negated", "$dynamicPattern"],
 )
+@pytest.mark.long
 def test_a_pattern_that_never_ends_in_conditions_is_an_error(condition: dict[str, object]) -> None:
     """Not met, and not the other way round under a negation either."""
     one = policy(conditions={"name": condition}, on_policy_success="approve", on_policy_fail="manual")
@@ -346,6 +347,7 @@ def test_a_pattern_that_never_ends_in_conditions_is_an_error(condition: dict[str
     assert decision.result.answer.value == "error"
 
 
+@pytest.mark.long
 def test_a_pattern_that_never_ends_in_an_input_refuses_the_input() -> None:
     """What can't be checked doesn't fit."""
     one = policy(required_approvals=1, inputs=[{"name": "version", "pattern": EVIL[1:-1]}])

@@ -107,6 +107,7 @@ def decided(running: Running, story: Story, store: DynamoStore) -> Result:
 
 @ON_ITS_OWN_PROCESS
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
+@pytest.mark.long
 def test_an_answer_that_nobody_read_is_given_again(concourse: Concourse, store: DynamoStore, story: Story) -> None:
     """The script ends well, Concourse finds no version and runs it again: the same claim, and nothing happens twice."""
     story.before(concourse, store)
@@ -143,6 +144,7 @@ def test_a_claim_that_can_t_be_answered_is_taken_back(concourse: Concourse, stor
 
 @ON_ITS_OWN_PROCESS
 @pytest.mark.parametrize("name", ["await", "await what is approved", "release", "release what is pending"])
+@pytest.mark.long
 def test_what_ends_no_claim_of_its_own_survives_a_closed_stdout(concourse: Concourse, store: DynamoStore, name: str) -> None:
     """A passage through a gate and a release stay; the next attempt of the build gets its answer."""
     story = STORIES[name]
@@ -263,6 +265,7 @@ def test_killed_before_the_decision_and_decided_before_it_runs_again(concourse: 
 @pytest.mark.parametrize("landed", [False, True], ids=["before it lands", "once it has landed"])
 @pytest.mark.parametrize("verdict", ["approve", "reject"])
 @pytest.mark.parametrize("name", ["claim and wait", "await"])
+@pytest.mark.long
 def test_killed_while_it_is_being_decided(
     concourse: Concourse, store: DynamoStore, wire: Wire, name: str, verdict: str, landed: bool
 ) -> None:
@@ -343,6 +346,7 @@ def test_killed_in_the_queue_it_gets_its_turn(concourse: Concourse, store: Dynam
 
 @ON_ITS_OWN_PROCESS
 @pytest.mark.parametrize("decide", [None, approve, reject], ids=["undecided", "approved", "rejected"])
+@pytest.mark.long
 def test_put_and_implicit_get_are_tried_again_together(
     concourse: Concourse, store: DynamoStore, decide: Callable[[DynamoStore, Any], None] | None
 ) -> None:
@@ -421,6 +425,7 @@ def by_time(concourse: Concourse, store: DynamoStore) -> None:
 
 @pytest.mark.parametrize("refuse", [by_rejection, by_hand, by_time])
 @pytest.mark.parametrize("name", ["claim and wait", "await"])
+@pytest.mark.long
 def test_a_refusal_is_told_twice_and_asked_once(
     concourse: Concourse, store: DynamoStore, name: str, refuse: Callable[[Concourse, DynamoStore], None]
 ) -> None:

@@ -254,6 +254,7 @@ def test_a_concourse_without_an_address_decides_nothing(concourse: Concourse, st
         ({"from_": "waiting", "lock_name": LOCK}, "params.lock_name: unknown option"),
     ],
 )
+@pytest.mark.long
 def test_what_is_wrong_is_told_and_nothing_recorded(
     concourse: Concourse, store: DynamoStore, params: dict[str, Any], words: str
 ) -> None:
@@ -343,6 +344,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=[name[:20] for name in NAMES])
+@pytest.mark.long
 def test_any_name_is_kept_as_it_is(concourse: Concourse, store: DynamoStore, name: str) -> None:
     """And is nobody but that name at that Concourse."""
     version = concourse.claim(policy=TWO).version
