@@ -61,7 +61,7 @@ def claim(call: Call) -> Response:
     """Tell all of one claim, with the ETag that a review has to send back."""
     person = call.require_person()
     view = call.service.desk.view(person, call.service.desk.claim(person, call.path["id"]))
-    etag = f'"{view.etag}"'
+    etag = f'"{view.tag}"'
     if etag in _tags(call.request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-cache"})
     return _answer(_claim(call, view), headers={"ETag": etag, "Cache-Control": "no-cache"})
@@ -97,7 +97,7 @@ def review(call: Call) -> Response:
         rules=tuple(named),
         force=body.force,
         inputs=body.inputs or {},
-        seen=next(iter(seen)).strip('"') or "none",
+        seen=next(iter(seen)).strip('"').partition(".")[0] or "none",
     )
     outcome = call.service.acts.review(person, found.id, said)
     count(call, outcome, said.verdict)
@@ -108,7 +108,7 @@ def review(call: Call) -> Response:
         changed=outcome.changed,
         sentence=outcome.sentence,
     )
-    return _answer(answer, 201 if outcome.changed else 200, {"ETag": f'"{view.etag}"'})
+    return _answer(answer, 201 if outcome.changed else 200, {"ETag": f'"{view.tag}"'})
 
 
 def withdrawal(call: Call) -> Response:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
+from approval_resource.canonical import digest
 from approval_resource.claims.decide import Terms, facts_of, policies_of
 from approval_resource.claims.freeze import holding
 from approval_resource.claims.review import shown_digest
@@ -15,6 +16,7 @@ from approval_resource.model.event import State
 from approval_resource.model.queue_order import Waiter
 from approval_resource.model.settings import Settings
 from approval_resource.policy import entitlement
+from approval_resource.policy.authoring.trial import document_of
 from approval_resource.policy.decision import Decision, Undecidable, Waiting
 from approval_resource.policy.language.document import Input, Policy
 from approval_resource.policy.language.identities import OIDC_GROUP
@@ -59,6 +61,7 @@ class View:
     settings: Settings
     now: datetime
     etag: str
+    """Digest of what a verdict binds: the claim with its reviews, and the pool's settings."""
     standing: Standing
     decision: Decision | None
     broken: str = ""
@@ -68,6 +71,22 @@ class View:
     queue: tuple[Waiter, ...] = ()
     rules: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """Return the entity tag of all that is shown: what a verdict binds, then what changes without it.
+
+        The queue, the person's rights and what time makes of the policies refuse nobody's verdict, but a page that
+        shows older ones is out of date.
+        """
+        rest = {
+            "standing": asdict(replace(self.standing, own=None)),
+            "decision": document_of(self.decision) if self.decision is not None else None,
+            "openers": list(self.openers.lines) if self.openers else None,
+            "more": [self.face, self.broken, self.frozen, *self.rules],
+            "queue": [waiter.build for waiter in self.queue],
+        }
+        return f"{self.etag}.{digest(rest)[:16]}"
 
     @property
     def face(self) -> str:
