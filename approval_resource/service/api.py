@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from approval_resource.canonical import instant, parse_instant
+from approval_resource.canonical import instant
 from approval_resource.claims.lookup import read_attachment
 from approval_resource.errors import ConfigError
 from approval_resource.model import claim as nouns
@@ -31,6 +32,7 @@ D = TypeVar("D", bound=Document)
 PAGE = 50
 MAX_PAGE = 200
 VERDICTS = {"approved": Verdict.APPROVE, "rejected": Verdict.REJECT}
+DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -129,10 +131,7 @@ def events(call: Call) -> Response:
         raise MalformedError("pool: give one, since each pool has a log of its own")
     pool = call.service.desk.pool(person, named or visible[0])
     after = call.query.get("after", "")
-    try:
-        since = parse_instant(after) + TICK if after else EPOCH
-    except (ValueError, OverflowError):
-        raise MalformedError("after: must be a cursor, as `next` gave it") from None
+    since = _after(after) if after else EPOCH
     limit = _limit(call)
     found = [event for _, event in zip(range(limit), call.service.store.events(pool, since=since), strict=False)]
     shown = [
@@ -267,6 +266,15 @@ def _limit(call: Call) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PAGE))) or not 1 <= int(text) <= MAX_PAGE:
         raise MalformedError(f"limit: must be a number from 1 to {MAX_PAGE}")
     return int(text)
+
+
+def _after(text: str) -> datetime:
+    try:
+        if DATE_TIME.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC) + TICK
+    except (ValueError, OverflowError):
+        pass
+    raise MalformedError("after: must be a cursor, as `next` gave it, or an instant of RFC 3339")
 
 
 def _flag(call: Call, name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from approval_resource.model.event import State
 from approval_resource.service import api, shapes
 from approval_resource.service.problems import KINDS
 
@@ -37,17 +38,19 @@ BODIES: Mapping[str, type[BaseModel]] = {"review": shapes.ReviewBody, "withdrawa
 QUERIES: Mapping[str, dict[str, dict[str, Any]]] = {
     "claims": {
         "pool": {"type": "string"},
-        "state": {"type": "string", "default": "pending"},
+        "state": {"type": "string", "enum": ["open", *State], "default": "pending"},
         "mine": {"type": "boolean", "default": False},
         "cursor": {"type": "string"},
         "limit": {"type": "integer", "minimum": 1, "maximum": api.MAX_PAGE, "default": api.PAGE},
     },
     "events": {
         "pool": {"type": "string"},
-        "after": {"type": "string"},
+        "after": {"type": "string", "anyOf": [{"maxLength": 0}, {"format": "date-time"}]},
         "limit": {"type": "integer", "minimum": 1, "maximum": api.MAX_PAGE, "default": api.PAGE},
     },
 }
+
+TAG = {"type": "string", "pattern": '^"[0-9a-f]{64}(\\.[0-9a-f]{16})?"$'}
 
 
 def document(url: str) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def _operation(name: str, told: str, path: str) -> dict[str, Any]:
     ]
     parameters += [{"name": part, "in": "query", "schema": schema} for part, schema in QUERIES.get(name, {}).items()]
     if name == "review":
-        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}})
+        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": TAG})
     if name == "claim":
         parameters.append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
     operation: dict[str, Any] = {

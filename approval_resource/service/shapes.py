@@ -5,13 +5,26 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from approval_resource.policy.language.strict import Document
 from approval_resource.service.acts import MAX_COMMENT
 
 
+def _force_tells_why(name: str) -> JsonDict:
+    """Describe that force needs words in that field, which `Acts` requires."""
+    forced: JsonDict = {"properties": {"force": {"const": True}}, "required": ["force"]}
+    return {"if": forced, "then": {"properties": {name: {"type": "string", "pattern": r"\S"}}, "required": [name]}}
+
+
+REJECTED: JsonDict = {"properties": {"status": {"const": "rejected"}}}
+NO_INPUTS: JsonDict = {"properties": {"inputs": {"anyOf": [{"type": "null"}, {"maxProperties": 0}]}}}
+
+
 class ReviewBody(Document):
     """Verdict on a claim, in GitLab's words."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_force_tells_why("comment"), {"if": REJECTED, "then": NO_INPUTS}]})
 
     status: Literal["approved", "rejected"]
     comment: str | None = Field(default=None, max_length=MAX_COMMENT)
@@ -22,6 +35,8 @@ class ReviewBody(Document):
 
 class WithdrawalBody(Document):
     """End of a claim that waits; operators may force it."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_force_tells_why("reason")]})
 
     reason: str = Field(default="", max_length=MAX_COMMENT)
     force: bool = False
