@@ -76,8 +76,8 @@ class View:
     def tag(self) -> str:
         """Return the entity tag of all that is shown: what a verdict binds, then what changes without it.
 
-        The queue, the person's rights and what time makes of the policies refuse nobody's verdict, but a page that
-        shows older ones is out of date.
+        The queue, the person's rights and what time makes of the policies refuse nobody's verdict, but a page
+        that shows older ones is out of date.
         """
         rest = {
             "standing": asdict(replace(self.standing, own=None)),

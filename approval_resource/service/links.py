@@ -23,7 +23,7 @@ PATHS = {Verdict.APPROVE: "approve", Verdict.REJECT: "deny"}
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Link that was verified: its id, the channel it was made for, its end, and the terms it was made under."""
+    """Link that was verified: its id, its channel, its end, and the terms that it was made under."""
 
     id: str
     channel: str
@@ -49,7 +49,10 @@ class Links:
         return f"{self._url}/approval/{quote(claim.id)}/{PATHS[verdict]}?token={token}"
 
     def made(self, token: str, claim_id: str, verdict: Verdict) -> Link | None:
-        """Return the link with that token, if it was made here for a claim of that id. The claim isn't looked at."""
+        """Return the link with that token, if it was made here for a claim of that id.
+
+        The claim itself isn't looked at.
+        """
         try:
             data = decoded(token.removeprefix(VERSION)) if token.startswith(VERSION) and len(token) <= MAX_TOKEN else b""
             head, mac = data[:-MAC_BYTES], data[-MAC_BYTES:]

@@ -74,7 +74,7 @@ KINDS: dict[type[ApprovalError], Problem] = {
 
 
 def told(url: str, kind: Problem, lines: Sequence[str]) -> dict[str, Any]:
-    """Return the document of a failure, by RFC 9457. `url` is the service's, below which its type is explained."""
+    """Return the document of a failure, by RFC 9457. Below the service's `url` its type is explained."""
     return {
         "type": f"{url}/problems/{kind.type}",
         "title": kind.title,

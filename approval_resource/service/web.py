@@ -106,7 +106,7 @@ class Guard:
 
     @staticmethod
     def _proves(path: str, headers: Headers) -> bool:
-        """Whether the request carries a token of its own, or nothing that a browser or balancer adds by itself."""
+        """Whether the request has a token of its own, or nothing that browsers or balancers add."""
         bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
         by_program = path.startswith(("/approval/", "/api/")) or path == "/auth/backchannel-logout"
         return (bare and by_program) or bool(headers.get("authorization"))
