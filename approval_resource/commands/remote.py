@@ -120,12 +120,20 @@ def show(claim_id: str, form: str) -> None:
 
 
 def _deciding(status: str) -> Callable[..., Any]:
-    def decide(ids: tuple[str, ...], comment: str, rules: tuple[str, ...], force: bool, inputs: tuple[str, ...] = ()) -> None:
+    def decide(
+        ids: tuple[str, ...],
+        comment: str,
+        rules: tuple[str, ...],
+        force: bool,
+        inputs: tuple[str, ...] = (),
+        older: tuple[str, ...] = (),
+    ) -> None:
         if not ids:
             raise ConfigError([f"Please give an id, see {called()} --service URL list"])
         filled = dict(given.partition("=")[::2] for given in inputs)
         body = {"status": status, "comment": comment, "represented_as": list(rules), "force": force}
         body |= {"inputs": filled} if filled else {}
+        body |= {"supersede": list(older)} if older else {}
         service, failed = _service(), False
         for claim_id in ids:
             path = f"/claims/{quote(claim_id, safe='')}"
@@ -138,6 +146,9 @@ def _deciding(status: str) -> Callable[..., Any]:
                     say_error(line)
                 continue
             click.echo(f"INFO: {claim_id}: {clean(str(done['sentence']))}")
+            for one in done["superseded"]:
+                failed = failed or not one["done"]
+                click.echo(f"INFO: {clean(str(one['id']))}: {clean(str(one['sentence']))}")
         if failed:
             click.get_current_context().exit(FAILED)
 
@@ -154,8 +165,16 @@ def _deciding(status: str) -> Callable[..., Any]:
 
 approve = click.command("approve")(
     click.option(
-        "--input", "inputs", metavar="NAME=VALUE", multiple=True, help="Something that the policy asks you to fill in."
-    )(_deciding("approved"))
+        "--supersede",
+        "older",
+        metavar="ID",
+        multiple=True,
+        help="An older claim of the pipeline to close with it, if approved.",
+    )(
+        click.option(
+            "--input", "inputs", metavar="NAME=VALUE", multiple=True, help="Something that the policy asks you to fill in."
+        )(_deciding("approved"))
+    )
 )
 reject = click.command("reject")(_deciding("rejected"))
 

@@ -99,6 +99,7 @@ def review(call: Call) -> Response:
         rules=tuple(named),
         force=body.force,
         inputs=body.inputs or {},
+        supersede=tuple(body.supersede or ()),
         seen=next(iter(seen)).strip('"').partition(".")[0] or "none",
     )
     outcome = call.service.acts.review(person, found.id, said)
@@ -109,6 +110,9 @@ def review(call: Call) -> Response:
         claim=_claim(call, view),
         changed=outcome.changed,
         sentence=outcome.sentence,
+        superseded=[
+            shapes.Superseded(id=clean(id_)[:36], done=done, sentence=clean(told)) for id_, done, told in outcome.older
+        ],
     )
     return _answer(answer, 201 if outcome.changed else 200, {"ETag": f'"{view.tag}"'})
 
@@ -193,6 +197,7 @@ def _claim(call: Call, view: View) -> shapes.Claim:
         rules=list(view.rules),
         inputs=[asked.model_dump(mode="json") for asked in view.inputs],
         frozen=view.frozen,
+        older=[one.id for one in view.older],
         queue=[waiter.build for waiter in view.queue],
         decision=_ruling(told.decided),
         ended=_ruling(told.ended),

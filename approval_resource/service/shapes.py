@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 
 from approval_resource.policy.language.strict import Document
 from approval_resource.service.acts import MAX_COMMENT
+from approval_resource.service.desk import MAX_OLDER
 
 
 def _force_tells_why(name: str) -> JsonDict:
@@ -18,19 +19,23 @@ def _force_tells_why(name: str) -> JsonDict:
 
 
 REJECTED: JsonDict = {"properties": {"status": {"const": "rejected"}}}
-NO_INPUTS: JsonDict = {"properties": {"inputs": {"anyOf": [{"type": "null"}, {"maxProperties": 0}]}}}
+EMPTY: JsonDict = {"anyOf": [{"type": "null"}, {"maxProperties": 0, "maxItems": 0}]}
+APPROVALS_ALONE: JsonDict = {"properties": {"inputs": EMPTY, "supersede": EMPTY}}
 
 
 class ReviewBody(Document):
     """Verdict on a claim, in GitLab's words."""
 
-    model_config = ConfigDict(json_schema_extra={"allOf": [_force_tells_why("comment"), {"if": REJECTED, "then": NO_INPUTS}]})
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [_force_tells_why("comment"), {"if": REJECTED, "then": APPROVALS_ALONE}]}
+    )
 
     status: Literal["approved", "rejected"]
     comment: str | None = Field(default=None, max_length=MAX_COMMENT)
     represented_as: str | list[str] | None = None
     inputs: dict[str, str] | None = None
     force: bool = False
+    supersede: list[str] | None = Field(default=None, max_length=MAX_OLDER)
 
 
 class WithdrawalBody(Document):
@@ -137,6 +142,7 @@ class Claim(ClaimSummary):
     rules: list[str]
     inputs: list[dict[str, Any]]
     frozen: str
+    older: list[str] = Field(description="Older claims of the same pipeline that wait, and that you may end by an approval")
     queue: list[str]
     decision: Ruling | None
     ended: Ruling | None
@@ -150,6 +156,14 @@ class ClaimList(Answer):
     next: str | None
 
 
+class Superseded(Answer):
+    """Older claim that was to end with an approval, and what became of it."""
+
+    id: str
+    done: bool
+    sentence: str
+
+
 class Recorded(Answer):
     """Verdict that was recorded, and what became of the claim."""
 
@@ -157,6 +171,7 @@ class Recorded(Answer):
     claim: Claim
     changed: bool
     sentence: str
+    superseded: list[Superseded]
 
 
 class Reviews(Answer):
