@@ -21,7 +21,7 @@ from approval_resource.policy.language.strict import Document, read_document
 from approval_resource.service import shapes
 from approval_resource.service.acts import Said
 from approval_resource.service.call import Call
-from approval_resource.service.desk import Row, View
+from approval_resource.service.desk import HiddenError, Row, View
 from approval_resource.service.pages import count, file_answer
 from approval_resource.service.people import Role
 from approval_resource.service.problems import MalformedError, NotSeenError
@@ -176,6 +176,23 @@ def whoami(call: Call) -> Response:
     )
 
 
+def login(call: Call) -> Response:
+    """Tell the command line where its people sign in, and as which client. It asks for no proof."""
+    found = call.service.callers.device
+    if found is None:
+        raise HiddenError("this service has no sign-in for the command line; use AWS credentials, or the pages")
+    machine, issuer = found
+    return _answer(
+        shapes.DeviceLogin(
+            issuer=issuer.name,
+            client_id=machine.audience,
+            scope=" ".join(call.service.config.login.scopes),
+            device_authorization_endpoint=issuer.endpoint("device_authorization_endpoint"),
+            token_endpoint=issuer.endpoint("token_endpoint"),
+        )
+    )
+
+
 def _claim(call: Call, view: View) -> shapes.Claim:
     told = view.claim
     document = document_of(view.decision) if view.decision is not None else {}
@@ -303,3 +320,4 @@ def routes() -> Iterator[tuple[str, str, Endpoint]]:
     yield "POST", f"{base}/claims/{{id}}/withdrawal", withdrawal
     yield "GET", f"{base}/events", events
     yield "GET", f"{base}/whoami", whoami
+    yield "GET", f"{base}/login", login

@@ -22,6 +22,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     shapes.Reviews,
     shapes.EventList,
     shapes.Self,
+    shapes.DeviceLogin,
     shapes.ProblemAnswer,
 )
 ANSWERS: Mapping[str, tuple[type[BaseModel] | None, tuple[int, ...]]] = {
@@ -33,6 +34,7 @@ ANSWERS: Mapping[str, tuple[type[BaseModel] | None, tuple[int, ...]]] = {
     "withdrawal": (shapes.Claim, (200,)),
     "events": (shapes.EventList, (200,)),
     "whoami": (shapes.Self, (200,)),
+    "login": (shapes.DeviceLogin, (200,)),
 }
 BODIES: Mapping[str, type[BaseModel]] = {"review": shapes.ReviewBody, "withdrawal": shapes.WithdrawalBody}
 QUERIES: Mapping[str, dict[str, dict[str, Any]]] = {
@@ -100,6 +102,8 @@ def _operation(name: str, told: str, path: str) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {str(status): {"description": "Done", "content": content} for status in statuses} | _failures(name),
     }
+    if name == "login":
+        operation["security"] = []
     if body := BODIES.get(name):
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}
     return operation

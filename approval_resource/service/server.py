@@ -40,7 +40,10 @@ def faults(path: Path) -> Iterator[str]:
     for one in {(one.issuer, one.discovery): one for one in issuers}.values():
         try:
             issuer = Issuer(one.issuer, one.discovery, Web())
-            for name in ("jwks_uri", *(("authorization_endpoint", "token_endpoint") if one is config.login else ())):
+            names = ("authorization_endpoint", "token_endpoint") if one is config.login else ()
+            if isinstance(one, Machine) and one.device:
+                names = ("device_authorization_endpoint", "token_endpoint")
+            for name in ("jwks_uri", *names):
                 issuer.endpoint(name)
             issuer.web.document(issuer.endpoint("jwks_uri"))
         except ApprovalError as wrong:

@@ -216,6 +216,16 @@ class Self(Answer):
     pools: dict[str, list[str]]
 
 
+class DeviceLogin(Answer):
+    """Where the command line signs in, by RFC 8628."""
+
+    issuer: str
+    client_id: str
+    scope: str
+    device_authorization_endpoint: str
+    token_endpoint: str
+
+
 class ProblemAnswer(Answer):
     """Failure, by RFC 9457."""
 
