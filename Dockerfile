@@ -31,11 +31,13 @@ RUN sed -i '1s|.*|#!/opt/approval/bin/python3|' /opt/resource/check /opt/resourc
 
 FROM build AS service-build
 COPY requirements/service.txt /tmp/service.txt
-COPY approval_resource/service /opt/resource/approval_resource/service
+COPY approval_resource/service /opt/service/approval_resource/service
+# In a folder of its own, so that the image adds nothing twice.
 RUN python3 -m pip --python /opt/approval/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-      --no-deps --only-binary :all: --require-hashes --requirement /tmp/service.txt \
- && /opt/approval/bin/python -X no_debug_ranges -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/approval/lib /opt/resource \
- && chmod -R a+rX,go-w /opt/approval /opt/resource
+      --no-deps --only-binary :all: --require-hashes --requirement /tmp/service.txt --target /opt/service/packages \
+ && rm -r /opt/service/packages/bin /opt/service/packages/*.dist-info/RECORD \
+ && /opt/approval/bin/python -X no_debug_ranges -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/service \
+ && chmod -R a+rX,go-w /opt/service
 
 FROM ${BASE_IMAGE} AS resource
 # Nothing is installed here any more, so what installs goes.
@@ -61,8 +63,10 @@ LABEL org.opencontainers.image.title="approval-resource" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 FROM resource AS service
-COPY --from=service-build /opt/approval /opt/approval
-COPY --from=service-build /opt/resource /opt/resource
+COPY --from=service-build /opt/service/packages /opt/service
+COPY --from=service-build /opt/service/approval_resource/service /opt/resource/approval_resource/service
+ENV PYTHONPATH=/opt/service
+RUN PYTHONPATH=/opt/resource:/opt/service /opt/approval/bin/python -B -X no_debug_ranges /opt/approval/precompile.py
 # Whoever reaches this one is a stranger: it runs as nobody, and writes nothing.
 USER 65532:65532
 EXPOSE 8080

@@ -64,7 +64,7 @@ cli: .venv/runtime ## install what the command line needs, for .venv/bin/approva
 demo: .venv/runtime .venv-engine/ministack ## play the README's pipeline on an embedded engine
 	$(BIN)/python -m demo
 
-playground: .venv/runtime .venv-engine/ministack ## start the same engine with three people to be, and print lines to try by hand
+playground: .venv/service .venv-engine/ministack ## start the same engine and the reviewers' service for three people, and print what to try by hand
 	$(BIN)/python -m demo.playground
 
 QUICK = -m "not long" --numprocesses 2 --dist worksteal --ignore tests/image --ignore tests/browser

@@ -1,4 +1,4 @@
-"""Keeps the embedded engine running, with three people in its account, and prints what to type to try everything by hand."""
+"""Keeps the embedded engine and the reviewers' service running for three people, and prints what to try by hand."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from botocore.session import Session
 
 from demo.engine import ROOT, EngineMissingError, ministack
+from demo.pages import Issuer, service
 from demo.stage import environment, terminable
 
 UNSET = ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "APPROVAL_TABLE")
@@ -38,12 +39,7 @@ as() {
 as carl
 """
 
-POLICY = {
-    "name": "two-people",
-    "required_approvals": 2,
-    "allow_self_approval": False,
-    "people": {name: [f"aws:arn:aws:iam::{ACCOUNT}:user/{name}", name] for name in PEOPLE},
-}
+SERVICES = "dynamodb,iam,sts,cognito-idp"
 LINES = """
 # claim a lock and ask for an approval, as a put step does
 echo '{{"source": {{"pool": "try"}},
@@ -76,11 +72,27 @@ as anna; approvals approve "$(newest)" --comment "looks good"
 as ben; approvals approve "$(newest)"
 approvals show "$(newest)"; as carl
 
+# in a browser: {url}
+# sign in as anna, who is in the group security, as ben, or as carl, who asks. Password of each: {password}
+# Claim this for them to decide on. It takes two, one of them in security, and carl's own doesn't count
+echo '{{"source": {{"pool": "try"}},
+    "params": {{"action": "claim", "lock_name": "pages", "need_approval": true, "description": "in a browser", "policy": {by_group}}}}}' \\
+    | BUILD_ID=3 BUILD_NAME=3 assets/out .
+
 # the record
 approvals history --pool try
 approvals audit report --pool try --since 1h  # who, when, under which policy, and whether it was altered
 approvals audit verify --against {gate}/receipt.json
 """
+
+
+def policies(issuer: Issuer) -> dict[str, str]:
+    """Return the policies of the lines. Keys of AWS and a sign-in at the issuer make one person."""
+    persons = {name: [f"aws:arn:aws:iam::{ACCOUNT}:user/{name}", issuer.identity(name), name] for name in PEOPLE}
+    two = {"name": "two-people", "required_approvals": 2, "allow_self_approval": False, "people": persons}
+    rule = {"name": "security", "group": "security", "required_approvals": 1}
+    by_group = two | {"approval_rules": [rule], "groups": {"security": [issuer.group("security")]}}
+    return {"policy": json.dumps(two), "by_group": json.dumps(by_group)}
 
 
 def people(url: str, environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -119,7 +131,7 @@ def main() -> int:
     """Run until Ctrl-C; returns 0 then."""
     try:
         root = {"AWS_ACCESS_KEY_ID": "root-of-the-account", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
-        settings = {"AUTH": "true", "MINISTACK_ACCOUNT_ID": ACCOUNT} | root
+        settings = {"AUTH": "true", "MINISTACK_ACCOUNT_ID": ACCOUNT, "SERVICES": SERVICES} | root
         with terminable(), ministack(**settings) as engine, TemporaryDirectory(prefix="playground-") as directory:
             environ = environment(engine) | root | {"AWS_ENDPOINT_URL_STS": engine.url}
             os.environ.clear()  # what a person has set there would mislead the client that makes the users
@@ -128,15 +140,18 @@ def main() -> int:
             subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             file = Path(directory) / "playground.sh"
             file.write_text(settings_of(environ, people(engine.url, environ)), encoding="utf-8")
-            print(
-                f"# DynamoDB runs on this machine with an empty table, and AWS knows {', '.join(PEOPLE)}. In another terminal:\n"
-            )
-            print(f"cd {shlex.quote(str(ROOT))}")
-            print(f"source {shlex.quote(str(file))}  # you are carl; `as anna` and `as ben` change that")
-            print(LINES.format(gate=shlex.quote(f"{directory}/gate"), policy=json.dumps(POLICY)))
-            print("# Ctrl-C here ends it, and leaves nothing behind.", flush=True)
-            while True:
-                signal.pause()
+            with service(engine, environ, Path(directory)) as (url, issuer):
+                print(
+                    f"# DynamoDB runs on this machine with an empty table, and AWS knows {', '.join(PEOPLE)}.\n"
+                    f"# The reviewers' service is at {url}\n# In another terminal:\n"
+                )
+                print(f"cd {shlex.quote(str(ROOT))}")
+                print(f"source {shlex.quote(str(file))}  # you are carl; `as anna` and `as ben` change that")
+                gate = shlex.quote(f"{directory}/gate")
+                print(LINES.format(gate=gate, url=url, password=issuer.password, **policies(issuer)))
+                print("# Ctrl-C here ends it, and leaves nothing behind.", flush=True)
+                while True:
+                    signal.pause()
     except EngineMissingError as missing:
         print(f"{missing}, or make playground, which does that first", file=sys.stderr)
         return 1

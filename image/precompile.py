@@ -11,6 +11,7 @@ import pkgutil
 import py_compile
 import sys
 import sysconfig
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import botocore.session  # noqa: TID251 - it loads parts of itself, and of the standard library, when a client is made
@@ -21,6 +22,9 @@ ALONE = {"approval_resource.policy.sandbox.child": ("contextlib", "importlib.uti
 """What is run by path in a process of its own, and what it imports: importing it would run it."""
 LATE = ("_strptime", "encodings.idna", "getpass", "http.cookies", "pwd", "stringprep", "uuid")
 """What is imported only on some of the ways that a run can take."""
+
+UNCHECKED = (1).to_bytes(4, "little")
+"""Flags of a .pyc that is never compared with its source."""
 
 
 def main() -> None:
@@ -38,8 +42,14 @@ def main() -> None:
     library = Path(sysconfig.get_path("stdlib"))
     for loaded in list(sys.modules.values()):
         source = getattr(loaded, "__file__", None) or ""
-        if source.endswith(".py") and Path(source).is_relative_to(library):
+        if source.endswith(".py") and Path(source).is_relative_to(library) and not compiled(source):
             py_compile.compile(source, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+def compiled(source: str) -> bool:
+    """Whether an earlier run has compiled it: a layer above needs no second copy."""
+    cache = Path(cache_from_source(source))
+    return cache.exists() and cache.read_bytes()[4:8] == UNCHECKED
 
 
 if __name__ == "__main__":

@@ -177,6 +177,41 @@ def withdraw(
     return update_claim(store, claim, withdrawn)
 
 
+def is_older(claim: Claim, newer: Claim) -> bool:
+    """Whether a claim waits for its decision, and is an older one of the same pipeline in the same pool."""
+    return (
+        claim.state is State.PENDING
+        and claim.pool == newer.pool
+        and claim.timestamp < newer.timestamp
+        and claim.build.same_pipeline(newer.build)
+    )
+
+
+def supersede(store: LockStore, claim: Claim, newer: Claim, *, actor: str, groups: tuple[str, ...] = ()) -> Claim:
+    """End an older pending claim of a pipeline that has a newer approved one.
+
+    The person must be one whose rejection counts, as for `withdraw`. A lock has one open claim at most, so an
+    older one that still waits is for another lock of the pool.
+
+    Raises:
+        StaleLockError: it is no longer pending.
+        ConfigError: it is no older claim of that pipeline, or the newer one isn't approved.
+        NotEntitledError: no policy gives this person a say.
+    """
+    terms = terms_of(store, claim)
+
+    def superseded(current: Claim, snapshot: Snapshot) -> ClaimChange:
+        if current.state is not State.PENDING:
+            raise StaleLockError(current, "superseded", "show")
+        if newer.state is not State.APPROVED or not is_older(current, newer):
+            raise ConfigError([f"claim {claim.id} is no older claim of a pipeline that has {newer.id} approved"])
+        if refused := _without_a_say(current, terms, snapshot, actor, groups):
+            raise NotEntitledError(current, refused)
+        return end_change(current, snapshot, State.SUPERSEDED, actor=actor, reason=f"the newer claim {newer.id} was approved")
+
+    return update_claim(store, claim, superseded)
+
+
 def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str, groups: tuple[str, ...]) -> str | None:
     """Return why that person's rejection wouldn't be heard; None where it would."""
     from approval_resource.policy import entitlement

@@ -1,4 +1,4 @@
-"""list, show, approve, reject, withdraw through a reviewers' service, without access to the table."""
+"""list, show, approve, reject, withdraw, login through a reviewers' service, without access to the table."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import click
 import urllib3
 from tabulate import tabulate
 
+from approval_resource.clock import HostClock
+from approval_resource.commands.device import Device, by_https
 from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import FORMAT, connection_of, say_error
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
@@ -21,7 +23,6 @@ from approval_resource.store.dynamodb.presigned import presigned_token
 from approval_resource.store.interface import Connection
 from approval_resource.text import clean, first_lines
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
 TOKEN = "APPROVAL_TOKEN"  # noqa: S105 - the variable's name
 COLUMNS = ("id", "pool", "lock", "state", "waits_for_you", "description", "build")
 DONE = {"approved": "approve", "rejected": "reject"}
@@ -40,11 +41,8 @@ class Service:
         Raises:
             ConfigError: the address has no host, or would send the token unencrypted.
         """
-        parts = urlsplit(url)
-        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL)):
-            raise ConfigError(["--service: must be https:// and a host"])
-        self._url = url.rstrip("/")
-        self._token = os.environ.get(TOKEN, "").strip() or presigned_token(connection, self._url)
+        self._url = _address(url)
+        self._token = os.environ.get(TOKEN, "").strip() or _presigned(connection, self._url)
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> tuple[dict[str, Any], str]:
@@ -72,6 +70,20 @@ class Service:
             told = document.get("detail") if isinstance(document, dict) else ""
             raise RefusedError(clean(str(told or f"{self._url} answered {answer.status}")))
         return document, str(answer.headers.get("etag", ""))
+
+
+def _address(url: str) -> str:
+    if not by_https(url):
+        raise ConfigError(["--service: must be https:// and a host"])
+    return url.rstrip("/")
+
+
+def _presigned(connection: Connection, url: str) -> str:
+    try:
+        return presigned_token(connection, url)
+    except (ConfigError, StoreUnavailableError) as none:
+        way = f"{called()} --service {url} login"
+        raise ConfigError([f"{none}; without AWS credentials sign in: export {TOKEN}=$({way})"]) from none
 
 
 def _service() -> Service:
@@ -120,12 +132,20 @@ def show(claim_id: str, form: str) -> None:
 
 
 def _deciding(status: str) -> Callable[..., Any]:
-    def decide(ids: tuple[str, ...], comment: str, rules: tuple[str, ...], force: bool, inputs: tuple[str, ...] = ()) -> None:
+    def decide(
+        ids: tuple[str, ...],
+        comment: str,
+        rules: tuple[str, ...],
+        force: bool,
+        inputs: tuple[str, ...] = (),
+        older: tuple[str, ...] = (),
+    ) -> None:
         if not ids:
             raise ConfigError([f"Please give an id, see {called()} --service URL list"])
         filled = dict(given.partition("=")[::2] for given in inputs)
         body = {"status": status, "comment": comment, "represented_as": list(rules), "force": force}
         body |= {"inputs": filled} if filled else {}
+        body |= {"supersede": list(older)} if older else {}
         service, failed = _service(), False
         for claim_id in ids:
             path = f"/claims/{quote(claim_id, safe='')}"
@@ -138,6 +158,9 @@ def _deciding(status: str) -> Callable[..., Any]:
                     say_error(line)
                 continue
             click.echo(f"INFO: {claim_id}: {clean(str(done['sentence']))}")
+            for one in done["superseded"]:
+                failed = failed or not one["done"]
+                click.echo(f"INFO: {clean(str(one['id']))}: {clean(str(one['sentence']))}")
         if failed:
             click.get_current_context().exit(FAILED)
 
@@ -154,8 +177,16 @@ def _deciding(status: str) -> Callable[..., Any]:
 
 approve = click.command("approve")(
     click.option(
-        "--input", "inputs", metavar="NAME=VALUE", multiple=True, help="Something that the policy asks you to fill in."
-    )(_deciding("approved"))
+        "--supersede",
+        "older",
+        metavar="ID",
+        multiple=True,
+        help="An older claim of the pipeline to close with it, if approved.",
+    )(
+        click.option(
+            "--input", "inputs", metavar="NAME=VALUE", multiple=True, help="Something that the policy asks you to fill in."
+        )(_deciding("approved"))
+    )
 )
 reject = click.command("reject")(_deciding("rejected"))
 
@@ -170,4 +201,13 @@ def withdraw(claim_id: str, reason: str, force: bool) -> None:
     click.echo(f"INFO: The lock {ended['id']} has been {ended['state']}; {clean(str(ended['lock']))} is free")
 
 
-COMMANDS: Mapping[str, click.Command] = {str(command.name): command for command in (list_, show, approve, reject, withdraw)}
+@click.command()
+def login() -> None:
+    """Sign in at the service's issuer by a browser, and print the token for APPROVAL_TOKEN."""
+    url = _address(str(click.get_current_context().find_root().params["service"]))
+    click.echo(Device(url, HostClock(), lambda line: click.echo(line, err=True)).token())
+
+
+COMMANDS: Mapping[str, click.Command] = {
+    str(command.name): command for command in (list_, show, approve, reject, withdraw, login)
+}

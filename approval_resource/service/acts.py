@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from approval_resource.canonical import EMPTY
@@ -12,10 +12,10 @@ from approval_resource.claims import decide as decisions
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import force_release
 from approval_resource.claims.lookup import find
-from approval_resource.errors import ConfigError, NotEntitledError, StaleLockError
+from approval_resource.errors import ApprovalError, ConfigError, NotEntitledError, StaleLockError
 from approval_resource.model.claim import Claim, Review, Verdict
 from approval_resource.model.event import State
-from approval_resource.service.desk import Desk, ForbiddenError, untold
+from approval_resource.service.desk import MAX_OLDER, Desk, ForbiddenError, untold
 from approval_resource.service.links import Link
 from approval_resource.service.oidc import NotSignedInError
 from approval_resource.service.people import Person, Role
@@ -43,6 +43,8 @@ class Said:
     """Digest of what they were shown."""
     link: str = ""
     """Id of the link by which it came, or an empty string."""
+    supersede: tuple[str, ...] = ()
+    """Ids of older claims of the pipeline that shall end with an approval."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with it, whatever the claim is."""
@@ -53,6 +55,10 @@ class Said:
             found.append("comment: required with force, since the record shall tell why")
         if self.verdict is Verdict.REJECT and self.inputs:
             found.append("inputs: are what an approval fills in; a rejection tells why in its comment")
+        if self.verdict is Verdict.REJECT and self.supersede:
+            found.append("supersede: older claims end with an approval; a rejection is of one claim")
+        if len(self.supersede) > MAX_OLDER:
+            found.append(f"supersede: at most {MAX_OLDER} claims, not {len(self.supersede)}")
         return found
 
 
@@ -63,6 +69,8 @@ class Outcome:
     claim: Claim
     changed: bool
     missing: str = ""
+    older: tuple[tuple[str, bool, str], ...] = ()
+    """Older claims that were to end with it: the id of each, whether it has ended, and what became of it."""
 
     @property
     def sentence(self) -> str:
@@ -121,10 +129,36 @@ class Acts:
         # stale.
         stale = claim.state is not State.PENDING or said.seen not in ("", reviews.shown_digest(claim, settings))
         if own is not None and stale and _same(own, said):
-            return Outcome(claim, changed=False, missing=self._missing(claim))
-        if why := untold(person, self._desk.looks.terms(claim), settings):
+            outcome = Outcome(claim, changed=False, missing=self._missing(claim))
+        elif why := untold(person, self._desk.looks.terms(claim), settings):
             raise NotEntitledError(claim, why)
-        return self._record(person, claim, said)
+        else:
+            outcome = self._record(person, claim, said)
+        return replace(
+            outcome, older=tuple(self._superseded(person, outcome.claim, id_) for id_ in dict.fromkeys(said.supersede))
+        )
+
+    def _superseded(self, person: Person, newer: Claim, claim_id: str) -> tuple[str, bool, str]:
+        """End one older claim in a transaction of its own. The approval stands, whatever becomes of that."""
+        if newer.state is not State.APPROVED:
+            return claim_id, False, f"It was left alone, since the newer claim is {newer.state.value}."
+        try:
+            claim = self._desk.claim(person, claim_id)
+            if not self._desk.access.may(person, claim.pool, Role.REVIEW):
+                raise ForbiddenError(f"you don't review pool {claim.pool} here")
+            try:
+                after = find(self._store, claim.id)
+                ended = after.ended if after.state is State.SUPERSEDED else None
+                # A retry after a lost answer finds what the first try ended.
+                if ended is None or ended.actor != person.identity:
+                    after = reviews.supersede(self._store, after, newer, actor=person.identity, groups=person.groups)
+            finally:
+                self._desk.looks.forget(claim)
+        except ApprovalError as error:
+            return claim_id, False, str(error)
+        told = {"event": "superseded", "who": person.identity, "claim": after.id, "pool": after.pool, "by": newer.id}
+        log.info("superseded", extra={"told": told})
+        return claim_id, True, "It is superseded: its waiting step fails, and its lock is free."
 
     def _record(self, person: Person, claim: Claim, said: Said) -> Outcome:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -9,7 +10,7 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from approval_resource.canonical import instant, parse_instant
+from approval_resource.canonical import instant
 from approval_resource.claims.lookup import read_attachment
 from approval_resource.errors import ConfigError
 from approval_resource.model import claim as nouns
@@ -20,7 +21,7 @@ from approval_resource.policy.language.strict import Document, read_document
 from approval_resource.service import shapes
 from approval_resource.service.acts import Said
 from approval_resource.service.call import Call
-from approval_resource.service.desk import Row, View
+from approval_resource.service.desk import HiddenError, Row, View
 from approval_resource.service.pages import count, file_answer
 from approval_resource.service.people import Role
 from approval_resource.service.problems import MalformedError, NotSeenError
@@ -31,6 +32,7 @@ D = TypeVar("D", bound=Document)
 PAGE = 50
 MAX_PAGE = 200
 VERDICTS = {"approved": Verdict.APPROVE, "rejected": Verdict.REJECT}
+DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -61,7 +63,7 @@ def claim(call: Call) -> Response:
     """Tell all of one claim, with the ETag that a review has to send back."""
     person = call.require_person()
     view = call.service.desk.view(person, call.service.desk.claim(person, call.path["id"]))
-    etag = f'"{view.etag}"'
+    etag = f'"{view.tag}"'
     if etag in _tags(call.request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-cache"})
     return _answer(_claim(call, view), headers={"ETag": etag, "Cache-Control": "no-cache"})
@@ -97,7 +99,8 @@ def review(call: Call) -> Response:
         rules=tuple(named),
         force=body.force,
         inputs=body.inputs or {},
-        seen=next(iter(seen)).strip('"') or "none",
+        supersede=tuple(body.supersede or ()),
+        seen=next(iter(seen)).strip('"').partition(".")[0] or "none",
     )
     outcome = call.service.acts.review(person, found.id, said)
     count(call, outcome, said.verdict)
@@ -107,8 +110,11 @@ def review(call: Call) -> Response:
         claim=_claim(call, view),
         changed=outcome.changed,
         sentence=outcome.sentence,
+        superseded=[
+            shapes.Superseded(id=clean(id_)[:36], done=done, sentence=clean(told)) for id_, done, told in outcome.older
+        ],
     )
-    return _answer(answer, 201 if outcome.changed else 200, {"ETag": f'"{view.etag}"'})
+    return _answer(answer, 201 if outcome.changed else 200, {"ETag": f'"{view.tag}"'})
 
 
 def withdrawal(call: Call) -> Response:
@@ -129,10 +135,7 @@ def events(call: Call) -> Response:
         raise MalformedError("pool: give one, since each pool has a log of its own")
     pool = call.service.desk.pool(person, named or visible[0])
     after = call.query.get("after", "")
-    try:
-        since = parse_instant(after) + TICK if after else EPOCH
-    except (ValueError, OverflowError):
-        raise MalformedError("after: must be a cursor, as `next` gave it") from None
+    since = _after(after) if after else EPOCH
     limit = _limit(call)
     found = [event for _, event in zip(range(limit), call.service.store.events(pool, since=since), strict=False)]
     shown = [
@@ -173,6 +176,23 @@ def whoami(call: Call) -> Response:
     )
 
 
+def login(call: Call) -> Response:
+    """Tell the command line where its people sign in, and as which client. It asks for no proof."""
+    found = call.service.callers.device
+    if found is None:
+        raise HiddenError("this service has no sign-in for the command line; use AWS credentials, or the pages")
+    machine, issuer = found
+    return _answer(
+        shapes.DeviceLogin(
+            issuer=issuer.name,
+            client_id=machine.audience,
+            scope=" ".join(call.service.config.login.scopes),
+            device_authorization_endpoint=issuer.endpoint("device_authorization_endpoint"),
+            token_endpoint=issuer.endpoint("token_endpoint"),
+        )
+    )
+
+
 def _claim(call: Call, view: View) -> shapes.Claim:
     told = view.claim
     document = document_of(view.decision) if view.decision is not None else {}
@@ -194,6 +214,7 @@ def _claim(call: Call, view: View) -> shapes.Claim:
         rules=list(view.rules),
         inputs=[asked.model_dump(mode="json") for asked in view.inputs],
         frozen=view.frozen,
+        older=[one.id for one in view.older],
         queue=[waiter.build for waiter in view.queue],
         decision=_ruling(told.decided),
         ended=_ruling(told.ended),
@@ -269,6 +290,15 @@ def _limit(call: Call) -> int:
     return int(text)
 
 
+def _after(text: str) -> datetime:
+    try:
+        if DATE_TIME.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC) + TICK
+    except (ValueError, OverflowError):
+        pass
+    raise MalformedError("after: must be a cursor, as `next` gave it, or an instant of RFC 3339")
+
+
 def _flag(call: Call, name: str) -> bool:
     text = call.query.get(name, "false")
     if text not in ("true", "false"):
@@ -290,3 +320,4 @@ def routes() -> Iterator[tuple[str, str, Endpoint]]:
     yield "POST", f"{base}/claims/{{id}}/withdrawal", withdrawal
     yield "GET", f"{base}/events", events
     yield "GET", f"{base}/whoami", whoami
+    yield "GET", f"{base}/login", login

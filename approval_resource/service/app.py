@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from approval_resource.model.claim import Verdict
@@ -28,7 +28,7 @@ from approval_resource.service.looks import Looks
 from approval_resource.service.metrics import Metrics
 from approval_resource.service.oidc import Client, Issuer
 from approval_resource.service.people import Access
-from approval_resource.service.problems import KINDS
+from approval_resource.service.problems import KINDS, Problem, told
 from approval_resource.service.render import Pages
 from approval_resource.service.sessions import Endings, Sessions
 from approval_resource.service.signing import Signer
@@ -109,11 +109,15 @@ def app_of(service: Service) -> ASGIApp:
         if status == 404:
             return failed(call, HiddenError("there is nothing at this address; see the list of what waits"))
         title = error.detail if isinstance(error, HTTPException) else "Internal Server Error"
+        headers = dict(getattr(error, "headers", None) or {})
+        if status == 405:
+            # Each method has a route of its own, and the one that was asked knows no other.
+            matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+            headers["Allow"] = ", ".join(sorted({method for route in matching for method in route.methods or ()}))
         if call.for_programs:
-            kind = f"{service.config.url}/problems/http"
-            document = {"type": kind, "title": title, "status": status, "detail": title, "problems": [title]}
-            return JSONResponse(document, status, getattr(error, "headers", None), media_type="application/problem+json")
-        return PlainTextResponse(f"{title}\n", status, getattr(error, "headers", None))
+            document = told(service.config.url, Problem(status, "http", title), [title])
+            return JSONResponse(document, status, headers, media_type="application/problem+json")
+        return PlainTextResponse(f"{title}\n", status, headers)
 
     inner = Starlette(routes=routes, exception_handlers={HTTPException: astray}, max_body_size=MAX_BODY)
     # Such redirects are made of the request's scheme and Host.

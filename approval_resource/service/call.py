@@ -23,7 +23,7 @@ from approval_resource.service.links import Links
 from approval_resource.service.metrics import Metrics
 from approval_resource.service.oidc import Client, NotSignedInError
 from approval_resource.service.people import Person
-from approval_resource.service.problems import MalformedError, TooManyError, problem_of
+from approval_resource.service.problems import MalformedError, TooManyError, problem_of, told
 from approval_resource.service.render import Pages
 from approval_resource.service.sessions import COOKIE, Endings, Sessions
 from approval_resource.service.signing import Signer
@@ -205,13 +205,7 @@ def failed(call: Call, error: ApprovalError) -> Response:
     request.scope["told"] |= {"refused": problem.type, "why": lines[0][:300] if lines else ""}
     headers = {"Retry-After": "5"} if problem.status in (429, 503) else {}
     if call.for_programs or "application/json" in request.headers.get("accept", ""):
-        document = {
-            "type": f"{service.config.url}/problems/{problem.type}",
-            "title": problem.title,
-            "status": problem.status,
-            "detail": "\n".join(lines),
-            "problems": lines,
-        }
+        document = told(service.config.url, problem, lines)
         if problem.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(document, problem.status, headers, media_type="application/problem+json")

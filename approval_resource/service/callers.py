@@ -12,7 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from approval_resource.service.config import Balancer, Config
+from approval_resource.service.config import Balancer, Config, Machine
 from approval_resource.service.fetch import UnreachableError, Web
 from approval_resource.service.oidc import LEEWAY, MAX_TOKEN, Issuer, NotSignedInError, fit_name, person_of
 from approval_resource.service.people import Person
@@ -92,6 +92,11 @@ class Callers:
         self._machines = [(one, Issuer(one.issuer, one.discovery, web)) for one in config.machines]
         self._sts = Sts(config.aws, origin, web) if config.aws else None
         self._balancer = LoadBalancer(config.balancer, web) if config.balancer else None
+
+    @property
+    def device(self) -> tuple[Machine, Issuer] | None:
+        """Client by which people sign in on the command line, with its issuer; None where there is none."""
+        return next((one for one in self._machines if one[0].device), None)
 
     def person(self, authorization: str, cookie: str, balancer: str, now: datetime) -> Person | None:
         """Return whoever made a request, by its headers; None where nothing in it claims to prove that.

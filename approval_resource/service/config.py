@@ -113,6 +113,8 @@ class Machine(Document):
     discovery: Address | None = None
     audience: Name
     groups_claim: Name = "groups"
+    device: bool = False
+    """Whether people sign in on the command line as this client, which has no secret; see RFC 8628."""
 
 
 class Aws(Document):
@@ -233,6 +235,8 @@ def require_apart(config: Config) -> None:
             problems.add(f"issuer {issuer}: must be the address that its tokens name as iss, without #")
         if (issuer, audience) in known[:number]:
             problems.add(f"machines: {issuer} with the audience {audience} stands twice, or is the login's own")
+    if sum(machine.device for machine in config.machines) > 1:
+        problems.add("machines: at most one has device, since the command line signs in at one issuer")
     issuers: list[Login | Machine] = [config.login, *config.machines]
     for url, issuer in ((one.discovery, one.issuer) for one in issuers):
         if url is None and not issuer.startswith("https://") and not local(issuer):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
+from approval_resource.canonical import digest
 from approval_resource.claims.decide import Terms, facts_of, policies_of
 from approval_resource.claims.freeze import holding
-from approval_resource.claims.review import shown_digest
+from approval_resource.claims.review import is_older, shown_digest
 from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError, LockNotFoundError, describe_state
 from approval_resource.model.claim import Claim, Review, Verdict
 from approval_resource.model.event import State
 from approval_resource.model.queue_order import Waiter
 from approval_resource.model.settings import Settings
 from approval_resource.policy import entitlement
+from approval_resource.policy.authoring.trial import document_of
 from approval_resource.policy.decision import Decision, Undecidable, Waiting
 from approval_resource.policy.language.document import Input, Policy
 from approval_resource.policy.language.identities import OIDC_GROUP
@@ -22,6 +24,9 @@ from approval_resource.policy.unblock import Openers
 from approval_resource.service.looks import MAX_ENDED, MAX_ID, Looks
 from approval_resource.service.people import Access, Person, Role
 from approval_resource.text import clean
+
+MAX_OLDER = 20
+"""Upper bound of the older claims that one approval may end."""
 
 
 class ForbiddenError(ApprovalError):
@@ -59,6 +64,7 @@ class View:
     settings: Settings
     now: datetime
     etag: str
+    """Digest of what a verdict binds: the claim with its reviews, and the pool's settings."""
     standing: Standing
     decision: Decision | None
     broken: str = ""
@@ -68,6 +74,25 @@ class View:
     queue: tuple[Waiter, ...] = ()
     rules: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
+    older: tuple[Claim, ...] = ()
+    """Older claims of the same pipeline that wait, and that this person may end."""
+
+    @property
+    def tag(self) -> str:
+        """Return the entity tag of all that is shown: what a verdict binds, then what changes without it.
+
+        The queue, the person's rights and what time makes of the policies refuse nobody's verdict, but a page
+        that shows older ones is out of date.
+        """
+        rest = {
+            "standing": asdict(replace(self.standing, own=None)),
+            "decision": document_of(self.decision) if self.decision is not None else None,
+            "openers": list(self.openers.lines) if self.openers else None,
+            "more": [self.face, self.broken, self.frozen, *self.rules],
+            "queue": [waiter.build for waiter in self.queue],
+            "older": [claim.id for claim in self.older],
+        }
+        return f"{self.etag}.{digest(rest)[:16]}"
 
     @property
     def face(self) -> str:
@@ -177,6 +202,7 @@ class Desk:
                 queue=queue,
                 rules=tuple(dict.fromkeys(rule.label for policy in policies for rule in policy.approval_rules)),
                 inputs=tuple({asked.name: asked for policy in policies for asked in policy.inputs}.values()),
+                older=self._older(person, claim, settings) if standing.can_decide else (),
             )
         except CorruptRecordError as corrupt:
             standing = Standing(can_decide=False, why_not=str(corrupt))
@@ -190,6 +216,16 @@ class Desk:
                 broken=str(corrupt),
                 queue=queue,
             )
+
+    def _older(self, person: Person, claim: Claim, settings: Settings) -> tuple[Claim, ...]:
+        def may_end(older: Claim) -> bool:
+            try:
+                return self.standing(person, older, settings).may_withdraw
+            except CorruptRecordError:
+                return False
+
+        older = [one for one in self.looks.open_claims(claim.pool) if is_older(one, claim)]
+        return tuple(one for one in older if may_end(one))[:MAX_OLDER]
 
     def standing(self, person: Person, claim: Claim, settings: Settings) -> Standing:
         """Return what the person can do about the claim.

@@ -15,17 +15,20 @@ from approval_resource.service.signing import MAC_BYTES, Signer, decoded, encode
 
 VERSION = "v1."
 ID_BYTES = 16
+FIXED_BYTES = ID_BYTES + 32
+"""Length of a token's id and the digest of the claim's terms."""
 MAX_TOKEN = 400
 PATHS = {Verdict.APPROVE: "approve", Verdict.REJECT: "deny"}
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Link that was verified: its id, the channel it was made for, and its end."""
+    """Link that was verified: its id, its channel, its end, and the terms that it was made under."""
 
     id: str
     channel: str
     until: datetime
+    terms: str
 
 
 class Links:
@@ -40,28 +43,31 @@ class Links:
     def address(self, claim: Claim, verdict: Verdict, channel: str, now: datetime) -> str:
         """Return a link to that verdict on the claim."""
         until = min(filter(None, (now + self._life, claim.deadline)))
-        head = secrets.token_bytes(ID_BYTES) + struct.pack(">I", int(until.timestamp())) + channel.encode()
-        token = VERSION + encoded(head + self._mac(claim, verdict, head))
+        fixed = secrets.token_bytes(ID_BYTES) + bytes.fromhex(terms_digest(claim))
+        head = fixed + struct.pack(">I", int(until.timestamp())) + channel.encode()
+        token = VERSION + encoded(head + self._signer.mac("link", self._message(claim.id, verdict, head)))
         return f"{self._url}/approval/{quote(claim.id)}/{PATHS[verdict]}?token={token}"
 
-    def verified(self, token: str, claim: Claim, verdict: Verdict) -> Link | None:
-        """Return the link with that token, for exactly that claim and verdict; None where there is none."""
+    def made(self, token: str, claim_id: str, verdict: Verdict) -> Link | None:
+        """Return the link with that token, if it was made here for a claim of that id.
+
+        The claim itself isn't looked at.
+        """
         try:
             data = decoded(token.removeprefix(VERSION)) if token.startswith(VERSION) and len(token) <= MAX_TOKEN else b""
             head, mac = data[:-MAC_BYTES], data[-MAC_BYTES:]
-            seconds = struct.unpack(">I", head[ID_BYTES : ID_BYTES + 4])[0]
-            channel = head[ID_BYTES + 4 :].decode()
+            terms, seconds = head[ID_BYTES:FIXED_BYTES], struct.unpack(">I", head[FIXED_BYTES : FIXED_BYTES + 4])[0]
+            channel = head[FIXED_BYTES + 4 :].decode()
         except (ValueError, struct.error):
             return None
-        if not self._verifies(claim, verdict, head, mac):
+        if not self._signer.verifies("link", self._message(claim_id, verdict, head), mac):
             return None
-        return Link(head[:ID_BYTES].hex(), channel, datetime.fromtimestamp(seconds, UTC))
+        return Link(head[:ID_BYTES].hex(), channel, datetime.fromtimestamp(seconds, UTC), terms.hex())
 
-    def _message(self, claim: Claim, verdict: Verdict, head: bytes) -> bytes:
-        return json.dumps([self._url, claim.id, terms_digest(claim), verdict.value, head.hex()]).encode()
+    def verified(self, token: str, claim: Claim, verdict: Verdict) -> Link | None:
+        """Return the link with that token, for exactly that claim and verdict; None where there is none."""
+        link = self.made(token, claim.id, verdict)
+        return link if link is not None and link.terms == terms_digest(claim) else None
 
-    def _mac(self, claim: Claim, verdict: Verdict, head: bytes) -> bytes:
-        return self._signer.mac("link", self._message(claim, verdict, head))
-
-    def _verifies(self, claim: Claim, verdict: Verdict, head: bytes, mac: bytes) -> bool:
-        return self._signer.verifies("link", self._message(claim, verdict, head), mac)
+    def _message(self, claim_id: str, verdict: Verdict, head: bytes) -> bytes:
+        return json.dumps([self._url, claim_id, verdict.value, head.hex()]).encode()

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from approval_resource.model.event import State
 from approval_resource.service import api, shapes
 from approval_resource.service.problems import KINDS
 
@@ -21,6 +22,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     shapes.Reviews,
     shapes.EventList,
     shapes.Self,
+    shapes.DeviceLogin,
     shapes.ProblemAnswer,
 )
 ANSWERS: Mapping[str, tuple[type[BaseModel] | None, tuple[int, ...]]] = {
@@ -32,22 +34,25 @@ ANSWERS: Mapping[str, tuple[type[BaseModel] | None, tuple[int, ...]]] = {
     "withdrawal": (shapes.Claim, (200,)),
     "events": (shapes.EventList, (200,)),
     "whoami": (shapes.Self, (200,)),
+    "login": (shapes.DeviceLogin, (200,)),
 }
 BODIES: Mapping[str, type[BaseModel]] = {"review": shapes.ReviewBody, "withdrawal": shapes.WithdrawalBody}
 QUERIES: Mapping[str, dict[str, dict[str, Any]]] = {
     "claims": {
         "pool": {"type": "string"},
-        "state": {"type": "string", "default": "pending"},
+        "state": {"type": "string", "enum": ["open", *State], "default": "pending"},
         "mine": {"type": "boolean", "default": False},
         "cursor": {"type": "string"},
         "limit": {"type": "integer", "minimum": 1, "maximum": api.MAX_PAGE, "default": api.PAGE},
     },
     "events": {
         "pool": {"type": "string"},
-        "after": {"type": "string"},
+        "after": {"type": "string", "anyOf": [{"maxLength": 0}, {"format": "date-time"}]},
         "limit": {"type": "integer", "minimum": 1, "maximum": api.MAX_PAGE, "default": api.PAGE},
     },
 }
+
+TAG = {"type": "string", "pattern": '^"[0-9a-f]{64}(\\.[0-9a-f]{16})?"$'}
 
 
 def document(url: str) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _operation(name: str, told: str, path: str) -> dict[str, Any]:
     ]
     parameters += [{"name": part, "in": "query", "schema": schema} for part, schema in QUERIES.get(name, {}).items()]
     if name == "review":
-        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}})
+        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": TAG})
     if name == "claim":
         parameters.append({"name": "If-None-Match", "in": "header", "schema": {"type": "string"}})
     operation: dict[str, Any] = {
@@ -97,6 +102,8 @@ def _operation(name: str, told: str, path: str) -> dict[str, Any]:
         "parameters": parameters,
         "responses": {str(status): {"description": "Done", "content": content} for status in statuses} | _failures(name),
     }
+    if name == "login":
+        operation["security"] = []
     if body := BODIES.get(name):
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}
     return operation

@@ -178,6 +178,8 @@ def review(call: Call) -> Response:
         fresh = call.service.desk.claim(person, claim.id)
         return claim_answer(call, fresh, kind.status, tuple(str(error).splitlines()), given=given)
     count(call, outcome, said.verdict)
+    if outcome.older:
+        return claim_answer(call, call.service.desk.claim(person, claim.id), outcome=outcome)
     # The browser's next request is a GET, so that a reload decides nothing.
     return RedirectResponse(f"/claims/{quote(claim.id)}?done={'1' if outcome.changed else '0'}", 303)
 
@@ -211,6 +213,7 @@ def said_of(fields: list[tuple[str, str]]) -> Said:
         force=given.get("force", "") == "yes",
         inputs=inputs,
         seen=given.get("seen", ""),
+        supersede=tuple(value for name, value in fields if name == "supersede") if verdict is Verdict.APPROVE else (),
     )
 
 

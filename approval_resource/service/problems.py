@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from approval_resource import errors
 from approval_resource.errors import ApprovalError
@@ -69,6 +71,17 @@ KINDS: dict[type[ApprovalError], Problem] = {
     UnreachableError: Problem(503, "unreachable", "A server that is needed gives no answer"),
     errors.StoreUnavailableError: Problem(503, "store-unavailable", "The table can't be asked"),
 }
+
+
+def told(url: str, kind: Problem, lines: Sequence[str]) -> dict[str, Any]:
+    """Return the document of a failure, by RFC 9457. Below the service's `url` its type is explained."""
+    return {
+        "type": f"{url}/problems/{kind.type}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": "\n".join(lines),
+        "problems": list(lines),
+    }
 
 
 def problem_of(error: ApprovalError) -> Problem:

@@ -10,7 +10,6 @@ from approval_resource.model.event import State
 from approval_resource.service.acts import MAX_COMMENT, Said
 from approval_resource.service.call import Call
 from approval_resource.service.links import Link
-from approval_resource.service.looks import MAX_ID
 from approval_resource.service.oidc import NotSignedInError
 from approval_resource.service.pages import claim_answer, count
 from approval_resource.service.people import Role
@@ -28,8 +27,11 @@ def _found(call: Call, verdict: Verdict) -> tuple[Claim, Link]:
         BadLinkError: the token isn't one for that claim and verdict.
         GoneError: it has come to its end.
     """
-    claim = call.service.store.claim(call.path["id"]) if len(call.path["id"]) <= MAX_ID else None
-    link = call.service.links.verified(call.query.get("token", ""), claim, verdict) if claim else None
+    links, claim_id, token = call.service.links, call.path["id"], call.query.get("token", "")
+    # Strangers reach this: the table is asked for no claim without a link that was made for it, and once a
+    # second for one with.
+    claim = call.service.desk.looks.claim(claim_id) if links.made(token, claim_id, verdict) else None
+    link = links.verified(token, claim, verdict) if claim else None
     if claim is None or link is None:
         raise BadLinkError("this link was never made for that; open the claim from the list of what waits for you")
     if link.until <= call.now:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from approval_resource.store.dynamodb.store import DynamoStore
 
 log = logging.getLogger("approval_resource.service.server")
 
+M_ARENA_MAX = -8
+"""Name that malloc.h gives this number."""
 GRACE_SECONDS = 20
 """Upper bound of the seconds that a stopping process waits for requests in flight."""
 
@@ -37,7 +40,10 @@ def faults(path: Path) -> Iterator[str]:
     for one in {(one.issuer, one.discovery): one for one in issuers}.values():
         try:
             issuer = Issuer(one.issuer, one.discovery, Web())
-            for name in ("jwks_uri", *(("authorization_endpoint", "token_endpoint") if one is config.login else ())):
+            names = ("authorization_endpoint", "token_endpoint") if one is config.login else ()
+            if isinstance(one, Machine) and one.device:
+                names = ("device_authorization_endpoint", "token_endpoint")
+            for name in ("jwks_uri", *names):
                 issuer.endpoint(name)
             issuer.web.document(issuer.endpoint("jwks_uri"))
         except ApprovalError as wrong:
@@ -50,12 +56,20 @@ def faults(path: Path) -> Iterator[str]:
         yield f"table {config.table}: {wrong}"
 
 
+def bound_heaps() -> None:
+    """Let glibc keep two heaps for all threads, instead of eight a processor that each grow by themselves."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_ARENA_MAX, 2)
+
+
 def serve(config: Config) -> None:
     """Answer requests until the process is told to end.
 
     Raises:
         ConfigError: secrets are missing, or AWS's settings can't be used.
     """
+    bound_heaps()
     service = service_of(config, read_secrets(config), DynamoStore.connect(config.connection))
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())

@@ -5,23 +5,43 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from approval_resource.policy.language.strict import Document
 from approval_resource.service.acts import MAX_COMMENT
+from approval_resource.service.desk import MAX_OLDER
+
+
+def _force_tells_why(name: str) -> JsonDict:
+    """Describe that force needs words in that field, which `Acts` requires."""
+    forced: JsonDict = {"properties": {"force": {"const": True}}, "required": ["force"]}
+    return {"if": forced, "then": {"properties": {name: {"type": "string", "pattern": r"\S"}}, "required": [name]}}
+
+
+REJECTED: JsonDict = {"properties": {"status": {"const": "rejected"}}}
+EMPTY: JsonDict = {"anyOf": [{"type": "null"}, {"maxProperties": 0, "maxItems": 0}]}
+APPROVALS_ALONE: JsonDict = {"properties": {"inputs": EMPTY, "supersede": EMPTY}}
 
 
 class ReviewBody(Document):
     """Verdict on a claim, in GitLab's words."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [_force_tells_why("comment"), {"if": REJECTED, "then": APPROVALS_ALONE}]}
+    )
 
     status: Literal["approved", "rejected"]
     comment: str | None = Field(default=None, max_length=MAX_COMMENT)
     represented_as: str | list[str] | None = None
     inputs: dict[str, str] | None = None
     force: bool = False
+    supersede: list[str] | None = Field(default=None, max_length=MAX_OLDER)
 
 
 class WithdrawalBody(Document):
     """End of a claim that waits; operators may force it."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_force_tells_why("reason")]})
 
     reason: str = Field(default="", max_length=MAX_COMMENT)
     force: bool = False
@@ -122,6 +142,7 @@ class Claim(ClaimSummary):
     rules: list[str]
     inputs: list[dict[str, Any]]
     frozen: str
+    older: list[str] = Field(description="Older claims of the same pipeline that wait, and that you may end by an approval")
     queue: list[str]
     decision: Ruling | None
     ended: Ruling | None
@@ -135,6 +156,14 @@ class ClaimList(Answer):
     next: str | None
 
 
+class Superseded(Answer):
+    """Older claim that was to end with an approval, and what became of it."""
+
+    id: str
+    done: bool
+    sentence: str
+
+
 class Recorded(Answer):
     """Verdict that was recorded, and what became of the claim."""
 
@@ -142,6 +171,7 @@ class Recorded(Answer):
     claim: Claim
     changed: bool
     sentence: str
+    superseded: list[Superseded]
 
 
 class Reviews(Answer):
@@ -184,6 +214,16 @@ class Self(Answer):
     auth_time: str | None
     via: str
     pools: dict[str, list[str]]
+
+
+class DeviceLogin(Answer):
+    """Where the command line signs in, by RFC 8628."""
+
+    issuer: str
+    client_id: str
+    scope: str
+    device_authorization_endpoint: str
+    token_endpoint: str
 
 
 class ProblemAnswer(Answer):

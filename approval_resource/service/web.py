@@ -11,8 +11,10 @@ from collections import OrderedDict
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from approval_resource.service.problems import KINDS, ForeignError, Problem, told
 
 log = logging.getLogger("approval_resource.service.web")
 
@@ -36,6 +38,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Headers of every answer that doesn't set its own."""
+MISDIRECTED = Problem(421, "host", "The request is for another host")
 OPEN_PATHS = ("/healthz", "/readyz")
 """Paths that answer under any host, for probes that know only an address."""
 
@@ -57,8 +60,8 @@ class Guard:
             return
         headers = Headers(scope=scope)
         started, status = time.monotonic(), 500
-        told: dict[str, Any] = {}
-        scope["told"] = told
+        logged: dict[str, Any] = {}
+        scope["told"] = logged
 
         async def with_headers(message: Message) -> None:
             nonlocal status
@@ -71,9 +74,8 @@ class Guard:
 
         try:
             if why := self._refusal(scope, headers):
-                told["refused"] = why
-                kind = 421 if why == "host" else 403
-                await PlainTextResponse(f"refused: {why}\n", kind)(scope, receive, with_headers)
+                logged["refused"] = why
+                await self._refused(why, scope["path"])(scope, receive, with_headers)
             else:
                 await self._app(scope, receive, with_headers)
         finally:
@@ -81,7 +83,7 @@ class Guard:
             if scope["path"] not in OPEN_PATHS:
                 # The path holds ids; the query may hold a token, and is never logged.
                 fields = {"event": "request", "method": scope["method"], "path": scope["path"], "status": status, "ms": spent}
-                log.info("request", extra={"told": fields | told})
+                log.info("request", extra={"told": fields | logged})
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
         # A path or a query in it would become part of the request's own address.
@@ -95,11 +97,19 @@ class Guard:
         own = (self._origin,) if site is None else (None, "null", self._origin)
         return "" if site in (None, "same-origin") and origin in own else "origin"
 
+    def _refused(self, why: str, path: str) -> Response:
+        kind = MISDIRECTED if why == "host" else KINDS[ForeignError]
+        if path.startswith("/api/"):
+            document = told(self._origin, kind, [f"refused: {why}"])
+            return JSONResponse(document, kind.status, media_type="application/problem+json")
+        return PlainTextResponse(f"refused: {why}\n", kind.status)
+
     @staticmethod
     def _proves(path: str, headers: Headers) -> bool:
-        """Whether the request carries a token of its own, instead of what a browser adds by itself."""
-        alone = "cookie" not in headers and (path.startswith("/approval/") or path == "/auth/backchannel-logout")
-        return alone or bool(headers.get("authorization"))
+        """Whether the request has a token of its own, or nothing that browsers or balancers add."""
+        bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
+        by_program = path.startswith(("/approval/", "/api/")) or path == "/auth/backchannel-logout"
+        return (bare and by_program) or bool(headers.get("authorization"))
 
 
 class Buckets:

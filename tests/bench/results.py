@@ -30,7 +30,7 @@ class Budget:
 
 @dataclass(slots=True)
 class Group:
-    """One of the six: its budgets, and a table for people."""
+    """One of those measured: its budgets, and a table for people."""
 
     title: str
     budgets: list[Budget] = field(default_factory=list)

@@ -56,6 +56,7 @@ def running(engine: Engine, issuer: tuple[str, int]) -> Iterator[Running]:
                 "client_secret": "env:UNUSED",
                 "scopes": ["openid", "profile", "email", "groups"],
             },
+            "machines": [{"issuer": address, "audience": "approvals-cli", "device": True}],
             "session": {"keys": ["env:UNUSED"]},
         }
     )

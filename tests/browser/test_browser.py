@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from approval_resource.claims.gate import wait
 from approval_resource.claims.poller import Poller
 from approval_resource.clock import HostClock
+from approval_resource.commands.device import Device
 from approval_resource.model.claim import Attachment, Claim
 from approval_resource.model.event import State
+from cli import cli
 from tests.builders import under
 from tests.service.conftest import Running
 
@@ -185,3 +190,36 @@ def test_an_open_page_says_when_something_changed(chromium: Browser, running: Ru
     page.locator("#live").filter(has_text="changed").wait_for(timeout=20_000)
     assert page.input_value("textarea[name=comment]") == "half a sentence"
     context.close()
+
+
+def test_the_command_line_signs_in_by_a_code(chromium: Browser, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the strict provider, in a browser; then it decides as that person, without AWS keys."""
+    claim = a_claim(running, terms=under(required_approvals=1))
+    told: Queue[str] = Queue()
+    found: list[str] = []
+    device = Device(running.url, HostClock(), told.put)
+    signing_in = threading.Thread(target=lambda: found.append(device.token()))
+    signing_in.start()
+    address, code = re.findall(r"at (\S+) and enter (\S+)\. ", told.get(timeout=30))[0]
+    context = opened_in(chromium)
+    page = context.new_page()
+    # The provider's own pages name a font elsewhere.
+    page.route(lambda url: "//127.0.0.1:" not in url, lambda route: route.abort())
+    page.goto(address)
+    page.locator("input[name=user_code]").fill(code)
+    page.locator("button[type=submit]").first.click()
+    page.locator("button[type=submit]").first.click()
+    page.locator("input[name=login]").fill("ben")
+    page.locator("input[name=password]").fill("any")
+    page.locator("button[type=submit]").first.click()
+    page.locator("button[type=submit]").first.click()
+    signing_in.join(60)
+    context.close()
+    assert len(found) == 1
+    monkeypatch.setenv("APPROVAL_TOKEN", found[0])
+    done = CliRunner().invoke(cli, ["--service", running.url, "approve", claim.id])
+    assert done.exit_code == 0, done.output
+    after = running.store.claim(claim.id)
+    assert after is not None
+    assert [one.partition("#")[2] for one in after.reviews] == ["ben"]
+    assert after.state is State.APPROVED

@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from demo.engine import PROGRAM, ROOT, EngineMissingError
 from tests.conftest import engine_or_skip
+from tests.service.browser import Answer, Browser
 
 SECONDS = 60
 CANARY = "someone-s-own"
@@ -177,3 +179,46 @@ def test_the_playground_s_lines_work_by_hand(scratch: Path) -> None:
     assert (playground.returncode, errors.strip()) == (0, "Stopped; nothing is left behind.")
     assert nothing_left(playground, scratch)
     assert shlex.quote(str(ROOT)) in told
+
+
+def signed_in(url: str, name: str, password: str, path: str) -> tuple[Browser, Answer]:
+    """A browser of that person, and the page that it shows after they signed in at Cognito."""
+    browser = Browser(url)
+    page = browser.go(path)
+    return browser, browser.submit(page, page.form("/login"), username=name, password=password)
+
+
+@pytest.mark.long
+def test_people_sign_in_to_the_playground_s_service_and_decide(scratch: Path) -> None:
+    """Its address and a password are printed; the requester's word doesn't count, and that of two people opens the gate."""
+    with started(scratch, "-m", "demo.playground") as playground:
+        told = read_until(playground, "Ctrl-C")
+        address = re.search(r"service is at (http://127\.0\.0\.1:\d+)\n", told)
+        word = re.search(r"Password of each: (\S+)\n", told)
+        assert address is not None
+        assert word is not None
+        url, password = address[1], word[1]
+        setting_up = told[told.index("cd ") : told.index("# claim a lock")]
+        claiming = told[told.index("# Claim this for them") : told.index("# the record")]
+        typed = f"set -e\n{setting_up}{claiming}newest"
+        claimed = subprocess.run(["bash"], input=typed, capture_output=True, text=True, timeout=SECONDS, check=True)
+        path = f"/claims/{claimed.stdout.splitlines()[-1]}"
+        _, refused = signed_in(url, "anna", f"{password}-wrong", path)
+        assert "Incorrect username or password" in refused.text
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            signed_in(url.replace("127.0.0.1", "127.0.0.2"), "anna", password, path)
+        seen = {}
+        for name in ("carl", "ben", "anna"):
+            browser, page = signed_in(url, name, password, path)
+            assert page.status == 200
+            seen[name] = browser.decide(page, "approve").text
+            browser.close()
+        os.killpg(playground.pid, signal.SIGINT)
+        _, errors = playground.communicate(timeout=SECONDS)
+    assert "It is not decided yet" in seen["carl"]
+    assert "It is not decided yet" in seen["ben"]
+    assert "It is approved" in seen["anna"]
+    assert (playground.returncode, errors.strip()) == (0, "Stopped; nothing is left behind.")
+    assert nothing_left(playground, scratch)
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        Browser(url).send("GET", "/healthz")

@@ -46,6 +46,13 @@ def image(shop: Workshop, base: str) -> str:
     return shop.build("approval-resource", base, DOCKERFILE, "--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc")
 
 
+@pytest.fixture(scope="session")
+def service_image(shop: Workshop, base: str, image: str) -> str:
+    """The image of the reviewers' service."""
+    arguments = ("--target=service", "--build-arg=VERSION=1.2.3", "--build-arg=REVISION=abc")
+    return shop.build("approval-resource-service", base, DOCKERFILE, *arguments)
+
+
 @pytest.fixture
 def source(connection: Connection) -> dict[str, str]:
     """The source of a pool that nobody uses."""

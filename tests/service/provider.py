@@ -37,6 +37,7 @@ class Provider:
     asked: list[str] = field(default_factory=list)
     keys: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
     kid: str = "k1"
+    device: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rotate("k1")
@@ -50,6 +51,7 @@ class Provider:
         """Lie no more."""
         self.twist, self.sign, self.kid = lambda claims: claims, None, "k1"
         self.asked.clear()
+        self.device.clear()
 
     def token(self, claims: Claims, kid: str = "") -> str:
         """A token with those claims, signed with the provider's key."""
@@ -94,6 +96,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                         "authorization_endpoint": f"{provider.url}/authorize",
                         "token_endpoint": f"{provider.url}/token",
                         "jwks_uri": f"{provider.url}/jwks",
+                        "device_authorization_endpoint": f"{provider.url}/device",
                     }
                 )
             elif parts.path == "/jwks":
@@ -125,8 +128,25 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Location", f"{given['redirect_uri']}?{urlencode(back)}")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+            elif self.path == "/device":
+                provider.device["asked"] = given
+                told = {"device_code": "device-1", "user_code": "WDJB-MJHT", "verification_uri": f"{provider.url}/enter"}
+                self._json(told | {"expires_in": 60, "interval": 1})
+            elif self.path == "/token" and given.get("grant_type", "").endswith(":device_code"):
+                self._device(given)
             elif self.path == "/token":
                 self._token(given)
+
+        def _device(self, given: dict[str, str]) -> None:
+            asked = provider.device.get("asked", {})
+            answers = provider.device.get("answers", [])
+            if given.get("device_code") != "device-1" or given.get("client_id") != asked.get("client_id"):
+                self._json({"error": "invalid_grant"}, 400)
+            elif answers:
+                self._json({"error": answers.pop(0)}, 400)
+            else:
+                claims = provider.claims("ana", audience=given["client_id"])
+                self._json({"id_token": provider.token(claims), "access_token": "unused", "token_type": "Bearer"})
 
         def _token(self, given: dict[str, str]) -> None:
             pair = base64.b64decode(self.headers.get("authorization", "").removeprefix("Basic ")).decode()

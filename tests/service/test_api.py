@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from approval_resource.service import api, shapes
 from approval_resource.service.signing import encoded
 from approval_resource.store.dynamodb.presigned import HEADER, PREFIX, presigned_identity, presigned_token
 from approval_resource.store.interface import Connection
-from tests.builders import take, under
+from tests.builders import a_build, a_waiter, take, under
 from tests.service.browser import Answer, Browser
 from tests.service.conftest import ANA, BEN, Running, Serve
 from tests.service.provider import ISSUER, Provider
@@ -96,6 +97,26 @@ def test_the_same_again_changes_nothing_and_says_so(open_api: Running, provider:
     decided = client.review(claim.id, seen=seen)
     assert (decided.status, decided.json["claim"]["state"]) == (200, "approved")
     assert len(list(open_api.store.events("payments"))) == before + 1
+
+
+def test_the_tag_is_of_all_that_is_shown_and_a_verdict_binds_what_counts(open_api: Running, provider: Provider) -> None:
+    """A build that joins the queue, and the right of whoever looks, make another tag; neither refuses a verdict."""
+    claim = open_api.claim(terms=under(required_approvals=2))
+    ana, vic = machine(open_api, provider), machine(open_api, provider, "vic")
+    path = f"/claims/{claim.id}"
+    first = ana.ask("GET", path).headers["etag"]
+    assert ana.ask("GET", path).headers["etag"] == first
+    assert vic.ask("GET", path).headers["etag"] != first
+    open_api.store.requeue(claim.pool, claim.lock_name, lambda lock, now: lock.joined(a_waiter(9, since=now)))
+    time.sleep(1.1)
+    answer = ana.ask("GET", path, If_None_Match=first)
+    assert answer.status == 200
+    assert answer.json["queue"] == [str(a_build(9))]
+    assert answer.headers["etag"].partition(".")[0] == first.partition(".")[0]
+    browser = open_api.browser()
+    assert f'data-etag="{answer.headers["etag"].strip(chr(34))}"' in browser.sign_in("ana", f"/claims/{claim.id}").text
+    assert ana.review(claim.id, seen=first).status == 201
+    assert machine(open_api, provider, "ben").review(claim.id, seen=first).status == 412
 
 
 def test_a_review_says_what_it_saw(open_api: Running, provider: Provider) -> None:

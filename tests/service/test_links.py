@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -134,6 +135,33 @@ def test_a_link_is_for_one_claim_under_its_terms(hooked: Running) -> None:
     assert post(browser, f"/approval/{'0' * 36}/approve?token={token}", BODY).status == 401
     assert hooked.store.claim(one.id) == one
     assert hooked.store.claim(two.id) == two
+
+
+def test_strangers_cost_the_table_no_more_than_a_look_a_second(hooked: Running) -> None:
+    """Made-up ids and tokens are refused without a look; one real link costs one, however often it is opened."""
+    claim, other = hooked.claim(1), hooked.claim(2)
+    address, token = link(hooked, claim), link(hooked, other).partition("token=")[2]
+    browser = hooked.browser()
+    assert browser.send("GET", "/").status == 303
+    counted: list[str] = []
+    hooked.service.store._client.meta.events.register("before-call.dynamodb", lambda model, **_: counted.append(model.name))
+    made_up = [f"/approval/{number:036x}/{word}?token={token}" for number in range(20) for word in ("approve", "deny")]
+    made_up += [f"/approval/{claim.id}/approve?token={one}" for one in (token, "", "v1.AAAA", token[:-2])]
+    for path in made_up:
+        assert browser.send("GET", path).status == 401
+        assert browser.send("HEAD", path).status == 401
+        assert post(browser, path, BODY).status == 401
+    for path in ("/", f"/claims/{claim.id}", "/pools/payments", "/batch", f"/claims/{claim.id}/record", "/auth/login"):
+        assert browser.send("GET", path).status == 303
+    assert counted == []
+    started = time.monotonic()
+    for _ in range(30):
+        assert browser.send("GET", address).status == 200
+        assert browser.send("GET", "/readyz").status == 200
+        assert browser.send("GET", "/metrics").status == 200
+    seconds = time.monotonic() - started
+    assert 0 < counted.count("GetItem") <= 3 * (seconds + 1)
+    assert len(counted) <= 10 * (seconds + 1)
 
 
 def test_a_link_dies_with_its_claim(hooked: Running) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
 
+from approval_resource.clock import HostClock
+from approval_resource.commands.device import Device, SignInError
+from approval_resource.errors import ConfigError
 from approval_resource.model.event import State
+from approval_resource.service.config import require_apart
 from approval_resource.store.interface import Connection
 from cli import cli
 from tests.builders import under
-from tests.service.conftest import ANA, Running, Serve
+from tests.service.conftest import ANA, Running, Serve, a_config
 from tests.service.provider import ISSUER, Provider
 
 
@@ -76,3 +82,108 @@ def test_aws_credentials_are_proof_enough(serve: Serve, connection: Connection, 
     after = running.store.claim(claim.id)
     assert after is not None
     assert all(who.startswith("aws:arn:") for who in after.reviews)
+
+
+@pytest.fixture
+def without_token(serve: Serve, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """A service with a sign-in for the command line, and a person who has neither token nor AWS keys."""
+    running = serve(machines=[{"issuer": ISSUER, "discovery": provider.url, "audience": "cli", "device": True}])
+    monkeypatch.delenv("APPROVAL_TOKEN", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/none")
+    monkeypatch.setattr(HostClock, "sleep", lambda _, seconds: slept.append(seconds))
+    slept.clear()
+    return running
+
+
+slept: list[float] = []
+"""Seconds for which the command line waited between two questions."""
+
+
+def test_who_has_no_aws_keys_signs_in_by_a_code(
+    without_token: Running, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token goes to stdout alone, what to do to stderr; it is asked for no faster than the issuer wants."""
+    provider.device["answers"] = ["authorization_pending", "slow_down", "authorization_pending"]
+    told = run(without_token, "list")
+    assert told.exit_code == 1
+    assert "login)" in told.output
+    signed_in = run(without_token, "login")
+    assert signed_in.exit_code == 0, signed_in.output
+    assert "WDJB-MJHT" in signed_in.stderr
+    assert signed_in.stdout.count("\n") == 1
+    assert slept == [1, 1, 6, 6]
+    assert provider.device["asked"] == {"client_id": "cli", "scope": "openid profile email"}
+    monkeypatch.setenv("APPROVAL_TOKEN", signed_in.stdout.strip())
+    claim = without_token.claim()
+    assert run(without_token, "approve", claim.id).exit_code == 0
+    assert ANA in without_token.store.claim(claim.id).reviews  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (["access_denied"], "access_denied"),
+        (["authorization_pending", "expired_token"], "expired_token"),
+        (["invalid\x1b[31m\nclient"], "invalid"),
+        (["slow_down"] * 40, "nobody signed in in time"),
+    ],
+    ids=["denied", "expired", "hostile", "too slow"],
+)
+def test_a_sign_in_that_fails_ends_in_a_line(
+    without_token: Running, provider: Provider, monkeypatch: pytest.MonkeyPatch, answers: list[str], told: str
+) -> None:
+    """With exit code 1 and nothing on stdout."""
+    provider.device["answers"] = list(answers)
+    at = iter(range(0, 10_000, 20))
+    monkeypatch.setattr(HostClock, "monotonic", lambda _: float(next(at)))
+    ended = run(without_token, "login")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert told in ended.stderr
+    assert "\x1b" not in ended.stderr
+    assert ended.stderr.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"device_authorization_endpoint": "http://login.example.com/device"},
+        {"token_endpoint": "http://login.example.com/token"},
+        {"device_authorization_endpoint": 7},
+    ],
+    ids=str,
+)
+def test_no_code_goes_where_anybody_could_read_it(wrong: dict[str, object]) -> None:
+    """Neither to plain http elsewhere, nor to no address at all."""
+    fine: dict[str, object] = {"issuer": "i", "client_id": "c", "scope": "openid"}
+    fine |= {"device_authorization_endpoint": "https://login.example.com/d", "token_endpoint": "https://login.example.com/t"}
+
+    class Told(Device):
+        asked: ClassVar[list[str]] = []
+
+        def _asked(self, url: str, form: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+            self.asked.append(url)
+            return 200, fine | wrong
+
+    with pytest.raises(SignInError):
+        Told("https://a.example", HostClock(), lambda line: None).token()
+    assert Told.asked == ["https://a.example/api/v1/login"]
+    Told.asked.clear()
+
+
+def test_a_service_without_a_sign_in_for_the_command_line_says_so(remote: Running) -> None:
+    """And nothing but https or this machine is asked."""
+    ended = run(remote, "login")
+    assert ended.exit_code == 1
+    assert "no sign-in for the command line" in ended.stderr
+    elsewhere = CliRunner().invoke(cli, ["--service", "http://a.example", "login"])
+    assert (elsewhere.exit_code, "must be https://" in elsewhere.output) == (1, True)
+
+
+def test_at_most_one_client_is_the_command_line_s(provider: Provider, connection: Connection) -> None:
+    """It could not know at which issuer to sign in."""
+    two = [{"issuer": ISSUER, "audience": name, "device": True} for name in ("a", "b")]
+    with pytest.raises(ConfigError, match="at most one has device"):
+        require_apart(a_config("https://a.example", provider, connection, machines=two))

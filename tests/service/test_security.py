@@ -63,6 +63,27 @@ def test_a_form_of_another_site_is_refused(running: Running, origin: str, site: 
     assert untouched(running, claim)
 
 
+@pytest.mark.parametrize("path", ["/api/v1/claims/x/reviews", "/api/v1/claims/x/withdrawal"])
+def test_the_api_refuses_other_sites_and_strangers_in_its_own_words(running: Running, path: str) -> None:
+    """A cookie doesn't serve another site's page; who comes with nothing is asked to prove who they are."""
+    browser = running.browser()
+    body = {"body": "{}", "Content_Type": "application/json"}
+    asked = browser.send("POST", path, **body)
+    assert (asked.status, asked.json["type"].rpartition("/")[2]) == (401, "not-signed-in")
+    for header in ({"Cookie": f"{COOKIE}=x"}, {"X_Amzn_Oidc_Data": "x"}):
+        foreign = browser.send("POST", path, **body, **header)
+        assert (foreign.status, foreign.json["type"].rpartition("/")[2]) == (403, "foreign-request")
+    browser.sign_in("ana")
+    assert browser.send("POST", path, **body, Origin="https://evil.example", Sec_Fetch_Site="cross-site").status == 403
+    assert browser.send("POST", path, **body, Origin="null", Sec_Fetch_Site="same-origin").status == 404
+    misdirected = browser.send("GET", path, Host="evil.example")
+    assert (misdirected.status, misdirected.headers["content-type"]) == (421, "application/problem+json")
+    other = browser.send("DELETE", path, Origin="null", Sec_Fetch_Site="same-origin")
+    assert (other.status, other.json["status"]) == (405, 405)
+    assert "POST" in other.headers["allow"].split(", ")
+    assert ("GET" in other.headers["allow"].split(", ")) == path.endswith("/reviews")
+
+
 def test_a_form_needs_the_word_of_its_own_session(running: Running) -> None:
     """Not that of another person's, nor of the same person's older session, nor none."""
     claim = running.claim()
