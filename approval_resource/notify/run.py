@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event as Flag
@@ -63,6 +63,11 @@ def once(work: Sequence[Worker], clock: Clock) -> list[str]:
         except ApprovalError as error:
             problems.append(f"channel {worker.name}: {error}")
             continue
+        except Exception as error:
+            # The other channels are told all the same.
+            log.exception("channel %s: a fault of this program", worker.name)
+            problems.append(f"channel {worker.name}: a fault of this program: {type(error).__name__}")
+            continue
         if not held:
             problems.append(f"channel {worker.name}: another process tells it")
         elif worker.failing:
@@ -72,12 +77,9 @@ def once(work: Sequence[Worker], clock: Clock) -> list[str]:
 
 def follow(work: Sequence[Worker], stop: Flag) -> None:
     """Tell all channels what is new, until `stop` is set."""
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        futures = [pool.submit(_follow, worker, stop) for worker in work]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        stop.set()
-    for future in futures:
-        future.result()
+    with ThreadPoolExecutor(max_workers=len(work), thread_name_prefix="notify") as pool:
+        for future in [pool.submit(_follow, worker, stop) for worker in work]:
+            future.result()
 
 
 def _follow(worker: Worker, stop: Flag) -> None:
@@ -86,11 +88,12 @@ def _follow(worker: Worker, stop: Flag) -> None:
         try:
             worker.turn()
             told = ""
-        except ApprovalError as error:
-            # An outage is told once, and waited out.
-            if str(error) != told:
-                log.warning("channel %s: %s; still trying", worker.name, error)
-            told = str(error)
+        except Exception as error:
+            # An outage is told once, and waited out. A fault of the program is told with its traceback.
+            why = str(error) if isinstance(error, ApprovalError) else f"a fault of this program: {type(error).__name__}"
+            if why != told:
+                log.warning("channel %s: %s; still trying", worker.name, why, exc_info=not isinstance(error, ApprovalError))
+            told = why
         stop.wait(PAUSE)
     try:
         worker.leave()
@@ -104,7 +107,10 @@ class Status:
 
     channel: str
     state: str
-    """`ok`, `retrying`, `failed`, `behind`, or `new` where it was never told anything."""
+    """`ok`, `retrying`, `failed`, `refusing`, `behind`, or `new` where it was never told anything.
+
+    A channel is refusing where its newest message was passed over.
+    """
     behind: int
     """Events that it wasn't told of, or that don't concern it and weren't looked at."""
     since: datetime | None
@@ -135,6 +141,8 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
     late = since is not None and now - since >= FAILED_AFTER
     if progress.tries:
         state = "failed" if late else "retrying"
+    elif progress.lost:
+        state = "refusing"
     elif progress.revision == 0:
         state = "new"
     else:
@@ -144,4 +152,4 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
 
 def is_well(status: Status) -> bool:
     """Whether nobody need look at that channel."""
-    return status.state not in ("failed", "behind")
+    return status.state not in ("failed", "refusing", "behind")
