@@ -15,6 +15,7 @@ from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy.language.identities import (
     CONCOURSE,
     OIDC_GROUP,
+    SENT,
     at_concourse,
     is_full,
     knower,
@@ -109,12 +110,15 @@ class Roster:
     def takes(self, identity: str) -> bool:
         """Whether the policy counts reviews under that identity.
 
-        A name of Concourse counts where `reviewers` says so. Without `reviewers`, it counts where the policy
-        names it, or names nobody at all.
+        A member of Slack or a channel's link counts only where the policy names it. A name of Concourse
+        counts where `reviewers` says so. Without `reviewers`, it counts where the policy names it, or names
+        nobody at all.
         """
+        policy = self._policy
+        if identity.startswith(SENT):
+            return identity in (name for _, name in named(policy))
         if not identity.startswith(CONCOURSE):
             return True
-        policy = self._policy
         if policy.reviewers is not None:
             return policy.reviewers.concourse
         lists = (policy.approval_rules, policy.rego, policy.people, policy.groups, policy.bypass, policy.delegates)
