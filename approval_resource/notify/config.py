@@ -102,6 +102,8 @@ class SlackChannel(Channel):
     slack: SlackId
     token: Secret
     api: Annotated[Address, _address("https")] = parse_address("https://slack.com/api")
+    buttons: Flag = False
+    """Whether its messages have buttons by which people decide, where the reviewers' service tells it."""
 
 
 class WebhookChannel(Channel):

@@ -10,7 +10,7 @@ from datetime import datetime
 from threading import Event as Flag
 
 from approval_resource.clock import Clock
-from approval_resource.errors import ApprovalError
+from approval_resource.errors import ApprovalError, CorruptRecordError
 from approval_resource.model.delivery import Progress
 from approval_resource.notify.config import Config
 from approval_resource.notify.links import Links
@@ -25,6 +25,9 @@ PAUSE = 2.0
 """Seconds between two turns of a worker."""
 MAX_BEHIND = 1000
 """Upper bound of the events that are counted for a status."""
+
+STATES = ("ok", "new", "retrying", "refusing", "behind", "failed")
+"""States of a channel. A new one was never told anything; a refusing one refused its newest message."""
 
 Connect = Callable[[], tuple[LockStore, Outbox]]
 
@@ -107,10 +110,7 @@ class Status:
 
     channel: str
     state: str
-    """`ok`, `retrying`, `failed`, `refusing`, `behind`, or `new` where it was never told anything.
-
-    A channel is refusing where its newest message was passed over.
-    """
+    """One of `STATES`."""
     behind: int
     """Events that it wasn't told of, or that don't concern it and weren't looked at."""
     since: datetime | None
@@ -124,7 +124,10 @@ def statuses(config: Config, store: LockStore, outbox: Outbox) -> list[Status]:
 
 
 def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Status:
-    progress = outbox.progress(name)
+    try:
+        progress = outbox.progress(name)
+    except CorruptRecordError as corrupt:
+        return Status(name, "failed", 0, None, Progress(channel=name, error=str(corrupt)))
     now = store.now()
     behind, oldest = 0, None
     for pool in dict.fromkeys(pool for rule in config.rules(name) for pool in rule.pools):

@@ -137,6 +137,19 @@ class LinkOptions(Document):
     """Channels whose links carry the authority of `link:CHANNEL` themselves."""
 
 
+class SlackApp(Document):
+    """App of one workspace of Slack, by whose buttons people decide."""
+
+    team: Annotated[str, matching(r"T[A-Z0-9]{1,20}", "must be a workspace's id, such as T0123456789")]
+    secret: Secret
+    """Signing secret, by which Slack's own requests are known."""
+    client_id: str = ""
+    client_secret: Secret | None = None
+    """Client at which people sign in with Slack once, to link their account there with their own sign-in."""
+    linked_days: Annotated[int, Field(ge=1, le=30)] = 30
+    discovery: Address | None = None
+
+
 class Config(Document):
     """Config of the service, as it is written."""
 
@@ -152,6 +165,7 @@ class Config(Document):
     balancer: Balancer | None = None
     session: SessionOptions
     links: LinkOptions = Field(default_factory=LinkOptions)
+    slack: SlackApp | None = None
     proxies: list[Network] = Field(default_factory=list)
     """Networks of the proxies whose X-Forwarded-For is believed."""
     metrics: Literal["open", "off"] = "open"
@@ -181,6 +195,8 @@ class Secrets:
 
     client_secret: str
     keys: tuple[bytes, ...]
+    slack: str = ""
+    slack_client: str = ""
 
     def __repr__(self) -> str:
         """Return nothing of them."""
@@ -207,6 +223,8 @@ def require_apart(config: Config) -> None:
     problems = Problems()
     if config.url != config.origin:
         problems.add("url: must have no path, since cookies of the whole host are the service's; give it a host of its own")
+    if config.slack and bool(config.slack.client_id) != bool(config.slack.client_secret):
+        problems.add("slack: client_id and client_secret go together; they let people link their accounts")
     known = [(config.login.issuer, config.login.client_id), *((one.issuer, one.audience) for one in config.machines)]
     for number, (issuer, audience) in enumerate(known):
         if not issuer.startswith(("https://", "http://")) or "#" in issuer or " " in issuer:
@@ -240,5 +258,8 @@ def read_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
     for number, key in enumerate(keys):
         if key and len(key) < MIN_KEY:
             problems.add(f"session.keys[{number}]: at least {MIN_KEY} characters; make one with: openssl rand -base64 48")
+    app = config.slack
+    slack = value("slack.secret", app.secret) if app else ""
+    slack_client = value("slack.client_secret", app.client_secret) if app and app.client_secret else ""
     problems.require_none()
-    return Secrets(client_secret, tuple(key.encode() for key in keys))
+    return Secrets(client_secret, tuple(key.encode() for key in keys), slack, slack_client)

@@ -40,7 +40,9 @@ class Links:
     def address(self, claim: Claim, verdict: Verdict, channel: str, now: datetime) -> str:
         """Return a link to that verdict on the claim."""
         until = min(filter(None, (now + self._life, claim.deadline)))
-        head = secrets.token_bytes(ID_BYTES) + struct.pack(">I", int(until.timestamp())) + channel.encode()
+        # A deadline that somebody wrote into the table may be no time of ours.
+        seconds = max(0, int(until.timestamp()))
+        head = secrets.token_bytes(ID_BYTES) + struct.pack(">I", seconds) + channel.encode()
         token = VERSION + encoded(head + self._mac(claim, verdict, head))
         return f"{self._url}/approval/{quote(claim.id)}/{PATHS[verdict]}?token={token}"
 

@@ -39,6 +39,9 @@ HEADERS = {
 OPEN_PATHS = ("/healthz", "/readyz")
 """Paths that answer under any host, for probes that know only an address."""
 
+SIGNED_PATHS = ("/auth/backchannel-logout", "/slack/interactions")
+"""Paths of requests that their sender signs."""
+
 
 class Guard:
     """Outermost layer: refuses foreign hosts and foreign pages, and puts headers on every answer."""
@@ -98,7 +101,7 @@ class Guard:
     @staticmethod
     def _proves(path: str, headers: Headers) -> bool:
         """Whether the request carries a token of its own, instead of what a browser adds by itself."""
-        alone = "cookie" not in headers and (path.startswith("/approval/") or path == "/auth/backchannel-logout")
+        alone = "cookie" not in headers and (path.startswith("/approval/") or path in SIGNED_PATHS)
         return alone or bool(headers.get("authorization"))
 
 

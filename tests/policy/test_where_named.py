@@ -91,3 +91,18 @@ def test_of_two_policies_each_counts_whom_it_names() -> None:
     assert entitlement.refusal(both, facts(), [], approval(SENT[0])) is None
     assert not isinstance(evaluate(both, facts(), [approval(SENT[0])], NOW), Approved)
     assert isinstance(evaluate(both, facts(), [approval(SENT[0]), approval(ANA)], NOW), Approved)
+
+
+@pytest.mark.parametrize(
+    ("people", "enough"),
+    [
+        ({"chat": ["slack:T0123#U0456"]}, False),
+        ({"chat": ["slack:T0123#U0456"], "olga": ["oidc:https://login.example#olga"]}, True),
+        ({"olga": ["slack:T0123#U0456", "oidc:https://login.example#olga"]}, False),
+    ],
+)
+def test_one_human_by_slack_and_otherwise_counts_once(people: dict[str, list[str]], enough: bool) -> None:
+    """Two approvals are of two people only where the policy's lists say so."""
+    one = [policy(required_approvals=2, people=people)]
+    both = [approval("slack:T0123#U0456"), approval("oidc:https://login.example#olga")]
+    assert isinstance(evaluate(one, facts(), both, NOW), Approved) is enough
