@@ -24,7 +24,9 @@ NEEDED = ("cryptography", "jinja2", "jwt", "prometheus_client", "starlette", "uv
     type=click.Path(path_type=Path),
     help="The service's config, a YAML file.",
 )
-@click.option("--check", is_flag=True, help="Say all that is wrong with the config, its issuers and the table, and end.")
+@click.option(
+    "--check", is_flag=True, help="Say all that is wrong with the config, its issuers, its channels and the table, and end."
+)
 def commands(path: Path, check: bool) -> None:
     """Run the reviewers' service: a page, an API and links, for people without AWS keys."""
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -41,6 +43,6 @@ def commands(path: Path, check: bool) -> None:
             say_error(line)
         if found:
             click.get_current_context().exit(FAILED)
-        click.echo("INFO: the config is fine; its issuers and its table answer")
+        click.echo("INFO: the config is fine; its issuers, its channels and its table answer")
         return
     serve(read_config(path))

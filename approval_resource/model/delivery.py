@@ -30,8 +30,14 @@ class Progress:
     retry_at: datetime | None = None
     error: str = ""
     """Newest failure. It is kept after the channel has recovered."""
+    refused: str = ""
+    """Id of the message at hand, if the channel refused it for what it is; else an empty string."""
+    refusals: int = 0
+    """Times that it did. An outage in between is no refusal."""
     skipped: int = 0
     """Messages that the channel refused for what they are, and that were passed over."""
+    lost: int = 0
+    """Messages among them since the last one that it took."""
     told_at: datetime | None = None
     """Instant of the last message to it."""
     digest: str = ""

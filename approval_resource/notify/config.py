@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,47 +10,39 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from approval_resource.config_file import NoSecretError, document_in, matching, names_secret, secret_of
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import STATES, State
 from approval_resource.notify.targets import Address, address_problem, parse_address
-from approval_resource.policy.language.load import parse
 from approval_resource.policy.language.strict import Document, Flag, Name, problems_of
 from approval_resource.strict_options import placed
 from approval_resource.text import clean, quoted
 
-OTHERS = ("pools", "login", "machines", "session")
+OTHERS = (
+    *("pools", "login", "machines", "session", "aws", "balancer", "links"),
+    *("listen", "proxies", "metrics", "slack"),
+)
 """Sections of the same file that the reviewers' service reads."""
 MAX_CHANNEL = 60
-MAX_SECRET = 64 * 1024
 MAX_EXCERPT = 40
 DEFAULT_ON = (State.PENDING, State.APPROVED, State.REJECTED, State.EXPIRED, State.SUPERSEDED, State.WITHDRAWN)
 
 
 def _secret(value: object) -> object:
     """Return the value that `env:NAME` or `file:PATH` names. A secret never stands in the file itself."""
-    kind, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
-    if kind not in ("env", "file") or not colon or not rest:
+    if not names_secret(value):
         raise PydanticCustomError("secret", "must be env:NAME or file:PATH, since a secret doesn't belong in the file")
-    if kind == "env":
-        found = os.environ.get(rest, "")
-        if not found:
-            raise PydanticCustomError("secret", "the environment variable {name} is not set", {"name": clean(rest)})
-        return found
     try:
-        with Path(rest).open(encoding="utf-8") as file:
-            found = file.read(MAX_SECRET).strip()
-    except (OSError, UnicodeError, ValueError):
-        raise PydanticCustomError("secret", "the file {path} can't be read", {"path": clean(rest)}) from None
-    if not found:
-        raise PydanticCustomError("secret", "the file {path} is empty", {"path": clean(rest)})
-    return found
+        return secret_of(str(value))
+    except NoSecretError as absent:
+        raise PydanticCustomError("secret", "{told}", {"told": str(absent)}) from None
 
 
 def _address(*schemes: str, secret: bool = False) -> BeforeValidator:
     """Return a validator of addresses with one of these schemes; a secret one may be named as secrets are."""
 
     def read(value: object) -> Address:
-        if secret and isinstance(value, str) and value.startswith(("env:", "file:")):
+        if secret and names_secret(value):
             value = _secret(value)
         why = address_problem(value, schemes)
         if why:
@@ -85,23 +75,12 @@ def _list_of_names(value: object) -> object:
     return value
 
 
-def _matching(pattern: str, told: str) -> BeforeValidator:
-    form = re.compile(pattern, re.ASCII)
-
-    def read(value: object) -> object:
-        if not isinstance(value, str) or not form.fullmatch(value):
-            raise PydanticCustomError("form", "{told}", {"told": told})
-        return value
-
-    return BeforeValidator(read)
-
-
 Secret = Annotated[str, Field(repr=False), BeforeValidator(_secret)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Names = Annotated[list[Name], BeforeValidator(_list_of_names)]
-Mailbox = Annotated[str, _matching(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}", "must be a mail address")]
-Time = Annotated[str, _matching(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'must be a time such as "09:00"')]
-SlackId = Annotated[str, _matching(r"[CGD][A-Z0-9]{1,20}", "must be a channel's id, such as C0123456789")]
+Mailbox = Annotated[str, matching(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}", "must be a mail address")]
+Time = Annotated[str, matching(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'must be a time such as "09:00"')]
+SlackId = Annotated[str, matching(r"[CGD][A-Z0-9]{1,20}", "must be a channel's id, such as C0123456789")]
 
 
 class Channel(Document):
@@ -123,6 +102,8 @@ class SlackChannel(Channel):
     slack: SlackId
     token: Secret
     api: Annotated[Address, _address("https")] = parse_address("https://slack.com/api")
+    buttons: Flag = False
+    """Whether its messages have buttons by which people decide, where the reviewers' service tells it."""
 
 
 class WebhookChannel(Channel):
@@ -201,13 +182,7 @@ def load(path: str) -> Config:
     Raises:
         ConfigError: all that is wrong with it.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as unread:
-        why = getattr(unread, "strerror", None) or "it is no text in UTF-8"
-        raise ConfigError([f"--config: {clean(path)} can't be read: {why}"]) from unread
-    document, _ = parse(text, path)
-    return read(document, path)
+    return read(document_in(Path(path)), path)
 
 
 def read(document: object, where: str) -> Config:

@@ -19,6 +19,9 @@ class Links(Protocol):
     def decisions(self, claim: Claim, channel: str) -> Mapping[str, str]:
         """Return `approve_url` and `deny_url` of a pending claim for that channel, or nothing."""
 
+    def buttons(self, claim: Claim, channel: str) -> Mapping[str, str]:
+        """Return the values of the claim's buttons `approve` and `reject` in that channel, or nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class PageLinks:
@@ -32,4 +35,8 @@ class PageLinks:
 
     def decisions(self, claim: Claim, channel: str) -> Mapping[str, str]:
         """See `Links.decisions`."""
+        return EMPTY
+
+    def buttons(self, claim: Claim, channel: str) -> Mapping[str, str]:
+        """See `Links.buttons`."""
         return EMPTY

@@ -62,6 +62,8 @@ class Message:
     excerpt_name: str = ""
     excerpt: str = ""
     link: str = ""
+    buttons: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    """Values of the buttons `approve` and `reject`, where the channel has them and one press is enough."""
     state: State | None = None
     claim_id: str = ""
     asked: Sequence[str] = ()
@@ -203,6 +205,7 @@ def _about(store: LockStore, claim: Claim, reading: Reading, key: str, kind: str
         excerpt_name=name,
         excerpt=excerpt,
         link=link(reading.links.page(claim)),
+        buttons=reading.links.buttons(claim, reading.channel) if claim.state is State.PENDING else EMPTY,
         state=claim.state,
         claim_id=claim.id,
         asked=asked,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event as Flag
 
 from approval_resource.clock import Clock
-from approval_resource.errors import ApprovalError
+from approval_resource.errors import ApprovalError, CorruptRecordError
 from approval_resource.model.delivery import Progress
 from approval_resource.notify.config import Config
 from approval_resource.notify.links import Links
@@ -25,6 +25,9 @@ PAUSE = 2.0
 """Seconds between two turns of a worker."""
 MAX_BEHIND = 1000
 """Upper bound of the events that are counted for a status."""
+
+STATES = ("ok", "new", "retrying", "refusing", "behind", "failed")
+"""States of a channel. A new one was never told anything; a refusing one refused its newest message."""
 
 Connect = Callable[[], tuple[LockStore, Outbox]]
 
@@ -63,6 +66,11 @@ def once(work: Sequence[Worker], clock: Clock) -> list[str]:
         except ApprovalError as error:
             problems.append(f"channel {worker.name}: {error}")
             continue
+        except Exception as error:
+            # The other channels are told all the same.
+            log.exception("channel %s: a fault of this program", worker.name)
+            problems.append(f"channel {worker.name}: a fault of this program: {type(error).__name__}")
+            continue
         if not held:
             problems.append(f"channel {worker.name}: another process tells it")
         elif worker.failing:
@@ -72,12 +80,9 @@ def once(work: Sequence[Worker], clock: Clock) -> list[str]:
 
 def follow(work: Sequence[Worker], stop: Flag) -> None:
     """Tell all channels what is new, until `stop` is set."""
-    with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        futures = [pool.submit(_follow, worker, stop) for worker in work]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        stop.set()
-    for future in futures:
-        future.result()
+    with ThreadPoolExecutor(max_workers=len(work), thread_name_prefix="notify") as pool:
+        for future in [pool.submit(_follow, worker, stop) for worker in work]:
+            future.result()
 
 
 def _follow(worker: Worker, stop: Flag) -> None:
@@ -86,11 +91,12 @@ def _follow(worker: Worker, stop: Flag) -> None:
         try:
             worker.turn()
             told = ""
-        except ApprovalError as error:
-            # An outage is told once, and waited out.
-            if str(error) != told:
-                log.warning("channel %s: %s; still trying", worker.name, error)
-            told = str(error)
+        except Exception as error:
+            # An outage is told once, and waited out. A fault of the program is told with its traceback.
+            why = str(error) if isinstance(error, ApprovalError) else f"a fault of this program: {type(error).__name__}"
+            if why != told:
+                log.warning("channel %s: %s; still trying", worker.name, why, exc_info=not isinstance(error, ApprovalError))
+            told = why
         stop.wait(PAUSE)
     try:
         worker.leave()
@@ -104,7 +110,7 @@ class Status:
 
     channel: str
     state: str
-    """`ok`, `retrying`, `failed`, `behind`, or `new` where it was never told anything."""
+    """One of `STATES`."""
     behind: int
     """Events that it wasn't told of, or that don't concern it and weren't looked at."""
     since: datetime | None
@@ -118,7 +124,10 @@ def statuses(config: Config, store: LockStore, outbox: Outbox) -> list[Status]:
 
 
 def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Status:
-    progress = outbox.progress(name)
+    try:
+        progress = outbox.progress(name)
+    except CorruptRecordError as corrupt:
+        return Status(name, "failed", 0, None, Progress(channel=name, error=str(corrupt)))
     now = store.now()
     behind, oldest = 0, None
     for pool in dict.fromkeys(pool for rule in config.rules(name) for pool in rule.pools):
@@ -135,6 +144,8 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
     late = since is not None and now - since >= FAILED_AFTER
     if progress.tries:
         state = "failed" if late else "retrying"
+    elif progress.lost:
+        state = "refusing"
     elif progress.revision == 0:
         state = "new"
     else:
@@ -144,4 +155,4 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
 
 def is_well(status: Status) -> bool:
     """Whether nobody need look at that channel."""
-    return status.state not in ("failed", "behind")
+    return status.state not in ("failed", "refusing", "behind")

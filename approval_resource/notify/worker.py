@@ -18,7 +18,7 @@ from approval_resource.claims.proof import borne_out, newest_event
 from approval_resource.clock import Clock
 from approval_resource.documents.claims import claim_digest
 from approval_resource.documents.events import event_digest
-from approval_resource.errors import CorruptRecordError, LockNotFoundError
+from approval_resource.errors import ApprovalError, CorruptRecordError, LockNotFoundError
 from approval_resource.model.claim import Claim
 from approval_resource.model.delivery import Delivery, Progress
 from approval_resource.model.event import Event, State
@@ -44,7 +44,7 @@ MAX_BACKOFF = timedelta(minutes=1)
 MAX_WAIT = timedelta(hours=1)
 """Longest pause that a channel may ask for."""
 MAX_REFUSED = 3
-"""Tries after which a refused message is passed over."""
+"""Refusals after which a message is passed over. Tries that an outage failed don't count."""
 MAX_ERROR = 300
 FAILED_AFTER = timedelta(minutes=15)
 """Time of failures after which a channel is shown as failed."""
@@ -119,6 +119,12 @@ class Worker:
             return self._failed(down)
         except LeaseLostError:
             return False
+        except ApprovalError:
+            raise
+        except Exception as fault:
+            # It is this channel's alone: it is told in its status, tried again, and ends no other.
+            log.exception("channel %s: a fault of this program", self.name)
+            return self._failed(ChannelDownError(f"a fault of this program, see its log: {type(fault).__name__}"))
         return True
 
     def leave(self) -> None:
@@ -270,18 +276,23 @@ class Worker:
 
     def _send(self, message: Message, ref: str) -> str:
         try:
-            return self.outlet.send(message, ref, int(self.store.now().timestamp()))
+            found = self.outlet.send(message, ref, int(self.store.now().timestamp()))
         except MessageRefusedError as refused:
-            if self._progress.tries + 1 < MAX_REFUSED:
+            progress = self._progress
+            refusals = progress.refusals + 1 if progress.refused == message.id else 1
+            self._progress = replace(progress, refused=message.id, refusals=refusals)
+            if refusals < MAX_REFUSED:
                 raise ChannelDownError(str(refused)) from refused
             log.warning("channel %s: passed over %s: %s", self.name, message.id, refused)
             error = clean(f"passed over {message.id}: {refused}")[:MAX_ERROR]
-            self._progress = replace(self._progress, skipped=self._progress.skipped + 1, error=error)
+            self._progress = replace(progress, skipped=progress.skipped + 1, lost=progress.lost + 1, error=error)
             return ref
+        self._progress = replace(self._progress, lost=0, told_at=self.store.now())
+        return found
 
     def _sent(self) -> Progress:
-        """Return the progress after a message was sent: whatever failed is over."""
-        return replace(self._progress, failing_since=None, tries=0, retry_at=None, told_at=self.store.now())
+        """Return the progress once a message was sent, or passed over: whatever failed is over."""
+        return replace(self._progress, failing_since=None, tries=0, retry_at=None, refused="", refusals=0)
 
     # ---- what time brings ---------------------------------------------------------------------
 

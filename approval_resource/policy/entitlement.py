@@ -12,6 +12,8 @@ from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import inputs
 from approval_resource.policy.kinds.rules import counting, fits
+from approval_resource.policy.language.default import DEFAULT
+from approval_resource.policy.language.identities import SENT
 from approval_resource.policy.people import TYPED, Memberships, Roster, Voice
 from approval_resource.program import called
 from approval_resource.text import clean
@@ -52,6 +54,7 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
     """Return why no policy gives that person a say, or lets them force; None where one does."""
+    policies = policies or (DEFAULT,)
     rosters = [(policy, facts.roster(policy)) for policy in policies]
     deaf = [policy for policy, roster in rosters if not roster.takes(review.reviewer)]
     if deaf and (len(deaf) == len(policies) or any(policy.reviewers for policy in deaf)):
@@ -61,7 +64,7 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
             return None
         return "no policy's bypass names you, so you can't force a decision"
     speaking = ((policy, roster, _own(roster, others, review)) for policy, roster in rosters if policy not in deaf)
-    if not policies or any(_has_a_say(policy, roster, voice) for policy, roster, voice in speaking):
+    if any(_has_a_say(policy, roster, voice) for policy, roster, voice in speaking):
         return None
     rules = ", ".join(dict.fromkeys(clean(rule.label) for policy in policies for rule in policy.approval_rules))
     typed = "; a name that was only typed satisfies no rule" if review.reviewer.startswith(TYPED) else ""
@@ -70,6 +73,11 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
 
 def _deaf(policy: Policy, review: Review) -> str:
     named = f"the policy {clean(policy.name)}" if policy.name else "its policy"
+    if review.reviewer.startswith(SENT):
+        return (
+            f"{named} doesn't name {clean(review.reviewer)}, which counts only where a policy does; open the claim's page and "
+            "decide there as yourself"
+        )
     why = (
         "says reviewers: {concourse: false}"
         if policy.reviewers

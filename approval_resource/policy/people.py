@@ -15,6 +15,7 @@ from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy.language.identities import (
     CONCOURSE,
     OIDC_GROUP,
+    SENT,
     at_concourse,
     is_full,
     knower,
@@ -25,6 +26,8 @@ from approval_resource.policy.language.identities import (
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
+APART = (CONCOURSE, "slack:")
+"""Prefixes of identities under which a human who is known otherwise may approve once more."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
 """Stands for all typed names. Anyone may invent a name, so together they are one person, in no list."""
@@ -109,12 +112,15 @@ class Roster:
     def takes(self, identity: str) -> bool:
         """Whether the policy counts reviews under that identity.
 
-        A name of Concourse counts where `reviewers` says so. Without `reviewers`, it counts where the policy
-        names it, or names nobody at all.
+        A member of Slack or a channel's link counts only where the policy names it. A name of Concourse
+        counts where `reviewers` says so. Without `reviewers`, it counts where the policy names it, or names
+        nobody at all.
         """
+        policy = self._policy
+        if identity.startswith(SENT):
+            return identity in (name for _, name in named(policy))
         if not identity.startswith(CONCOURSE):
             return True
-        policy = self._policy
         if policy.reviewers is not None:
             return policy.reviewers.concourse
         lists = (policy.approval_rules, policy.rego, policy.people, policy.groups, policy.bypass, policy.delegates)
@@ -193,13 +199,13 @@ class Roster:
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
         """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
-        One human may approve by AWS and by a Concourse, or by two Concourses. Two approvals are certainly of
-        two people where one side knows both, or where `people` tells. Otherwise each way counts the approvals
-        of one side, and sets `may_be` on the others.
+        One human may approve by AWS and by a Concourse, by two Concourses, or by Slack. Two approvals are
+        certainly of two people where one side knows both, or where `people` tells. Otherwise each way counts
+        the approvals of one side, and sets `may_be` on the others.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]
-        if not any(voice.identity.startswith(CONCOURSE) for voice in approving):
+        if not any(voice.identity.startswith(APART) for voice in approving):
             return [voices]
         strangers = [voice for voice in approving if voice.person not in self._policy.people]
         sides = {
@@ -224,9 +230,10 @@ class Roster:
     def _told_apart(self, listed: Voice, stranger: Voice) -> bool:
         """Whether a listed person is certainly another than a stranger, who is in no list.
 
-        AWS and issuers are trusted to tell people apart. A Concourse tells its own people apart.
+        AWS and issuers are trusted to tell people apart. A Concourse and a workspace of Slack tell their own
+        people apart.
         """
-        if not any(voice.identity.startswith(CONCOURSE) for voice in (listed, stranger)):
+        if not any(voice.identity.startswith(APART) for voice in (listed, stranger)):
             return True
         known = (self._spelled(identity) for identity in self._policy.people[listed.person])
         return knower(stranger.identity) in map(knower, known)
@@ -312,7 +319,7 @@ class Roster:
 
 
 def _side(identity: str) -> str:
-    return knower(identity) if identity.startswith(CONCOURSE) else ""
+    return knower(identity) if identity.startswith(APART) else ""
 
 
 def _names(person: str, identity: str) -> list[str]:

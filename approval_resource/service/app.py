@@ -16,7 +16,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from approval_resource.model.claim import Verdict
-from approval_resource.service import api, openapi, pages, replies, signin
+from approval_resource.service import api, openapi, pages, replies, signin, slack_pages
 from approval_resource.service.acts import Acts
 from approval_resource.service.call import Call, Endpoint, Service, endpoint, failed
 from approval_resource.service.callers import Callers
@@ -32,6 +32,9 @@ from approval_resource.service.problems import KINDS, Problem, told
 from approval_resource.service.render import Pages
 from approval_resource.service.sessions import Endings, Sessions
 from approval_resource.service.signing import Signer
+from approval_resource.service.slack import MAX_PAYLOAD, Slack
+from approval_resource.service.slack_accounts import ISSUER, Accounts
+from approval_resource.service.telling import Telling, Ways, channels_of, with_buttons
 from approval_resource.service.web import MAX_BODY, Buckets, Guard
 from approval_resource.store.dynamodb.store import DynamoStore
 
@@ -49,6 +52,16 @@ def service_of(config: Config, secrets: Secrets, store: DynamoStore) -> Service:
     sessions = Sessions(signer, endings, config.session.hours)
     desk = Desk(Looks(store), Access(config))
     login = config.login
+    links = Links(signer, config.url, timedelta(hours=config.links.hours))
+    told = channels_of(config)
+    buttons = with_buttons(told) if told else {}
+    ways = Ways(store, links, signer, config, buttons)
+    slack = None
+    if app := config.slack:
+        at_slack = Issuer(ISSUER, app.discovery, web)
+        client = Client(at_slack, app.client_id, secrets.slack_client, f"{config.url}/slack/callback", ("openid", "profile"))
+        accounts = Accounts(app, client if app.client_id else None, signer, endings, store)
+        slack = Slack(app, secrets.slack, buttons, ways, accounts)
     return Service(
         config=config,
         store=store,
@@ -65,10 +78,12 @@ def service_of(config: Config, secrets: Secrets, store: DynamoStore) -> Service:
             tuple(login.scopes),
         ),
         signer=signer,
-        links=Links(signer, config.url, timedelta(hours=config.links.hours)),
+        links=links,
         pages=Pages({name: f"/static/{name}?v={_version(name)}" for name in ("style.css", "live.js")}),
         metrics=Metrics(),
         buckets=Buckets(AT_ONCE, A_SECOND),
+        telling=Telling(told, store, ways),
+        slack=slack,
     )
 
 
@@ -98,6 +113,13 @@ def app_of(service: Service) -> ASGIApp:
     ]
     if service.config.metrics == "open":
         routes.append(Route("/metrics", made(metrics)))
+    routes += [
+        Route("/slack/interactions", made(slack_pages.interactions), methods=["POST"], max_body_size=MAX_PAYLOAD),
+        Route("/slack/link", made(slack_pages.page)),
+        Route("/slack/link", made(slack_pages.begin), methods=["POST"]),
+        Route("/slack/callback", made(slack_pages.callback)),
+        Route("/slack/unlink", made(slack_pages.unlink), methods=["POST"]),
+    ]
     for verdict, word in PATHS.items():
         routes.append(Route(f"/approval/{{id}}/{word}", made(_of(replies.confirm, verdict))))
         routes.append(Route(f"/approval/{{id}}/{word}", made(_of(replies.reply, verdict)), methods=["POST"]))
@@ -119,7 +141,9 @@ def app_of(service: Service) -> ASGIApp:
             return JSONResponse(document, status, headers, media_type="application/problem+json")
         return PlainTextResponse(f"{title}\n", status, headers)
 
-    inner = Starlette(routes=routes, exception_handlers={HTTPException: astray}, max_body_size=MAX_BODY)
+    inner = Starlette(
+        routes=routes, exception_handlers={HTTPException: astray}, max_body_size=MAX_BODY, lifespan=service.telling.lifespan
+    )
     # Such redirects are made of the request's scheme and Host.
     inner.router.redirect_slashes = False
     return Guard(inner, service.config.origin, service.config.host)
@@ -142,6 +166,7 @@ def ready(call: Call) -> Response:
 
 def metrics(call: Call) -> Response:
     """Tell the numbers, the pools' as they are now."""
+    call.service.metrics.heard(call.service.telling.statuses())
     for pool in call.service.config.pools:
         call.service.metrics.saw(pool, call.service.desk.looks.open_claims(pool), call.now)
     return Response(call.service.metrics.text(), media_type="text/plain; version=0.0.4")

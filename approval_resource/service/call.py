@@ -27,6 +27,8 @@ from approval_resource.service.problems import MalformedError, TooManyError, pro
 from approval_resource.service.render import Pages
 from approval_resource.service.sessions import COOKIE, Endings, Sessions
 from approval_resource.service.signing import Signer
+from approval_resource.service.slack import Slack
+from approval_resource.service.telling import Telling
 from approval_resource.service.web import SAFE, Buckets
 from approval_resource.store.dynamodb.store import DynamoStore
 
@@ -52,6 +54,8 @@ class Service:
     pages: Pages
     metrics: Metrics
     buckets: Buckets
+    telling: Telling
+    slack: Slack | None
 
     def now(self) -> datetime:
         """Return the store's time, asking the store for it where it never answered yet."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,14 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from approval_resource.errors import ConfigError, Problems
-from approval_resource.policy.language.load import parse
+from approval_resource.config_file import NoSecretError, document_in, matching, names_secret, secret_of
+from approval_resource.errors import Problems
 from approval_resource.policy.language.strict import Document, Name, read_document
 from approval_resource.store.interface import DEFAULT_TABLE, Connection
 
 MIN_KEY = 32
 """Lower bound of a signing key's length in characters."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SECRET_FORMS = ("env:", "file:")
 
 
 def local(url: str) -> bool:
@@ -45,7 +43,7 @@ def _address(value: object) -> object:
 
 
 def _secret(value: object) -> object:
-    if not isinstance(value, str) or not value.startswith(SECRET_FORMS) or not value.partition(":")[2]:
+    if not names_secret(value):
         raise PydanticCustomError("secret", "must name a secret as env:NAME or file:PATH, so that none stands in this file")
     return value
 
@@ -58,26 +56,15 @@ def _network(value: object) -> object:
     return value
 
 
-def _matching(pattern: str, told: str) -> BeforeValidator:
-    form = re.compile(pattern, re.ASCII)
-
-    def read(value: object) -> object:
-        if not isinstance(value, str) or not form.fullmatch(value):
-            raise PydanticCustomError("form", "{told}", {"told": told})
-        return value
-
-    return BeforeValidator(read)
-
-
-Account = Annotated[str, _matching(r"[0-9]{12}", "must be an account's 12 digits, in quotes")]
+Account = Annotated[str, matching(r"[0-9]{12}", "must be an account's 12 digits, in quotes")]
 BalancerArn = Annotated[
     str,
-    _matching(r"arn:aws[\w-]*:elasticloadbalancing:[\w-]+:\d{12}:loadbalancer/\S+", "must be the ARN of a load balancer"),
+    matching(r"arn:aws[\w-]*:elasticloadbalancing:[\w-]+:\d{12}:loadbalancer/\S+", "must be the ARN of a load balancer"),
 ]
 ChannelName = Annotated[
-    str, _matching(r"[A-Za-z][\w-]{0,49}", "must begin with a letter and have at most 50 letters, digits, _ or -")
+    str, matching(r"[A-Za-z][\w-]{0,49}", "must begin with a letter and have at most 50 letters, digits, _ or -")
 ]
-HostAndPort = Annotated[str, _matching(r"\S+:[0-9]{1,5}", "must be an address and a port, such as 0.0.0.0:8080")]
+HostAndPort = Annotated[str, matching(r"\S+:[0-9]{1,5}", "must be an address and a port, such as 0.0.0.0:8080")]
 Address = Annotated[str, BeforeValidator(_address)]
 Secret = Annotated[str, BeforeValidator(_secret)]
 Network = Annotated[str, BeforeValidator(_network)]
@@ -152,6 +139,19 @@ class LinkOptions(Document):
     """Channels whose links carry the authority of `link:CHANNEL` themselves."""
 
 
+class SlackApp(Document):
+    """App of one workspace of Slack, by whose buttons people decide."""
+
+    team: Annotated[str, matching(r"T[A-Z0-9]{1,20}", "must be a workspace's id, such as T0123456789")]
+    secret: Secret
+    """Signing secret, by which Slack's own requests are known."""
+    client_id: str = ""
+    client_secret: Secret | None = None
+    """Client at which people sign in with Slack once, to link their account there with their own sign-in."""
+    linked_days: Annotated[int, Field(ge=1, le=30)] = 30
+    discovery: Address | None = None
+
+
 class Config(Document):
     """Config of the service, as it is written."""
 
@@ -167,6 +167,7 @@ class Config(Document):
     balancer: Balancer | None = None
     session: SessionOptions
     links: LinkOptions = Field(default_factory=LinkOptions)
+    slack: SlackApp | None = None
     proxies: list[Network] = Field(default_factory=list)
     """Networks of the proxies whose X-Forwarded-For is believed."""
     metrics: Literal["open", "off"] = "open"
@@ -196,6 +197,8 @@ class Secrets:
 
     client_secret: str
     keys: tuple[bytes, ...]
+    slack: str = ""
+    slack_client: str = ""
 
     def __repr__(self) -> str:
         """Return nothing of them."""
@@ -208,14 +211,7 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: every problem of it, each with its place.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            [f"{path}: can't be read ({getattr(error, 'strerror', None) or 'it is no text in UTF-8'})"]
-        ) from error
-    document, _ = parse(text, str(path))
-    config = read_document(Config, document, str(path))
+    config = read_document(Config, document_in(path), str(path))
     require_apart(config)
     return config
 
@@ -229,6 +225,8 @@ def require_apart(config: Config) -> None:
     problems = Problems()
     if config.url != config.origin:
         problems.add("url: must have no path, since cookies of the whole host are the service's; give it a host of its own")
+    if config.slack and bool(config.slack.client_id) != bool(config.slack.client_secret):
+        problems.add("slack: client_id and client_secret go together; they let people link their accounts")
     known = [(config.login.issuer, config.login.client_id), *((one.issuer, one.audience) for one in config.machines)]
     for number, (issuer, audience) in enumerate(known):
         if not issuer.startswith(("https://", "http://")) or "#" in issuer or " " in issuer:
@@ -253,19 +251,19 @@ def read_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
     problems = Problems()
 
     def value(where: str, named: str) -> str:
-        kind, _, name = named.partition(":")
         try:
-            found = environment.get(name, "") if kind == "env" else Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            found = ""
-        if not found.strip():
+            return secret_of(named, environment)
+        except NoSecretError:
             problems.add(f"{where}: {named} is empty or missing")
-        return found.strip()
+            return ""
 
     client_secret = value("login.client_secret", config.login.client_secret)
     keys = [value(f"session.keys[{number}]", named) for number, named in enumerate(config.session.keys)]
     for number, key in enumerate(keys):
         if key and len(key) < MIN_KEY:
             problems.add(f"session.keys[{number}]: at least {MIN_KEY} characters; make one with: openssl rand -base64 48")
+    app = config.slack
+    slack = value("slack.secret", app.secret) if app else ""
+    slack_client = value("slack.client_secret", app.client_secret) if app and app.client_secret else ""
     problems.require_none()
-    return Secrets(client_secret, tuple(key.encode() for key in keys))
+    return Secrets(client_secret, tuple(key.encode() for key in keys), slack, slack_client)

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import State
+from approval_resource.notify.run import STATES, Status
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 AGES = (("under an hour", 3_600.0), ("under a day", 86_400.0), ("older", float("inf")))
@@ -31,6 +32,20 @@ class Metrics:
         )
         self._pending = Gauge("approval_pending", "Pending claims", ["pool"], registry=self._registry)
         self._holders = Gauge("approval_holders", "Claims that hold a lock, by age", ["pool", "age"], registry=self._registry)
+
+        self._channels = Gauge(
+            "approval_channel_state", "1 for the state that a channel is in", ["channel", "state"], registry=self._registry
+        )
+        self._behind = Gauge("approval_channel_behind", "Events it wasn't told of yet", ["channel"], registry=self._registry)
+        self._skipped = Gauge("approval_channel_skipped", "Messages it refused for good", ["channel"], registry=self._registry)
+
+    def heard(self, statuses: list[Status]) -> None:
+        """Take over how the channels are."""
+        for status in statuses:
+            for state in STATES:
+                self._channels.labels(status.channel, state).set(state == status.state)
+            self._behind.labels(status.channel).set(status.behind)
+            self._skipped.labels(status.channel).set(status.progress.skipped)
 
     def refused(self, error: ApprovalError, kind: str) -> None:
         """Count a refusal."""

@@ -58,6 +58,7 @@ def waiting(call: Call) -> Response:
         holding=[row for row in rows if row.claim.state is not State.PENDING],
         decided=desk.decided(person),
         pools=desk.access.visible(person),
+        unwell=call.service.telling.unwell(desk.access.visible(person)),
         said=call.query.get("said", "")[:36],
     )
 

@@ -34,7 +34,7 @@ class Person:
     overage: bool = False
     """Whether their issuer said that there are more groups than it tells."""
     via: str
-    """Proof: `session`, `bearer`, `sts` or `balancer`."""
+    """Proof: `session`, `bearer`, `sts`, `balancer`, `link` or `slack`."""
     auth_time: datetime | None = None
     session: str = ""
     """Id of the session, or an empty string."""

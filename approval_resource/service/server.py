@@ -14,6 +14,7 @@ from approval_resource.service.app import app_of, service_of
 from approval_resource.service.config import Config, Login, Machine, read_config, read_secrets
 from approval_resource.service.fetch import Web
 from approval_resource.service.oidc import Issuer
+from approval_resource.service.telling import channels_of, unreachable
 from approval_resource.service.web import Lines
 from approval_resource.store.dynamodb.store import DynamoStore
 
@@ -26,7 +27,7 @@ GRACE_SECONDS = 20
 
 
 def faults(path: Path) -> Iterator[str]:
-    """Yield every fault of a config: of the file, its secrets, its issuers and its table."""
+    """Yield every fault of a config: of the file, its secrets, its channels, its issuers and its table."""
     try:
         config = read_config(path)
     except ConfigError as wrong:
@@ -36,6 +37,12 @@ def faults(path: Path) -> Iterator[str]:
         read_secrets(config)
     except ConfigError as wrong:
         yield from wrong.problems
+    try:
+        told = channels_of(config)
+    except ConfigError as wrong:
+        yield from wrong.problems
+    else:
+        yield from unreachable(told) if told else ()
     issuers: list[Login | Machine] = [config.login, *config.machines]
     for one in {(one.issuer, one.discovery): one for one in issuers}.values():
         try:

@@ -42,6 +42,9 @@ MISDIRECTED = Problem(421, "host", "The request is for another host")
 OPEN_PATHS = ("/healthz", "/readyz")
 """Paths that answer under any host, for probes that know only an address."""
 
+SIGNED_PATHS = ("/auth/backchannel-logout", "/slack/interactions")
+"""Paths of requests that their sender signs."""
+
 
 class Guard:
     """Outermost layer: refuses foreign hosts and foreign pages, and puts headers on every answer."""
@@ -108,7 +111,7 @@ class Guard:
     def _proves(path: str, headers: Headers) -> bool:
         """Whether the request has a token of its own, or nothing that browsers or balancers add."""
         bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
-        by_program = path.startswith(("/approval/", "/api/")) or path == "/auth/backchannel-logout"
+        by_program = path.startswith(("/approval/", "/api/")) or path in SIGNED_PATHS
         return (bare and by_program) or bool(headers.get("authorization"))
 
 

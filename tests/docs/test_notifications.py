@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import yaml
 
 from approval_resource.clock import HostClock
 from approval_resource.model.claim import Attachment
+from approval_resource.model.event import State
+from approval_resource.notify import run
 from approval_resource.notify.channels.webhook import WebhookOutlet
 from approval_resource.notify.config import DEFAULT_ON, KINDS, Channel, Config, Rule, read
 from approval_resource.notify.links import PageLinks
@@ -28,11 +31,12 @@ from approval_resource.notify.worker import Worker
 from approval_resource.policy.language.load import parse
 from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import ROOT
-from tests.builders import a_build, take
+from tests.builders import a_build, take, under
 from tests.docs.player import Player
 from tests.notify.conftest import SECRET, rules
 from tests.notify.standins import Receiver, served, verifier
 from tests.scripts.conftest import Concourse, until
+from tests.service.conftest import Serve, one_provider, provider, serve  # noqa: F401 - fixtures
 
 PAGE = (ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
 
@@ -172,6 +176,51 @@ def test_a_program_that_gets_the_webhook_decides_by_its_own_rule(
     until(lambda: (found := store.claim(claim.id)) and found.state.value == state, "decided")
     worker.turn()
     assert [json.loads(one.body)["type"] for one in receiver.taken] == ["claim.pending", f"claim.{state}"]
+
+
+@pytest.mark.parametrize(("size", "state"), [(10, State.APPROVED), (5000, State.REJECTED)])
+def test_a_program_that_gets_the_webhook_replies_by_its_links(
+    serve: Serve,  # noqa: F811
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    state: State,
+) -> None:
+    """As nullplatform has it: the service tells it, it verifies and replies, and the decision is told in turn."""
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    running = serve(
+        links={"bearer": ["hook"]},
+        channels={"hook": {"webhook": f"{receiver.url}/hook", "secret": "env:HOOK_SECRET"}},
+        notify=[{"pools": ["payments"], "to": ["hook"]}],
+    )
+    space: dict[str, Any] = {}
+    exec(block("program: reply", "python"), space)  # noqa: S102 - the documentation's own code
+
+    def tell() -> Any:
+        assert run.once(running.service.telling.workers(), HostClock()) == []
+        return receiver.taken[-1] if receiver.taken else None
+
+    tell()
+    plan = b"x" * size
+    file = Attachment(hashlib.sha256(plan).hexdigest(), size, stored=True)
+    claim = running.claim(
+        attachments={"plan.txt": file},
+        attached={"plan.txt": plan},
+        terms=under(approval_rules=[{"user": "size-rule"}], people={"size-rule": ["link:hook"]}),
+    )
+    request = tell()
+    assert verifier()(SECRET, request.headers, request.body, int(request.headers["webhook-timestamp"]), set())
+    space["reply"](request.body)
+    found = running.store.claim(claim.id)
+    assert found is not None
+    assert (found.state, list(found.reviews)) == (state, ["link:hook"])
+    assert found.reviews["link:hook"].comment.endswith("(said to be by size rule)")
+    with pytest.raises(urllib.error.HTTPError, match="409"):
+        space["reply"](request.body)
+    told = tell().document
+    assert told["type"] == f"claim.{state.value}"
+    assert "approve_url" not in told["claim"]
+    space["reply"](json.dumps(told).encode())
 
 
 def test_all_recipes_are_played() -> None:

@@ -108,6 +108,7 @@ SLACK_FIELDS = {
     "auth.test": set(),
     "chat.postMessage": {"channel", "text", "blocks", "unfurl_links", "unfurl_media", "thread_ts", "metadata"},
     "chat.update": {"channel", "ts", "text", "blocks", "metadata"},
+    "chat.postEphemeral": {"channel", "user", "text", "blocks"},
 }
 
 
@@ -128,8 +129,17 @@ class Posted:
     @property
     def buttons(self) -> list[str]:
         """The addresses that its buttons open."""
-        blocks = self.content.get("blocks", [])
-        return [one["url"] for block in blocks if block["type"] == "actions" for one in block["elements"]]
+        return [one["url"] for one in self.elements if "url" in one]
+
+    @property
+    def elements(self) -> list[dict[str, Any]]:
+        """Its buttons."""
+        return [one for block in self.content.get("blocks", []) if block["type"] == "actions" for one in block["elements"]]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of the buttons that decide, by their action."""
+        return {one["action_id"]: one["value"] for one in self.elements if "value" in one}
 
 
 @dataclass
@@ -138,6 +148,8 @@ class Slack(Receiver):
 
     channel: str = "C0123"
     messages: dict[str, Posted] = field(default_factory=dict)
+    whispers: list[tuple[str, str]] = field(default_factory=list)
+    """What single members were told."""
     throttle: list[str] = field(default_factory=list)
     """Values of Retry-After for the next requests, which are refused."""
 
@@ -191,6 +203,9 @@ class Slack(Receiver):
     def _do(self, method: str, given: dict[str, Any]) -> dict[str, Any]:
         if method == "auth.test":
             return {"team_id": "T1", "user_id": "U1"}
+        if method == "chat.postEphemeral":
+            self.whispers.append((given["user"], given["text"]))
+            return {"message_ts": "1"}
         if method == "chat.update":
             message = self.messages.get(given["ts"])
             if message is None:
@@ -220,13 +235,29 @@ def block_error(blocks: list[dict[str, Any]]) -> str:
             case {"type": "section", "text": {"type": "mrkdwn", "text": str(text)}} if 0 < len(text) <= 3000:
                 continue
             case {"type": "actions", "elements": list(elements)} if 0 < len(elements) <= 25:
-                if any(len(one["text"]["text"]) > 75 or len(one["url"]) > 3000 or not one["action_id"] for one in elements):
+                if not all(map(is_button, elements)) or len({one["action_id"] for one in elements}) < len(elements):
                     return "invalid_blocks"
             case _:
                 return "invalid_blocks"
     return ""
 
 
+def is_button(one: dict[str, Any]) -> bool:
+    """Whether it is a button within the limits of Slack's reference."""
+    asked = one.get("confirm", {})
+    texts = [(one["text"], 75), *((asked[part], most) for part, most in CONFIRM.items() if asked)]
+    return (
+        one["type"] == "button"
+        and all(text["type"] == "plain_text" and 0 < len(text["text"]) <= most for text, most in texts)
+        and asked.keys() in ({}.keys(), CONFIRM.keys())
+        and 0 < len(one["action_id"]) <= 255
+        and len(one.get("url", "")) <= 3000
+        and len(one.get("value", "")) <= 2000
+        and one.get("style", "primary") in ("primary", "danger")
+    )
+
+
+CONFIRM = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
 CARD_KEYS = {"$schema", "type", "version", "body", "actions"}
 
 

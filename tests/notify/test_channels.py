@@ -5,9 +5,12 @@ from __future__ import annotations
 import email
 import email.policy
 import socket
+import socketserver
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -257,11 +260,55 @@ def test_a_mailbox_that_is_gone_keeps_the_mail_from_no_other(plain: int, mailbox
         mail(plain, user="").send(a_message(), "", 0)
 
 
-@pytest.mark.parametrize(("code", "error"), [("452 full", ChannelDownError), ("552 too large", MessageRefusedError)])
-def test_a_refused_mail_is_told_from_a_server_that_is_down(
+PHASES = ("CONNECT", "EHLO", "MAIL", "RCPT", "DATA")
+
+
+@pytest.mark.parametrize("code", [421, 450, 451, 452, 454, 550, 551, 552, 553, 554, 571])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_refused_mail_is_told_from_a_server_that_takes_none(phase: str, code: int) -> None:
+    """A code for good is about one mail where its content was sent, or its size named; else any mail would get it."""
+    refused = code >= 500 and (phase == "DATA" or (phase == "MAIL" and code == 552))
+    with (
+        answering(phase, code) as port,
+        pytest.raises(MessageRefusedError if refused else ChannelDownError, match=str(code)),
+    ):
+        mail(port, user="").send(a_message(), "", 0)
+
+
+@contextmanager
+def answering(phase: str, code: int) -> Iterator[int]:
+    """A server that answers so at that phase of each mail; its port."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.say("CONNECT", 220)
+            for line in self.rfile:
+                word = line.split()[0].decode().upper()
+                if word == "QUIT":
+                    return
+                self.say("MAIL" if word == "MAIL" else word, 354 if word == "DATA" and phase != "DATA" else 250)
+
+        def say(self, now: str, fine: int) -> None:
+            self.wfile.write(f"{code if now == phase or (phase == 'EHLO' and now == 'HELO') else fine} so\r\n".encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("452 full", ChannelDownError), ("550 spam", MessageRefusedError), ("552 large", MessageRefusedError)]
+)
+def test_a_refused_content_is_told_by_a_real_server(
     plain: int, mailboxes: Mailboxes, code: str, error: type[Exception]
 ) -> None:
-    """By the server's code."""
+    """By the server's code after the content."""
     mailboxes.code = code
     with pytest.raises(error, match=code[:3]):
         mail(plain, user="").send(a_message(), "", 0)

@@ -163,11 +163,28 @@ def test_the_shortest_file_is_quiet() -> None:
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """In one line."""
-    with pytest.raises(ConfigError, match=r"nothing.yaml can't be read"):
+    with pytest.raises(ConfigError, match=r"nothing.yaml: can't be read"):
         load(str(tmp_path / "nothing.yaml"))
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"bytes.yaml can't be read"):
+    with pytest.raises(ConfigError, match=r"bytes.yaml: is no text in UTF-8"):
         load(str(tmp_path / "bytes.yaml"))
     (tmp_path / "twice.yaml").write_text("channels: {}\nchannels: {}\n")
     with pytest.raises(ConfigError, match="twice"):
         load(str(tmp_path / "twice.yaml"))
+
+
+def test_a_file_of_the_service_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every section that the reviewers' service has is either known here, or left to it."""
+    from approval_resource.service.config import Config as Service
+
+    monkeypatch.setenv("HOOK", "x")
+    sections = {key: {"left": "to the service"} for key in Service.model_fields}
+    mine: dict[str, Any] = {
+        "url": "https://approvals.example.com",
+        "table": "t",
+        "region": "eu-west-1",
+        "endpoint_url": "http://127.0.0.1",
+        "channels": {"hook": {"webhook": "https://hooks.example.com", "secret": "env:HOOK"}},
+        "notify": [{"pools": ["payments"], "to": ["hook"]}],
+    }
+    assert list(read({**sections, **mine}, "service.yaml").channels) == ["hook"]

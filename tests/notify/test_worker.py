@@ -81,6 +81,11 @@ def down(message: Message) -> None:
     raise ChannelDownError("connection refused")
 
 
+def refuse(message: Message) -> None:
+    """The channel doesn't take this message."""
+    raise MessageRefusedError("too long")
+
+
 # ---- what is told ---------------------------------------------------------------------------
 
 
@@ -370,6 +375,63 @@ def test_a_message_that_is_refused_for_what_it_is_holds_up_no_other(
     assert progress.tries == 0
 
 
+@pytest.mark.parametrize("outages", [0, 2, 30])
+def test_an_outage_uses_up_no_try_of_a_message(shared: DynamoStore, time: FrozenTime, working: Working, outages: int) -> None:
+    """However often the channel was down before and between, a message is passed over at its third refusal."""
+    happens = [down] * outages + [refuse, down, down, refuse, down, refuse]
+    tried: list[str] = []
+
+    def trouble(message: Message) -> None:
+        if message.document["type"] == "claim.pending":
+            tried.append(message.id)
+            happens[len(tried) - 1](message)
+
+    outlet = Recorder(trouble=trouble)
+    worker = working(outlet)
+    worker.turn()
+    decide(shared, take(shared, 1))
+    for _ in range(outages + 10):
+        worker.turn()
+        time.tick(minutes=1)
+    assert len(tried) == len(happens)
+    assert outlet.seen == ["claim.approved"]
+    assert shared.outbox.progress("hook").skipped == 1
+
+
+def test_each_message_has_refusals_of_its_own(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """Two refusals of one message, which then goes, are none of the next one's; a worker that dies forgets none."""
+    happens: list[Callable[[Message], None]] = [refuse, refuse, void, refuse, refuse, void]
+    outlet = Recorder(trouble=lambda message: happens.pop(0)(message))
+    working(outlet).turn()
+    for number in (1, 2):
+        take(shared, number, lock_name=f"lock-{number}")
+        for _ in range(3):
+            working(outlet).turn()
+            time.tick(minutes=1)
+    assert len(outlet.told) == 2
+    assert shared.outbox.progress("hook").skipped == 0
+
+
+def test_a_channel_that_refuses_whatever_it_is_told_is_shown(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """Messages are passed over, so that nothing is stuck; but the channel isn't well until it takes one."""
+    outlet = Recorder(trouble=refuse)
+    worker = working(outlet)
+    worker.turn()
+    decide(shared, take(shared, 1))
+    for _ in range(8):
+        worker.turn()
+        time.tick(minutes=1)
+    config = Config.model_construct(channels={"hook": None}, notify=rules())
+    (status,) = run.statuses(config, shared, shared.outbox)
+    assert (status.state, status.behind, status.progress.skipped) == ("refusing", 0, 2)
+    assert not run.is_well(status)
+    outlet.trouble = lambda message: None
+    take(shared, 2, lock_name="b")
+    worker.turn()
+    (status,) = run.statuses(config, shared, shared.outbox)
+    assert (status.state, status.progress.skipped, status.progress.lost) == ("ok", 2, 0)
+
+
 def test_two_workers_tell_nothing_twice_and_one_takes_over(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
     """In calm weather one of them tells; 15 s after its last sign of life the other does."""
     outlet = Recorder()
@@ -613,17 +675,62 @@ def void(_: object) -> None:
     """Return nothing."""
 
 
-def test_a_fault_of_the_program_ends_it_with_a_traceback(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
-    """A channel never stops being told without a word."""
+def test_a_fault_in_one_channel_is_told_and_hinders_no_other(
+    store: DynamoStore, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its traceback is logged, its status shows it, and the others go on; so does it, once the fault is over."""
 
-    def broken(message: Message) -> None:
+    def faulty(message: Message) -> None:
         raise KeyError("a fault")
 
-    worker = working(Recorder(trouble=broken))
-    worker.turn()
-    take(shared, 1)
-    with pytest.raises(KeyError):
-        run.follow([worker], threading.Event())
+    broken, fine, stop = Recorder(trouble=faulty), Recorder(), threading.Event()
+    workers = [working(broken, "broken"), working(fine, "fine")]
+    for worker in workers:
+        worker.store, worker.outbox, worker.clock = store, store.outbox, HostClock()
+        worker.turn()
+    take(store, 1)
+    take(store, 2, lock_name="b")
+    thread = threading.Thread(target=run.follow, args=(workers, stop))
+    thread.start()
+    try:
+        wait_for(lambda: len(fine.told) == 2 and store.outbox.progress("broken").tries)
+        assert "KeyError" in store.outbox.progress("broken").error
+        assert "Traceback" in caplog.text
+        broken.trouble = lambda message: None
+        wait_for(lambda: len(broken.told) == 2)
+    finally:
+        stop.set()
+        thread.join(60)
+    assert broken.ids == fine.ids
+
+
+def test_a_fault_outside_a_message_ends_no_channel(
+    shared: DynamoStore, time: FrozenTime, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even one that keeps a channel's progress from being read."""
+
+    class Faulty:
+        def progress(self, channel: str) -> Progress:
+            raise ZeroDivisionError
+
+    broken, fine, stop = working(Recorder(), "broken"), working(Recorder(), "fine"), threading.Event()
+    broken.outbox = Faulty()  # type: ignore[assignment]
+    assert run.once([broken, fine], fine.clock) == ["channel broken: a fault of this program: ZeroDivisionError"]
+    thread = threading.Thread(target=run.follow, args=([broken, fine], stop))
+    thread.start()
+    wait_for(lambda: "still trying" in caplog.text)
+    assert thread.is_alive()
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def wait_for(done: Callable[[], object]) -> None:
+    """Wait until that is so, for a minute at most."""
+    end = time_of_host() + 60
+    while not done():
+        assert time_of_host() < end
+        threading.Event().wait(0.02)
 
 
 # ---- planted records ----------------------------------------------------------------------------

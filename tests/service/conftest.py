@@ -26,6 +26,7 @@ from tests.service.browser import Browser
 from tests.service.provider import CLIENT, ISSUER, SECRET, Provider, provided
 
 KEY = "0123456789abcdef0123456789abcdef-tests"
+SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 PEOPLE: dict[str, dict[str, Any]] = {
     "ana": {"name": "Ana Ruiz", "email": "ana@example.com", "groups": ["team-payments", "sec"]},
     "ben": {"name": "Ben", "groups": ["team-payments"]},
@@ -98,6 +99,11 @@ def serving(app: Any, port: int) -> Iterator[None]:
 Serve = Callable[..., Running]
 
 
+def secrets_of(*keys: str) -> Secrets:
+    """The secrets of a service with those keys."""
+    return Secrets(SECRET, tuple(key.encode() for key in keys), SLACK_SECRET, SECRET)
+
+
 def a_config(url: str, provider: Provider, connection: Connection, **changes: Any) -> Config:
     """A config as the tests have it, with those options in place of its own."""
     document: dict[str, Any] = {
@@ -121,7 +127,7 @@ def serve(provider: Provider, connection: Connection, connect: Callable[..., Dyn
             port = free_port()
             url = f"http://127.0.0.1:{port}"
             config = a_config(changes.pop("url", url), provider, connection, **changes)
-            service = service_of(config, Secrets(SECRET, tuple(key.encode() for key in keys)), store or connect())
+            service = service_of(config, secrets_of(*keys), store or connect())
             running.enter_context(serving(app_of(service), port))
             return Running(service, connect(), url, running)
 
@@ -137,7 +143,7 @@ def one_running(engine: Engine, one_provider: Provider) -> Iterator[Running]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     store = DynamoStore.connect(connection, creates=True)
-    service = service_of(a_config(url, one_provider, connection), Secrets(SECRET, (KEY.encode(),)), store)
+    service = service_of(a_config(url, one_provider, connection), secrets_of(KEY), store)
     service = replace(service, buckets=Buckets(10**6, 10**6))
     with ExitStack() as running, serving(app_of(service), port):
         yield Running(service, DynamoStore.connect(connection, creates=True), url, running)

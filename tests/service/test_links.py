@@ -121,6 +121,16 @@ def test_a_channel_satisfies_no_rule_that_does_not_name_it(hooked: Running) -> N
     assert hooked.store.claim(claim.id) == claim
 
 
+def test_a_channel_decides_nothing_where_nobody_named_it(hooked: Running) -> None:
+    """Where anybody may approve, a channel isn't anybody: neither its approval nor its denial is taken."""
+    for number, terms in enumerate((None, under(required_approvals=1), under(required_approvals=2))):
+        claim = hooked.claim(number, **({"terms": terms} if terms else {}))
+        for verdict in Verdict:
+            answer = post(hooked.browser(), link(hooked, claim, verdict), BODY)
+            assert (answer.status, "only where a policy does" in answer.text) == (403, True)
+        assert hooked.store.claim(claim.id) == claim
+
+
 def test_a_link_is_for_one_claim_under_its_terms(hooked: Running) -> None:
     """Another claim's, an altered, an expired and a missing token are refused; so is one of another key or address."""
     one, two = hooked.claim(1), hooked.claim(2)

@@ -44,14 +44,15 @@ def document(port: int, provider: Provider, connection: Connection, **changes: A
         "pools": POOLS,
         "login": {"issuer": ISSUER, "discovery": provider.url, "client_id": CLIENT, "client_secret": "env:OIDC_SECRET"},
         "session": {"keys": ["env:SESSION_KEY"]},
-        "channels": {"ops": {"slack": "C0123", "token": "env:SLACK_TOKEN"}},
-        "notify": [{"pools": ["payments"], "on": ["pending"], "to": ["ops"]}],
+        "channels": {"hook": {"webhook": f"{provider.url}/hook", "secret": "env:HOOK_SECRET"}},
+        "notify": [{"pools": ["payments"], "on": ["pending"], "to": ["hook"]}],
     } | changes
 
 
 ENVIRONMENT = {
     "OIDC_SECRET": SECRET,
     "SESSION_KEY": KEY,
+    "HOOK_SECRET": "whsec_c2VjcmV0",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test-secret",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -129,7 +130,7 @@ def test_check_says_all_that_is_wrong(
         done = CliRunner().invoke(cli, ["serve", "--config", str(path), "--check"])
         return done.exit_code, done.output
 
-    assert checked() == (0, "INFO: the config is fine; its issuers and its table answer\n")
+    assert checked() == (0, "INFO: the config is fine; its issuers, its channels and its table answer\n")
     code, told = checked(pools={}, colour="blue", url="http://example.com", session={"keys": ["secret-in-the-file"]})
     assert code == 1
     for part in ("pools", "colour", "url", "session.keys", "env:NAME"):
@@ -141,6 +142,24 @@ def test_check_says_all_that_is_wrong(
     assert code == 1
     assert "env:NONE is empty or missing" in told
     assert "another issuer" in told
+    code, told = checked(
+        channels={
+            "ops": {"slack": "C0123", "token": "env:SESSION_KEY", "buttons": True},
+            "hook": {"webhook": f"http://127.0.0.1:{free_port()}/", "secret": "env:NOT_SET"},
+        },
+        notify=[{"pools": ["paymnets"], "to": ["ops", "hook"]}],
+    )
+    assert code == 1
+    assert "config.channels.hook.secret: the environment variable NOT_SET is not set" in told
+    code, told = checked(
+        channels={"ops": {"slack": "C0123", "token": "env:SESSION_KEY", "api": "http://127.0.0.1:9", "buttons": True}},
+        notify=[{"pools": ["paymnets"], "to": ["ops"]}],
+    )
+    assert "config.channels.ops.buttons: need the section slack" in told
+    assert "config.notify[0].pools: paymnets is none of the pools" in told
+    code, told = checked(channels={"hook": {"webhook": f"http://127.0.0.1:{free_port()}/", "secret": "env:HOOK_SECRET"}})
+    assert code == 1
+    assert "channel hook: http://127.0.0.1" in told
     code, told = checked(endpoint_url=f"http://127.0.0.1:{free_port()}")
     assert code == 1
     assert f"table {connection.table}" in told
@@ -159,6 +178,10 @@ def test_check_says_all_that_is_wrong(
         ({"aws": {"region": "eu-west-1", "accounts": []}}, "aws.accounts"),
         ({"balancer": {"arn": "x", "issuer": "y"}}, "balancer.arn"),
         ({"proxies": ["anywhere"]}, "proxies"),
+        ({"slack": {"team": "C0123", "secret": "env:SESSION_KEY"}}, "slack.team: must be a workspace's id"),
+        ({"slack": {"team": "T0123", "secret": "in-the-file"}}, "slack.secret: must name a secret"),
+        ({"slack": {"team": "T0123", "secret": "env:SESSION_KEY", "client_id": "x"}}, "slack: client_id and client_secret"),
+        ({"slack": {"team": "T0123", "secret": "env:NONE"}}, "slack.secret: env:NONE is empty or missing"),
     ],
     ids=str,
 )
@@ -171,15 +194,6 @@ def test_a_wrong_config_is_refused(
     with pytest.raises(ConfigError) as wrong:
         read_secrets(read_config(path), ENVIRONMENT | {"SHORT": "short"})
     assert told in str(wrong.value)
-
-
-def test_channels_and_rules_of_notices_are_kept_as_they_are(provider: Provider, connection: Connection, tmp_path: Path) -> None:
-    """Whoever sends them reads them."""
-    path = tmp_path / "service.yaml"
-    path.write_text(yaml.safe_dump(document(8080, provider, connection)), encoding="utf-8")
-    config = read_config(path)
-    assert config.channels["ops"]["slack"] == "C0123"
-    assert config.notify[0]["to"] == ["ops"]
 
 
 def test_secrets_stay_out_of_every_repr(running: Running) -> None:

@@ -24,8 +24,9 @@ ENCODED = "=?"
 """Beginning of an encoded word. Python decodes it in a header's text, where it could end the line."""
 OWN = re.compile(r"<msg_[0-9a-f]{1,32}@[A-Za-z0-9.-]{1,189}>", re.ASCII)
 """Form of the id of a mail from here. Anything else comes from whoever wrote the table."""
-TOO_LARGE = (552, 554)
-"""Answers that refuse one message for what it is."""
+TOO_LARGE = 552
+"""Answer to a sender that refuses one message for its size."""
+FOR_GOOD = range(500, 600)
 
 
 class MailOutlet:
@@ -78,7 +79,11 @@ class MailOutlet:
         if not isinstance(failed, smtplib.SMTPResponseException):
             return ChannelDownError(f"{self._server} can't be used: {type(failed).__name__}")
         told = f"{self._server} answered {failed.smtp_code}"
-        return MessageRefusedError(told) if failed.smtp_code in TOO_LARGE else ChannelDownError(told)
+        # Only what comes after the message's content, or names its size, is about the message. Whoever is
+        # refused earlier would be refused with every other message as well.
+        refused = isinstance(failed, smtplib.SMTPDataError) and failed.smtp_code in FOR_GOOD
+        refused = refused or (isinstance(failed, smtplib.SMTPSenderRefused) and failed.smtp_code == TOO_LARGE)
+        return MessageRefusedError(told) if refused else ChannelDownError(told)
 
     def _greeted(self, line: socket.socket) -> smtplib.SMTP:
         """Return an open session. Only a server on the loopback may do without TLS."""
@@ -87,7 +92,7 @@ class MailOutlet:
             line = context.wrap_socket(line, server_hostname=self._server.host)
         server = _Session(self._server, line)
         try:
-            server.ehlo()
+            server.ehlo_or_helo_if_needed()
             offered, plain = server.has_extn("starttls"), targets.is_loopback(self._server.host)
             if self._server.scheme == "smtp" and (offered or not plain):
                 server.starttls(context=context)

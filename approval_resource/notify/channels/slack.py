@@ -79,6 +79,16 @@ class SlackOutlet:
         """See `Outlet.check`."""
         self._call("auth.test", {})
 
+    def whisper(self, user: str, text: str) -> None:
+        """Tell that one member of the channel something that nobody else sees.
+
+        Raises:
+            ChannelDownError, MessageRefusedError: as `Outlet.send`.
+        """
+        shown = _whole(escaped(text)[:MAX_SECTION])
+        content = {"text": shown, "blocks": [_section(shown)]}
+        self._call("chat.postEphemeral", {"channel": self._channel, "user": user, **content})
+
     def _edited(self, message: Message, ref: str) -> bool:
         """Edit the claim's message. Return False where it is gone."""
         try:
@@ -122,12 +132,11 @@ class SlackOutlet:
             yield _section(f"{escaped(message.excerpt_name)}\n{quoted(message.excerpt, MAX_SECTION - 400)}")
         if message.state is State.PENDING and (who := self._mention(message.asked)):
             yield _section(f"It still takes: {who}")
+        buttons = [_button(action, value) for action, value in message.buttons.items()]
         if message.link:
-            button = {"type": "plain_text", "text": "Open", "emoji": False}
-            yield {
-                "type": "actions",
-                "elements": [{"type": "button", "text": button, "url": message.link, "action_id": "open"}],
-            }
+            buttons.append({"type": "button", "text": _plain("Open"), "url": message.link, "action_id": "open"})
+        if buttons:
+            yield {"type": "actions", "elements": buttons}
 
     def _mention(self, names: Sequence[str]) -> str:
         """Return mentions of those people whose ids at Slack are known."""
@@ -158,6 +167,24 @@ class SlackOutlet:
 
 class _GoneError(ChannelDownError):
     """Failure by a message that is gone. Where nobody sends another instead, the next try does."""
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def _button(action: str, value: str) -> dict[str, Any]:
+    """Return a button that records a verdict, once its presser has confirmed that."""
+    word = action.capitalize()
+    asked = {"title": f"{word} this?", "text": "It is recorded under your name.", "confirm": word, "deny": "Back"}
+    return {
+        "type": "button",
+        "text": _plain(word),
+        "action_id": action,
+        "value": value,
+        "style": "primary" if action == "approve" else "danger",
+        "confirm": {part: _plain(text) for part, text in asked.items()},
+    }
 
 
 def _section(text: str) -> dict[str, Any]:

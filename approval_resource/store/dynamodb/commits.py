@@ -210,6 +210,11 @@ class Commits:
         item = items.session_item(session, self._requests.now())
         self._requests.ask("put_item", budget, TableName=self._table, Item=item)
 
+    def keep_signed(self, subject: str, text: str, life: timedelta) -> None:
+        """See `DynamoStore.keep_signed`."""
+        item = items.signed_item(subject, text, self._requests.now(), life)
+        self._requests.ask("put_item", self._requests.budget(), TableName=self._table, Item=item)
+
     def _written(self, doubt: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
         """Return the events that this operation wrote since `doubt`.
 

@@ -25,6 +25,7 @@ from approval_resource.store.dynamodb.keys import (
     lock_key,
     session_key,
     settings_key,
+    signed_key,
 )
 from approval_resource.store.dynamodb.values import Item, values
 
@@ -97,6 +98,11 @@ def link_item(link: str, now: datetime) -> Item:
 def session_item(session: str, ended: datetime) -> Item:
     """Return the item that marks a session as ended. It outlives every session."""
     return session_key(session) | values({"at": instant(ended)}) | time_to_live(ended, SESSION_LIFE)
+
+
+def signed_item(subject: str, text: str, now: datetime, life: timedelta) -> Item:
+    """Return the item of a text that the reviewers' service signed."""
+    return signed_key(subject) | values({"text": text}) | time_to_live(now, life)
 
 
 def content_item(claim_id: str, name: str, content: bytes) -> Item:

@@ -107,6 +107,11 @@ def session_key(session: str) -> Item:
     return key(REVOKED, name(session))
 
 
+def signed_key(subject: str) -> Item:
+    """Return the key of a text that the reviewers' service signed. A planted one's signature doesn't hold."""
+    return key(f"signed#{name(subject)}", "text")
+
+
 def progress_key(channel: str) -> Item:
     """Return the key of a channel's progress. Its own partition lets IAM keep others from writing there."""
     return key(f"notify#{name(channel)}", "progress")

@@ -257,6 +257,11 @@ class DynamoReads:
         }
         return {unquote(item["sk"]["S"]): _ended(item) for item in self._requests.pages("query", query)}
 
+    def signed(self, subject: str) -> str:
+        """Return the text kept under that subject, or an empty string. Anybody may have written it."""
+        found = (self._requests.get([keys.signed_key(subject)])[0] or {}).get("text")
+        return found if isinstance(found, str) else ""
+
     def pools(self) -> list[str]:
         """See `LockStore.pools`."""
         scan = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from approval_resource.clock import Clock, HostClock, StoreClock
@@ -95,6 +95,10 @@ class DynamoStore(DynamoReads):
     def revoke(self, session: str) -> None:
         """Mark a session of the reviewers' service as ended, for all of its processes."""
         self._commits.revoke(session)
+
+    def keep_signed(self, subject: str, text: str, life: timedelta) -> None:
+        """Keep a text that the reviewers' service signed, for `life` at most."""
+        self._commits.keep_signed(subject, text, life)
 
     @property
     def outbox(self) -> DynamoOutbox:
