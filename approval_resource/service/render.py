@@ -33,6 +33,11 @@ def visible(text: str) -> Markup:
     )
 
 
+def spelled(text: str) -> str:
+    """Return text as `visible` shows it, for where no markup can be: titles, labels and choices."""
+    return "".join(f"\\u{ord(c):04x}" if hides(c) else c for c in text)
+
+
 def coloured(text: str) -> Markup:
     """Return the lines of a plan or diff, coloured by sign. The sign stays for people who see no colour."""
     return Markup("\n").join(
@@ -102,7 +107,13 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"visible": visible, "coloured": coloured, "link": _links, "size": size}
+        self._environment.filters |= {
+            "visible": visible,
+            "spelled": spelled,
+            "coloured": coloured,
+            "link": _links,
+            "size": size,
+        }
         self._environment.globals |= {"moment": moment, "static": files}
 
     def response(self, name: str, status: int, **about: Any) -> HTMLResponse:

@@ -22,7 +22,7 @@ from approval_resource.store.interface import DEFAULT_TABLE
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEMPLATE = DOCS / "deploy" / "approvals.yaml"
 MODULE = DOCS / "deploy" / "approvals.tf"
-ROLES = ("pipeline", "reviewer", "operator", "auditor")
+ROLES = ("pipeline", "reviewer", "operator", "auditor", "service")
 ARN = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{DEFAULT_TABLE}"
 
 
@@ -95,6 +95,19 @@ def test_a_reviewer_s_session_is_named_after_its_user(template: dict[str, Any], 
     text = MODULE.read_text(encoding="utf-8")
     assert 'each.key == "reviewer" ? ["sts:RoleSessionName"]' in text
     assert '"$${aws:username}"' in text
+
+
+def test_the_service_s_role_is_for_what_runs_it(template: dict[str, Any]) -> None:
+    """In both: ECS or EKS may act as it, nobody else, and it has its one policy."""
+    role = template["Resources"]["ServiceRole"]["Properties"]
+    assert role["ManagedPolicyArns"] == [{"Ref": "ServicePolicy"}]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": {"Ref": "ServicePrincipal"}}
+    allowed = template["Parameters"]["ServicePrincipal"]["AllowedValues"]
+    assert allowed == ["", "ecs-tasks.amazonaws.com", "pods.eks.amazonaws.com"]
+    text = MODULE.read_text(encoding="utf-8")
+    assert 'type        = each.key == "service" ? "Service" : "AWS"' in text
+    assert all(name in text for name in allowed)
 
 
 def test_cfn_lint_is_content() -> None:

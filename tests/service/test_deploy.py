@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import yaml
+from botocore.session import Session
+from botocore.validate import ParamValidator
 
 from approval_resource.policy.language.load import parse
 from approval_resource.policy.language.strict import read_document
@@ -56,6 +59,25 @@ def test_ecs_runs_it_with_its_secrets_and_its_own_role() -> None:
     assert service["user"] == "65532"
     assert task["taskRoleArn"].endswith("/approvals-service")
     assert str(service["portMappings"][0]["containerPort"]) == config.listen.rpartition(":")[2]
+
+
+def test_aws_takes_the_task_for_one() -> None:
+    """Every name and type in it is one of ECS's own model, none is required that it lacks."""
+    client = Session().create_client("ecs", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    shape = client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
+    task = json.loads((DEPLOY / "service-ecs.json").read_text(encoding="utf-8"))
+    assert ParamValidator().validate(task, shape).generate_report() == ""
+    assert "typo" in ParamValidator().validate(task | {"typo": 1}, shape).generate_report()
+
+
+def test_neither_has_another_role_or_more_secrets_than_it_needs() -> None:
+    """One role with docs/iam/service.json each, no key of AWS, and the secrets that the config names."""
+    text = (DEPLOY / "service-kubernetes.yaml").read_text(encoding="utf-8") + (DEPLOY / "service-ecs.json").read_text("utf-8")
+    roles = set(re.findall(r"arn:aws:iam::\d+:role/([\w-]+)", text))
+    assert roles == {"approvals-service", "approvals-execution"}
+    assert "docs/iam/service.json" in text
+    assert not re.search(r"AWS_\w*(KEY|TOKEN)|AKIA|hostNetwork|hostPath|privileged: true", text)
+    assert len(re.findall(r"secretsmanager", text)) == 2
 
 
 def test_the_image_has_a_target_of_its_own() -> None:

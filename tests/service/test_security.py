@@ -663,6 +663,10 @@ def test_refused_tries_are_logged_and_not_in_the_pool_s_log(running: Running, ca
     with caplog.at_level("INFO", logger="approval_resource"):
         browser.decide(page, "approve", seen="0" * 64)
         running.browser().send("GET", f"/approval/{claim.id}/approve?token=v1.secretsecret")
+        # A line is written once its answer has been sent.
+        until = time.monotonic() + 10
+        while "bad-link" not in str([getattr(one, "told", "") for one in caplog.records]) and time.monotonic() < until:
+            time.sleep(0.02)
     told = [record.told for record in caplog.records if hasattr(record, "told")]
     assert any(line.get("refused") == "changed" and line["who"].endswith("#ana") and claim.id in line["path"] for line in told)
     assert any(line.get("refused") == "bad-link" for line in told)
