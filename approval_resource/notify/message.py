@@ -205,7 +205,8 @@ def _about(store: LockStore, claim: Claim, reading: Reading, key: str, kind: str
         excerpt_name=name,
         excerpt=excerpt,
         link=link(reading.links.page(claim)),
-        buttons=reading.links.buttons(claim, reading.channel) if claim.state is State.PENDING else EMPTY,
+        # A reminder isn't edited once the claim is decided, so its buttons would stay.
+        buttons=reading.links.buttons(claim, reading.channel) if kind == "claim" and claim.state is State.PENDING else EMPTY,
         state=claim.state,
         claim_id=claim.id,
         asked=asked,

@@ -38,7 +38,7 @@ def faults(path: Path) -> Iterator[str]:
     except ConfigError as wrong:
         yield from wrong.problems
     try:
-        told = channels_of(config)
+        told = channels_of(config, str(path))
     except ConfigError as wrong:
         yield from wrong.problems
     else:

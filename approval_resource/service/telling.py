@@ -38,7 +38,7 @@ MAX_VALUE = 2_000
 BUTTONS = {"approve": Verdict.APPROVE, "reject": Verdict.REJECT}
 
 
-def channels_of(config: Config) -> channels.Config | None:
+def channels_of(config: Config, where: str = "config") -> channels.Config | None:
     """Return the channels and rules of the service's config, with their secrets; None where it has none.
 
     Raises:
@@ -46,19 +46,19 @@ def channels_of(config: Config) -> channels.Config | None:
     """
     if not config.channels and not config.notify:
         return None
-    found = channels.read({"channels": config.channels, "notify": config.notify}, "config")
+    found = channels.read({"channels": config.channels, "notify": config.notify}, where)
     problems = [
-        f"config.channels.{name}: {apprise.missing()}"
+        f"{where}.channels.{name}: {apprise.missing()}"
         for name in found.channels
         if isinstance(found.channel(name), channels.AppriseChannel) and apprise.missing()
     ]
     if not config.slack:
         problems += [
-            f"config.channels.{name}.buttons: need the section slack, by which the service knows Slack's requests"
+            f"{where}.channels.{name}.buttons: need the section slack, by which the service knows Slack's requests"
             for name in with_buttons(found)
         ]
     problems += [
-        f"config.notify[{number}].pools: {pool} is none of the pools that are served"
+        f"{where}.notify.{number}.pools: {pool} is none of the pools that are served"
         for number, rule in enumerate(found.notify)
         for pool in rule.pools
         if pool not in config.pools

@@ -31,19 +31,19 @@ variable "read_units_per_hour" {
 }
 
 variable "principals" {
-  description = "ARNs of who may assume the role of pipeline, reviewer, operator and auditor; for service, ecs-tasks.amazonaws.com or pods.eks.amazonaws.com. One that is left out gets no role; attach its policy yourself."
+  description = "ARNs of who may assume the role of pipeline, reviewer, operator, auditor and notifier; for service, ecs-tasks.amazonaws.com or pods.eks.amazonaws.com. One that is left out gets no role; attach its policy yourself."
   type        = map(string)
   default     = {}
 
   validation {
-    condition     = length(setsubtract(keys(var.principals), ["pipeline", "reviewer", "operator", "auditor", "service"])) == 0
-    error_message = "The roles are pipeline, reviewer, operator, auditor and service."
+    condition     = length(setsubtract(keys(var.principals), ["pipeline", "reviewer", "operator", "auditor", "service", "notifier"])) == 0
+    error_message = "The roles are pipeline, reviewer, operator, auditor, service and notifier."
   }
 }
 
 locals {
   documented_arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/concourse-approvals"
-  roles          = toset(["pipeline", "reviewer", "operator", "auditor", "service"])
+  roles          = toset(["pipeline", "reviewer", "operator", "auditor", "service", "notifier"])
   alarms = {
     reads-throttled       = { metric = "ReadThrottleEvents", period = 300, times = 2, threshold = 1 }
     writes-throttled      = { metric = "WriteThrottleEvents", period = 300, times = 2, threshold = 1 }

@@ -22,7 +22,7 @@ from approval_resource.store.interface import DEFAULT_TABLE
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TEMPLATE = DOCS / "deploy" / "approvals.yaml"
 MODULE = DOCS / "deploy" / "approvals.tf"
-ROLES = ("pipeline", "reviewer", "operator", "auditor", "service")
+ROLES = ("pipeline", "reviewer", "operator", "auditor", "service", "notifier")
 ARN = f"arn:aws:dynamodb:eu-west-1:123456789012:table/{DEFAULT_TABLE}"
 
 
@@ -187,3 +187,18 @@ def test_terraform_takes_the_module_for_valid(terraform: Terraform) -> None:
         pytest.skip("terraform can't reach its registry, so the provider's schema is unknown here")
     valid = terraform("validate")
     assert valid.returncode == 0, valid.stderr
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_can_be_made_by_both(template: dict[str, Any], role: str) -> None:
+    """Each with its own policy alone, for whom a parameter names, and not at all for nobody."""
+    name = role.capitalize()
+    made = template["Resources"][f"{name}Role"]
+    assert made["Condition"] == f"Has{name}"
+    assert made["Properties"]["ManagedPolicyArns"] == [{"Ref": f"{name}Policy"}]
+    (trust,) = made["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    kind = "Service" if role == "service" else "AWS"
+    assert (trust["Principal"], "sts:AssumeRole" in trust["Action"]) == ({kind: {"Ref": f"{name}Principal"}}, True)
+    assert template["Parameters"][f"{name}Principal"]["Default"] == ""
+    text = MODULE.read_text(encoding="utf-8")
+    assert f'"{role}"' in text.partition("condition     =")[2].partition("\n")[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from approval_resource.errors import ApprovalError
@@ -31,7 +34,7 @@ def store_of(caller: Caller, table: str = DEFAULT_TABLE) -> DynamoStore:
 
 
 def worked(store: DynamoStore, operator: DynamoStore, pool: str) -> None:
-    """Everything that the service does to the table: lists, looks, reviews, withdrawals, sessions and its probes."""
+    """Everything that the service does to the table: lists, looks, reviews, withdrawals, sessions, linked accounts, what is told, and its probes."""
     config = Config.model_validate(
         {
             "url": "https://a.example",
@@ -58,6 +61,9 @@ def worked(store: DynamoStore, operator: DynamoStore, pool: str) -> None:
     endings = Endings(store)
     endings.end("session#x")
     assert endings.ended(["session#x"], store.now())
+    store.keep_signed("slack:T1#U1", "a text", timedelta(days=1))
+    assert store.signed("slack:T1#U1") == "a text"
+    assert store.outbox.write(replace(store.outbox.progress(pool), told_at=store.now())) is not None
     acts.withdraw(ANA, first.id, "by force", force=True)
     assert store.content(first.id, "payload") is not None
 

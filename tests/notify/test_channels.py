@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 import socket
 import socketserver
 import ssl
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,8 @@ from aiosmtpd.smtp import AuthResult, Envelope, Session
 
 from approval_resource.claims.review import review
 from approval_resource.model.claim import Verdict
+from approval_resource.notify import targets
+from approval_resource.notify.channels import apprise
 from approval_resource.notify.channels.apprise import AppriseOutlet
 from approval_resource.notify.channels.mail import MailOutlet
 from approval_resource.notify.channels.teams import TeamsOutlet
@@ -145,8 +149,11 @@ def test_a_claim_is_a_thread_of_mails(
     (first_to, first), (second_to, second) = mailboxes.mails
     assert (mailboxes.encrypted, mailboxes.signed_in) == ([True, True], [True, True])
     assert (first_to, second_to) == ([OPS, ANAS], [OPS, DANAS])
-    assert first["References"] is None
-    assert (second["References"], second["In-Reply-To"]) == (first["Message-ID"], first["Message-ID"])
+    assert first["In-Reply-To"] is None
+    assert second["In-Reply-To"] == first["Message-ID"]
+    # A relay may replace the ids of mails; that of their thread stays.
+    assert second["References"].split() == [first["References"], first["Message-ID"]]
+    assert first["X-Approval-Id"] != second["X-Approval-Id"]
     assert first["Message-ID"] != second["Message-ID"]
     assert first["Subject"] == second["Subject"] == f"Approval: deploy in payments ({claim.id[:8]})"
     assert first["Auto-Submitted"] == "auto-generated"
@@ -168,6 +175,7 @@ def test_a_mail_that_is_sent_again_has_the_same_id(secure: int, mailboxes: Mailb
     for _ in range(2):
         mail(secure).send(a_message(), "", 1_800_000_000)
     assert [one["Message-ID"] for _, one in mailboxes.mails] == ["<msg_1@example.com>"] * 2
+    assert [one["X-Approval-Id"] for _, one in mailboxes.mails] == ["msg_1"] * 2
 
 
 @pytest.mark.parametrize(
@@ -187,7 +195,8 @@ def test_a_planted_reference_adds_no_header(plain: int, mailboxes: Mailboxes, re
     """Nor does it end the program: the mail begins a thread of its own, which later mails go on with."""
     kept = mail(plain, user="").send(a_message(), ref, 0)
     ((_, got),) = mailboxes.mails
-    assert (got["References"], got["In-Reply-To"], got["Bcc"]) == (None, None, None)
+    assert (got["In-Reply-To"], got["Bcc"]) == (None, None)
+    assert re.fullmatch(r"<msg_[0-9a-f]{32}@example\.com>", got["References"])
     assert kept == got["Message-ID"]
 
 
@@ -328,7 +337,7 @@ def test_no_text_adds_a_header_or_a_mail(plain: int, mailboxes: Mailboxes, text:
     assert one["Bcc"] is None
     assert set(one.keys()) <= {
         *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"),
-        *("X-Peer", "X-MailFrom", "X-RcptTo"),
+        *("X-Approval-Id", "References", "X-Peer", "X-MailFrom", "X-RcptTo"),
     }
 
 
@@ -375,26 +384,113 @@ def test_a_card_that_teams_refuses_is_told_apart() -> None:
 # ---- apprise --------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_apprise_sends_what_people_are_told() -> None:
-    """The real library, to a receiver here."""
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time to load apprise."""
+    monkeypatch.setattr(targets, "SECONDS", 60.0)
+
+
+def test_apprise_sends_what_people_are_told(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real library, to a receiver here, whatever proxy the environment names."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     with served(Receiver()) as receiver:
         way = AppriseOutlet(receiver.url.replace("http://", "json://"))
         way.check()
+        assert receiver.requests == []
         assert way.send(a_message(facts=[("What", "deploy it")], link="https://x.example/1"), "", 0) == "msg_1"
     (request,) = receiver.requests
     assert request.document["title"] == "deploy waits"
     assert "What: deploy it" in request.document["message"]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_apprise_cannot_send_is_down() -> None:
+def test_what_apprise_cannot_send_is_down(patient: None) -> None:
     """Nobody listens there; nothing of the address is told."""
-    with pytest.raises(ChannelDownError) as told:
+    with pytest.raises(ChannelDownError, match="could not send") as told:
         AppriseOutlet("json://user:secret@127.0.0.1:9/").send(a_message(), "", 0)
     assert "secret" not in str(told.value)
     with pytest.raises(ChannelDownError, match="doesn't understand"):
         AppriseOutlet("nonsense").check()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("jsons://169.254.169.254/latest", "169.254.169.254 is a link-local address"),
+        pytest.param("jsons://[fe80::1]/", "link-local", marks=pytest.mark.long),
+        pytest.param("jsons://[::ffff:169.254.169.254]/", "link-local", marks=pytest.mark.long),
+        pytest.param("jsons://[fd00:ec2::254]/", "metadata", marks=pytest.mark.long),
+        pytest.param("jsons://2852039166/", "link-local", marks=pytest.mark.long),
+        pytest.param("jsons://0xa9fea9fe/", "link-local", marks=pytest.mark.long),
+        ("json://192.0.2.1/", "loopback alone"),
+        pytest.param("xml://192.0.2.1/", "loopback alone", marks=pytest.mark.long),
+        ("mailto://user:pass@example.com?smtp=192.0.2.1&to=a@example.com", "without TLS"),
+        pytest.param("rsyslog://192.0.2.1/", "without TLS", marks=pytest.mark.long),
+    ],
+)
+def test_apprise_reaches_no_address_that_is_forbidden(patient: None, url: str, why: str) -> None:
+    """Whichever library of its connects, in whichever spelling; and without TLS nothing but this machine."""
+    with pytest.raises(ChannelDownError, match=why):
+        AppriseOutlet(url).send(a_message(), "", 0)
+
+
+def test_apprise_reaches_no_forbidden_address_by_a_name(patient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is the address that is connected to: a name that changes between two look-ups gains nothing."""
+    program = tmp_path / "child.py"
+    program.write_text(
+        "import runpy, socket, sys\n"
+        "found = ['127.0.0.1', '169.254.169.254']\n"
+        "def lookup(host, port, *more, **named):\n"
+        "    ip = found.pop(0) if len(found) > 1 else found[0]\n"
+        "    return [(socket.AF_INET, socket.SOCK_STREAM, 6, '', (ip, port))]\n"
+        "socket.getaddrinfo = lookup\n"
+        f"sys.argv = [{str(apprise.CHILD)!r}]\n"
+        f"runpy.run_path({str(apprise.CHILD)!r}, run_name='__main__')\n"
+    )
+    monkeypatch.setattr(apprise, "CHILD", program)
+    first = AppriseOutlet("jsons://rebinds.example:9/?retry=0")
+    with pytest.raises(ChannelDownError, match="could not send"):
+        first.send(a_message(), "", 0)
+    program.write_text(program.read_text().replace("'127.0.0.1', ", ""))
+    with pytest.raises(ChannelDownError, match=r"169\.254\.169\.254 is a link-local address"):
+        first.send(a_message(), "", 0)
+
+
+@pytest.mark.parametrize("status", [302, 308])
+def test_apprise_follows_no_redirect(patient: None, status: int) -> None:
+    """Not even to where it may go."""
+    with served(Receiver()) as elsewhere, served(Receiver()) as receiver:
+        receiver.answer = lambda request: (status, {"Location": f"{elsewhere.url}/"}, b"")
+        with pytest.raises(ChannelDownError, match="could not send"):
+            AppriseOutlet(receiver.url.replace("http://", "json://")).send(a_message(), "", 0)
+        assert elsewhere.taken == []
+        assert receiver.taken != []
+
+
+def test_apprise_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A lease must not end while it hangs; what it says meanwhile is no answer."""
+    program = tmp_path / "child.py"
+    program.write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setattr(apprise, "CHILD", program)
+    monkeypatch.setattr(targets, "SECONDS", 0.5)
+    with pytest.raises(ChannelDownError, match="in time"):
+        AppriseOutlet("json://127.0.0.1/").check()
+    program.write_text("print('{')\n")
+    monkeypatch.setattr(targets, "SECONDS", 60)
+    with pytest.raises(ChannelDownError, match="without an answer"):
+        AppriseOutlet("json://127.0.0.1/").check()
+
+
+def test_the_child_of_apprise_knows_no_secret_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, patient: None) -> None:
+    """Of the environment it gets what it needs to load and to trust certificates."""
+    program = tmp_path / "child.py"
+    program.write_text("import json, os\nprint(json.dumps({'sent': False, 'why': ' '.join(sorted(os.environ))}))\n")
+    monkeypatch.setattr(apprise, "CHILD", program)
+    for name in ("AWS_SECRET_ACCESS_KEY", "SLACK_TOKEN", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "canary")
+    with pytest.raises(ChannelDownError) as told:
+        AppriseOutlet("json://127.0.0.1/").check()
+    assert set(str(told.value).split()) <= {*apprise.PASSED, "NETRC", "LC_CTYPE"}
 
 
 def test_without_the_extra_its_absence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

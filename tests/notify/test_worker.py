@@ -733,6 +733,37 @@ def wait_for(done: Callable[[], object]) -> None:
         threading.Event().wait(0.02)
 
 
+def test_a_channel_s_records_are_all_that_is_written(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """Whatever it tells, reminds of, passes over and fails at: only partitions that the notifier's role may write."""
+    written: list[str] = []
+
+    def noted(params: dict[str, Any], model: Any, **_: Any) -> None:
+        for one in [entry for item in params.get("TransactItems", [params]) for entry in item.values()]:
+            if model.name not in ("GetItem", "BatchGetItem", "Query"):
+                key = one["Item"] if isinstance(one, dict) and "Item" in one else one
+                written.append(key["pk"]["S"] if isinstance(key, dict) and "pk" in key else f"{model.name} {key}")
+
+    worker = working(Recorder(trouble=down), digest="12:00")
+    worker.turn()
+    claim = take(shared, 1, expires_after=timedelta(minutes=10))
+    take(shared, 2, lock_name="b")
+    shared._client.meta.events.register("provide-client-params.dynamodb", noted)
+    worker.turn()
+    worker.outlet = Recorder(trouble=refuse)
+    for _ in range(4):
+        time.tick(minutes=2)
+        worker.turn()
+    worker.outlet = Recorder(edits=True)
+    time.tick(hours=1)
+    for _ in range(3):
+        worker.turn()
+    worker.leave()
+    shared._client.meta.events.unregister("provide-client-params.dynamodb", noted)
+    assert len(written) > 10
+    assert {key.partition("#")[0] for key in written} == {"notify"}
+    assert shared.claim(claim.id) == claim
+
+
 # ---- planted records ----------------------------------------------------------------------------
 
 

@@ -106,3 +106,21 @@ def test_one_human_by_slack_and_otherwise_counts_once(people: dict[str, list[str
     one = [policy(required_approvals=2, people=people)]
     both = [approval("slack:T0123#U0456"), approval("oidc:https://login.example#olga")]
     assert isinstance(evaluate(one, facts(), both, NOW), Approved) is enough
+
+
+@pytest.mark.parametrize(
+    ("people", "requester", "counts"),
+    [
+        ({"ana": ["slack:T0123#U0456"]}, "bob", False),
+        ({"ana": ["slack:T0123#U0456"]}, "", True),
+        ({"ana": ["slack:T0123#U0456", "concourse:anna"]}, "bob", True),
+        ({"ana": ["slack:T0123#U0456", "concourse:anna"]}, "anna", False),
+        ({"ana": ["slack:T0123#U0456"], "bob": ["concourse:bob"]}, "bob", True),
+        ({"ana": ["slack:T0123#U0456", "oidc:https://login.example#ana"]}, "bob", False),
+    ],
+)
+def test_no_self_approval_hides_behind_a_members_id(people: dict[str, list[str]], requester: str, counts: bool) -> None:
+    """It resembles nobody's name: where nobody may approve their own, the lists have to tell who started the build."""
+    one = [policy(approval_rules=[{"user": "ana"}], people=people, allow_self_approval=False, unknown_requester="allow")]
+    asked = facts(requester=requester, build={"url": "https://ci.example"})
+    assert isinstance(evaluate(one, asked, [approval("slack:T0123#U0456")], NOW), Approved) is counts

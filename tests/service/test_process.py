@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from cli import cli
 from demo.engine import REGION, ROOT, free_port
-from tests.builders import under
+from tests.builders import take, under
+from tests.notify.standins import Receiver, served
 from tests.service.conftest import KEY, POOLS, Running, Serve
 from tests.service.provider import CLIENT, ISSUER, SECRET, Provider
 
@@ -59,16 +61,21 @@ ENVIRONMENT = {
 }
 
 
-def test_the_process_starts_serves_and_stops(provider: Provider, connection: Connection, tmp_path: Path) -> None:
-    """It takes under 110 MB, and 2.5 s of one processor until it is ready.
+def test_the_process_starts_serves_tells_and_stops(
+    provider: Provider, connection: Connection, tmp_path: Path, hook: Receiver
+) -> None:
+    """It takes under 110 MB, and 2.5 s of one processor until it is ready; it tells what waits.
 
     A request that is being answered when it is told to end gets its answer; the exit is clean, and no secret is logged.
     """
     port = free_port()
     config = tmp_path / "service.yaml"
-    config.write_text(yaml.safe_dump(document(port, provider, connection)), encoding="utf-8")
+    told = {"hook": {"webhook": f"{hook.url}/hook", "secret": "env:HOOK_SECRET"}}
+    config.write_text(yaml.safe_dump(document(port, provider, connection, channels=told)), encoding="utf-8")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **ENVIRONMENT}
-    DynamoStore.connect(connection).create_table()
+    store = DynamoStore.connect(connection)
+    store.create_table()
+    claim = take(store, 1)
     log = (tmp_path / "log").open("w+b")
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), "serve", "--config", str(config)], env=environment, stderr=log, stdout=log
@@ -86,12 +93,20 @@ def test_the_process_starts_serves_and_stops(provider: Provider, connection: Con
             assert time.monotonic() < until
             time.sleep(0.05)
         assert web.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 2.5
+        while not hook.taken:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        told_claim = hook.taken[0].document["claim"]
+        assert (told_claim["id"], told_claim["approve_url"].partition("?")[0]) == (
+            claim.id,
+            f"http://127.0.0.1:{port}/approval/{claim.id}/approve",
+        )
         statuses: list[int] = []
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         resident = next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]
         assert int(resident) * 1024 < 110_000_000
-        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 2.5
         asked = threading.Thread(
             target=lambda: statuses.append(
                 web.request("GET", f"http://127.0.0.1:{port}/api/v1/whoami?token=visible-token").status
@@ -102,6 +117,7 @@ def test_the_process_starts_serves_and_stops(provider: Provider, connection: Con
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0 or process.returncode == -signal.SIGTERM
         assert statuses == [401]
+        assert store.outbox.progress("hook").holder == "", "the lease was given back"
     finally:
         process.kill()
         process.wait()
@@ -114,6 +130,13 @@ def test_the_process_starts_serves_and_stops(provider: Provider, connection: Con
     assert SECRET not in text
     assert KEY not in text
     assert "visible-token" not in text
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    """A program that gets webhooks."""
+    with served(Receiver()) as started:
+        yield started
 
 
 def test_check_says_all_that_is_wrong(
@@ -150,13 +173,13 @@ def test_check_says_all_that_is_wrong(
         notify=[{"pools": ["paymnets"], "to": ["ops", "hook"]}],
     )
     assert code == 1
-    assert "config.channels.hook.secret: the environment variable NOT_SET is not set" in told
+    assert f"{path}.channels.hook.secret: the environment variable NOT_SET is not set" in told
     code, told = checked(
         channels={"ops": {"slack": "C0123", "token": "env:SESSION_KEY", "api": "http://127.0.0.1:9", "buttons": True}},
         notify=[{"pools": ["paymnets"], "to": ["ops"]}],
     )
-    assert "config.channels.ops.buttons: need the section slack" in told
-    assert "config.notify[0].pools: paymnets is none of the pools" in told
+    assert f"{path}.channels.ops.buttons: need the section slack" in told
+    assert f"{path}.notify.0.pools: paymnets is none of the pools" in told
     code, told = checked(channels={"hook": {"webhook": f"http://127.0.0.1:{free_port()}/", "secret": "env:HOOK_SECRET"}})
     assert code == 1
     assert "channel hook: http://127.0.0.1" in told

@@ -18,9 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approval_resource import pools
+from approval_resource.claims.end import end_claim
 from approval_resource.clock import HostClock
 from approval_resource.model.claim import Claim, Review, Verdict
 from approval_resource.model.event import State
+from approval_resource.notify import message as messages
 from approval_resource.notify import run
 from approval_resource.policy.language.load import load_text, stored
 from approval_resource.service import slack as buttons
@@ -397,6 +399,20 @@ def test_what_decides_nothing_is_taken_note_of(opened: Callable[..., Shop]) -> N
     assert shop.press(value, message={"text": "x" * 200_000}) == 200
     assert shop.stored(claim).state is State.APPROVED
     assert shop.press(value, message={"text": "x" * 600_000}) == 413
+
+
+def test_no_stale_button_stays(opened: Callable[..., Shop]) -> None:
+    """A reminder, which nobody edits, has none; the claim's own message loses its, whoever decides and wherever."""
+    shop = opened()
+    (worker,) = shop.running.service.telling.workers()
+    claim = shop.running.claim(terms=NAMED, expires_after=timedelta(hours=1))
+    assert shop.posted(claim).values != {}
+    due = shop.running.service.now() + timedelta(minutes=31)
+    worker.outlet.send(messages.reminder(shop.running.store, claim, due, worker.reading), shop.slack.first[0].ts, 0)
+    (reply,) = shop.slack.replies
+    assert (reply.values, reply.buttons) == ({}, [f"{shop.running.url}/claims/{claim.id}"])
+    end_claim(shop.running.store, claim, State.WITHDRAWN, actor="aws:olga", reason="no more")
+    assert shop.posted(claim).values == {}
 
 
 # ---- when a press isn't enough ------------------------------------------------------------------

@@ -6,12 +6,21 @@ It sends only: nothing can be edited, and no id comes back.
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+from approval_resource.notify import targets
 from approval_resource.notify.message import Message
 from approval_resource.notify.targets import ChannelDownError
+from approval_resource.text import clean
 
 MAX_BODY = 4_000
+CHILD = Path(__file__).with_name("apprise_child.py")
+PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that the child gets of this process's environment."""
 
 
 def missing() -> str:
@@ -21,7 +30,11 @@ def missing() -> str:
 
 
 class AppriseOutlet:
-    """`Outlet` to the service that the address names. apprise connects, so no target is checked."""
+    """`Outlet` to the service that the address names.
+
+    A child process sends, so that every connection is checked, and the whole is bounded in time: see
+    `apprise_child.py`.
+    """
 
     edits = False
 
@@ -33,20 +46,32 @@ class AppriseOutlet:
         """See `Outlet.send`."""
         lines = [*(f"{label}: {text}" if label else text for label, text in message.facts), message.link]
         body = "\n".join(line for line in lines if line)[:MAX_BODY]
-        if not self._service().notify(title=message.title, body=body or message.title, body_format="text"):
-            raise ChannelDownError("apprise could not send it")
+        self._ask({"url": self._url, "title": message.title, "body": body or message.title})
         return ref or message.id
 
     def check(self) -> None:
         """See `Outlet.check`."""
-        self._service()
+        self._ask({"url": self._url})
 
-    def _service(self) -> Any:
+    def _ask(self, task: dict[str, str]) -> None:
         if told := missing():
             raise ChannelDownError(told)
-        import apprise
-
-        service = apprise.Apprise()
-        if not service.add(self._url):
-            raise ChannelDownError("apprise doesn't understand the address")
-        return service
+        # Neither a secret nor a proxy of this process's environment is the child's.
+        environment = {name: os.environ[name] for name in PASSED if name in os.environ} | {"NETRC": os.devnull}
+        try:
+            ran = subprocess.run(  # noqa: S603 - a file of this package
+                [sys.executable, "-I", "-B", str(CHILD)],
+                input=json.dumps(task).encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                timeout=targets.SECONDS,
+                check=False,
+            )
+            answer = json.loads(ran.stdout)
+        except subprocess.TimeoutExpired:
+            raise ChannelDownError("apprise didn't end in time") from None
+        except ValueError:
+            raise ChannelDownError("apprise ended without an answer") from None
+        if answer["sent"] is not True:
+            raise ChannelDownError(clean(str(answer["why"])))

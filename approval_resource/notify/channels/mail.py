@@ -14,6 +14,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as POLICY
 from email.utils import format_datetime
 
+from approval_resource.canonical import digest
 from approval_resource.notify import targets
 from approval_resource.notify.message import Message
 from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError
@@ -110,10 +111,16 @@ class MailOutlet:
         # Some programs thread by subject, so all mails about a claim have the same one.
         mail["Subject"] = f"Approval: {message.subject.replace(ENCODED, '= ?')}"
         mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
-        mail["Message-ID"] = f"<{message.id}@{self._sender.rpartition('@')[2]}>"
-        if OWN.fullmatch(ref) and message.kind != "digest":
-            mail["In-Reply-To"] = ref
-            mail["References"] = ref
+        domain = self._sender.rpartition("@")[2]
+        mail["Message-ID"] = f"<{message.id}@{domain}>"
+        # A relay such as SES puts an id of its own in the place of ours. These two it leaves.
+        mail["X-Approval-Id"] = message.id
+        if message.kind != "digest":
+            thread = [f"<msg_{digest([message.claim_id, 'thread'])[:32]}@{domain}>"]
+            if OWN.fullmatch(ref):
+                mail["In-Reply-To"] = ref
+                thread.append(ref)
+            mail["References"] = " ".join(thread)
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(_plain(message))
         mail.add_alternative(_html(message), subtype="html")

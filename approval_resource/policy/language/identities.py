@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 CONCOURSE = "concourse:"
-SENT = ("slack:", "link:")
+SLACK = "slack:"
+SENT = (SLACK, "link:")
 """Prefixes of identities that prove a place where messages go. They count only where a policy names them."""
 OIDC_GROUP = "oidc-group:"
 """Prefix of a group that an issuer tells of its people, as `oidc-group:ISSUER#NAME`."""
