@@ -146,7 +146,7 @@ class StaleLockError(ApprovalError):
         )
 
 
-class NotNewestError(ApprovalError):
+class NotAwaitingDecisionError(ApprovalError):
     """Refusal of a decision: the claim `current` doesn't wait for one.
 
     `newest` is the claim that holds its lock, if any does.
@@ -366,12 +366,12 @@ class CorruptRecordError(ApprovalError):
 class StoreUnavailableError(ApprovalError):
     """Outage: DynamoDB could not be asked, or would not answer.
 
-    `passing` says that it answered this process before, so a retry may help.
+    `transient` says that it answered this process before, so a retry may help.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False) -> None:
         """Take the whole `message`, since only the store knows the next move."""
-        self.passing = passing
+        self.transient = transient
         super().__init__(message)
 
 

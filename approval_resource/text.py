@@ -33,7 +33,7 @@ def clean(text: str) -> str:
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if _shown(c))
 
 
-def seen(text: str) -> str:
+def as_displayed(text: str) -> str:
     """Return `text` as people see it: no invisible characters, one form of each letter, single spaces."""
     return " ".join(unicodedata.normalize("NFC", clean(text).replace(BLANK, "")).split())
 

@@ -88,7 +88,7 @@ def _by_claim(store: RecordReads, walk: Walk, given: Mapping[str, Any], claim: C
     try:
         return receipt(store, claim, event)
     except CorruptRecordError:
-        if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
+        if not (claim.ended and walk.keeping.may_be_gone(claim.ended.timestamp)):
             raise
     walk.report.notes.append(f"the policies of claim {claim.id} are gone by age; they and inputs were not compared")
     return receipt_of(claim, event) | {name: given.get(name) for name in OF_CONTENTS}
@@ -112,7 +112,7 @@ def _gone_by_age(walk: Walk, younger: Event | None, at: datetime, digest: str) -
     `younger` is the next event that is left. Each event tells place and digest of the one before it, and the
     head those of the newest. Nothing ever was between two that follow each other.
     """
-    if not walk.keeping.over(at):
+    if not walk.keeping.may_be_gone(at):
         return False
     if younger is None:
         before, pinned = walk.report.head.timestamp, walk.report.head.digest

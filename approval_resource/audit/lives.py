@@ -40,7 +40,7 @@ class Life:
     """Whether the oldest is the claim's first."""
 
 
-class Tally:
+class SetDifference:
     """Difference of two sets of ids in constant memory. It tells which buckets of ids differ.
 
     Ids fall into buckets by a digest with a key of this process, so that nobody can choose ids that cancel
@@ -90,7 +90,7 @@ class Lives:
         """The highest fence of each lock's claims."""
         self.absent: set[str] = set()
         """Locks with a claim that is gone, or can't be read."""
-        self.stored = Tally()
+        self.stored = SetDifference()
         """Claims that are stored, against those that the log tells of."""
 
     def step(self, event: Event) -> None:
@@ -150,7 +150,7 @@ class Lives:
             self._found(f"{_subject(life.oldest)} had no event before event {life.oldest.revision}, which found it there")
         claim = life.claim
         if claim is not None and life.oldest.timestamp == claim.timestamp and not made_under(claim, life.oldest):
-            self._found(f"{named(claim)} was altered: it is not what its pipeline asked for; {told(claim)}")
+            self._found(f"{title_of(claim)} was altered: it is not what its pipeline asked for; {says_now(claim)}")
 
     def _read(self) -> None:
         batch, self._unread = self._unread, []
@@ -175,7 +175,7 @@ class Lives:
         ended = newest.state is None or not newest.state.is_open or life.gone
         if claim is not None:
             self._found(f"{_subject(newest)} was altered: {claim.why}")
-        elif not (ended and self._walk.keeping.over(newest.timestamp)):
+        elif not (ended and self._walk.keeping.may_be_gone(newest.timestamp)):
             self._found(f"{_subject(newest)} is missing")
 
     def _verify(self, claim: Claim, life: Life) -> None:
@@ -183,10 +183,10 @@ class Lives:
         # A claim's end is its last event. That event pins the claim even if other events are gone.
         last = newest.kind.state is not None and not newest.kind.state.is_open
         if (last or not life.gone) and not self._pinned(claim, newest):
-            self._found(f"{named(claim)} was altered: it is not as its newest event left it; {told(claim)}")
+            self._found(f"{title_of(claim)} was altered: it is not as its newest event left it; {says_now(claim)}")
         if claim.lock_name != newest.lock_name:
-            self._found(f"{named(claim)} was altered: its newest event is one of lock {newest.lock_name}")
-        if not (claim.ended and self._walk.keeping.over(claim.ended.timestamp)):
+            self._found(f"{title_of(claim)} was altered: its newest event is one of lock {newest.lock_name}")
+        if not (claim.ended and self._walk.keeping.may_be_gone(claim.ended.timestamp)):
             for finding in content_findings(self._store, claim):
                 self._found(finding)
 
@@ -248,17 +248,17 @@ def content_findings(store: RecordReads, claim: Claim) -> Iterator[str]:
         except UNREADABLE:
             content = None
         if content is None:
-            yield f"the {name} of {named(claim)} was altered: there is none now"
+            yield f"the {name} of {title_of(claim)} was altered: there is none now"
         elif (now := hashlib.sha256(content).hexdigest()) != expected:
-            yield f"the {name} of {named(claim)} was altered: it has {counted(len(content), 'byte')} now, of SHA-256 {now}"
+            yield f"the {name} of {title_of(claim)} was altered: it has {counted(len(content), 'byte')} now, of SHA-256 {now}"
 
 
-def named(claim: Claim) -> str:
+def title_of(claim: Claim) -> str:
     """Return a claim's id and lock."""
     return f"claim {claim.id} of lock {claim.lock_name}"
 
 
-def told(claim: Claim) -> str:
+def says_now(claim: Claim) -> str:
     """Return what a claim says now."""
     decided = claim.decided
     by = f" by {decided.actor}" if decided and decided.state is claim.state and decided.actor else ""

@@ -14,7 +14,7 @@ from approval_resource.audit.receipts import DEFAULT_POLICY
 from approval_resource.audit.verify import verify
 from approval_resource.audit.verify_chain import Report
 from approval_resource.canonical import instant
-from approval_resource.claims.decide import texts
+from approval_resource.claims.decide import kept_policies
 from approval_resource.claims.proof import require_supported
 from approval_resource.documents.events import event_digest
 from approval_resource.errors import ApprovalError, CorruptRecordError
@@ -162,7 +162,7 @@ def _decision(store: LockStore, event: Event, claim: Claim | None, faults: list[
     notes: tuple[str, ...] = ()
     policies: tuple[Any, ...] = ()
     try:
-        policies = tuple(document for text in texts(store, claim) if text for document in json.loads(text))
+        policies = tuple(document for text in kept_policies(store, claim) if text for document in json.loads(text))
         if event.kind.state is State.APPROVED:
             require_supported(store, claim, event)
     except (ApprovalError, ValueError) as fault:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from approval_resource.claims.decide import POLICY_ACTOR, Held, Terms, apply_policies, terms_of
+from approval_resource.claims.decide import POLICY_ACTOR, EvaluationCache, Terms, apply_policies, terms_of
 from approval_resource.claims.end import expiry_change, update_claim
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Claim
@@ -16,7 +16,7 @@ from approval_resource.store.transaction import ClaimChange, Snapshot
 log = logging.getLogger(__name__)
 
 
-def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> ClaimChange | None:
+def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, evaluations: EvaluationCache) -> ClaimChange | None:
     """Return the change that time has brought to the claim, or None.
 
     An approval that time completed by the deadline stands, whoever looks first and however late: the
@@ -27,9 +27,9 @@ def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> C
         return expiry_change(claim, snapshot)
     if not claim.due(snapshot.now) or claim.opens_at is None:
         return None
-    at = held.instant(claim, snapshot, fixed=claim.opens_at if late else None)
+    at = evaluations.instant(claim, snapshot, fixed=claim.opens_at if late else None)
     postponed = ClaimChange(claim=claim, kind=Kind.POSTPONED, actor=POLICY_ACTOR)
-    change = apply_policies(claim, terms, snapshot, postponed, held, at)
+    change = apply_policies(claim, terms, snapshot, postponed, evaluations, at)
     if change.claim.decided is not None:
         return change
     opens = change.claim.opens_at
@@ -44,8 +44,8 @@ def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> C
 def apply_time(store: LockStore, claim: Claim) -> Claim:
     """Commit what time has brought; return the claim as it is then."""
     terms = terms_of(store, claim) if claim.opens_at is not None else Terms()
-    held = Held(terms)
-    return update_claim(store, claim, lambda current, snapshot: time_change(current, terms, snapshot, held))
+    evaluations = EvaluationCache(terms)
+    return update_claim(store, claim, lambda current, snapshot: time_change(current, terms, snapshot, evaluations))
 
 
 def apply_time_or_log(store: LockStore, claim: Claim) -> Claim:

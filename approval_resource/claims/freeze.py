@@ -42,7 +42,7 @@ def freezes(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> li
         return [Frozen(f"a policy can't be read: {broken.problems[0]}")]
 
 
-def holding(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> str:
+def shut_reasons(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> str:
     """Return in one line which freezes keep the claim's gate shut; an empty string where none does."""
     return "; ".join(one.why for one in freezes(claim, terms, settings, now) if not one.broken_by)
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from approval_resource.claims.deadline import apply_time
 from approval_resource.claims.decide import terms_of
 from approval_resource.claims.end import update_claim
-from approval_resource.claims.freeze import freezes, holding
-from approval_resource.claims.lifecycle import handed_back, require_passable
+from approval_resource.claims.freeze import freezes, shut_reasons
+from approval_resource.claims.lifecycle import may_hand_back, require_passable
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
@@ -81,7 +81,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
         if claim.state is not State.PENDING:
             require_passable(claim, limit if claim.deadline == give_up_at else "")
             terms = terms or poller.call(terms_of, store, claim)
-            before, why = why, holding(claim, terms, poller.call(store.settings, claim.pool), store.now())
+            before, why = why, shut_reasons(claim, terms, poller.call(store.settings, claim.pool), store.now())
             if not why:
                 return claim
             if why != before:
@@ -105,7 +105,7 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
     """Record that `build` passed the gate on this claim's approval; a retry of it records nothing.
 
     With `spend` the approval is used up by this build, unless `reuse` lets it serve again. A build with the
-    same idempotency key is a retry for as long as `handed_back` says.
+    same idempotency key is a retry for as long as `may_hand_back` says.
 
     Raises:
         ApprovalSpentError: another build used the approval.
@@ -123,13 +123,13 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
             raise AssertionError("a passage is recorded for a build")
         if current.valid_until is not None and current.valid_until <= snapshot.now:
             raise ApprovalLapsedError(current)
-        retried = current.spent == key and handed_back(current, build, snapshot.now)
+        retried = current.spent == key and may_hand_back(current, build, snapshot.now)
         if spend and current.spent and not retried and not reuse:
             raise ApprovalSpentError(current)
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:
             return Commit()
-        if why := holding(current, terms, snapshot.settings, snapshot.now):
+        if why := shut_reasons(current, terms, snapshot.settings, snapshot.now):
             raise PoolFrozenError(current, why)
         broken = [one.broken_by for one in freezes(current, terms, snapshot.settings, snapshot.now)]
         reason = f"passed a freeze, broken by {'; '.join(dict.fromkeys(broken))}" if broken else ""

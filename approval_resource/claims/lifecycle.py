@@ -81,7 +81,7 @@ def require_reviewable(claim: Claim) -> None:
         raise AlreadyReviewedError(claim)
 
 
-def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
+def may_hand_back(claim: Claim, build: Build, now: datetime) -> bool:
     """Whether the claim may be handed to a build with the same idempotency key as its maker or passer.
 
     Idempotency keys can repeat: Concourse numbers builds from the start again when its database is restored

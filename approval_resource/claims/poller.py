@@ -61,7 +61,7 @@ class Poller:
             try:
                 seen = read(*args, **kwargs)
             except StoreUnavailableError as outage:
-                if not outage.passing or self.expired:
+                if not outage.transient or self.expired:
                     raise
                 if not self._out:
                     self._tell(f"{outage}; still waiting")

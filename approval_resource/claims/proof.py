@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from approval_resource.canonical import instant
-from approval_resource.claims.decide import POLICY_ACTOR, _until, explained
+from approval_resource.claims.decide import POLICY_ACTOR, _until, decision_of
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.documents.claims import claim_digest, made_under
@@ -20,7 +20,7 @@ from approval_resource.store.interface import LockStore
 if TYPE_CHECKING:
     from approval_resource.policy.decision import Decision
 
-FRESH = timedelta(minutes=1)
+SETTLING_TIME = timedelta(minutes=1)
 FRESH_LOOKS = 6
 FRESH_PAUSE = 0.5
 """Upper bound of the seconds between two reads of a claim that its log contradicts."""
@@ -96,7 +96,7 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
     """
     event = poller.call(store.event, claim.pool, timestamp)
     for _ in range(_looks(poller)):
-        if event is not None or store.now() - timestamp > FRESH:
+        if event is not None or store.now() - timestamp > SETTLING_TIME:
             break
         # A transaction may be seen item by item while it lands: the claim already, its event not yet.
         poller.pause()
@@ -124,11 +124,11 @@ def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
     """
     from approval_resource.policy.decision import Approved, Undecidable
 
-    decision = explained(store, claim)
+    decision = decision_of(store, claim)
     for _ in range(ATTEMPTS - 1):
         if not isinstance(decision, Undecidable):
             break
-        decision = explained(store, claim)  # a policy that was too slow on a busy machine may finish on the next try
+        decision = decision_of(store, claim)  # a policy that was too slow on a busy machine may finish on the next try
     if not isinstance(decision, Approved):
         raise UnsupportedDecisionError(claim, decision.reasons)
     if (fault := _fault(store, claim, event, _until(decision, claim.judged_at or event.at))) is not None:

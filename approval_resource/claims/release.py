@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from approval_resource.claims.end import release_or_withdraw
-from approval_resource.claims.lifecycle import handed_back
+from approval_resource.claims.lifecycle import may_hand_back
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
 from approval_resource.model.claim import Build, Claim, Claimant
 from approval_resource.model.event import State
@@ -107,7 +107,7 @@ def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claima
     """Return the claim that a build means by a lock's name when it awaits or renews.
 
     It is the claim that the build made or passed, else the lock's holder. A claim of the build that has ended
-    counts only while `handed_back` accepts it. A holder of another team or pipeline is never meant, since its
+    counts only while `may_hand_back` accepts it. A holder of another team or pipeline is never meant, since its
     approval isn't for this build.
 
     Raises:
@@ -119,7 +119,7 @@ def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claima
     if snapshot.lock.revision == 0:
         raise LockNotFoundError(f"The lock {lock_name} does not exist in pool {pool}; check lock_name, or claim it first")
     own = [claim for claim in (snapshot.made, snapshot.passed) if claim is not None]
-    own = [claim for claim in own if claim.claimed or handed_back(claim, claimant.build, snapshot.now)]
+    own = [claim for claim in own if claim.claimed or may_hand_back(claim, claimant.build, snapshot.now)]
     if own:
         return next((claim for claim in own if claim.claimed), own[0])
     if snapshot.holder is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from approval_resource.canonical import EMPTY, digest
 from approval_resource.claims.deadline import time_change
-from approval_resource.claims.decide import Held, Terms, apply_policies, facts_of, policies_of, terms_of
+from approval_resource.claims.decide import EvaluationCache, Terms, apply_policies, facts_of, policies_of, terms_of
 from approval_resource.claims.end import end_change, update_claim
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
@@ -97,18 +97,18 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     ):
         _require_seen(found, store.settings(found.pool), seen)
         return _break_glass(store, found, terms, reviewer, comment, groups)
-    held = Held(terms)
+    evaluations = EvaluationCache(terms)
 
     def decide(snapshot: Snapshot) -> Commit:
         claim = snapshot.claims[claim_id]
         if claim.late(snapshot.now):
-            change = time_change(claim, terms, snapshot, held)
+            change = time_change(claim, terms, snapshot, evaluations)
             return Commit(changes=(change,) if change else ())
         if snapshot.link_spent:
             raise LinkSpentError(claim)
         require_reviewable(claim)
         _require_seen(claim, snapshot.settings, seen)
-        at = held.instant(claim, snapshot)
+        at = evaluations.instant(claim, snapshot)
         new = Review(
             reviewer=reviewer,
             verdict=verdict,
@@ -119,9 +119,9 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
             inputs=inputs,
             groups=groups,
         )
-        given = held.once("review", lambda: _with(claim, new, terms, snapshot))
+        given = evaluations.once("review", lambda: _with(claim, new, terms, snapshot))
         said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, build=build, reason=comment, verdict=verdict.value)
-        change = apply_policies(given, terms, snapshot, said, held, at)
+        change = apply_policies(given, terms, snapshot, said, evaluations, at)
         if change.claim.decided is None:
             if given == claim:
                 return Commit()

@@ -32,7 +32,7 @@ MISSED_LOOKS = 2
 """Looks without a usable hint after which the lock is read. One is a replica that is behind."""
 DOUBT_SECONDS = 3.0
 """Seconds per place in the queue, after which a waiter reads the lock even if the hint is unchanged."""
-TOLD_AT_ONCE = 30
+READ_EACH_SECOND = 30
 """Number of waiters that read a changed lock at most once a second. Twice as many do so every 4 s."""
 SLOW_PACE = 10
 """Pace in seconds of a waiter with slow policies. Three outlast an evaluation, so no roll call drops it."""
@@ -238,7 +238,7 @@ class _Watch:
                 return News.TURN
             if self._overrides and turn.events != lock.events:
                 return News.LOOK
-            if turn.revision != lock.revision and age >= (turn.waiting / TOLD_AT_ONCE) ** 2:
+            if turn.revision != lock.revision and age >= (turn.waiting / READ_EACH_SECOND) ** 2:
                 return News.LOOK
             if age >= min((place + 1) * DOUBT_SECONDS, REMIND.total_seconds()):
                 return News.DOUBT

@@ -166,7 +166,7 @@ def each(form: Form) -> Form:
     return Form(lambda values: [form.write(value) for value in values], read)
 
 
-def named(form: Form, key: Callable[[str], Any] = str) -> Form:
+def mapping_of(form: Form, key: Callable[[str], Any] = str) -> Form:
     """Return the form of a mapping from names to values."""
 
     def read(value: object) -> dict[Any, Any]:

@@ -34,7 +34,7 @@ class Explanation:
     answer: Answer
     sentence: str
     parts: tuple[Explanation, ...] = ()
-    counts: tuple[str, ...] = ()
+    counted_people: tuple[str, ...] = ()
     """People whose approval counts here."""
     uncounted: tuple[tuple[str, str], ...] = ()
     """People whose approval doesn't count here, each with the reason."""
@@ -45,7 +45,7 @@ class Explanation:
 
         The reason why a person's approval doesn't count is given once.
         """
-        counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counts}
+        counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counted_people}
         told: set[str] = set()
         found: dict[str, None] = {}
         for leaf in self._leaves():
@@ -122,7 +122,7 @@ class PolicyResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class CombinedResult:
     """Combined result of all policies at one instant."""
 
     result: Explanation
@@ -155,7 +155,7 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting(Decided):
+class Waiting(CombinedResult):
     """Not decided yet; the reasons say what is missing."""
 
     opens_at: datetime | None = None
@@ -163,7 +163,7 @@ class Waiting(Decided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approved(Decided):
+class Approved(CombinedResult):
     """The gate may open."""
 
     valid_for: timedelta | None = None
@@ -171,12 +171,12 @@ class Approved(Decided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected(Decided):
+class Rejected(CombinedResult):
     """The gate stays shut for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undecidable(Decided):
+class Undecidable(CombinedResult):
     """The policies can't be evaluated. The gate fails closed."""
 
 

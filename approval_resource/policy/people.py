@@ -16,10 +16,10 @@ from approval_resource.policy.language.identities import (
     CONCOURSE,
     OIDC_GROUP,
     at_concourse,
+    identities_in,
     is_full,
     knower,
     name_at_concourse,
-    named,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Voice:
     comment: str
     at: datetime
     typed: bool
-    asked: bool
+    may_be_requester: bool
     """Whether they are the requester, or can't be told from them."""
     groups: frozenset[str]
     """Their own groups, and those of the people they stand in for."""
@@ -106,7 +106,7 @@ class Roster:
         """Whether `people` lists that person."""
         return person in self._policy.people
 
-    def takes(self, identity: str) -> bool:
+    def counts(self, identity: str) -> bool:
         """Whether the policy counts reviews under that identity.
 
         A name of Concourse counts where `reviewers` says so. Without `reviewers`, it counts where the policy
@@ -118,7 +118,7 @@ class Roster:
         if policy.reviewers is not None:
             return policy.reviewers.concourse
         lists = (policy.approval_rules, policy.rego, policy.people, policy.groups, policy.bypass, policy.delegates)
-        return not any(lists) or self._spelled(identity) in (self._spelled(name) for _, name in named(policy))
+        return not any(lists) or self._spelled(identity) in (self._spelled(name) for _, name in identities_in(policy))
 
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups of a person."""
@@ -149,7 +149,7 @@ class Roster:
 
     def can_be(self, person: str) -> bool:
         """Whether some reviewer can be that person, by an identity (it has a colon) or by a listed one."""
-        return any(":" in identity and self.takes(identity) for identity in self._policy.people.get(person, (person,)))
+        return any(":" in identity and self.counts(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
         """Whether the person is one of the users, or in one of the groups. Delegation doesn't count."""
@@ -157,7 +157,7 @@ class Roster:
             return False
         return voice.person in {self.person(user) for user in users} or bool(voice.own_groups & set(groups))
 
-    def asked(self, identity: str) -> bool:
+    def may_be_requester(self, identity: str) -> bool:
         """Whether that identity is the requester's, or can't be told from it.
 
         Where `people` lists both, the lists decide. Otherwise names are compared without case, among them the
@@ -182,7 +182,7 @@ class Roster:
         """
         by_person: dict[str, list[Review]] = {}
         for review in reviews:
-            if not self.takes(review.reviewer):
+            if not self.counts(review.reviewer):
                 continue
             by_person.setdefault(self.person(review.reviewer), []).append(review)
         heard = {person: _newest(said) for person, said in by_person.items()}
@@ -247,18 +247,18 @@ class Roster:
     def _voice(self, person: str, newest: Review, against: frozenset[str], shown: str) -> Voice:
         typed = person == TYPED_NAMES
         own = self.groups_of(person) | self._told_of(newest)
-        asked = self.asked(newest.reviewer)
+        may_be_requester = self.may_be_requester(newest.reviewer)
         stands_for = {} if typed else self._stands_for(person, newest.at, against)
         return Voice(
             person=person,
             identity=newest.reviewer,
-            login=self.requester if asked else TYPED_LOGIN if typed else person,
+            login=self.requester if may_be_requester else TYPED_LOGIN if typed else person,
             shown=shown,
             approves=newest.verdict is Verdict.APPROVE,
             comment=newest.comment,
             at=newest.at,
             typed=typed,
-            asked=asked,
+            may_be_requester=may_be_requester,
             groups=own.union(*stands_for.values()),
             stands_for=stands_for,
             own_groups=own,
@@ -277,7 +277,7 @@ class Roster:
             principal = self.person(delegate.person)
             if self.person(delegate.delegate) != person or principal in against:
                 continue
-            if not self._policy.allow_self_approval and (principal == self.requester or self.asked(delegate.person)):
+            if not self._policy.allow_self_approval and (principal == self.requester or self.may_be_requester(delegate.person)):
                 continue
             if delegate.from_ <= at.astimezone(delegate.tz).date() <= delegate.until:
                 found[principal] = self.groups_of(principal)
@@ -304,7 +304,7 @@ class Roster:
     def _requester(self, name: str) -> str:
         """Return the listed person with that name at the claim's Concourse, else the name itself.
 
-        A name that only resembles a listed one is not that person, since anyone may choose a name. `asked`
+        A name that only resembles a listed one is not that person, since anyone may choose a name. `may_be_requester`
         compares resemblances, since there they only cost an approval.
         """
         listed = self._person.get(self._here(name)) if name else None

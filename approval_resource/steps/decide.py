@@ -14,7 +14,7 @@ from approval_resource.errors import (
     ConfigError,
     LockNotFoundError,
     NoApprovalNeededError,
-    NotNewestError,
+    NotAwaitingDecisionError,
     Problems,
     describe_state,
 )
@@ -68,7 +68,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
     problems = Problems()
     reviewer = problems.gather(reviewer_of, step.build)
     comment = problems.gather(_comment, step.directory, params)
-    claim_id = problems.gather(_named, step.directory, params.from_)
+    claim_id = problems.gather(_claim_id_from, step.directory, params.from_)
     problems.require_none()
     if reviewer is None or comment is None or claim_id is None:
         raise AssertionError("what is missing has a problem that says so")
@@ -109,7 +109,9 @@ def require_newest(store: LockStore, claim: Claim) -> None:
     lock = store.lock(claim.pool, claim.lock_name)
     if claim.state is State.PENDING and lock is not None and lock.holder == claim.id:
         return
-    raise NotNewestError(claim, store.claim(lock.holder) if lock is not None and lock.holder not in ("", claim.id) else None)
+    raise NotAwaitingDecisionError(
+        claim, store.claim(lock.holder) if lock is not None and lock.holder not in ("", claim.id) else None
+    )
 
 
 def _said_before(step: Step, claim: Claim, reviewer: str, verdict: Verdict) -> bool:
@@ -140,7 +142,7 @@ def _stopped(step: Step, claim_id: str, reviewer: str, verdict: Verdict) -> None
     step.say(f"Stopped (aborted, or its time was up): {on_record}; the claim is {describe_state(claim)}")
 
 
-def _named(directory: Path, from_: str) -> str:
+def _claim_id_from(directory: Path, from_: str) -> str:
     """Return the id of the claim whose get left the directory that `from` names.
 
     Raises:

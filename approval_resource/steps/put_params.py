@@ -84,7 +84,7 @@ class ReleaseParams(Options):
     description: str = option(_description, "")
 
 
-def untimed(timeout: timedelta | None, timeout_from: str) -> Iterable[str]:
+def timeout_problems(timeout: timedelta | None, timeout_from: str) -> Iterable[str]:
     """Yield a line where there is no timeout to count."""
     if timeout_from and timeout is None:
         yield "timeout_from says from when timeout counts, and there is no timeout; give both or neither"
@@ -105,7 +105,7 @@ class AwaitParams(Options):
 
     def contradictions(self) -> Iterable[str]:
         """Yield a line where there is no timeout to count."""
-        yield from untimed(self.timeout, self.timeout_from)
+        yield from timeout_problems(self.timeout, self.timeout_from)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ YAML_WORDS = {
     for each in ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
     for word in (each, each.title(), each.upper())
 }
-AHEAD = 3
+MAX_NAMED = 3
 """Upper bound of the builds ahead in a queue that are named."""
 
 
@@ -136,7 +136,7 @@ def _openers(step: Step, claim: Claim) -> list[str]:
     except ApprovalError:
         return []
     if found.sets:
-        return [f"Can be opened by: {line}" for line in found.lines[:AHEAD]]
+        return [f"Can be opened by: {line}" for line in found.lines[:MAX_NAMED]]
     if not found.complete:
         return []
     return [f"warning: nobody can open this gate; {'; '.join(found.reasons)}"]
@@ -175,8 +175,8 @@ def _held(holder: Claim, now: datetime) -> str:
 
 def _queued(standing: Standing) -> str:
     ahead = standing.lock.queue[: standing.place]
-    named = ", ".join(_waiter(waiter, standing.now) for waiter in ahead[:AHEAD])
-    more = f" and {len(ahead) - AHEAD} more" if len(ahead) > AHEAD else ""
+    named = ", ".join(_waiter(waiter, standing.now) for waiter in ahead[:MAX_NAMED])
+    more = f" and {len(ahead) - MAX_NAMED} more" if len(ahead) > MAX_NAMED else ""
     after = f", after {named}{more}" if ahead else ""
     return f"Place {standing.place + 1} of {len(standing.lock.queue)} in the queue for {standing.lock.name}{after}"
 

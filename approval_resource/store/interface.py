@@ -23,7 +23,7 @@ T = TypeVar("T")
 DEFAULT_TABLE = "concourse-approvals"
 
 
-def own(found: T, **identity: object) -> T:
+def require_identity(found: T, **identity: object) -> T:
     """Return what was found, if it is what its key says.
 
     Raises:

@@ -146,7 +146,7 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
     for change in wanted.changes:
         timestamp, at = log.next_place()
         claim = _stamped(change, snapshot, timestamp, at, log.lock)
-        log.claimed(claim, fresh=claim.id not in snapshot.claims)
+        log.apply_claim(claim, fresh=claim.id not in snapshot.claims)
         log.add(
             kind=change.kind,
             claim_id=claim.id,

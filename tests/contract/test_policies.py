@@ -107,7 +107,7 @@ def test_two_people_it_takes(any_store: DynamoStore) -> None:
     approved = said(any_store, claim, "aws:bob", comment="go")
     assert (approved.state, approved.decided and approved.decided.actor) == (State.APPROVED, "aws:bob")
     assert kinds(any_store, claim) == [Kind.PENDING, Kind.REVIEWED, Kind.APPROVED]
-    assert json.loads(decisions.texts(any_store, approved)[0]) == json.loads(under(required_approvals=2).policy)
+    assert json.loads(decisions.kept_policies(any_store, approved)[0]) == json.loads(under(required_approvals=2).policy)
     assert isinstance(supported(any_store, approved), Approved)
 
 
@@ -220,7 +220,7 @@ def test_a_pool_s_policy_holds_whatever_the_pipeline_says(any_store: DynamoStore
     said(any_store, claim, "aws:ann")
     approved = said(any_store, claim, "aws:bob")
     assert approved.state is State.APPROVED
-    assert decisions.texts(any_store, approved)[1] == of_pool({"required_approvals": 2})
+    assert decisions.kept_policies(any_store, approved)[1] == of_pool({"required_approvals": 2})
 
 
 def test_a_pool_s_policy_counts_as_it_is_when_it_is_decided(shared: DynamoStore) -> None:
@@ -269,7 +269,7 @@ def test_what_was_decided_stays_explained(shared: DynamoStore) -> None:
     claim = take(shared, 1)
     approved = said(shared, claim, "aws:ann")
     set_policy(shared, {"required_approvals": 5})
-    assert "then" in decisions.texts(shared, approved)[1]
+    assert "then" in decisions.kept_policies(shared, approved)[1]
     assert isinstance(supported(shared, approved), Approved)
 
 

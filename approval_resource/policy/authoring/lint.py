@@ -33,7 +33,7 @@ def lint(loaded: Loaded) -> list[Finding]:
     return sorted(found, key=lambda finding: (finding.place or (0, 0), not finding.error))
 
 
-def accepted(loaded: Sequence[Loaded]) -> list[Finding]:
+def require_no_errors(loaded: Sequence[Loaded]) -> list[Finding]:
     """Return the warnings about policies that have no errors.
 
     Raises:
@@ -113,7 +113,7 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
     def warn(message: str, *path: str | int) -> Finding:
         return Finding(loaded.where, loaded.at(*path), message, error=False)
 
-    for path, person in identities.named(policy):
+    for path, person in identities.identities_in(policy):
         if path[0] in ("bypass", "delegates") and not _can_be_somebody(policy, person):
             yield warn(f"{person} is nobody here: list their identities under people", *path[:2])
     if "rejections_required" in policy.model_fields_set and policy.rego and policy.required_approvals is None:

@@ -50,7 +50,7 @@ def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterabl
     sentence = f"{len(names)} of {required} approvals{from_} ({', '.join(names)})" if names else ""
     answer = Answer.UNDECIDED if len(names) < required else Answer.APPROVE
     return Explanation(
-        answer, sentence or f"needs {counted(required, 'approval')}{from_}", counts=names, uncounted=tuple(others)
+        answer, sentence or f"needs {counted(required, 'approval')}{from_}", counted_people=names, uncounted=tuple(others)
     )
 
 

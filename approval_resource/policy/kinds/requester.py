@@ -24,7 +24,7 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
     """Return why an approval that may be the requester's own doesn't count; empty where it counts."""
     if policy.allow_self_approval:
         return ""
-    if voice.asked:
+    if voice.may_be_requester:
         return "asked for this claim"
     if voice.typed and requester:
         return f"is only a typed name, which may be {clean(requester)}'s who asked,"

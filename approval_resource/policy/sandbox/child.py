@@ -35,9 +35,9 @@ def _limit(seconds: float) -> None:
 
 def _rego(task: dict[str, Any]) -> dict[str, Any]:
     """Return each policy's problems, and its answer on each input."""
-    from approval_resource.policy.sandbox import asking
+    from approval_resource.policy.sandbox import rego_evaluation
 
-    return {"policies": [asking.asked(text, task) for text in task["policies"]]}
+    return {"policies": [rego_evaluation.evaluate(text, task) for text in task["policies"]]}
 
 
 def _conditions(task: dict[str, Any]) -> dict[str, Any]:

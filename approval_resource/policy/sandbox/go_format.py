@@ -62,7 +62,7 @@ def values(form: str) -> int:
     return sum(found["verb"] not in (None, "%") for found in DIRECTIVE.finditer(form))
 
 
-def doubt(form: str) -> str:
+def refusal(form: str) -> str:
     """Return why the format is refused whatever its values are; empty where it isn't."""
     for found in DIRECTIVE.finditer(form):
         if (found["verb"] is not None and found["verb"] not in VERBS) or "#" in found["flags"]:

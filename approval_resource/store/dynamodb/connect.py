@@ -79,9 +79,9 @@ class _Session(Session):  # type: ignore[misc]
     def get_credentials(self) -> Any:
         if self._credentials is not None:
             return self._credentials
-        from approval_resource.store.dynamodb.credentials import found
+        from approval_resource.store.dynamodb.credentials import find_credentials
 
-        return found(self, super().get_credentials)
+        return find_credentials(self, super().get_credentials)
 
     def _trusted(self) -> Certificates:
         if self._certificates is None:

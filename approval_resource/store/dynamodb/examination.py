@@ -28,7 +28,7 @@ def examine(client: Any, table: str) -> list[Finding]:
         described = client.describe_table(TableName=table)["Table"]
     except (ClientError, BotoCoreError) as error:
         if _code(error) in ABSENT:
-            move = f"{tables.others(client)}run {called()} init as an operator"
+            move = f"{tables.tables_hint(client)}run {called()} init as an operator"
             return [Finding("table", False, f"{table} doesn't exist in {client.meta.region_name}", move)]
         if _code(error) not in DENIED:
             return [Finding("table", False, _told(client, table, error), "check endpoint, region, network and credentials")]

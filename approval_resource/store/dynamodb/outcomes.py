@@ -145,7 +145,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     """
     endpoint = without_user(endpoint)
     if isinstance(error, RoleError):
-        return _unassumed(error)
+        return _role_failure(error)
     if isinstance(error, ClientError):
         return _answered(error, table, f"DynamoDB at {endpoint}")
     from approval_resource.store.dynamodb.proxies import through
@@ -163,7 +163,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     if isinstance(error, SSLError):
         return Failure(Outcome.REFUSED, _distrusted(str(error.kwargs.get("error")), asked))
     if isinstance(error, ProxyConnectionError):
-        return _unproxied(error, asked)
+        return _proxy_failure(error, asked)
     if isinstance(error, ParamValidationError):
         return Failure(Outcome.REFUSED, "AWS's client found the request invalid; check names, role_arn and region")
     if isinstance(error, NotDynamoDBError):
@@ -191,7 +191,7 @@ def _distrusted(text: str, asked: str) -> str:
     return f"{asked} has no certificate this machine trusts ({why[1].strip() if why else 'TLS failed'}); {move}"
 
 
-def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
+def _proxy_failure(error: ProxyConnectionError, asked: str) -> Failure:
     """Return the failure of a proxy that was not reached, or did not let the request through.
 
     Nothing was sent to AWS.
@@ -207,7 +207,7 @@ def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
     return Failure(outcome, f"can't reach {asked}: it refuses ({told}); have it let this host through, or set NO_PROXY")
 
 
-def _unassumed(error: RoleError) -> Failure:
+def _role_failure(error: RoleError) -> Failure:
     """Return the failure to assume a role. The request itself was not made, because the role comes first."""
     cause: Any = error.__cause__
     if isinstance(cause, ClientError):

@@ -84,7 +84,7 @@ def _told_keys(schema: list[dict[str, str]], types: Mapping[str, str] = EMPTY) -
     return ", ".join(name if types.get(name, "S") == "S" else f"{name} (of type {types[name]})" for name in named)
 
 
-def others(client: Any) -> str:
+def tables_hint(client: Any) -> str:
     """Return which tables there are instead, as the beginning of a hint."""
     try:
         names = client.list_tables(Limit=SHOWN + 1)["TableNames"]

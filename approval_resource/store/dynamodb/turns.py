@@ -30,7 +30,7 @@ class Turns:
         self._requests = requests
         self._table = table
 
-    def within(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
+    def transaction_write(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
         """Return the write of the hint as part of a transaction, whose other conditions order it."""
         return {"Update": self._update(turn_of(lock, holder))}
 
