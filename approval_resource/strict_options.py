@@ -195,7 +195,7 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def filled(value: T) -> T:
-    """Pass a value that is no empty list. An empty one may be a variable that wasn't set, so it is refused.
+    """Return the value, unless it is an empty list, which a variable that wasn't set may give.
 
     Raises:
         WrongError: the list is empty.

@@ -157,7 +157,7 @@ class Exported:
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         """See `RecordReads.event`."""
         wanted = instant(timestamp)
-        # The walk finds events that are out of order.
+        # Bisection needs sorted events. The walk reports an export whose events are out of order.
         place = bisect_left(self.offsets, wanted, key=lambda offset: str(self._at(offset).get("timestamp")))
         document = self._at(self.offsets[place]) if place < len(self.offsets) else {}
         return EVENT.read(document) if document.get("timestamp") == wanted else None
@@ -193,8 +193,9 @@ class _Index:
         self._file = file
         self.pools: list[Exported] = []
         self._contents: Mapping[str, str] = EMPTY
-        """Digests of the contents that the newest claim names, and its id."""
+        """Digests of the contents that the claim read last names."""
         self._claim = ""
+        """Id of that claim."""
         seal, offset, ended = hashlib.sha256(), 0, False
         for number, line in enumerate(file, 1):
             document = self._parsed(line, number)

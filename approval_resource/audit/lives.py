@@ -1,4 +1,4 @@
-"""Claims as the walk meets them: each from its newest event back to its first, then forgotten."""
+"""Claims of the walk: each is verified from its newest event back to its first, then forgotten."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNREADABLE = (CorruptRecordError, ConfigError)
 
 @dataclass(slots=True)
 class Life:
-    """A claim, or the settings, between its newest event and the oldest that was walked past."""
+    """Newest event of a claim, or of the settings, and the oldest that the walk has come to."""
 
     newest: Event
     gone: int
@@ -116,10 +116,10 @@ class Lives:
         self._read()
         for life in self._lives.values():
             if life.oldest.before and not self._walk.gone:
-                self._found(f"{_subject(life.oldest)} had no event before event {life.oldest.revision}, which found it there")
+                self._found(_without_beginning(life.oldest))
 
     def _hold(self, event: Event, missing: int) -> None:
-        """Note who holds the event's lock. If later events are missing, its claim may or may not hold it."""
+        """Note which claim holds the event's lock. If later events are missing, that is not certain."""
         if missing:
             lock = self._walk.locks.get(event.lock_name)
             if lock is not None and lock.holder == event.claim_id:
@@ -128,7 +128,7 @@ class Lives:
             self.holders[event.lock_name].add(event.claim_id)
 
     def _verify_continuous(self, life: Life, event: Event, missing: int) -> None:
-        """Compare what the next younger event found with what this one left.
+        """Compare the state from which the next younger event follows with the state that this one left.
 
         The two are not compared if events of the lock are missing between them: some may be of the same
         claim.
@@ -137,8 +137,8 @@ class Lives:
         if younger.lock and missing == life.missing and younger.before != event.claim:
             verb = "was" if event.claim_id else "were"
             self._found(
-                f"{_subject(event)} {verb} altered between event {event.revision} and event {younger.revision}, "
-                f"which found something else than the one before had left"
+                f"{_subject(event)} {verb} altered between event {event.revision} and event {younger.revision}: "
+                "the second follows from another state than the first left"
             )
 
     def _forget(self, claim_id: str, life: Life) -> None:
@@ -147,7 +147,7 @@ class Lives:
             return
         del self._lives[claim_id]
         if life.oldest.before:
-            self._found(f"{_subject(life.oldest)} had no event before event {life.oldest.revision}, which found it there")
+            self._found(_without_beginning(life.oldest))
         claim = life.claim
         if claim is not None and life.oldest.timestamp == claim.timestamp and not made_under(claim, life.oldest):
             self._found(f"{title_of(claim)} was altered: it is not what its pipeline asked for; {says_now(claim)}")
@@ -264,6 +264,10 @@ def says_now(claim: Claim) -> str:
     by = f" by {decided.actor}" if decided and decided.state is claim.state and decided.actor else ""
     reviews = ", ".join(f"{who} ({review.verdict.value})" for who, review in sorted(claim.reviews.items())) or "nobody"
     return f"it says now: {claim.state.value}{by}, reviewed by {reviews}"
+
+
+def _without_beginning(event: Event) -> str:
+    return f"{_subject(event)} has no event before event {event.revision}, which follows from an earlier state of it"
 
 
 def _subject(event: Event) -> str:

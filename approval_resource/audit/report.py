@@ -27,8 +27,8 @@ DECISIONS = frozenset({Kind.APPROVED, Kind.REJECTED, Kind.EXPIRED})
 """Kinds of event that decide on a claim. A forced end is reported too."""
 BATCH = 50
 """Decisions whose claims are read together."""
-OF_THE_LOG = re.compile(r"(before )?(event|the head|the log|the first event)\b")
-"""Beginning of a finding about the chain, whichever claim it names as well."""
+OF_THE_LOG = re.compile(r"(after )?(event|the head|the log|the first event)\b")
+"""Beginning of a finding about the log as a whole, even if it also names a claim."""
 OF_A_CLAIM = re.compile(r"\bclaim ([0-9a-f]{8}-[0-9a-f-]{27})\b")
 VERIFIED = "verified"
 UNVERIFIED = "NOT VERIFIED"

@@ -31,7 +31,7 @@ from approval_resource.store.interface import RecordReads
 from approval_resource.text import counted
 
 LANDED = 1.2
-"""Seconds after which every item of a commit is seen."""
+"""Seconds between the two passes, by which a commit in flight at the first has become visible as a whole."""
 Watch = Callable[[int, int], None]
 """Callback of long work: how much is done, and of how much."""
 
@@ -49,8 +49,8 @@ def verify(
     payloads and attachments that differ from what the log left; claims that no event tells of, wherever they
     lie; events dated in the future; and, with a receipt, a log that was rewritten or cut as a whole. Changes
     that land during the walk are no findings. An item whose retention is over may be missing, and TTL may
-    remove items in any order: each event tells when the event before it was written. Build records are not
-    covered.
+    remove items in any order. Each event holds the time of the event before it, so the age of a missing event
+    is known. Build records are not covered.
 
     Raises:
         ConfigError: `against` is a receipt of another pool, or an export with a line that is no event.

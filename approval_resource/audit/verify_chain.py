@@ -100,7 +100,7 @@ class Walk:
 
     @property
     def gone(self) -> int:
-        """Number of events that tell nothing: removed by age, or unreadable, which is a finding."""
+        """Number of events without content: those removed by age, and the unreadable, which are findings."""
         return self.report.removed + len(self._unreadable)
 
     def step(self, record: Record) -> Event | None:
@@ -146,7 +146,7 @@ class Walk:
             missing = (
                 f"{event.revision + 1} to {self._revision}" if self._revision - event.revision > 1 else f"{self._revision}"
             )
-            self._found(f"before {what} of the log, events {missing} are missing")
+            self._found(f"after {what} of the log, events {missing} are missing")
         elif event.revision > self._revision:
             self._found(f"{what} is out of order or was added: {self._revision} was expected; {_says_now(event)}")
         number = self._lock_number.get(event.lock_name, event.lock_event_number)
@@ -159,7 +159,7 @@ class Walk:
             self._found(f"{what} is dated {instant(event.at)}, later than the store's time; {_says_now(event)}")
 
     def finish(self, store: RecordReads) -> None:
-        """Judge what the oldest event leaves open."""
+        """Report what is missing before the oldest event, and a head that isn't that of the log."""
         if self._revision > 0 and not self._removed(1):
             self._found(f"the log's oldest part, up to event {self._revision}, is missing")
         elif self._revision == 0 and self._digest:
@@ -176,7 +176,7 @@ class Walk:
         return True
 
     def missing(self, lock_name: str) -> int:
-        """Return the number of the lock's events known to be missing on the walk so far."""
+        """Return the number of the lock's events that are missing in the part of the log walked so far."""
         return self._newer(lock_name) + self._missing[lock_name]
 
     def removed_of(self, lock_name: str) -> int:
@@ -188,7 +188,7 @@ class Walk:
         return max(0, (lock.events if lock else 0) - self.numbers.get(lock_name, 0))
 
     def matches_places(self, newest: Mapping[State, Place], lock_name: str | None) -> bool:
-        """Whether these are the newest places of a lock, or of the pool, as far as the log still tells."""
+        """Whether these are the newest places of a lock, or of the pool, as far as events are left."""
         by_log = self.places.get(lock_name, {})
         removed = self.report.removed if lock_name is None else self.removed_of(lock_name)
         gone = {state for state, place in newest.items() if removed and self.keeping.may_be_gone(place.timestamp)}
@@ -197,7 +197,7 @@ class Walk:
         return same and by_log.keys() <= newest.keys()
 
     def _verify_later(self, store: RecordReads) -> None:
-        """Events that lie after the head: each must be one that landed since the walk began."""
+        """Check the events after the head: each must be one that landed since the walk began."""
         if not self.later:
             return
         try:
@@ -222,6 +222,6 @@ def _digest(document: Mapping[str, Any]) -> str:
 
 
 def _says_now(event: Event) -> str:
-    """Return what an event says now."""
-    about = f"claim {event.claim_id} of lock {event.lock_name}" if event.claim_id else "the pool's settings"
-    return f"it says now that {event.actor or 'nobody'} did {event.kind.value} to {about}"
+    """Return the content of an event, for a finding."""
+    about = f"claim {event.claim_id} of lock {event.lock_name}, {event.kind.value}" if event.claim_id else "the pool's settings"
+    return f"it says now: {about} by {event.actor or 'nobody'}"

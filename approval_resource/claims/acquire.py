@@ -24,11 +24,11 @@ ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Taken:
     """Take the lock at once, under the attempt's id.
 
-    A retry is the same build with an equal request, while `may_hand_back` accepts its earlier claim. A retry
-    gets that claim, in whatever state it is, and `attempt.claim_id` becomes its id. A released claim is the
-    exception: the build gets a new one. The build also gets a new claim when `may_hand_back` refuses the
-    earlier one; if that one still holds the lock, it is superseded. A changed request supersedes the build's
-    own pending claim.
+    A build with the same idempotency key and an equal request is a retry, if `may_hand_back` accepts its
+    earlier claim. A retry gets that claim, in whatever state it is, and `attempt.claim_id` becomes its id. A
+    released claim is the exception: the build gets a new one. The build also gets a new claim when
+    `may_hand_back` refuses the earlier one; if that one still holds the lock, it is superseded. A changed
+    request supersedes the build's own pending claim.
 
     Raises:
         LockHeldError: another claim holds the lock.
@@ -62,8 +62,8 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
             if holder is not None and not ended:
                 if not request.override_approval or holder.state is not State.PENDING:
                     raise LockHeldError(holder)
-                # The new claim takes the pending one's place at once, past the queue: no waiting build could
-                # have had that place.
+                # The new claim replaces the pending one without queueing. No waiter loses a turn by that,
+                # since the lock was not free.
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)

@@ -1,4 +1,4 @@
-"""Deadlines: what time brings to a claim that waits, the completion of its approval or its end."""
+"""Deadlines: time completes the approval of a pending claim, or ends the claim."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, evaluations: EvaluationCache) -> ClaimChange | None:
-    """Return the change that time has brought to the claim, or None.
+    """Return the change that time makes to the claim, or None.
 
     An approval that time completed by the deadline stands, whoever looks first and however late: the
     policies are evaluated for the instant of its completion. Otherwise a passed deadline ends the claim.
@@ -37,12 +37,12 @@ def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, evaluations: Eva
         return expiry_change(claim, snapshot)
     if opens == claim.opens_at:
         return None
-    told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone approves it no more"
+    told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone can no longer approve it"
     return replace(change, reason=told)
 
 
 def apply_time(store: LockStore, claim: Claim) -> Claim:
-    """Commit what time has brought; return the claim as it is then."""
+    """Commit the change that time makes to the claim, if any, and return the claim as it is then."""
     terms = terms_of(store, claim) if claim.opens_at is not None else Terms()
     evaluations = EvaluationCache(terms)
     return update_claim(store, claim, lambda current, snapshot: time_change(current, terms, snapshot, evaluations))

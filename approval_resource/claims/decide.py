@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_REUSE = timedelta(seconds=30)
-"""Longest time for which the retries of one commit reuse an evaluation."""
+"""Upper bound of the time for which the retries of one commit reuse an evaluation."""
 POLICY_ACTOR = "the policy"
 """Actor on record for a decision that no person made."""
 MAX_REASON = 300
@@ -119,9 +119,9 @@ def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decis
 class EvaluationCache:
     """Evaluations shared by the retries of one commit, so that a slow policy doesn't starve in a busy pool.
 
-    They are reused for at most `MAX_REUSE`, while the claim, the pool's policy and the policies' answers about
-    time stay the same. They keep the instant at which they were made. The claim records that instant, and a
-    gate evaluates the policies for it again.
+    They are reused for at most `MAX_REUSE`, while the claim, the pool's policy and the policies' answers
+    about time stay the same. They keep the instant at which they were made. The claim records that instant,
+    and a gate evaluates the policies for it again.
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -143,7 +143,7 @@ class EvaluationCache:
         return self._at
 
     def once(self, what: object, make: Callable[[], T], keeps: Callable[[T], bool] = lambda made: True) -> T:
-        """Return the result kept under `what`; else call `make`, and keep its result if `keeps` agrees."""
+        """Return the result kept under `what`, else that of `make`, which is kept if `keeps` says so."""
         if what in self._kept:
             kept: T = self._kept[what]
             return kept
@@ -189,8 +189,8 @@ def apply_policies(
     )
     if isinstance(decision, Approved | Rejected):
         state, kind = (State.APPROVED, Kind.APPROVED) if isinstance(decision, Approved) else (State.REJECTED, Kind.REJECTED)
-        own = change.verdict == ("approve" if state is State.APPROVED else "reject")
-        reason = change.reason if own else short_reasons(decision)
+        same_verdict = change.verdict == ("approve" if state is State.APPROVED else "reject")
+        reason = change.reason if same_verdict else short_reasons(decision)
         after = transition(claim, state, actor=change.actor, reason=reason, at=snapshot.now)
         kept = pool_policy.encode()
         after = replace(
@@ -246,10 +246,10 @@ def kept_policies(store: RecordReads, claim: Claim) -> tuple[str, str]:
 
 
 def missing(store: RecordReads, claim: Claim) -> str:
-    """Return in one line what a pending claim still needs.
+    """Return the reasons why a pending claim isn't decided, in one line. `needed` is the summary of it.
 
-    The line is empty for a claim that isn't pending, and where no policy applies: one approval is enough
-    then.
+    The line is empty for a claim that isn't pending. It is also empty if no policy is set, since one approval
+    is enough then.
 
     Raises:
         CorruptRecordError: as `decision_of`.
@@ -260,7 +260,7 @@ def missing(store: RecordReads, claim: Claim) -> str:
 
 
 def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> str:
-    """Return in few words what a pending claim still needs, such as `1 of group security`.
+    """Return a summary of what a pending claim still needs, such as `1 of group security`, for tables.
 
     The text is empty for a claim that isn't pending. `pool_policy` saves the read of the pool's settings.
 
@@ -282,7 +282,7 @@ def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> 
 
 
 def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
-    """Return why that person's approval of a pending claim counts for nothing; empty where it counts.
+    """Return why that person's approval of a pending claim doesn't count, or an empty string if it does.
 
     Raises:
         CorruptRecordError: as `terms_of`.

@@ -58,9 +58,9 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Claim:
     """Return the claim once it is approved and no freeze keeps its gate shut.
 
-    `reviewed` is called with the claim and each new review, `remind` every few minutes with the time left, if
-    there is an end, and `frozen` with each new reason that keeps an approved claim waiting. `give_up_at` ends
-    the waiting, not the claim; `limit` says which option set it, and since when it counts.
+    `reviewed` is called with the claim and each new review. `remind` is called every few minutes with the
+    time left, or with None if there is no end. `frozen` is called with each new reason that keeps an approved
+    claim waiting. `give_up_at` ends the wait, not the claim; `limit` describes the option that set it.
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
@@ -102,10 +102,10 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 
 
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
-    """Record that `build` passed the gate on this claim's approval; a retry of it records nothing.
+    """Record that `build` passed the gate on this claim's approval. A retry records nothing.
 
-    With `spend` the approval is used up by this build, unless `reuse` lets it serve again. A build with the
-    same idempotency key is a retry for as long as `may_hand_back` says.
+    With `spend`, this build uses up the approval. With `reuse`, it may also pass on an approval that another
+    build used up. A build with the same idempotency key as that one is a retry, if `may_hand_back` agrees.
 
     Raises:
         ApprovalSpentError: another build used the approval.

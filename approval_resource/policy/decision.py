@@ -102,16 +102,16 @@ class PolicyResult:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     opens_at: datetime | None = None
-    """Earliest instant at which time may let the gate open. None where time is not in the way, or has no
-    known end."""
+    """Earliest instant at which time stops delaying the gate. None if it doesn't delay it, or if that instant
+    is unknown."""
     ready: bool = False
-    """Whether everything but time approves. False also where time has no known end."""
+    """Whether only time delays the approval, and until an instant that is known."""
     valid_for: timedelta | None = None
     forced_by: str = ""
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """Values of the document's inputs, from people whose approval counts."""
     without_time: Answer = Answer.ABSTAIN
-    """Answer of all kinds of rule but time."""
+    """Answer of all kinds of rule except time."""
     found: Mapping[str, Any] = field(default_factory=lambda: EMPTY, compare=False)
     """Counts and matches behind the answer, by kind of rule, from which other systems' JSON is rendered."""
 
@@ -156,7 +156,7 @@ class CombinedResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting(CombinedResult):
-    """Not decided yet; the reasons say what is missing."""
+    """No decision yet; the reasons say what is missing."""
 
     opens_at: datetime | None = None
     """Earliest instant at which time alone may complete the approval; None where time alone can't."""

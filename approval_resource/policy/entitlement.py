@@ -51,7 +51,7 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
-    """Return why no policy gives that person a say, or lets them force; None where one does."""
+    """Return why no policy gives that person a say, or lets them force a decision; None if one does."""
     rosters = [(policy, facts.roster(policy)) for policy in policies]
     not_counting = [policy for policy, roster in rosters if not roster.counts(review.reviewer)]
     if not_counting and (len(not_counting) == len(policies) or any(policy.reviewers for policy in not_counting)):
@@ -77,7 +77,7 @@ def _not_counted(policy: Policy, review: Review) -> str:
     )
     _, _, name = review.reviewer.partition("#")
     return (
-        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} as whom it names; or let the policy say "
+        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} under an identity that it names; or let the policy say "
         f"reviewers: {{concourse: true}}, or name concourse:{clean(name)}"
     )
 

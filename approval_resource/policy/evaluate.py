@@ -40,7 +40,8 @@ def evaluate(
     """Return the decision of all policies together on a claim, at that instant.
 
     Every policy that applies must approve, and one rejection is enough. Where no policy applies, one approval
-    by anyone is required. The same arguments always give the same decision, and none raises an error.
+    by anyone is required. The same arguments give the same decision, unless a limit of the sandbox stops an
+    evaluation. No error is raised.
     """
     with sandbox.budget():
         judged = [judge(policy, facts, reviews, now, memberships, number) for number, policy in enumerate(policies)]
@@ -106,7 +107,7 @@ def _judged(
 
 
 def _heard(name: str, view: View) -> PolicyResult:
-    """Return the answer of the policy to the voices in that view."""
+    """Return the result of the policy for one way to count voices."""
     parts = _people(view)
     people = combine(name, _answers(parts.values()))
     filled_in = {key: value for part in parts.values() for key, value in part.filled_in.items()}

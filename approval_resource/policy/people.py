@@ -68,7 +68,7 @@ class Roster:
     def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = EMPTY, concourse: str = "") -> None:
         """Read the policy's lists.
 
-        `memberships`: groups by identity that are known otherwise than by the policy. `concourse`: URL of the
+        `memberships`: groups by identity, in addition to those of the policy. `concourse`: URL of the
         Concourse whose build made the claim. An identity `concourse:NAME` means a name there.
         """
         self._policy = policy
@@ -90,7 +90,7 @@ class Roster:
                 self._groups.setdefault(self.person(identity), set()).update(groups)
         self._asker = requester
         self.requester = self._requester(requester)
-        """Person who asked for the claim; empty where nobody knows."""
+        """Person who asked for the claim; empty if that is unknown."""
         if requester:
             known = self._groups.get(self.person(self._here(requester)), set())
             self._groups.setdefault(self.requester, set()).update(known)
@@ -130,7 +130,7 @@ class Roster:
         return list(self._told)
 
     def _told_of(self, review: Review) -> set[str]:
-        """Return the groups that the reviewer's issuer told, and the policy's groups that these stand for."""
+        """Return the groups that the reviewer's issuer named, and the policy's groups that list those."""
         if not review.reviewer.startswith("oidc:"):
             return set()
         # An issuer speaks of its own people's groups, and of no other's.
@@ -148,7 +148,7 @@ class Roster:
         return list(dict.fromkeys(found))
 
     def can_be(self, person: str) -> bool:
-        """Whether some reviewer can be that person, by an identity (it has a colon) or by a listed one."""
+        """Whether some reviewer can be that person: the name is an identity, or `people` lists one for it."""
         return any(":" in identity and self.counts(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
@@ -158,10 +158,10 @@ class Roster:
         return voice.person in {self.person(user) for user in users} or bool(voice.own_groups & set(groups))
 
     def may_be_requester(self, identity: str) -> bool:
-        """Whether that identity is the requester's, or can't be told from it.
+        """Whether that identity is the requester's, or may be.
 
         Where `people` lists both, the lists decide. Otherwise names are compared without case, among them the
-        last part of an ARN. A name may belong to somebody else by chance, but that costs only an approval.
+        last part of an ARN. A name may belong to somebody else by chance, which only refuses an approval.
         """
         if not self.requester or identity.startswith(TYPED):
             return False
@@ -193,9 +193,10 @@ class Roster:
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
         """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
-        One human may approve by AWS and by a Concourse, or by two Concourses. Two approvals are certainly of
-        two people where one side knows both, or where `people` tells. Otherwise each way counts the approvals
-        of one side, and sets `may_be` on the others.
+        One human may approve by AWS and by a Concourse, or by two Concourses. AWS with all issuers is one
+        side, and each Concourse is another. Two approvals are by two people if one side has identities of
+        both, or if `people` lists them apart. Otherwise each way counts the approvals of one side, and sets
+        `may_be` on the others.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]
@@ -222,7 +223,7 @@ class Roster:
         ]
 
     def _told_apart(self, listed: Voice, stranger: Voice) -> bool:
-        """Whether a listed person is certainly another than a stranger, who is in no list.
+        """Whether the listed person and the stranger, whom no list has, are certainly two people.
 
         AWS and issuers are trusted to tell people apart. A Concourse tells its own people apart.
         """
@@ -304,8 +305,8 @@ class Roster:
     def _requester(self, name: str) -> str:
         """Return the listed person with that name at the claim's Concourse, else the name itself.
 
-        A name that only resembles a listed one is not that person, since anyone may choose a name. `may_be_requester`
-        compares resemblances, since there they only cost an approval.
+        A name that only resembles a listed one is not that person, since anyone may choose a name.
+        `may_be_requester` accepts similar names too, since a wrong match there only refuses an approval.
         """
         listed = self._person.get(self._here(name)) if name else None
         return listed or (name if ":" in name else self._person.get(name, name))

@@ -31,9 +31,9 @@ MAX_WAYS = 32
 MAX_STRANGERS = 4
 """Number of people named by no policy that are tried on Rego."""
 AWS_STRANGER = "aws:anyone"
-"""Stands for people whom AWS knows and no policy names."""
+"""Placeholder for people whom AWS knows and no policy names."""
 CONCOURSE_STRANGER = "\0anybody"
-"""Stands for people of a Concourse whom no policy names. Nobody can have this name."""
+"""Placeholder for users of a Concourse whom no policy names. No real user can have this name."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
 """A set of openers: numbers of people, each with the interchangeable people to choose from."""

@@ -31,7 +31,7 @@ class GetParams(Options):
     timeout_from: str = option(counted_from, "")
 
     def contradictions(self) -> Iterable[str]:
-        """Yield a line where there is no timeout to count."""
+        """Yield a line if timeout_from is given without timeout."""
         yield from timeout_problems(self.timeout, self.timeout_from)
 
 

@@ -180,7 +180,7 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
     if ended.changed:
         step.say(f"The lock {lock_name} is free: claim {claim.id} of {claim.build} is {claim.state.value}")
     elif claim.claimed:
-        step.say(f"Left alone: {claim.spent_by}, another build of this job, goes by the approval of claim {claim.id}")
+        step.say(f"Left alone: {claim.spent_by}, another build of this job, uses the approval of claim {claim.id}")
     elif named is None and claim.build_key != claimant.key:
         step.say(
             f"Nothing to release: this build never got the lock {lock_name}, so nothing was freed. "

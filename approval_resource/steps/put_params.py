@@ -85,7 +85,7 @@ class ReleaseParams(Options):
 
 
 def timeout_problems(timeout: timedelta | None, timeout_from: str) -> Iterable[str]:
-    """Yield a line where there is no timeout to count."""
+    """Yield a line if timeout_from is given without timeout."""
     if timeout_from and timeout is None:
         yield "timeout_from says from when timeout counts, and there is no timeout; give both or neither"
 
@@ -104,7 +104,7 @@ class AwaitParams(Options):
     timeout_from: str = option(counted_from, "")
 
     def contradictions(self) -> Iterable[str]:
-        """Yield a line where there is no timeout to count."""
+        """Yield a line if timeout_from is given without timeout."""
         yield from timeout_problems(self.timeout, self.timeout_from)
 
 

@@ -33,7 +33,7 @@ YAML_WORDS = {
     for word in (each, each.title(), each.upper())
 }
 MAX_NAMED = 3
-"""Upper bound of the builds ahead in a queue that are named."""
+"""Upper bound of the lines about who can open a gate, and of the builds named that are ahead in a queue."""
 
 
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
@@ -91,7 +91,10 @@ def _jobs(step: Step) -> list[str]:
     team = f" --team {shlex.quote(build.team)}" if build.team else ""
     pipeline = "/".join(part for part in (build.pipeline, _instance(build.instance_vars)) if part)
     lines = [f"  fly trigger-job -j {shlex.quote(f'{pipeline}/{job}')}{team}" for job in named]
-    return [*lines, "  with -t and your target, or by the + on that job's page; it decides on what waits when it starts. Or:"]
+    return [
+        *lines,
+        "  with -t and your target, or by the + on that job's page; it decides on the claim that is pending then. Or:",
+    ]
 
 
 def _instance(instance_vars: str) -> str:
@@ -121,12 +124,12 @@ def _fly_value(value: object) -> str:
 def still_missing(step: Step, claim: Claim) -> str:
     """Return in one line what the claim still needs; empty where one approval is enough.
 
-    A failure to tell must not fail the step.
+    If that can't be determined, the line says so, and the step goes on.
     """
     try:
         return step.poller.call(decisions.missing, step.store, claim)
     except ApprovalError as unknown:
-        return f"what can't be told now: {unknown}"
+        return f"what is missing can't be determined now ({unknown})"
 
 
 def _openers(step: Step, claim: Claim) -> list[str]:

@@ -139,7 +139,7 @@ def test_one_s_own_claim_needs_somebody_else(shared: DynamoStore) -> None:
     assert said(shared, claim, "typed:somebody").state is State.PENDING
     missing = decisions.missing(shared, now(shared, claim))
     assert "dana asked for this claim and doesn't count" in missing
-    assert "is only a typed name, which may be dana's who asked" in missing
+    assert "is only a typed name, which may belong to dana, who asked for this claim" in missing
     assert said(shared, claim, "aws:arn:aws:iam::111122223333:user/bob").state is State.APPROVED
 
 

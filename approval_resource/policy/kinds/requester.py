@@ -27,7 +27,7 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
     if voice.may_be_requester:
         return "asked for this claim"
     if voice.typed and requester:
-        return f"is only a typed name, which may be {clean(requester)}'s who asked,"
+        return f"is only a typed name, which may belong to {clean(requester)}, who asked for this claim,"
     return ""
 
 
@@ -36,7 +36,7 @@ def judge(view: View) -> Part:
     if view.policy.allow_self_approval or view.roster.requester or view.policy.unknown_requester == "allow":
         return Part()
     why = (
-        "nobody knows who asked for this claim, so nobody can tell an approval of their own; set expose_build_created_by: true "
+        "nobody knows who asked for this claim, so a self-approval can't be recognized; set expose_build_created_by: true "
         "on the Concourse resource, or unknown_requester: allow in the policy"
     )
     return Part(answers=[Explanation(Answer.ERROR, why)])

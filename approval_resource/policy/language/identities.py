@@ -93,7 +93,10 @@ def fault(identity: str) -> str:
     if prefix != kind:
         return f"write {kind}: in small letters, as in {_arn(rest) if kind == 'aws' and _arn(rest) else SHOWN[kind]}"
     if kind == "concourse" and as_displayed(rest) != rest:
-        return f"a build tells such a name as {as_displayed(rest)}…, with a digest; copy it from the claim's requester"
+        return (
+            "the name has invisible or irregular characters, so a build records it as "
+            f"{as_displayed(rest)}… with a digest; copy it from the claim's requester"
+        )
     if FORMS[kind].fullmatch(rest):
         return ""
     if kind == "aws":

@@ -1,8 +1,8 @@
 """Child process: evaluate untrusted Rego, conditions and patterns under resource limits.
 
-It is run by path, and imports no more of this package than its own room. It must start fast, and untrusted
-text must find nothing. One JSON document comes in on stdin, one goes out on stdout. Whatever else happens, a
-crash included, is an error to its caller.
+It is run by path, and imports only this directory of the package, to start fast and to keep all other code
+out of reach of untrusted text. One JSON document comes in on stdin, one goes out on stdout. Whatever else
+happens, a crash included, is an error to its caller.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Use:
     start: int
     """Offset in the source."""
     unknown_shape_of: str = ""
-    """Source of an unknown shape, of which a part is read there unchecked; empty without one."""
+    """Name of the function whose result has an unknown shape and is read there in part; else empty."""
 
 
 @dataclass(slots=True)

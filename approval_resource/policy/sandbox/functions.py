@@ -47,22 +47,25 @@ TYPES = {
 array, object, set and others."""
 
 TABLE = """
-    abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s base64.encode:s
-    base64.is_valid:s base64url.decode:s base64url.encode:s base64url.encode_no_pad:s cast_array:c cast_boolean:x cast_null:x
-    cast_object:o cast_set:c cast_string:s ceil:n concat:sS contains:ss count:k div:nn endswith:ss floor:n format_int:ni
-    glob.match:sxs glob.quote_meta:s graph.reachable:oc graph.reachable_paths:oc hex.decode:s hex.encode:s indexof:ss
-    indexof_n:ss intersection:T is_array:x is_boolean:x is_null:x is_number:x is_object:x is_set:x is_string:x json.filter:oc
-    json.is_valid:x json.marshal:x json.remove:oc json.unmarshal:s lower:s max:c min:c minus:xx mul:nn net.cidr_contains:rr
-    net.cidr_expand:r net.cidr_is_valid:x numbers.range:bb numbers.range_step:bbu object.filter:ox object.get:oxx object.keys:o
-    object.remove:ox object.subset:xx object.union:oo object.union_n:O or:tt plus:nn print:* product:N re_match:ps
-    regex.find_all_string_submatch_n:psi regex.find_n:psi regex.is_valid:x regex.match:ps regex.replace:sps regex.split:ps
-    regex.template_match:ssss rem:nn replace:sss round:n semver.compare:vv semver.is_valid:x set_diff:tt sort:c split:ss
-    sprintf:sa startswith:ss strings.any_prefix_match:xx strings.any_suffix_match:xx strings.count:ss strings.replace_n:os
-    strings.reverse:s substring:sui sum:N time.add_date:niii time.clock:x time.date:x time.diff:xx time.format:x
-    time.parse_duration_ns:s time.parse_ns:ss time.parse_rfc3339_ns:s time.weekday:x to_number:x trim:ss trim_left:ss
-    trim_prefix:ss trim_right:ss trim_space:s trim_suffix:ss type_name:x union:T units.parse:s units.parse_bytes:s upper:s
-    urlquery.decode:s urlquery.decode_object:s urlquery.encode:s urlquery.encode_object:o walk:x yaml.is_valid:x yaml.marshal:x
-    yaml.unmarshal:s
+    abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s
+    base64.encode:s base64.is_valid:s base64url.decode:s base64url.encode:s base64url.encode_no_pad:s
+    cast_array:c cast_boolean:x cast_null:x cast_object:o cast_set:c cast_string:s ceil:n concat:sS
+    contains:ss count:k div:nn endswith:ss floor:n format_int:ni glob.match:sxs glob.quote_meta:s
+    graph.reachable:oc graph.reachable_paths:oc hex.decode:s hex.encode:s indexof:ss indexof_n:ss
+    intersection:T is_array:x is_boolean:x is_null:x is_number:x is_object:x is_set:x is_string:x
+    json.filter:oc json.is_valid:x json.marshal:x json.remove:oc json.unmarshal:s lower:s max:c min:c minus:xx
+    mul:nn net.cidr_contains:rr net.cidr_expand:r net.cidr_is_valid:x numbers.range:bb numbers.range_step:bbu
+    object.filter:ox object.get:oxx object.keys:o object.remove:ox object.subset:xx object.union:oo
+    object.union_n:O or:tt plus:nn print:* product:N re_match:ps regex.find_all_string_submatch_n:psi
+    regex.find_n:psi regex.is_valid:x regex.match:ps regex.replace:sps regex.split:ps
+    regex.template_match:ssss rem:nn replace:sss round:n semver.compare:vv semver.is_valid:x set_diff:tt
+    sort:c split:ss sprintf:sa startswith:ss strings.any_prefix_match:xx strings.any_suffix_match:xx
+    strings.count:ss strings.replace_n:os strings.reverse:s substring:sui sum:N time.add_date:niii
+    time.clock:x time.date:x time.diff:xx time.format:x time.parse_duration_ns:s time.parse_ns:ss
+    time.parse_rfc3339_ns:s time.weekday:x to_number:x trim:ss trim_left:ss trim_prefix:ss trim_right:ss
+    trim_space:s trim_suffix:ss type_name:x union:T units.parse:s units.parse_bytes:s upper:s
+    urlquery.decode:s urlquery.decode_object:s urlquery.encode:s urlquery.encode_object:o walk:x
+    yaml.is_valid:x yaml.marshal:x yaml.unmarshal:s
 """
 SIGNATURES = dict(entry.split(":") for entry in TABLE.split())
 ALLOWED = frozenset(SIGNATURES)

@@ -185,13 +185,13 @@ def _padded(text: str, width: int, flags: str, *, number: bool) -> str:
 
 def _quoted(text: str) -> str:
     out = []
-    for sign in text:
-        if sign in ESCAPES:
-            out.append(ESCAPES[sign])
-        elif sign.isprintable():
-            out.append(sign)
-        elif ord(sign) < 0x80:
-            out.append(f"\\x{ord(sign):02x}")
+    for char in text:
+        if char in ESCAPES:
+            out.append(ESCAPES[char])
+        elif char.isprintable():
+            out.append(char)
+        elif ord(char) < 0x80:
+            out.append(f"\\x{ord(char):02x}")
         else:
-            raise UnlikeGoError("a sign that can't be shown")
+            raise UnlikeGoError("a character that can't be printed")
     return '"' + "".join(out) + '"'

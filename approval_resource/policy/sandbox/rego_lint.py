@@ -73,7 +73,7 @@ class _Lint:
             if name in KEYWORDS:
                 yield _problem(
                     span,
-                    f"a rule is called {name}, a keyword of Rego v1: without `import rego.v1` the one before it is always true",
+                    f"a rule is called {name}, a keyword of Rego v1: without `import rego.v1`, the rule in front of that keyword is always true",
                 )
             if name in APPROVING and not conditional(rule):
                 yield _problem(span, f"{name} has no condition, so it approves everything", error=False)

@@ -35,7 +35,7 @@ class Value:
     other: bool = False
     """Whether it may be something else, too."""
     unknown_shape_of: str = ""
-    """Source of an unknown shape, such as a function's name; empty where the shape is known."""
+    """Name of the function whose result this is, if its shape is unknown; else empty."""
 
     def __or__(self, more: Value) -> Value:
         """Return the join of two abstract values.

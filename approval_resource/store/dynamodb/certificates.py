@@ -1,4 +1,4 @@
-"""Certificates that https endpoints are trusted by: those that somebody named, and those of this machine."""
+"""Certificates by which https endpoints are trusted: the source's, and a bundle's or this machine's."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _decoded(block: str) -> bytes:
 class Certificates:
     """Trusted certificates: the source's `ca_certs`, and either a bundle or what this machine has.
 
-    A bundle that AWS's own variable or profile names excludes this machine's certificates. Without a bundle,
-    those from all places of this machine add up.
+    A bundle from AWS's own variables or profile replaces this machine's certificates. Without a bundle, those
+    from all places of this machine add up.
 
     Named certificates and files are loaded at once, so that a fault in them is reported. A certificate takes
     0.15 ms to load, and a machine has 130 of them. So OpenSSL gets the directories with hash links, as

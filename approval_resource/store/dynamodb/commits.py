@@ -31,14 +31,14 @@ from approval_resource.store.transaction import Commit, Plan, ReadSet, Snapshot,
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 60.0
-"""Upper bound of the seconds that one change may take, contention and failures included."""
+"""Seconds that a change may take after the newest change by others, failures included."""
 
 LOCK_WRITE = 1
 """Index in a transaction of the write of the lock, which follows that of the head."""
 
 
 class Proofs:
-    """Evidence from the log for the snapshots of one commit, read again only for a snapshot that differs."""
+    """Evidence from the log for the snapshots of one commit. Only a snapshot that differs is looked up."""
 
     def __init__(self, reads: DynamoReads, budget: RetryBudget) -> None:
         """Read the log within `budget`."""
@@ -220,7 +220,7 @@ class Commits:
         return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
-        """Read until the items belong to one moment. Those in `before` are read in one request."""
+        """Read until all items belong to one moment. The first request also reads the claims of `before`."""
         while True:
             snapshot = self._look(read, budget, before)
             if snapshot.is_whole and not snapshot.lacks_record:

@@ -16,13 +16,13 @@ from approval_resource.store.dynamodb.values import values
 from approval_resource.store.interface import Finding
 
 NOWHERE = key("examination", "never written")
-"""Key of an item that doesn't exist, and that no request here would make."""
+"""Key of an item that doesn't exist, and that no request here creates."""
 EXISTS = {"ConditionExpression": "attribute_exists(pk)"}
 IAM = "give it the policy of its role, see docs/iam"
 
 
 def examine(client: Any, table: str) -> list[Finding]:
-    """Return the findings about the table, line by line; only the first where it can't be reached."""
+    """Return the findings about the table. If the table can't be reached, return only that finding."""
     found: list[Finding] = []
     try:
         described = client.describe_table(TableName=table)["Table"]

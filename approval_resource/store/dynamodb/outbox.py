@@ -21,7 +21,7 @@ KEEP = timedelta(days=400)
 
 
 class DynamoOutbox:
-    """`Outbox` on DynamoDB, whose docstrings hold its promises."""
+    """Implementation of `Outbox` on DynamoDB. The docstrings of `Outbox` hold its promises."""
 
     def __init__(self, requests: Requests, table: str) -> None:
         """Read and write that table by `requests`."""

@@ -29,7 +29,7 @@ FIRST_PAGE = 25
 
 
 class DynamoReads:
-    """Reading half of `LockStore` on DynamoDB, whose docstrings hold its promises.
+    """Reading half of `LockStore` on DynamoDB. The docstrings of `LockStore` hold its promises.
 
     Codecs of claims, locks and settings are imported on first use. Most processes are a `check`, which reads
     the log alone.
@@ -274,7 +274,7 @@ class DynamoReads:
 
 
 def _ended(item: Item) -> datetime:
-    """Return when a session was ended. An unreadable mark ends it for good: it only takes power away."""
+    """Return when a session was ended. An unreadable mark ends it for ever, which is the safe side."""
     try:
         return parse_instant(item["at"]["S"])
     except (KeyError, TypeError, ValueError):

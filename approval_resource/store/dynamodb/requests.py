@@ -47,7 +47,7 @@ class _Flight(threading.local):
     """Request in flight, one in each thread."""
 
     taken: dict[str, Any] | None = None
-    """Items as JSON of its answer. None: no request is in flight."""
+    """Items of its answer, as JSON. None: no request is in flight."""
 
 
 class Requests:
@@ -123,8 +123,9 @@ class Requests:
     def pages(self, method: str, request: dict[str, Any], budget: RetryBudget | None = None) -> Iterator[Item]:
         """Yield the items of a query or scan, page by page. A limit holds for the first page only.
 
-        The next page is fetched while the caller works on one, unless that one had a limit: whoever sets
-        one seldom wants more. Each page has a budget of its own unless `budget` is given.
+        The next page is fetched while the caller works on the one before. After a page with a limit it is
+        fetched only when it is asked for, since a caller with a limit seldom wants more. Each page has a
+        budget of its own unless `budget` is given.
 
         Raises:
             StoreUnavailableError: as `ask`.

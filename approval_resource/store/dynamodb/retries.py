@@ -27,7 +27,7 @@ Two tries collide if they overlap. With a pause that ignores their length, 32 co
 tries each. With this spread, most pass at the second.
 """
 MOST_SPREAD = 2.0
-"""Upper bound of the spread, in seconds. On a busy machine a try takes long without it."""
+"""Upper bound of the spread, in seconds. A busy machine makes tries long even without contention."""
 BUSY_PAUSE = (0.1, 2.0)
 """Backoff in seconds under throttling or failures, with the same two bounds."""
 _random = SystemRandom()
@@ -67,7 +67,7 @@ class RetryBudget:
         return True
 
     def restart(self) -> None:
-        """Restart the time limit where a try was contended and another's change has landed since."""
+        """Restart the time limit, because another's change has landed, if that is why the last try failed."""
         if self._contended:
             self._started = self._clock.monotonic()
 

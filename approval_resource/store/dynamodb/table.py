@@ -56,7 +56,7 @@ def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
 
 
 def require_fit(described: dict[str, Any], table: str) -> None:
-    """Pass for a table that has the keys and indexes of `definition`. DescribeTable `described` it.
+    """Pass for a table with the keys and indexes of `definition`. `described` is DescribeTable's answer.
 
     Raises:
         ConfigError: it has others. The message names each difference.
