@@ -55,4 +55,4 @@ def discounted(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Revie
                 return ""
             _, others = counted_and_not(policy, voices, roster.requester)
             whys.append(next((why for who, why in others if who == clean(own.shown)), "is named by no rule"))
-    return f"{clean(reviewer)} {whys[0].rstrip(',').removesuffix(' and')} and doesn't count" if whys else ""
+    return f"{clean(reviewer)} {whys[0]} and doesn't count" if whys else ""

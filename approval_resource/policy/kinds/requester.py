@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def uncounted(policy: Policy, voice: Voice, requester: str) -> str:
     """Return why that approval doesn't count, whatever rules say; an empty string where it may."""
     if voice.may_be:
-        return f"may be {clean(voice.may_be)} too, as far as anybody can tell (list both under people), and"
+        return f"may be the same person as {clean(voice.may_be)} (if not, list both under people)"
     return self_approval(policy, voice, requester)
 
 
