@@ -39,7 +39,7 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: the text is not of that form.
     """
-    # fromisoformat takes more forms, of which the comparison leaves one. strptime takes ten times as long,
+    # fromisoformat accepts other forms, too, which the comparison refuses. strptime takes ten times as long,
     # and loads a module.
     if not text.endswith("Z") or instant(at := datetime.fromisoformat(text)) != text:
         raise ValueError(f"not an instant: {text!r}")

@@ -103,8 +103,8 @@ class QueueFullError(ApprovalError):
         """Name the lock and the queue's `limit` in bytes."""
         self.lock = lock
         super().__init__(
-            f'the queue for lock "{lock.name}" in pool "{lock.pool}" is full: {len(lock.queue)} builds fill the {limit} bytes '
-            f"that are kept of it; try again later, see {called()} list --waiting"
+            f'the queue for lock "{lock.name}" in pool "{lock.pool}" is full: its {len(lock.queue)} builds take up the {limit} bytes '
+            f"that a queue may have; try again later, see {called()} list --waiting"
         )
 
 
@@ -146,14 +146,14 @@ class StaleLockError(ApprovalError):
         )
 
 
-class NotNewestError(ApprovalError):
-    """Refusal of a decision: the claim `current` doesn't wait for one.
+class NotAwaitingDecisionError(ApprovalError):
+    """Refusal of a decision: the claim `current` is not waiting for one.
 
     `newest` is the claim that holds its lock, if any does.
     """
 
     def __init__(self, current: Claim, newest: Claim | None) -> None:
-        """Say what became of the claim `current`, and which other one, `newest`, is there to decide on."""
+        """Describe the state of the claim `current`, and name `newest`, which may be decided on instead."""
         self.current = current
         self.newest = newest
         after = f"nothing waits for a decision on this lock now, see {called()} show {(newest or current).id}"
@@ -168,9 +168,9 @@ class NotNewestError(ApprovalError):
 
 
 class RequestChangedError(ApprovalError):
-    """Refusal of a retry: its request differs, and the claim `current` can't change any more.
+    """Refusal of a retry whose request differs from that of this build's claim `current`.
 
-    This build made the claim under the same idempotency key.
+    The claim is decided or has ended, so it can't be replaced.
     """
 
     def __init__(self, current: Claim) -> None:
@@ -237,7 +237,7 @@ class ReviewsFullError(ApprovalError):
         self.current = current
         super().__init__(
             f"claim {current.id} already holds {len(current.reviews)} people's reviews, the most it can; "
-            "who reviewed may still change their mind"
+            "people who have reviewed it may still change their verdict"
         )
 
 
@@ -256,7 +256,7 @@ class ReviewTimeoutError(ApprovalError):
     """Shut gate: nobody decided on the claim `current` in time."""
 
     def __init__(self, current: Claim, limit: str = "") -> None:
-        """Name the claim and its deadline. `limit` tells of the option of this step that set it."""
+        """Name the claim and its deadline. `limit` names the option of this step that set the deadline."""
         self.current = current
         by = "in time"
         if current.deadline is not None:
@@ -272,7 +272,7 @@ class GateTimeoutError(ApprovalError):
     """Shut gate: the step's timeout passed. The claim `current` may still be decided."""
 
     def __init__(self, current: Claim, limit: str = "") -> None:
-        """Name the claim `current` and its deadline. `limit` tells of this step's timeout."""
+        """Name the claim `current` and its deadline. `limit` describes this step's timeout."""
         self.current = current
         until = f" until {current.deadline:%Y-%m-%d %H:%M:%S} UTC" if current.deadline else ""
         super().__init__(
@@ -288,8 +288,8 @@ class ApprovalSpentError(ApprovalError):
         """Name the claim `current` and the build that used its approval."""
         self.current = current
         super().__init__(
-            f"the approval of claim {current.id} was already used by {clean(current.spent_by)}, and this is no retry of it; "
-            "ask for a new one, or await it with reuse: true"
+            f"another build, {clean(current.spent_by)}, has used the approval of claim {current.id}, and this build is not a retry "
+            "of that one; ask for a new approval, or await it with reuse: true"
         )
 
 
@@ -366,12 +366,12 @@ class CorruptRecordError(ApprovalError):
 class StoreUnavailableError(ApprovalError):
     """Outage: DynamoDB could not be asked, or would not answer.
 
-    `passing` says that it answered this process before, so a retry may help.
+    `transient` says that it answered this process before, so a retry may help.
     """
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False) -> None:
         """Take the whole `message`, since only the store knows the next move."""
-        self.passing = passing
+        self.transient = transient
         super().__init__(message)
 
 

@@ -13,7 +13,10 @@ from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 
 MAX_RETENTIONS = 100
-"""Upper bound of the retentions kept. A past one is kept while records of its time may be stored."""
+"""Upper bound of the retentions kept.
+
+A replaced retention is kept until every record from its time has expired.
+"""
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,9 +96,9 @@ def unfreeze(store: LockStore, pool: str, reason: str, *, actor: str) -> Setting
 
 
 def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:
-    """Drop the retentions whose records may all have been removed by now.
+    """Reduce the retentions whose records may all have been removed by now.
 
-    Leading ones are dropped. Neighbouring ones further on become one.
+    Those at the start are dropped. Elsewhere, neighbours among them become one, with the fewer days.
     """
     kept: list[Retention] = []
     past = True

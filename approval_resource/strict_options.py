@@ -27,7 +27,7 @@ DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 MISSING = "required"
 NO_TEXT = "must be text; put it in quotes"
-UNTRUE = "must be true or false"
+NO_FLAG = "must be true or false"
 NO_NUMBER = "must be a whole number, without quotes"
 NO_MAP = "must be a map"
 NO_DURATION = "must be a duration such as 90m, 24h or, in minutes, 90"
@@ -116,7 +116,7 @@ def flag(value: object) -> bool:
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
-        raise WrongError(UNTRUE)
+        raise WrongError(NO_FLAG)
     return value
 
 
@@ -195,7 +195,7 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def filled(value: T) -> T:
-    """Pass a value that is no empty list. An empty one may be a variable that wasn't set, so it is refused.
+    """Return the value, unless it is an empty list, which a variable that wasn't set may give.
 
     Raises:
         WrongError: the list is empty.

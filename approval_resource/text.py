@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 
 MAX_LINE = 900
-"""Upper bound of the characters in one line. Its subject may be longer than anybody reads."""
+"""Upper bound of the characters in one line. Texts from outside may be much longer."""
 MAX_LINES = 20
 """Upper bound of the lines shown of a list."""
 MAIL = re.compile(r"([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
@@ -19,7 +19,7 @@ IGNORABLE = (
     *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
     *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF)),
 )
-"""Unicode's Default_Ignorable_Code_Point: nothing is shown for them, whatever their category."""
+"""Ranges of Unicode's Default_Ignorable_Code_Point: characters for which nothing is shown."""
 BLANK = "\u2800"
 """Braille's empty pattern: a symbol, and yet nothing is drawn for it."""
 USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
@@ -28,12 +28,12 @@ USER = re.compile(r"^([a-z]+://)?.*@", re.IGNORECASE | re.DOTALL)
 def clean(text: str) -> str:
     """Return `text` on one line, without control, format, surrogate and other invisible characters.
 
-    Others wrote the text, and a terminal will show it. Two names may become the same: see `visible`.
+    Use it for texts from outside that a terminal will show. Two names may become the same: see `visible`.
     """
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if _shown(c))
 
 
-def seen(text: str) -> str:
+def as_displayed(text: str) -> str:
     """Return `text` as people see it: no invisible characters, one form of each letter, single spaces."""
     return " ".join(unicodedata.normalize("NFC", clean(text).replace(BLANK, "")).split())
 
@@ -60,12 +60,12 @@ def visible(name: str) -> str:
 
 
 def shortened(line: str) -> str:
-    """Return `line`, cut where nobody would read on."""
+    """Return `line`, cut after `MAX_LINE` characters."""
     return line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…"
 
 
 def first_lines(lines: Sequence[str]) -> list[str]:
-    """Return the first lines, and then how many more there are."""
+    """Return the first `MAX_LINES` lines, and after them one that counts the rest."""
     more = len(lines) - MAX_LINES
     return [*lines[:MAX_LINES], f"… and {more} more"] if more > 0 else list(lines)
 

@@ -81,14 +81,14 @@ def _verify_receipt(store: RecordReads, walk: Walk, given: Mapping[str, Any]) ->
 
 
 def _by_claim(store: RecordReads, walk: Walk, given: Mapping[str, Any], claim: Claim, event: Event) -> Mapping[str, Any]:
-    """Return the receipt that a get of the claim writes, as far as what proves it is there.
+    """Return the receipt that a get step writes for the claim, from what is still stored.
 
-    What is gone by its age is taken from the given receipt.
+    Parts that are gone by their age are taken from the given receipt.
     """
     try:
         return receipt(store, claim, event)
     except CorruptRecordError:
-        if not (claim.ended and walk.keeping.over(claim.ended.timestamp)):
+        if not (claim.ended and walk.keeping.may_be_gone(claim.ended.timestamp)):
             raise
     walk.report.notes.append(f"the policies of claim {claim.id} are gone by age; they and inputs were not compared")
     return receipt_of(claim, event) | {name: given.get(name) for name in OF_CONTENTS}
@@ -101,7 +101,7 @@ def _by_event(given: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
 
 
 def _differing(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Return the parts in which a receipt differs from the expected one as JSON, where 1 is not true."""
+    """Return the parts in which two receipts differ. JSON is compared, since Python holds 1 equal to true."""
     left, right = ({name: json.dumps(value, sort_keys=True) for name, value in one.items()} for one in (given, expected))
     return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
 
@@ -109,10 +109,10 @@ def _differing(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[st
 def _gone_by_age(walk: Walk, younger: Event | None, at: datetime, digest: str) -> bool:
     """Whether an event with that digest may have been there and be gone by its age.
 
-    `younger` is the next event that is left. Each event tells place and digest of the one before it, and the
-    head those of the newest. Nothing ever was between two that follow each other.
+    `younger` is the next event that is left. Each event holds place and digest of the one before it, and the
+    head those of the newest, so no other event can have been between the two.
     """
-    if not walk.keeping.over(at):
+    if not walk.keeping.may_be_gone(at):
         return False
     if younger is None:
         before, pinned = walk.report.head.timestamp, walk.report.head.digest

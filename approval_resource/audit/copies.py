@@ -22,7 +22,7 @@ class Copy:
     """One kept copy: a receipt, the path of an export, or the digest of the event at an instant."""
 
     pools: tuple[str, ...] = ()
-    """Pools that it tells of; none for a digest."""
+    """Pools whose events it holds; none for a digest."""
     receipt: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     export: Path | None = None
     at: datetime | None = None
@@ -44,7 +44,7 @@ class Copy:
 
 
 def read(given: str) -> Copy:
-    """Read a copy by its path, or a digest from the words themselves.
+    """Read the copy at a path, or parse `TIMESTAMP=DIGEST`.
 
     Raises:
         ConfigError: it is none of these.

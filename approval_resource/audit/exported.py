@@ -25,7 +25,7 @@ from approval_resource.model.claim import Claim
 from approval_resource.model.event import STATES, Event, Head, Place, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
-from approval_resource.store.interface import Record, own
+from approval_resource.store.interface import Record, require_identity
 
 FORMAT = 1
 PARTS: Mapping[str, tuple[set[str], ...]] = {
@@ -91,7 +91,7 @@ class Exported:
             return None
 
     def _head(self, document: object) -> Head:
-        return own(HEAD.read(_map(document, f"the head of pool {self.pool}")), pool=self.pool)
+        return require_identity(HEAD.read(_map(document, f"the head of pool {self.pool}")), pool=self.pool)
 
     def _newest_head(self) -> Head | None:
         newest = next(self.records(self.pool), None)
@@ -105,7 +105,7 @@ class Exported:
         found = self._record("settings")
         if found is None:
             return Settings(pool=pool)
-        return own(SETTINGS.read(_map(found["settings"], f"the settings of pool {pool}")), pool=pool)
+        return require_identity(SETTINGS.read(_map(found["settings"], f"the settings of pool {pool}")), pool=pool)
 
     def lock_names(self, pool: str) -> list[str]:
         """See `RecordReads.lock_names`."""
@@ -114,12 +114,14 @@ class Exported:
     def lock(self, pool: str, lock_name: str) -> Lock | None:
         """See `RecordReads.lock`."""
         found = self._record("lock", lock_name)
-        return None if found is None else own(LOCK.read(_map(found["lock"], f"lock {lock_name}")), pool=pool)
+        return None if found is None else require_identity(LOCK.read(_map(found["lock"], f"lock {lock_name}")), pool=pool)
 
     def claim(self, claim_id: str) -> Claim | None:
         """See `RecordReads.claim`."""
         found = self._record("claim", claim_id)
-        return None if found is None else own(CLAIM.read(_map(found["claim"], f"claim {claim_id}")), pool=self.pool)
+        return (
+            None if found is None else require_identity(CLAIM.read(_map(found["claim"], f"claim {claim_id}")), pool=self.pool)
+        )
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
         """See `RecordReads.claims`."""
@@ -155,7 +157,7 @@ class Exported:
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         """See `RecordReads.event`."""
         wanted = instant(timestamp)
-        # The walk finds events that are out of order.
+        # Bisection needs sorted events. The walk reports an export whose events are out of order.
         place = bisect_left(self.offsets, wanted, key=lambda offset: str(self._at(offset).get("timestamp")))
         document = self._at(self.offsets[place]) if place < len(self.offsets) else {}
         return EVENT.read(document) if document.get("timestamp") == wanted else None
@@ -191,8 +193,9 @@ class _Index:
         self._file = file
         self.pools: list[Exported] = []
         self._contents: Mapping[str, str] = EMPTY
-        """Digests of the contents that the newest claim names, and its id."""
+        """Digests of the contents that the claim read last names."""
         self._claim = ""
+        """Id of that claim."""
         seal, offset, ended = hashlib.sha256(), 0, False
         for number, line in enumerate(file, 1):
             document = self._parsed(line, number)

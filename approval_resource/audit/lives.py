@@ -1,4 +1,4 @@
-"""Claims as the walk meets them: each from its newest event back to its first, then forgotten."""
+"""Claims of the walk: each is verified from its newest event back to its first, then forgotten."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNREADABLE = (CorruptRecordError, ConfigError)
 
 @dataclass(slots=True)
 class Life:
-    """A claim, or the settings, between its newest event and the oldest that was walked past."""
+    """Newest event of a claim, or of the settings, and the oldest that the walk has come to."""
 
     newest: Event
     gone: int
@@ -40,7 +40,7 @@ class Life:
     """Whether the oldest is the claim's first."""
 
 
-class Tally:
+class SetDifference:
     """Difference of two sets of ids in constant memory. It tells which buckets of ids differ.
 
     Ids fall into buckets by a digest with a key of this process, so that nobody can choose ids that cancel
@@ -90,7 +90,7 @@ class Lives:
         """The highest fence of each lock's claims."""
         self.absent: set[str] = set()
         """Locks with a claim that is gone, or can't be read."""
-        self.stored = Tally()
+        self.stored = SetDifference()
         """Claims that are stored, against those that the log tells of."""
 
     def step(self, event: Event) -> None:
@@ -116,10 +116,10 @@ class Lives:
         self._read()
         for life in self._lives.values():
             if life.oldest.before and not self._walk.gone:
-                self._found(f"{_subject(life.oldest)} had no event before event {life.oldest.revision}, which found it there")
+                self._found(_without_beginning(life.oldest))
 
     def _hold(self, event: Event, missing: int) -> None:
-        """Note who holds the event's lock. If later events are missing, its claim may or may not hold it."""
+        """Note which claim holds the event's lock. If later events are missing, that is not certain."""
         if missing:
             lock = self._walk.locks.get(event.lock_name)
             if lock is not None and lock.holder == event.claim_id:
@@ -128,7 +128,7 @@ class Lives:
             self.holders[event.lock_name].add(event.claim_id)
 
     def _verify_continuous(self, life: Life, event: Event, missing: int) -> None:
-        """Compare what the next younger event found with what this one left.
+        """Compare the state from which the next younger event follows with the state that this one left.
 
         The two are not compared if events of the lock are missing between them: some may be of the same
         claim.
@@ -137,8 +137,8 @@ class Lives:
         if younger.lock and missing == life.missing and younger.before != event.claim:
             verb = "was" if event.claim_id else "were"
             self._found(
-                f"{_subject(event)} {verb} altered between event {event.revision} and event {younger.revision}, "
-                f"which found something else than the one before had left"
+                f"{_subject(event)} {verb} altered between event {event.revision} and event {younger.revision}: "
+                "the second follows from another state than the first left"
             )
 
     def _forget(self, claim_id: str, life: Life) -> None:
@@ -147,10 +147,10 @@ class Lives:
             return
         del self._lives[claim_id]
         if life.oldest.before:
-            self._found(f"{_subject(life.oldest)} had no event before event {life.oldest.revision}, which found it there")
+            self._found(_without_beginning(life.oldest))
         claim = life.claim
         if claim is not None and life.oldest.timestamp == claim.timestamp and not made_under(claim, life.oldest):
-            self._found(f"{named(claim)} was altered: it is not what its pipeline asked for; {told(claim)}")
+            self._found(f"{title_of(claim)} was altered: it is not what its pipeline asked for; {says_now(claim)}")
 
     def _read(self) -> None:
         batch, self._unread = self._unread, []
@@ -175,7 +175,7 @@ class Lives:
         ended = newest.state is None or not newest.state.is_open or life.gone
         if claim is not None:
             self._found(f"{_subject(newest)} was altered: {claim.why}")
-        elif not (ended and self._walk.keeping.over(newest.timestamp)):
+        elif not (ended and self._walk.keeping.may_be_gone(newest.timestamp)):
             self._found(f"{_subject(newest)} is missing")
 
     def _verify(self, claim: Claim, life: Life) -> None:
@@ -183,10 +183,10 @@ class Lives:
         # A claim's end is its last event. That event pins the claim even if other events are gone.
         last = newest.kind.state is not None and not newest.kind.state.is_open
         if (last or not life.gone) and not self._pinned(claim, newest):
-            self._found(f"{named(claim)} was altered: it is not as its newest event left it; {told(claim)}")
+            self._found(f"{title_of(claim)} was altered: it is not as its newest event left it; {says_now(claim)}")
         if claim.lock_name != newest.lock_name:
-            self._found(f"{named(claim)} was altered: its newest event is one of lock {newest.lock_name}")
-        if not (claim.ended and self._walk.keeping.over(claim.ended.timestamp)):
+            self._found(f"{title_of(claim)} was altered: its newest event is one of lock {newest.lock_name}")
+        if not (claim.ended and self._walk.keeping.may_be_gone(claim.ended.timestamp)):
             for finding in content_findings(self._store, claim):
                 self._found(finding)
 
@@ -248,22 +248,26 @@ def content_findings(store: RecordReads, claim: Claim) -> Iterator[str]:
         except UNREADABLE:
             content = None
         if content is None:
-            yield f"the {name} of {named(claim)} was altered: there is none now"
+            yield f"the {name} of {title_of(claim)} was altered: there is none now"
         elif (now := hashlib.sha256(content).hexdigest()) != expected:
-            yield f"the {name} of {named(claim)} was altered: it has {counted(len(content), 'byte')} now, of SHA-256 {now}"
+            yield f"the {name} of {title_of(claim)} was altered: it has {counted(len(content), 'byte')} now, of SHA-256 {now}"
 
 
-def named(claim: Claim) -> str:
+def title_of(claim: Claim) -> str:
     """Return a claim's id and lock."""
     return f"claim {claim.id} of lock {claim.lock_name}"
 
 
-def told(claim: Claim) -> str:
+def says_now(claim: Claim) -> str:
     """Return what a claim says now."""
     decided = claim.decided
     by = f" by {decided.actor}" if decided and decided.state is claim.state and decided.actor else ""
     reviews = ", ".join(f"{who} ({review.verdict.value})" for who, review in sorted(claim.reviews.items())) or "nobody"
     return f"it says now: {claim.state.value}{by}, reviewed by {reviews}"
+
+
+def _without_beginning(event: Event) -> str:
+    return f"{_subject(event)} has no event before event {event.revision}, which follows from an earlier state of it"
 
 
 def _subject(event: Event) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from approval_resource.canonical import EMPTY, instant
-from approval_resource.claims.decide import explained, texts
+from approval_resource.claims.decide import decision_of, kept_policies
 from approval_resource.documents.claims import BUILD_FIELDS, REVIEW
 from approval_resource.documents.events import EVENT
 from approval_resource.model.claim import Claim
@@ -55,7 +55,7 @@ def receipt(store: RecordReads, claim: Claim, event: Event) -> dict[str, Any]:
         CorruptRecordError: what is kept beside the claim is not what it was decided by.
     """
     asked = claim.approved and any(review.inputs for review in claim.reviews.values())
-    return receipt_of(claim, event, *texts(store, claim), explained(store, claim).filled_in if asked else {})
+    return receipt_of(claim, event, *kept_policies(store, claim), decision_of(store, claim).filled_in if asked else {})
 
 
 def receipt_of(

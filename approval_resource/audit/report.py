@@ -14,7 +14,7 @@ from approval_resource.audit.receipts import DEFAULT_POLICY
 from approval_resource.audit.verify import verify
 from approval_resource.audit.verify_chain import Report
 from approval_resource.canonical import instant
-from approval_resource.claims.decide import texts
+from approval_resource.claims.decide import kept_policies
 from approval_resource.claims.proof import require_supported
 from approval_resource.documents.events import event_digest
 from approval_resource.errors import ApprovalError, CorruptRecordError
@@ -27,8 +27,8 @@ DECISIONS = frozenset({Kind.APPROVED, Kind.REJECTED, Kind.EXPIRED})
 """Kinds of event that decide on a claim. A forced end is reported too."""
 BATCH = 50
 """Decisions whose claims are read together."""
-OF_THE_LOG = re.compile(r"(before )?(event|the head|the log|the first event)\b")
-"""Beginning of a finding about the chain, whichever claim it names as well."""
+OF_THE_LOG = re.compile(r"(after )?(event|the head|the log|the first event)\b")
+"""Beginning of a finding about the log as a whole, even if it also names a claim."""
 OF_A_CLAIM = re.compile(r"\bclaim ([0-9a-f]{8}-[0-9a-f-]{27})\b")
 VERIFIED = "verified"
 UNVERIFIED = "NOT VERIFIED"
@@ -162,7 +162,7 @@ def _decision(store: LockStore, event: Event, claim: Claim | None, faults: list[
     notes: tuple[str, ...] = ()
     policies: tuple[Any, ...] = ()
     try:
-        policies = tuple(document for text in texts(store, claim) if text for document in json.loads(text))
+        policies = tuple(document for text in kept_policies(store, claim) if text for document in json.loads(text))
         if event.kind.state is State.APPROVED:
             require_supported(store, claim, event)
     except (ApprovalError, ValueError) as fault:

@@ -15,9 +15,9 @@ from approval_resource.audit.lives import (
     Lives,
     claim_or_fault,
     claims,
-    named,
+    says_now,
     since,
-    told,
+    title_of,
 )
 from approval_resource.audit.verify_chain import Keeping, Report, Walk
 from approval_resource.clock import Clock, HostClock
@@ -31,7 +31,7 @@ from approval_resource.store.interface import RecordReads
 from approval_resource.text import counted
 
 LANDED = 1.2
-"""Seconds after which every item of a commit is seen."""
+"""Seconds between the two passes, by which a commit in flight at the first has become visible as a whole."""
 Watch = Callable[[int, int], None]
 """Callback of long work: how much is done, and of how much."""
 
@@ -49,8 +49,8 @@ def verify(
     payloads and attachments that differ from what the log left; claims that no event tells of, wherever they
     lie; events dated in the future; and, with a receipt, a log that was rewritten or cut as a whole. Changes
     that land during the walk are no findings. An item whose retention is over may be missing, and TTL may
-    remove items in any order: each event tells when the event before it was written. Build records are not
-    covered.
+    remove items in any order. Each event holds the time of the event before it, so the age of a missing event
+    is known. Build records are not covered.
 
     Raises:
         ConfigError: `against` is a receipt of another pool, or an export with a line that is no event.
@@ -220,7 +220,7 @@ def _lock_fault(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> str
     gone = walk.removed_of(lock.name) > 0 or lock.name in lives.absent
     if lock.fence != fence and not (gone and lock.fence > fence):
         return f"its fence by its claims is {fence}"
-    if not walk.told(lock.newest, lock.name):
+    if not walk.matches_places(lock.newest, lock.name):
         return "its newest places are not those of the log"
     return ""
 
@@ -238,7 +238,7 @@ def _holds(store: RecordReads, walk: Walk, lives: Lives, lock: Lock) -> bool:
 
 def _aged(walk: Walk, claim: Claim) -> bool:
     """Whether a claim is older than events are kept, and events of its lock are gone."""
-    return walk.removed_of(claim.lock_name) > 0 and walk.keeping.over(claim.changed)
+    return walk.removed_of(claim.lock_name) > 0 and walk.keeping.may_be_gone(claim.changed)
 
 
 def _verify_added(store: RecordReads, walk: Walk, lives: Lives) -> None:
@@ -258,7 +258,9 @@ def _verify_added(store: RecordReads, walk: Walk, lives: Lives) -> None:
             suspects |= {claim_id: claim for claim_id, claim in claims(store, batch) if isinstance(claim, Claim)}
     for claim in suspects.values():
         if not _told(store, report.pool, claim) and not _aged(walk, claim):
-            report.findings.append(f"claim {claim.id} was added: the log knows nothing of it; {named(claim)}, {told(claim)}")
+            report.findings.append(
+                f"claim {claim.id} was added: the log knows nothing of it; {title_of(claim)}, {says_now(claim)}"
+            )
 
 
 def _told(store: RecordReads, pool: str, claim: Claim) -> bool:

@@ -53,11 +53,11 @@ class Keeping:
         # A read came just before, so the store's time is known.
         return cls(settings, store.now())
 
-    def over(self, at: datetime | None) -> bool:
+    def may_be_gone(self, at: datetime | None) -> bool:
         """Whether a record of that instant may have been removed by age."""
         return at is not None and self.settings.may_be_gone(at, self.now)
 
-    def all_over(self, oldest: int, newest: int, at: datetime | None) -> bool:
+    def all_may_be_gone(self, oldest: int, newest: int, at: datetime | None) -> bool:
         """Whether all events from `oldest` to `newest`, which happened at `at`, may be gone by age."""
         return at is not None and self.settings.all_may_be_gone(oldest, newest, at, self.now)
 
@@ -100,7 +100,7 @@ class Walk:
 
     @property
     def gone(self) -> int:
-        """Number of events that tell nothing: removed by age, or unreadable, which is a finding."""
+        """Number of events without content: those removed by age, and the unreadable, which are findings."""
         return self.report.removed + len(self._unreadable)
 
     def step(self, record: Record) -> Event | None:
@@ -137,18 +137,18 @@ class Walk:
             self._found("the head was altered: its timestamp is not that of the newest event")
         # Reading and writing an event are exact inverses, so the stored document has the event's digest.
         if _digest(record.document) != event.digest:
-            self._found(f"{what} was altered: its digest is not that of its content; {_told(event)}")
+            self._found(f"{what} was altered: its digest is not that of its content; {_says_now(event)}")
         elif event.revision == self._revision and event.digest != self._digest:
-            self._found(f"{what} was altered: it is not the one that the event after it was chained to; {_told(event)}")
+            self._found(f"{what} was altered: it is not the one that the event after it was chained to; {_says_now(event)}")
         if not record.in_place:
-            self._found(f"{what} was moved: its keys are not those of its content; {_told(event)}")
+            self._found(f"{what} was moved: its keys are not those of its content; {_says_now(event)}")
         if event.revision < self._revision and not self._removed(event.revision + 1):
             missing = (
                 f"{event.revision + 1} to {self._revision}" if self._revision - event.revision > 1 else f"{self._revision}"
             )
-            self._found(f"before {what} of the log, events {missing} are missing")
+            self._found(f"after {what} of the log, events {missing} are missing")
         elif event.revision > self._revision:
-            self._found(f"{what} is out of order or was added: {self._revision} was expected; {_told(event)}")
+            self._found(f"{what} is out of order or was added: {self._revision} was expected; {_says_now(event)}")
         number = self._lock_number.get(event.lock_name, event.lock_event_number)
         if not 0 <= number - event.lock_event_number <= self.gone - self._missing[event.lock_name]:
             self._found(f"{what} is number {event.lock_event_number} of lock {event.lock_name}, not {number}")
@@ -156,27 +156,27 @@ class Walk:
         self._lock_number[event.lock_name] = event.lock_event_number - 1
         self._digest, self._revision, self._at = event.previous, event.revision - 1, event.previous_timestamp
         if event.at > self.keeping.now + AHEAD:
-            self._found(f"{what} is dated {instant(event.at)}, later than the store's time; {_told(event)}")
+            self._found(f"{what} is dated {instant(event.at)}, later than the store's time; {_says_now(event)}")
 
     def finish(self, store: RecordReads) -> None:
-        """Judge what the oldest event leaves open."""
+        """Report what is missing before the oldest event, and a head that isn't that of the log."""
         if self._revision > 0 and not self._removed(1):
             self._found(f"the log's oldest part, up to event {self._revision}, is missing")
         elif self._revision == 0 and self._digest:
             self._found("the first event names one before it")
         self._verify_later(store)
-        if self._head.revision and not self.told(self._head.newest, EVERY_LOCK):
+        if self._head.revision and not self.matches_places(self._head.newest, EVERY_LOCK):
             self._found("the head was altered: its newest places are not those of the log")
 
     def _removed(self, oldest: int) -> bool:
         """Whether the events missing from revision `oldest` on were removed by age; count them if so."""
-        if not self.keeping.all_over(oldest, self._revision, self._at):
+        if not self.keeping.all_may_be_gone(oldest, self._revision, self._at):
             return False
         self.report.removed += self._revision - oldest + 1
         return True
 
     def missing(self, lock_name: str) -> int:
-        """Return the number of the lock's events known to be missing on the walk so far."""
+        """Return the number of the lock's events that are missing in the part of the log walked so far."""
         return self._newer(lock_name) + self._missing[lock_name]
 
     def removed_of(self, lock_name: str) -> int:
@@ -187,17 +187,17 @@ class Walk:
         lock = self.locks.get(lock_name)
         return max(0, (lock.events if lock else 0) - self.numbers.get(lock_name, 0))
 
-    def told(self, newest: Mapping[State, Place], lock_name: str | None) -> bool:
-        """Whether these are the newest places of a lock, or of the pool, as far as the log still tells."""
+    def matches_places(self, newest: Mapping[State, Place], lock_name: str | None) -> bool:
+        """Whether these are the newest places of a lock, or of the pool, as far as events are left."""
         by_log = self.places.get(lock_name, {})
         removed = self.report.removed if lock_name is None else self.removed_of(lock_name)
-        gone = {state for state, place in newest.items() if removed and self.keeping.over(place.timestamp)}
+        gone = {state for state, place in newest.items() if removed and self.keeping.may_be_gone(place.timestamp)}
         gone |= {state for state, place in newest.items() if instant(place.timestamp) in self._unreadable}
         same = all(by_log.get(state) == place for state, place in newest.items() if state not in gone)
         return same and by_log.keys() <= newest.keys()
 
     def _verify_later(self, store: RecordReads) -> None:
-        """Events that lie after the head: each must be one that landed since the walk began."""
+        """Check the events after the head: each must be one that landed since the walk began."""
         if not self.later:
             return
         try:
@@ -209,7 +209,9 @@ class Walk:
             known = event.revision in landed and now.timestamp is not None and event.timestamp <= now.timestamp
             landed.discard(event.revision)
             if not known:
-                self._found(f"the head does not know of event {event.revision} at {instant(event.timestamp)}; {_told(event)}")
+                self._found(
+                    f"the head does not know of event {event.revision} at {instant(event.timestamp)}; {_says_now(event)}"
+                )
 
     def _found(self, finding: str) -> None:
         self.report.findings.append(finding)
@@ -219,7 +221,7 @@ def _digest(document: Mapping[str, Any]) -> str:
     return digest({name: value for name, value in document.items() if name != "digest"})
 
 
-def _told(event: Event) -> str:
-    """Return what an event says now."""
-    about = f"claim {event.claim_id} of lock {event.lock_name}" if event.claim_id else "the pool's settings"
-    return f"it says now that {event.actor or 'nobody'} did {event.kind.value} to {about}"
+def _says_now(event: Event) -> str:
+    """Return the content of an event, for a finding."""
+    about = f"claim {event.claim_id} of lock {event.lock_name}, {event.kind.value}" if event.claim_id else "the pool's settings"
+    return f"it says now: {about} by {event.actor or 'nobody'}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from approval_resource.claims.decide import POLICY_ACTOR, Held, apply_policies
+from approval_resource.claims.decide import POLICY_ACTOR, EvaluationCache, apply_policies
 from approval_resource.claims.end import end_change, expiry_change
-from approval_resource.claims.lifecycle import handed_back, transition
+from approval_resource.claims.lifecycle import may_hand_back, transition
 from approval_resource.claims.request import Attempt, Request, Taken, _seconds
 from approval_resource.errors import LockHeldError, NotYourTurnError, RequestChangedError
 from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, Build, Claim, Claimant
@@ -24,11 +24,11 @@ ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Taken:
     """Take the lock at once, under the attempt's id.
 
-    A retry is the same build with an equal request, while `handed_back` accepts its earlier claim. A retry
-    gets that claim, in whatever state it is, and `attempt.claim_id` becomes its id. A released claim is the
-    exception: the build gets a new one. The build also gets a new claim when `handed_back` refuses the
-    earlier one; if that one still holds the lock, it is superseded. A changed request supersedes the build's
-    own pending claim.
+    A build with the same idempotency key and an equal request is a retry, if `may_hand_back` accepts its
+    earlier claim. A retry gets that claim, in whatever state it is, and `attempt.claim_id` becomes its id. A
+    released claim is the exception: the build gets a new one. The build also gets a new claim when
+    `may_hand_back` refuses the earlier one; if that one still holds the lock, it is superseded. A changed
+    request supersedes the build's own pending claim.
 
     Raises:
         LockHeldError: another claim holds the lock.
@@ -36,7 +36,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
         RequestChangedError: this build's claim was for another request, and can no longer be replaced.
     """
     claim_id, build = attempt.claim_id, claimant.build
-    held = Held(request.terms)
+    evaluations = EvaluationCache(request.terms)
 
     def decide(snapshot: Snapshot) -> Commit:
         if claim_id in snapshot.claims:
@@ -45,29 +45,29 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
         ended = []
         mine = snapshot.made
         if mine is not None and mine.state is not State.RELEASED:
-            if not handed_back(mine, build, snapshot.now):
+            if not may_hand_back(mine, build, snapshot.now):
                 ended += [_superseded(mine, snapshot, build)] if mine.claimed else []
             elif mine.request == request.digest:
                 return Commit()
             elif mine.state is State.PENDING:
                 # A claim whose time is up is ended below instead: its lock goes to the queue's front.
-                if _due(mine, snapshot, build) is None:
+                if _takeover_change(mine, snapshot, build) is None:
                     ended.append(_superseded(mine, snapshot, build))
             elif mine.claimed or mine.decided is not None:
                 raise RequestChangedError(mine)
         holder = snapshot.holder
         if not ended:
-            if holder is not None and (due := _due(holder, snapshot, build)) is not None:
+            if holder is not None and (due := _takeover_change(holder, snapshot, build)) is not None:
                 ended.append(due)
             if holder is not None and not ended:
                 if not request.override_approval or holder.state is not State.PENDING:
                     raise LockHeldError(holder)
-                # The new claim takes the pending one's place at once, past the queue: no waiting build could
-                # have had that place.
+                # The new claim replaces the pending one without queueing. No waiter loses a turn by that,
+                # since the lock was not free.
                 ended.append(_superseded(holder, snapshot, build))
             elif snapshot.lock.front is not None and snapshot.lock.front.key != claimant.key:
                 raise NotYourTurnError(snapshot.lock)
-        taken = _taken(_new(request, claimant, claim_id, snapshot), request, snapshot, held)
+        taken = _taken(_new(request, claimant, claim_id, snapshot), request, snapshot, evaluations)
         record = replace(snapshot.build, made=claim_id) if snapshot.build else None
         return Commit(changes=(*ended, taken), build=record)
 
@@ -90,7 +90,7 @@ def _read_set(request: Request, claimant: Claimant, claim_id: str) -> ReadSet:
     return ReadSet(pool=request.pool, lock_name=request.lock_name, claim_id=claim_id, build_key=claimant.key)
 
 
-def _taken(claim: Claim, request: Request, snapshot: Snapshot, held: Held) -> ClaimChange:
+def _taken(claim: Claim, request: Request, snapshot: Snapshot, evaluations: EvaluationCache) -> ClaimChange:
     """Return the change that makes the claim. Policies that need no review decide on it at once."""
     taken = ClaimChange(
         claim=claim,
@@ -102,8 +102,8 @@ def _taken(claim: Claim, request: Request, snapshot: Snapshot, held: Held) -> Cl
     )
     if not claim.need_approval or not (request.terms.policy or snapshot.settings.policy):
         return taken
-    at = held.instant(claim, snapshot, about=claim.id)
-    judged = apply_policies(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR), held, at)
+    at = evaluations.instant(claim, snapshot, about=claim.id)
+    judged = apply_policies(claim, request.terms, snapshot, replace(taken, actor=POLICY_ACTOR), evaluations, at)
     return judged if judged.claim.decided else replace(judged, actor=taken.actor)
 
 
@@ -160,7 +160,7 @@ def leave_queue(store: LockStore, request: Request, claimant: Claimant, attempt:
     attempt.ticket, attempt.since, attempt.joining = 0, None, False
 
 
-def _due(holder: Claim, snapshot: Snapshot, build: Build) -> ClaimChange | None:
+def _takeover_change(holder: Claim, snapshot: Snapshot, build: Build) -> ClaimChange | None:
     """Return the change that ends an overdue or overstayed holder, or None. `build` wants the lock."""
     if holder.overdue(snapshot.now):
         return expiry_change(holder, snapshot)

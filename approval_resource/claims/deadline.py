@@ -1,11 +1,11 @@
-"""Deadlines: what time brings to a claim that waits, the completion of its approval or its end."""
+"""Deadlines: time completes the approval of a pending claim, or ends the claim."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
 
-from approval_resource.claims.decide import POLICY_ACTOR, Held, Terms, apply_policies, terms_of
+from approval_resource.claims.decide import POLICY_ACTOR, EvaluationCache, Terms, apply_policies, terms_of
 from approval_resource.claims.end import expiry_change, update_claim
 from approval_resource.errors import CorruptRecordError
 from approval_resource.model.claim import Claim
@@ -16,8 +16,8 @@ from approval_resource.store.transaction import ClaimChange, Snapshot
 log = logging.getLogger(__name__)
 
 
-def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> ClaimChange | None:
-    """Return the change that time has brought to the claim, or None.
+def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, evaluations: EvaluationCache) -> ClaimChange | None:
+    """Return the change that time makes to the claim, or None.
 
     An approval that time completed by the deadline stands, whoever looks first and however late: the
     policies are evaluated for the instant of its completion. Otherwise a passed deadline ends the claim.
@@ -27,9 +27,9 @@ def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> C
         return expiry_change(claim, snapshot)
     if not claim.due(snapshot.now) or claim.opens_at is None:
         return None
-    at = held.instant(claim, snapshot, fixed=claim.opens_at if late else None)
+    at = evaluations.instant(claim, snapshot, fixed=claim.opens_at if late else None)
     postponed = ClaimChange(claim=claim, kind=Kind.POSTPONED, actor=POLICY_ACTOR)
-    change = apply_policies(claim, terms, snapshot, postponed, held, at)
+    change = apply_policies(claim, terms, snapshot, postponed, evaluations, at)
     if change.claim.decided is not None:
         return change
     opens = change.claim.opens_at
@@ -37,15 +37,15 @@ def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, held: Held) -> C
         return expiry_change(claim, snapshot)
     if opens == claim.opens_at:
         return None
-    told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone approves it no more"
+    told = f"may be approved from {opens:%Y-%m-%d %H:%M:%S} UTC on" if opens else "time alone can no longer approve it"
     return replace(change, reason=told)
 
 
 def apply_time(store: LockStore, claim: Claim) -> Claim:
-    """Commit what time has brought; return the claim as it is then."""
+    """Commit the change that time makes to the claim, if any, and return the claim as it is then."""
     terms = terms_of(store, claim) if claim.opens_at is not None else Terms()
-    held = Held(terms)
-    return update_claim(store, claim, lambda current, snapshot: time_change(current, terms, snapshot, held))
+    evaluations = EvaluationCache(terms)
+    return update_claim(store, claim, lambda current, snapshot: time_change(current, terms, snapshot, evaluations))
 
 
 def apply_time_or_log(store: LockStore, claim: Claim) -> Claim:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-HELD = timedelta(seconds=30)
-"""Longest time for which the retries of one commit reuse an evaluation."""
+MAX_REUSE = timedelta(seconds=30)
+"""Upper bound of the time for which the retries of one commit reuse an evaluation."""
 POLICY_ACTOR = "the policy"
 """Actor on record for a decision that no person made."""
 MAX_REASON = 300
@@ -116,12 +116,12 @@ def decide(claim: Claim, terms: Terms, pool_policy: str, now: datetime) -> Decis
     return evaluate(policies, facts_of(claim, terms), list(claim.reviews.values()), now)
 
 
-class Held:
+class EvaluationCache:
     """Evaluations shared by the retries of one commit, so that a slow policy doesn't starve in a busy pool.
 
-    They are reused for at most `HELD`, while the claim, the pool's policy and the policies' answers about
-    time stay the same. They keep the instant at which they were made. The claim records that instant, and a
-    gate evaluates the policies for it again.
+    They are reused for at most `MAX_REUSE`, while the claim, the pool's policy and the policies' answers
+    about time stay the same. They keep the instant at which they were made. The claim records that instant,
+    and a gate evaluates the policies for it again.
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -143,7 +143,7 @@ class Held:
         return self._at
 
     def once(self, what: object, make: Callable[[], T], keeps: Callable[[T], bool] = lambda made: True) -> T:
-        """Return the result kept under `what`; else call `make`, and keep its result if `keeps` agrees."""
+        """Return the result kept under `what`, else that of `make`, which is kept if `keeps` says so."""
         if what in self._kept:
             kept: T = self._kept[what]
             return kept
@@ -155,7 +155,7 @@ class Held:
     def _holds(self, claim: Claim, at: datetime, snapshot: Snapshot) -> bool:
         from approval_resource.policy.evaluate import time_agrees
 
-        if not at <= snapshot.now <= at + HELD:
+        if not at <= snapshot.now <= at + MAX_REUSE:
             return False
         try:
             policies = policies_of(self._terms, snapshot.settings.policy)
@@ -165,18 +165,23 @@ class Held:
 
 
 def apply_policies(
-    claim: Claim, terms: Terms, snapshot: Snapshot, change: ClaimChange, held: Held | None = None, at: datetime | None = None
+    claim: Claim,
+    terms: Terms,
+    snapshot: Snapshot,
+    change: ClaimChange,
+    evaluations: EvaluationCache | None = None,
+    at: datetime | None = None,
 ) -> ClaimChange:
     """Return `change` with `claim` decided by the policies, or with the instant at which time may decide it.
 
-    `change` says what happened to the claim; its kind stays unless the policies decide. `held` keeps the
-    evaluation for the next try. `at` is the instant to evaluate for, by default the snapshot's.
+    `change` says what happened to the claim; its kind stays unless the policies decide. `evaluations` keeps
+    the evaluation for the next try. `at` is the instant to evaluate for, by default the snapshot's.
     """
     from approval_resource.policy.decision import Approved, Rejected, Undecidable, Waiting
 
     pool_policy = snapshot.settings.policy
     at = at or snapshot.now
-    decision = (held or Held(terms)).once(
+    decision = (evaluations or EvaluationCache(terms)).once(
         "decision",
         lambda: decide(claim, terms, pool_policy, at),
         # Undecidable isn't kept: a policy that was too slow on a busy machine may finish on the next try.
@@ -184,8 +189,8 @@ def apply_policies(
     )
     if isinstance(decision, Approved | Rejected):
         state, kind = (State.APPROVED, Kind.APPROVED) if isinstance(decision, Approved) else (State.REJECTED, Kind.REJECTED)
-        own = change.verdict == ("approve" if state is State.APPROVED else "reject")
-        reason = change.reason if own else shortly(decision)
+        same_verdict = change.verdict == ("approve" if state is State.APPROVED else "reject")
+        reason = change.reason if same_verdict else short_reasons(decision)
         after = transition(claim, state, actor=change.actor, reason=reason, at=snapshot.now)
         kept = pool_policy.encode()
         after = replace(
@@ -208,13 +213,13 @@ def _until(decision: Decision, now: datetime) -> datetime | None:
     return now + decision.valid_for if isinstance(decision, Approved) and decision.valid_for else None
 
 
-def shortly(decision: Decision) -> str:
+def short_reasons(decision: Decision) -> str:
     """Return the decision's reasons in one line, cut at `MAX_REASON` characters."""
     text = clean("; ".join(decision.reasons))
     return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
 
 
-def explained(store: RecordReads, claim: Claim) -> Decision:
+def decision_of(store: RecordReads, claim: Claim) -> Decision:
     """Return the policies' decision on the claim: as of the time it was decided, else as of now.
 
     Raises:
@@ -223,11 +228,11 @@ def explained(store: RecordReads, claim: Claim) -> Decision:
     if claim.decided is None:
         settings: Settings = store.settings(claim.pool)
         return decide(claim, terms_of(store, claim), settings.policy, store.now())
-    _, pool_policy = texts(store, claim)
+    _, pool_policy = kept_policies(store, claim)
     return decide(claim, terms_of(store, claim), pool_policy, claim.judged_at or claim.decided.at)
 
 
-def texts(store: RecordReads, claim: Claim) -> tuple[str, str]:
+def kept_policies(store: RecordReads, claim: Claim) -> tuple[str, str]:
     """Return the claim's policies and its pool's, as kept beside it.
 
     Each is a JSON list, or an empty string for none.
@@ -241,21 +246,21 @@ def texts(store: RecordReads, claim: Claim) -> tuple[str, str]:
 
 
 def missing(store: RecordReads, claim: Claim) -> str:
-    """Return in one line what a pending claim still needs.
+    """Return the reasons why a pending claim isn't decided, in one line. `needed` is the summary of it.
 
-    The line is empty for a claim that isn't pending, and where no policy applies: one approval is enough
-    then.
+    The line is empty for a claim that isn't pending. It is also empty if no policy is set, since one approval
+    is enough then.
 
     Raises:
-        CorruptRecordError: as `explained`.
+        CorruptRecordError: as `decision_of`.
     """
     if claim.state is not State.PENDING or not (claim.policy or store.settings(claim.pool).policy):
         return ""
-    return shortly(explained(store, claim))
+    return short_reasons(decision_of(store, claim))
 
 
 def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> str:
-    """Return in few words what a pending claim still needs, such as `1 of group security`.
+    """Return a summary of what a pending claim still needs, such as `1 of group security`, for tables.
 
     The text is empty for a claim that isn't pending. `pool_policy` saves the read of the pool's settings.
 
@@ -273,11 +278,11 @@ def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> 
     terms = terms_of(store, claim)
     decision = decide(claim, terms, pool_policy, store.now())
     people = needs(policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()])
-    return " and ".join(people) if people and isinstance(decision, Waiting) else shortly(decision)
+    return " and ".join(people) if people and isinstance(decision, Waiting) else short_reasons(decision)
 
 
 def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
-    """Return why that person's approval of a pending claim counts for nothing; empty where it counts.
+    """Return why that person's approval of a pending claim doesn't count, or an empty string if it does.
 
     Raises:
         CorruptRecordError: as `terms_of`.

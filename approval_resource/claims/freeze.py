@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """One freeze in effect. `broken_by` names who broke it for the claim, or is empty."""
+    """One freeze in effect. `broken_by` names the person who broke it for the claim, or is empty."""
 
     why: str
     broken_by: str = ""
@@ -42,8 +42,8 @@ def freezes(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> li
         return [Frozen(f"a policy can't be read: {broken.problems[0]}")]
 
 
-def holding(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> str:
-    """Return in one line which freezes keep the claim's gate shut; an empty string where none does."""
+def shut_reasons(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> str:
+    """Return in one line the freezes that keep the claim's gate shut, or an empty string for none."""
     return "; ".join(one.why for one in freezes(claim, terms, settings, now) if not one.broken_by)
 
 
@@ -64,10 +64,10 @@ def _of_pool(claim: Claim, terms: Terms, settings: Settings, stop: Freeze | None
     until = f"until {stop.until:%Y-%m-%d %H:%M:%S} UTC" if stop.until else "until somebody lifts that"
     why = (
         f"pool {clean(claim.pool)} is frozen {until} by {clean(stop.actor)}: {clean(stop.reason)}; see {called()} "
-        f"pool show {clean(claim.pool)}; whoever the pool's policy lets bypass may approve --force"
+        f"pool show {clean(claim.pool)}; people in bypass of the pool's policy can override it with approve --force"
     )
     if claim.id in stop.passes:
-        yield Frozen(why, "whom the settings of the pool tell")
+        yield Frozen(why, "somebody named in the log of the pool's settings")
     else:
         # The claim's own policy doesn't count: its pipeline wrote it, and must not bypass the pool's stop.
         yield Frozen(why, _broken_by(policies_of(Terms(), settings.policy), claim, terms, stop.since))

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from approval_resource.claims.deadline import apply_time
 from approval_resource.claims.decide import terms_of
 from approval_resource.claims.end import update_claim
-from approval_resource.claims.freeze import freezes, holding
-from approval_resource.claims.lifecycle import handed_back, require_passable
+from approval_resource.claims.freeze import freezes, shut_reasons
+from approval_resource.claims.lifecycle import may_hand_back, require_passable
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import REMIND, Poller
 from approval_resource.errors import (
@@ -58,9 +58,9 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Claim:
     """Return the claim once it is approved and no freeze keeps its gate shut.
 
-    `reviewed` is called with the claim and each new review, `remind` every few minutes with the time left, if
-    there is an end, and `frozen` with each new reason that keeps an approved claim waiting. `give_up_at` ends
-    the waiting, not the claim; `limit` says which option set it, and since when it counts.
+    `reviewed` is called with the claim and each new review. `remind` is called every few minutes with the
+    time left, or with None if there is no end. `frozen` is called with each new reason that keeps an approved
+    claim waiting. `give_up_at` ends the wait, not the claim; `limit` describes the option that set it.
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
@@ -81,7 +81,7 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
         if claim.state is not State.PENDING:
             require_passable(claim, limit if claim.deadline == give_up_at else "")
             terms = terms or poller.call(terms_of, store, claim)
-            before, why = why, holding(claim, terms, poller.call(store.settings, claim.pool), store.now())
+            before, why = why, shut_reasons(claim, terms, poller.call(store.settings, claim.pool), store.now())
             if not why:
                 return claim
             if why != before:
@@ -102,10 +102,10 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 
 
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
-    """Record that `build` passed the gate on this claim's approval; a retry of it records nothing.
+    """Record that `build` passed the gate on this claim's approval. A retry records nothing.
 
-    With `spend` the approval is used up by this build, unless `reuse` lets it serve again. A build with the
-    same idempotency key is a retry for as long as `handed_back` says.
+    With `spend`, this build uses up the approval. With `reuse`, it may also pass on an approval that another
+    build used up. A build with the same idempotency key as that one is a retry, if `may_hand_back` agrees.
 
     Raises:
         ApprovalSpentError: another build used the approval.
@@ -123,13 +123,13 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
             raise AssertionError("a passage is recorded for a build")
         if current.valid_until is not None and current.valid_until <= snapshot.now:
             raise ApprovalLapsedError(current)
-        retried = current.spent == key and handed_back(current, build, snapshot.now)
+        retried = current.spent == key and may_hand_back(current, build, snapshot.now)
         if spend and current.spent and not retried and not reuse:
             raise ApprovalSpentError(current)
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:
             return Commit()
-        if why := holding(current, terms, snapshot.settings, snapshot.now):
+        if why := shut_reasons(current, terms, snapshot.settings, snapshot.now):
             raise PoolFrozenError(current, why)
         broken = [one.broken_by for one in freezes(current, terms, snapshot.settings, snapshot.now)]
         reason = f"passed a freeze, broken by {'; '.join(dict.fromkeys(broken))}" if broken else ""

@@ -35,7 +35,7 @@ NEXT_STATES: Mapping[State, frozenset[State]] = {
 
 
 def require_open(claim: Claim, limit: str = "") -> None:
-    """Pass only for a claim that still holds its lock. `limit` tells of the option that set its deadline.
+    """Pass only for a claim that still holds its lock. `limit` names the option that set its deadline.
 
     Raises:
         ReviewRejectedError: it was rejected.
@@ -81,15 +81,15 @@ def require_reviewable(claim: Claim) -> None:
         raise AlreadyReviewedError(claim)
 
 
-def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
+def may_hand_back(claim: Claim, build: Build, now: datetime) -> bool:
     """Whether the claim may be handed to a build with the same idempotency key as its maker or passer.
 
     Idempotency keys can repeat: Concourse numbers builds from the start again when its database is restored
     or replaced. An equal key may thus belong to another build. A review or decision is therefore handed back
     only to a retry, which comes within `RETRIED_WITHIN` of the claim's newest event. A build that is known to
     be started by another person never gets the claim. A claim that needs no approval, or is pending without a
-    review, has no time limit: it carries no person's verdict. A pending one asks people now, whichever build
-    it serves.
+    review, has no time limit: it carries no person's verdict, and people still have to decide on a pending
+    one.
     """
     if claim.build.created_by and build.created_by and claim.build.created_by != build.created_by:
         return False
@@ -98,7 +98,7 @@ def handed_back(claim: Claim, build: Build, now: datetime) -> bool:
 
 
 def _newest(claim: Claim) -> datetime:
-    """Return the time of the claim's newest event; for claims of older versions, the newest in them."""
+    """Return the time of the claim's newest event, or the newest time in claims that don't hold that."""
     reviewed_at = [review.at for review in claim.reviews.values()]
     decided_at = [claim.decided.at] if claim.decided else []
     ended_at = [claim.ended.at] if claim.ended else []

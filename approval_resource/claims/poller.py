@@ -51,7 +51,7 @@ class Poller:
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
     def call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the result of `read`. Report a passing outage once, and call `read` until it is over.
+        """Return the result of `read`. Report a transient outage once, and call `read` until it is over.
 
         Raises:
             StoreUnavailableError: the store refuses, or never answered this process, so waiting won't help;
@@ -61,7 +61,7 @@ class Poller:
             try:
                 seen = read(*args, **kwargs)
             except StoreUnavailableError as outage:
-                if not outage.passing or self.expired:
+                if not outage.transient or self.expired:
                     raise
                 if not self._out:
                     self._tell(f"{outage}; still waiting")

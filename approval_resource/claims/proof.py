@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from approval_resource.canonical import instant
-from approval_resource.claims.decide import POLICY_ACTOR, _until, explained
+from approval_resource.claims.decide import POLICY_ACTOR, _until, decision_of
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
 from approval_resource.documents.claims import claim_digest, made_under
@@ -20,16 +20,18 @@ from approval_resource.store.interface import LockStore
 if TYPE_CHECKING:
     from approval_resource.policy.decision import Decision
 
-FRESH = timedelta(minutes=1)
+SETTLING_TIME = timedelta(minutes=1)
+"""Age of an event up to which it is looked for again if it can't be seen."""
 FRESH_LOOKS = 6
+"""Lower bound of the looks at a claim or event that doesn't fit yet."""
 FRESH_PAUSE = 0.5
 """Upper bound of the seconds between two reads of a claim that its log contradicts."""
 FRESH_SECONDS = 2.5
-"""Seconds after which every item of a commit is visible. A shorter poll interval needs more looks."""
+"""Lower bound of the seconds that these looks last. Every item of a commit is visible by then."""
 MAX_LOOKS = 150
 ATTEMPTS = 3
 DOUBT = timedelta(minutes=2)
-"""How far the instant of a decision and that of its event may lie apart."""
+"""Upper bound of the time between the instant of a decision and that of its event."""
 
 
 def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
@@ -79,7 +81,7 @@ def deciding_event(store: LockStore, claim: Claim, poller: Poller) -> Event:
 
     Raises:
         LockNotFoundError: the log no longer has it.
-        CorruptRecordError: the claim says something else than its event: one of them was altered.
+        CorruptRecordError: the claim contradicts its event, so one of them was altered.
         StaleLockError: nothing was decided.
     """
     if claim.decided is None:
@@ -92,11 +94,11 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
 
     Raises:
         LockNotFoundError: the log has nothing there.
-        CorruptRecordError: what it has there is not that.
+        CorruptRecordError: the event there is of another claim or state, or was altered.
     """
     event = poller.call(store.event, claim.pool, timestamp)
     for _ in range(_looks(poller)):
-        if event is not None or store.now() - timestamp > FRESH:
+        if event is not None or store.now() - timestamp > SETTLING_TIME:
             break
         # A transaction may be seen item by item while it lands: the claim already, its event not yet.
         poller.pause()
@@ -116,19 +118,20 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
 
 
 def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
-    """Evaluate the stored decision again; return it if it supports the approval that `event` tells of.
+    """Evaluate the stored decision again, and return it if it supports the approval that `event` records.
 
     Raises:
         UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.
-        CorruptRecordError: what is kept beside the claim is not what it was made under, or decided by.
+        CorruptRecordError: the policies or facts kept beside the claim are not those of its making or
+        decision.
     """
     from approval_resource.policy.decision import Approved, Undecidable
 
-    decision = explained(store, claim)
+    decision = decision_of(store, claim)
     for _ in range(ATTEMPTS - 1):
         if not isinstance(decision, Undecidable):
             break
-        decision = explained(store, claim)  # a policy that was too slow on a busy machine may finish on the next try
+        decision = decision_of(store, claim)  # a policy that was too slow on a busy machine may finish on the next try
     if not isinstance(decision, Approved):
         raise UnsupportedDecisionError(claim, decision.reasons)
     if (fault := _fault(store, claim, event, _until(decision, claim.judged_at or event.at))) is not None:
@@ -139,15 +142,15 @@ def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
 def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime | None) -> str | None:
     """Return why the decision is refused though the policies support it, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
-        return "nobody decided on it then"
+        return "its approval and its deciding event have different times"
     # A decision that time completed may be committed late. An evaluation for an instant after its event is
     # never right.
     late = event.at - claim.judged_at if claim.judged_at is not None else timedelta()
     if late < -DOUBT or (late > DOUBT and event.actor != POLICY_ACTOR):
-        return "its policies were asked for another time than that of the decision"
+        return "its policies were evaluated for another time than that of the decision"
     if claim.valid_until != valid_until:
-        return "the time in which it may be used is not its policy's"
-    # Events of older versions tell of terms only where the claim was made.
+        return "the end of its approval is not the one that its policy sets"
+    # In logs of older releases, only a claim's first event has the digest of its terms.
     first = event if event.lock or claim.timestamp == event.timestamp else store.event(claim.pool, claim.timestamp)
     if first is None:
         if not store.settings(claim.pool).may_be_gone(claim.timestamp, store.now()):

@@ -1,11 +1,11 @@
-"""Release of a claim, and the choice of the claim that a build means by a lock's name."""
+"""Release of a claim, and the choice of a build's claim by the name of a lock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from approval_resource.claims.end import release_or_withdraw
-from approval_resource.claims.lifecycle import handed_back
+from approval_resource.claims.lifecycle import may_hand_back
 from approval_resource.errors import LockHeldError, LockNotFoundError, NothingToReleaseError
 from approval_resource.model.claim import Build, Claim, Claimant
 from approval_resource.model.event import State
@@ -24,9 +24,10 @@ class Ended:
 def release(store: LockStore, pool: str, lock_name: str, claimant: Claimant, *, claim_id: str = "") -> Ended:
     """End the claim `claim_id`; by default the claim that this build made or passed, else the lock's holder.
 
-    The holder is ended only when four things hold: this build made and passed no claim on the lock, the lock
-    has no record of a claim by its job, the holder is of the same team and pipeline, and the holder isn't
-    pending. The original resource's pipelines need just that: one job claims, and another releases.
+    The holder is ended only under four conditions: this build neither made nor passed a claim on the lock,
+    the lock has no record of a claim by this build's job, the holder is of the same team and pipeline, and
+    the holder isn't pending. The original resource's pipelines need just that: one job claims, and another
+    releases.
 
     A claim stays untouched, even when it is named, while another build of this job uses its approval. A
     pending claim is withdrawn instead of released. A claim that has ended stays as it is.
@@ -107,19 +108,19 @@ def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claima
     """Return the claim that a build means by a lock's name when it awaits or renews.
 
     It is the claim that the build made or passed, else the lock's holder. A claim of the build that has ended
-    counts only while `handed_back` accepts it. A holder of another team or pipeline is never meant, since its
-    approval isn't for this build.
+    counts only while `may_hand_back` accepts it. A holder of another team or pipeline is never meant, since
+    its approval isn't for this build.
 
     Raises:
-        LockNotFoundError: nobody ever claimed the lock; or nobody holds it, and this build gets none back.
-        LockHeldError: a claim of another team or pipeline holds it.
+        LockNotFoundError: nobody ever claimed the lock; or nobody holds it, and no claim of this build
+        counts. LockHeldError: a claim of another team or pipeline holds it.
     """
     done = store.commit(ReadSet(pool=pool, lock_name=lock_name, build_key=claimant.key), lambda _: Commit(), new_id())
     snapshot = done.after
     if snapshot.lock.revision == 0:
         raise LockNotFoundError(f"The lock {lock_name} does not exist in pool {pool}; check lock_name, or claim it first")
     own = [claim for claim in (snapshot.made, snapshot.passed) if claim is not None]
-    own = [claim for claim in own if claim.claimed or handed_back(claim, claimant.build, snapshot.now)]
+    own = [claim for claim in own if claim.claimed or may_hand_back(claim, claimant.build, snapshot.now)]
     if own:
         return next((claim for claim in own if claim.claimed), own[0])
     if snapshot.holder is None:

@@ -41,7 +41,7 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Digest of the request, without how to get it (priority, override). A retry has an equal digest."""
+        """Digest of the request, equal for a retry. It leaves out how to queue (priority, override)."""
         spans = {"expires_after": self.expires_after, "hold_timeout": self.hold_timeout}
         return digest(
             {

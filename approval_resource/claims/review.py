@@ -1,4 +1,4 @@
-"""Recording a person's verdict and what follows from it, and taking back what waits for one."""
+"""Recording of a verdict with its consequences, and withdrawal of a pending claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from approval_resource.canonical import EMPTY, digest
 from approval_resource.claims.deadline import time_change
-from approval_resource.claims.decide import Held, Terms, apply_policies, facts_of, policies_of, terms_of
+from approval_resource.claims.decide import EvaluationCache, Terms, apply_policies, facts_of, policies_of, terms_of
 from approval_resource.claims.end import end_change, update_claim
 from approval_resource.claims.lifecycle import require_reviewable, reviewed
 from approval_resource.claims.lookup import find
@@ -34,8 +34,9 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 MAX_CLAIM = 112 * 1024
 """Upper bound of a claim's stored size, in bytes."""
 ROOM = 59_300
-"""Bytes that undecided reviews leave free. The deciding review, its transition, the claim's end and its use
-need them, each with the longest names.
+"""Bytes that the reviews of an undecided claim leave free.
+
+The deciding review, its transition, the claim's end and its use need them, each with the longest names.
 """
 
 
@@ -69,12 +70,12 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     """Record that person's verdict and, in the same transaction, what the policies make of it.
 
     `build`: link to the build in which they said it, for the log. `groups`: those that their issuer told.
-    `seen`: digest of what they were shown, as `shown_digest` makes it; empty where nobody asks for that.
-    `link`: id of the link by which it comes, which this uses up.
+    `seen`: digest of what they were shown, by `shown_digest`; empty to skip that comparison. `link`: id of
+    the link by which it comes, which this uses up.
 
-    Repeating a verdict changes neither it nor its comment. Another verdict replaces it until the claim is
-    decided. The policies are evaluated in either case: time or a new pool policy may let an old verdict
-    decide.
+    A repeated verdict changes nothing, with the exceptions that `entitlement.merged` lists. Another verdict
+    replaces it until the claim is decided. The policies are evaluated in either case: time or a new pool
+    policy may let an old verdict decide.
 
     Raises:
         LockNotFoundError: there is no such claim.
@@ -82,7 +83,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         AlreadyReviewedError: it was decided or has ended.
         ReviewTimeoutError: its deadline has passed; the claim is expired by this call.
         NotEntitledError: no policy gives this person a say, or lets them force a decision.
-        ConfigError: no rule is called so, or what was filled in doesn't fit.
+        ConfigError: a rule in `represented_as` doesn't exist or fit, or an input is invalid.
         ReviewsFullError: it has as many reviews as it can hold, in number or in bytes.
         ChangedSinceShownError: it is no longer as it was shown.
         LinkSpentError: the link was used before.
@@ -97,18 +98,18 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     ):
         _require_seen(found, store.settings(found.pool), seen)
         return _break_glass(store, found, terms, reviewer, comment, groups)
-    held = Held(terms)
+    evaluations = EvaluationCache(terms)
 
     def decide(snapshot: Snapshot) -> Commit:
         claim = snapshot.claims[claim_id]
         if claim.late(snapshot.now):
-            change = time_change(claim, terms, snapshot, held)
+            change = time_change(claim, terms, snapshot, evaluations)
             return Commit(changes=(change,) if change else ())
         if snapshot.link_spent:
             raise LinkSpentError(claim)
         require_reviewable(claim)
         _require_seen(claim, snapshot.settings, seen)
-        at = held.instant(claim, snapshot)
+        at = evaluations.instant(claim, snapshot)
         new = Review(
             reviewer=reviewer,
             verdict=verdict,
@@ -119,9 +120,9 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
             inputs=inputs,
             groups=groups,
         )
-        given = held.once("review", lambda: _with(claim, new, terms, snapshot))
+        given = evaluations.once("review", lambda: _with(claim, new, terms, snapshot))
         said = ClaimChange(claim=given, kind=Kind.REVIEWED, actor=reviewer, build=build, reason=comment, verdict=verdict.value)
-        change = apply_policies(given, terms, snapshot, said, held, at)
+        change = apply_policies(given, terms, snapshot, said, evaluations, at)
         if change.claim.decided is None:
             if given == claim:
                 return Commit()
@@ -213,7 +214,7 @@ def supersede(store: LockStore, claim: Claim, newer: Claim, *, actor: str, group
 
 
 def _without_a_say(claim: Claim, terms: Terms, snapshot: Snapshot, actor: str, groups: tuple[str, ...]) -> str | None:
-    """Return why that person's rejection wouldn't be heard; None where it would."""
+    """Return why that person's rejection wouldn't count, or None if it would."""
     from approval_resource.policy import entitlement
 
     try:
@@ -255,7 +256,7 @@ def _break_glass(
 
 
 def _with(claim: Claim, new: Review, terms: Terms, snapshot: Snapshot) -> Claim:
-    """Return the claim with that review in it; the same claim where that tells nothing new.
+    """Return the claim with that review in it, or the same claim if the review changes nothing.
 
     Raises:
         NotEntitledError, ConfigError: as `review`.

@@ -12,7 +12,7 @@ from approval_resource.model.lock import MAX_ROUND, Turn
 FRONT_PAUSE = 0.2
 """Seconds between two looks of the front."""
 PLACE_PAUSE = 0.07
-"""Seconds more for each place behind the front. A lock is handed over no faster."""
+"""Additional seconds for each place behind the front. Waiters further back can look less often."""
 LAST_PAUSE = 0.8
 """Upper bound of the seconds between two looks of any waiter."""
 CALL_PAUSE = 0.2
@@ -27,9 +27,9 @@ CALL_LOOKS = 6
 SLOWEST_LOOKS = 5
 """Lower bound of the wait, as a multiple of the slowest look of this waiter."""
 ROUND_SECONDS = 6.0
-"""Seconds after which a waiter that answered, and does nothing, has to answer anew."""
+"""Seconds after which a waiter that answered but did not take the lock has to answer anew."""
 STALLED_LOOKS = 3
-"""Poll intervals after which the front is presumed dead if its version answers no roll call."""
+"""Poll intervals after which a front of an older release, which answers no roll call, is presumed dead."""
 MAX_DOUBLINGS = 6
 """Upper bound of the doublings, of a round's time and of the time until waiters are presumed dead."""
 
@@ -50,15 +50,16 @@ class Act(Enum):
     CALL = auto()
     """Begin another round of it."""
     DROP = auto()
-    """Drop those before it, who are presumed dead."""
+    """Drop the waiters before it, which are presumed dead."""
 
 
 class RollCall:
     """One waiter's part in roll calls, by its looks and by this host's monotonic clock.
 
     If the front doesn't take a free lock, each waiter answers by its ticket in the hint, unless one ahead of
-    it has answered. The first that answers drops all before it at once. The front answers before it takes the
-    lock, since its commit may take long in a busy pool.
+    it has answered. So of those that answered, the one nearest the front finds none ahead of it, and drops
+    all of those together after `CALL_SECONDS` or longer. The front answers before it takes the lock, since
+    its commit may take long in a busy pool.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -90,7 +91,7 @@ class RollCall:
         return self._concluded(turn, place, waited)
 
     def _concluded(self, turn: Turn, place: int, waited: float) -> Act:
-        """Return whether those ahead, of whom nobody has answered, are presumed dead.
+        """Return DROP if the waiters ahead, none of whom has answered, are presumed dead, else LOOK.
 
         The backoff is exponential: the time doubles with each drop of a waiter that came back.
         """

@@ -29,13 +29,19 @@ MAX_QUEUE = 200_000
 MAX_SHOWN = 200
 """Upper bound of a waiter's build and link, in characters. A longer build is cut, a longer link dropped."""
 MISSED_LOOKS = 2
-"""Looks without a usable hint after which the lock is read. One is a replica that is behind."""
+"""Number of looks without a usable hint before the lock is read. A single one may be a stale replica."""
 DOUBT_SECONDS = 3.0
-"""Seconds per place in the queue, after which a waiter reads the lock even if the hint is unchanged."""
-TOLD_AT_ONCE = 30
-"""Number of waiters that read a changed lock at most once a second. Twice as many do so every 4 s."""
+"""Seconds without a new hint after which a waiter reads the lock, for each place in the queue."""
+READ_EACH_SECOND = 30
+"""Length of a queue in which each waiter reads a changed lock at most once a second.
+
+The interval grows with the square of the length.
+"""
 SLOW_PACE = 10
-"""Pace in seconds of a waiter with slow policies. Three outlast an evaluation, so no roll call drops it."""
+"""Poll interval in seconds of a waiter with slow policies.
+
+Three intervals are longer than an evaluation, so no roll call drops such a waiter meanwhile.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ def _left(store: LockStore, request: Request, claimant: Claimant, attempt: Attem
 
 
 class _TimeIsUpError(ApprovalError):
-    """The time for waiting is over."""
+    """End of `wait_timeout`."""
 
     def __init__(self, lock: Lock, holder: Claim | None) -> None:
         self.lock, self.holder = lock, holder
@@ -202,14 +208,14 @@ class News(Enum):
     LOOK = auto()
     """The lock has changed in a way that matters, or the wait is over."""
     DOUBT = auto()
-    """The hint can't be right, or has told nothing for long."""
+    """The hint can't be right, or hasn't changed for long."""
 
 
 class _Watch:
-    """One waiter's polling of the hint. The lock with its queue is read only when that tells something.
+    """One waiter's polling of the hint. The waiter reads the lock with its queue when the hint changes.
 
-    Versions that know no hint change locks without it, and anybody who may write the table may forge one.
-    Therefore the waiter also reads the lock itself now and then, less often the further behind it is.
+    Older releases change locks without writing the hint, and anybody who may write the table may forge one.
+    So the waiter also reads the lock itself now and then, less often the further behind it is.
     """
 
     def __init__(self, store: LockStore, attempt: Attempt, poller: Poller, *, overrides: bool) -> None:
@@ -227,7 +233,7 @@ class _Watch:
             self._turn = turn = poller.call(self._store.turn, lock.pool, lock.name)
             place = turn.place_of(self._attempt.ticket) if turn is not None and turn.revision >= lock.revision else -1
             if turn is not None and place < 0 and turn.revision >= lock.revision and turn.waiting > len(turn.order):
-                place = len(turn.order)  # further behind than there is room to tell
+                place = len(turn.order)  # behind those that the hint has room for
             if turn is None or place < 0:
                 missed += 1
                 if missed == MISSED_LOOKS:
@@ -238,7 +244,7 @@ class _Watch:
                 return News.TURN
             if self._overrides and turn.events != lock.events:
                 return News.LOOK
-            if turn.revision != lock.revision and age >= (turn.waiting / TOLD_AT_ONCE) ** 2:
+            if turn.revision != lock.revision and age >= (turn.waiting / READ_EACH_SECOND) ** 2:
                 return News.LOOK
             if age >= min((place + 1) * DOUBT_SECONDS, REMIND.total_seconds()):
                 return News.DOUBT
@@ -276,7 +282,7 @@ class _Watch:
             return
         if lock.events != turn.events or lock.front is None or lock.front.ticket != turn.order[0]:
             return
-        # Waiters of older versions answer no roll call. Only a front of them is ever dropped.
+        # Waiters of older releases answer no roll call. Such a waiter is dropped only as the front.
         leading = list(takewhile(lambda waiter: waiter.ticket in gone and not waiter.pace, lock.queue))
         self._poller.call(_drop, self._store, lock, len(leading) or 1)
 

@@ -162,7 +162,7 @@ def show(claim_id: str, attachment: str | None, form: str, original: bool, color
         _write(parts.read_attachment(store, claim, attachment))
         return
     if form == "json":
-        explained = {"decision": decisions.explained(store, claim).result.document()} if claim.need_approval else {}
+        explained = {"decision": decisions.decision_of(store, claim).result.document()} if claim.need_approval else {}
         click.echo(json.dumps(claim_for_programs(claim) | explained, indent=2))
         return
     details = (
@@ -171,7 +171,7 @@ def show(claim_id: str, attachment: str | None, form: str, original: bool, color
     click.echo(details)
     if claim.need_approval:
         click.echo("")
-        decision = decisions.explained(store, claim)
+        decision = decisions.decision_of(store, claim)
         notes = [f"note: {note}" for note in decision.notes] + [f"flag: {flag}" for flag in decision.flags]
         for line in (*decision.result.lines(), *notes):
             click.echo(screen.paragraph(clean(line)) if on_screen else clean(line))

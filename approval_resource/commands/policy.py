@@ -30,7 +30,7 @@ from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import State
 from approval_resource.policy.authoring import cases
-from approval_resource.policy.authoring.lint import accepted, lint
+from approval_resource.policy.authoring.lint import lint, require_no_errors
 from approval_resource.policy.authoring.trial import document_of, instant_of, trial, trial_on_input
 from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import not_suppliable
@@ -72,7 +72,7 @@ def eval_(  # noqa: PLR0913 - each is an option of the command
         raise ConfigError(["--input: is the whole of what is asked; leave out --facts, --reviews, --now, --requester"])
     try:
         loaded = _loaded(files)
-        accepted(loaded)
+        require_no_errors(loaded)
         if whole is not None:
             decision = trial_on_input(loaded, _document(whole))
         else:
@@ -200,7 +200,7 @@ def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] |
     was = {State.APPROVED: Answer.APPROVE, State.REJECTED: Answer.REJECT}.get(ruling.state, Answer.UNDECIDED)
     if decision.result.answer is was:
         return None
-    return row | {"would_be": decision.result.answer.value, "why": decisions.shortly(decision)}
+    return row | {"would_be": decision.result.answer.value, "why": decisions.short_reasons(decision)}
 
 
 @commands.command("set")
@@ -288,7 +288,7 @@ def _warn(loaded: list[Loaded]) -> None:
     Raises:
         ConfigError: lint finds an error in them.
     """
-    for finding in accepted(loaded):
+    for finding in require_no_errors(loaded):
         click.echo(shortened(clean(str(finding))), err=True)
 
 

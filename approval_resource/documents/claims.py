@@ -14,7 +14,7 @@ from approval_resource.documents.codec import (
     each,
     enum,
     field,
-    named,
+    mapping_of,
     optional,
     within,
 )
@@ -36,7 +36,7 @@ REVIEW = Codec(
     field("at", INSTANT),
     field("represented_as", each(TEXT), sparse=True),
     field("forced", FLAG, sparse=True),
-    field("inputs", named(TEXT), sparse=True),
+    field("inputs", mapping_of(TEXT), sparse=True),
     field("groups", each(TEXT), sparse=True),
 )
 TRANSITION = Codec(
@@ -68,12 +68,12 @@ CLAIM = Codec(
     field("build_key", TEXT),
     field("request", TEXT),
     field("payload", TEXT),
-    field("attachments", named(ATTACHMENT.form)),
+    field("attachments", mapping_of(ATTACHMENT.form)),
     field("fence", NUMBER),
     field("deadline", WHEN),
     field("hold_timeout", within(MAX_HOLD_SECONDS)),
     field("hold_until", WHEN),
-    field("reviews", named(REVIEW.form)),
+    field("reviews", mapping_of(REVIEW.form)),
     field("decided", optional(TRANSITION.form, None)),
     field("ended", optional(TRANSITION.form, None)),
     field("spent", TEXT),

@@ -1,4 +1,4 @@
-"""Codec of stored nouns: one table of fields writes a noun as a document, and reads it back as strictly."""
+"""Codec of stored nouns: one table of fields writes a noun as a document, and reads only what it writes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Entry for those who read the table by other means. It follows from the other entries."""
+    """Entry that follows from the other entries. It serves readers of the table other than this program."""
 
     name: str
     value: Callable[[Any], Any]
@@ -166,7 +166,7 @@ def each(form: Form) -> Form:
     return Form(lambda values: [form.write(value) for value in values], read)
 
 
-def named(form: Form, key: Callable[[str], Any] = str) -> Form:
+def mapping_of(form: Form, key: Callable[[str], Any] = str) -> Form:
     """Return the form of a mapping from names to values."""
 
     def read(value: object) -> dict[Any, Any]:

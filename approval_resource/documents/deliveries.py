@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from approval_resource.documents.codec import INSTANT, NUMBER, TEXT, WHEN, Codec, field, named
+from approval_resource.documents.codec import INSTANT, NUMBER, TEXT, WHEN, Codec, field, mapping_of
 from approval_resource.model.delivery import Delivery, Progress
 
 PROGRESS = Codec(
@@ -11,7 +11,7 @@ PROGRESS = Codec(
     field("channel", TEXT),
     field("holder", TEXT),
     field("until", WHEN),
-    field("cursors", named(INSTANT)),
+    field("cursors", mapping_of(INSTANT)),
     field("failing_since", WHEN),
     field("tries", NUMBER),
     field("retry_at", WHEN),

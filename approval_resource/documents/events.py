@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from approval_resource.canonical import digest
-from approval_resource.documents.codec import FLAG, INSTANT, NUMBER, TEXT, WHEN, Codec, Document, enum, field, named, optional
+from approval_resource.documents.codec import (
+    FLAG,
+    INSTANT,
+    NUMBER,
+    TEXT,
+    WHEN,
+    Codec,
+    Document,
+    enum,
+    field,
+    mapping_of,
+    optional,
+)
 from approval_resource.model.event import Event, Head, Kind, Place, State
 
 PLACE = Codec(
@@ -13,7 +25,7 @@ PLACE = Codec(
     field("id", TEXT, "claim_id"),
     field("lockname", TEXT, "lock_name"),
 )
-NEWEST = named(PLACE.form, State)
+NEWEST = mapping_of(PLACE.form, State)
 EVENT = Codec(
     Event,
     lambda document: f"event {document.get('timestamp', '')}",

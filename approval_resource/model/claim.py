@@ -12,7 +12,7 @@ from approval_resource.canonical import EMPTY, digest
 from approval_resource.model.event import State
 
 MAX_INSTANCE = 120
-"""Characters that a pipeline's instance is shown with."""
+"""Upper bound of the characters by which a pipeline's instance is shown."""
 
 
 class Verdict(StrEnum):
@@ -124,7 +124,7 @@ class Attachment:
 MAX_COMMENT = 255
 """Upper bound of a review's comment, in characters."""
 MAX_REVIEWS = 24
-"""Upper bound of the people whose undecided reviews one claim keeps, if it has room for all of them."""
+"""Upper bound of the reviews of a claim that is not decided. Its stored size may limit them earlier."""
 PAYLOAD_CONTENT = "payload"
 POLICY_CONTENT = "policy"
 FACTS_CONTENT = "facts"
@@ -148,9 +148,9 @@ class Review:
     comment: str = ""
     at: datetime
     represented_as: tuple[str, ...] = ()
-    """Names of the rules that the review is given for. Without any, it counts for a rule that fits."""
+    """Names of the rules that the review is for. If empty, the policy assigns it to one that fits."""
     forced: bool = False
-    """Whether the review is to decide regardless of others, by somebody entitled to that."""
+    """Whether the review decides alone, because a policy's bypass lets its reviewer force a decision."""
     inputs: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """Values that the reviewer filled in, by name."""
     groups: tuple[str, ...] = ()
@@ -207,7 +207,7 @@ class Claim:
     decided: Transition | None = None
     ended: Transition | None = None
     spent: str = ""
-    """Key of the build for which the approval opened an `await`, or an empty string."""
+    """Key of the build that used the approval up, or an empty string."""
     spent_by: str = ""
     spent_job: str = ""
     """Key of that build's job."""
@@ -224,7 +224,10 @@ class Claim:
     valid_until: datetime | None = None
     """Instant until which the approval may be used, or None for no limit."""
     made_at: datetime | None = None
-    """Instant at which it was taken, if its place in the log is later, after an event dated ahead."""
+    """Store's time at which the claim was taken.
+
+    It is set only if `timestamp` had to be later, because the event before it was dated ahead.
+    """
     event_at: datetime | None = None
     """Place in the pool's log of the newest event; None in claims of older versions, which stored none."""
     revision: int = 0
@@ -270,14 +273,14 @@ class Claim:
     def overdue(self, now: datetime) -> bool:
         """Whether the claim has expired. Nothing has changed until that is committed.
 
-        A claim whose waiting time or window completed its approval by the deadline has not: see `due`.
+        A claim doesn't expire if time completed its approval by the deadline: see `due`.
         """
         completed = self.opens_at is not None and self.deadline is not None and self.opens_at <= self.deadline
         return self.late(now) and not completed
 
     @property
     def frees_at(self) -> datetime | None:
-        """Instant from which on the claim is overdue or overstayed; None if time never ends it."""
+        """Instant from which on the claim is overdue or overstayed. None if it has neither end."""
         ends = [end for end, ended in ((self.deadline, self.overdue), (self.hold_until, self.overstayed)) if end and ended(end)]
         return min(ends, default=None)
 

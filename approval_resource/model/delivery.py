@@ -22,11 +22,11 @@ class Progress:
     until: datetime | None = None
     """End of the lease."""
     cursors: Mapping[str, datetime] = field(default_factory=lambda: EMPTY)
-    """Place of the newest event that is done with, by pool."""
+    """Place in the log up to which the channel needs nothing more, by pool."""
     failing_since: datetime | None = None
     """Instant of the first of the consecutive failed tries, or None."""
     tries: int = 0
-    """Tries since then."""
+    """Number of failed tries since then."""
     retry_at: datetime | None = None
     error: str = ""
     """Newest failure. It is kept after the channel has recovered."""
@@ -35,13 +35,13 @@ class Progress:
     refusals: int = 0
     """Times that it did. An outage in between is no refusal."""
     skipped: int = 0
-    """Messages that the channel refused for what they are, and that were passed over."""
+    """Number of messages that were skipped because the channel refuses their content."""
     lost: int = 0
-    """Messages among them since the last one that it took."""
+    """Number of those since the newest message that the channel took."""
     told_at: datetime | None = None
     """Instant of the last message to it."""
     digest: str = ""
-    """Local day of the newest digest."""
+    """Local day of the newest daily summary."""
     revision: int = 0
 
 

@@ -73,29 +73,29 @@ class Turn:
     frees_at: datetime | None = None
     """Instant at which time frees the lock from its holder, or None."""
     order: tuple[int, ...] = ()
-    """Ticket of each waiter, the front first, as far as there is room."""
+    """Ticket of each waiter, the front first. A long queue's end is left out."""
     pace: int = 0
-    """Pace of the front."""
+    """Pace of the front, as in `Waiter.pace`."""
     waiting: int = 0
     """Number of waiters."""
     call: str = ""
-    """Roll call that `present` answers; see `roll`."""
+    """Round of the roll call that `present` answers, as `roll/round`: see `claims.roll_call`."""
     present: tuple[int, ...] = ()
     """Tickets of the waiters that have answered the call."""
 
     @property
     def roll(self) -> str:
-        """Name of the roll call for the present state: the lock's events, and its front."""
+        """Id of the roll call for this state: the lock's event count, and the ticket of its front."""
         return f"{self.events}/{self.order[0]}" if self.order else ""
 
     @property
     def round(self) -> int:
-        """Number of the roll call that is going on, from 1 on; 0 if none is."""
+        """Number of the round that is in progress, from 1 on; 0 if none is."""
         roll, _, number = self.call.rpartition("/")
         return int(number) if roll == self.roll and number in ROUNDS else 0
 
     def place_of(self, ticket: int) -> int:
-        """Return the index of the waiter with that ticket, or -1 where it isn't told."""
+        """Return the index of the waiter with that ticket, or -1 if `order` doesn't have it."""
         return self.order.index(ticket) if ticket in self.order else -1
 
     def free(self, now: datetime) -> bool:

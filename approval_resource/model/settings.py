@@ -20,7 +20,7 @@ class Retention:
     days: int
     revision: int
     before: datetime | None
-    """Place of the event before that one."""
+    """Place of the event just before the one that set this retention."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -193,7 +193,7 @@ class Worker:
             cursor = self._begin(pool, head.timestamp)
         if cursor == head.timestamp:
             return
-        for event in gapless(self.store.events(pool, since=cursor), by_lock=False, store=self.store):
+        for event in gapless(self.store.events(pool, since=cursor), cursor, by_lock=False, store=self.store):
             if event.timestamp > cursor:
                 try:
                     self._tell_event(event)

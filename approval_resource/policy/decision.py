@@ -34,7 +34,7 @@ class Explanation:
     answer: Answer
     sentence: str
     parts: tuple[Explanation, ...] = ()
-    counts: tuple[str, ...] = ()
+    counted_people: tuple[str, ...] = ()
     """People whose approval counts here."""
     uncounted: tuple[tuple[str, str], ...] = ()
     """People whose approval doesn't count here, each with the reason."""
@@ -45,7 +45,7 @@ class Explanation:
 
         The reason why a person's approval doesn't count is given once.
         """
-        counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counts}
+        counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counted_people}
         told: set[str] = set()
         found: dict[str, None] = {}
         for leaf in self._leaves():
@@ -102,16 +102,16 @@ class PolicyResult:
     notes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     opens_at: datetime | None = None
-    """Earliest instant at which time may let the gate open. None where time is not in the way, or has no
-    known end."""
+    """Earliest instant at which time stops delaying the gate. None if it doesn't delay it, or if that instant
+    is unknown."""
     ready: bool = False
-    """Whether everything but time approves. False also where time has no known end."""
+    """Whether only time delays the approval, and until an instant that is known."""
     valid_for: timedelta | None = None
     forced_by: str = ""
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     """Values of the document's inputs, from people whose approval counts."""
     without_time: Answer = Answer.ABSTAIN
-    """Answer of all kinds of rule but time."""
+    """Answer of all kinds of rule except time."""
     found: Mapping[str, Any] = field(default_factory=lambda: EMPTY, compare=False)
     """Counts and matches behind the answer, by kind of rule, from which other systems' JSON is rendered."""
 
@@ -122,7 +122,7 @@ class PolicyResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class CombinedResult:
     """Combined result of all policies at one instant."""
 
     result: Explanation
@@ -155,15 +155,15 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting(Decided):
-    """Not decided yet; the reasons say what is missing."""
+class Waiting(CombinedResult):
+    """No decision yet; the reasons say what is missing."""
 
     opens_at: datetime | None = None
     """Earliest instant at which time alone may complete the approval; None where time alone can't."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approved(Decided):
+class Approved(CombinedResult):
     """The gate may open."""
 
     valid_for: timedelta | None = None
@@ -171,12 +171,12 @@ class Approved(Decided):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected(Decided):
+class Rejected(CombinedResult):
     """The gate stays shut for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undecidable(Decided):
+class Undecidable(CombinedResult):
     """The policies can't be evaluated. The gate fails closed."""
 
 

@@ -53,17 +53,17 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
-    """Return why no policy gives that person a say, or lets them force; None where one does."""
+    """Return why no policy gives that person a say, or lets them force a decision; None if one does."""
     policies = policies or (DEFAULT,)
     rosters = [(policy, facts.roster(policy)) for policy in policies]
-    deaf = [policy for policy, roster in rosters if not roster.takes(review.reviewer)]
-    if deaf and (len(deaf) == len(policies) or any(policy.reviewers for policy in deaf)):
-        return _deaf(deaf[0], review)
+    not_counting = [policy for policy, roster in rosters if not roster.counts(review.reviewer)]
+    if not_counting and (len(not_counting) == len(policies) or any(policy.reviewers for policy in not_counting)):
+        return _not_counted(not_counting[0], review)
     if review.forced:
         if may_force(policies, facts, review):
             return None
         return "no policy's bypass names you, so you can't force a decision"
-    speaking = ((policy, roster, _own(roster, others, review)) for policy, roster in rosters if policy not in deaf)
+    speaking = ((policy, roster, _own(roster, others, review)) for policy, roster in rosters if policy not in not_counting)
     if any(_has_a_say(policy, roster, voice) for policy, roster, voice in speaking):
         return None
     rules = ", ".join(dict.fromkeys(clean(rule.label) for policy in policies for rule in policy.approval_rules))
@@ -71,7 +71,7 @@ def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], 
     return f"{clean(review.reviewer)} is named by none of the rules {rules}{typed}"
 
 
-def _deaf(policy: Policy, review: Review) -> str:
+def _not_counted(policy: Policy, review: Review) -> str:
     named = f"the policy {clean(policy.name)}" if policy.name else "its policy"
     if review.reviewer.startswith(SENT):
         return (
@@ -85,7 +85,7 @@ def _deaf(policy: Policy, review: Review) -> str:
     )
     _, _, name = review.reviewer.partition("#")
     return (
-        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} as whom it names; or let the policy say "
+        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} under an identity that it names; or let the policy say "
         f"reviewers: {{concourse: true}}, or name concourse:{clean(name)}"
     )
 
@@ -95,7 +95,7 @@ def may_force(policies: Sequence[Policy], facts: Facts, review: Review, membersh
     rosters = [(policy, facts.roster(policy, memberships)) for policy in policies]
     return any(
         policy.bypass is not None
-        and roster.takes(review.reviewer)
+        and roster.counts(review.reviewer)
         and roster.is_one_of(_own(roster, [], review), policy.bypass.users, policy.bypass.groups)
         for policy, roster in rosters
     )
@@ -116,7 +116,7 @@ def _has_a_say(policy: Policy, roster: Roster, voice: Voice) -> bool:
 
 def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> list[str]:
     """Return what is wrong with the rules that a review names and with what was filled in, one line each."""
-    hearing = [policy for policy in policies if facts.roster(policy).takes(review.reviewer)]
+    hearing = [policy for policy in policies if facts.roster(policy).counts(review.reviewer)]
     known = [(policy, rule) for policy in policies for rule in policy.approval_rules]
     found = []
     for name in review.represented_as:
@@ -128,7 +128,7 @@ def problems(policies: Sequence[Policy], facts: Facts, others: Sequence[Review],
         elif not any(
             fits(roster, _own(roster, others, review), rule)
             for roster, rule in _with_roster(meant, facts)
-            if roster.takes(review.reviewer)
+            if roster.counts(review.reviewer)
         ):
             found.append(f"as {clean(name)}: that rule doesn't name you")
     if len(review.represented_as) > MAX_REPRESENTED:

@@ -20,7 +20,7 @@ from approval_resource.policy.decision import (
     combine,
 )
 from approval_resource.policy.facts import Facts
-from approval_resource.policy.kinds.kind import PEOPLE, TIME, Part, View, asked, asks_people
+from approval_resource.policy.kinds.kind import EXCEPT_TIME, TIME, Part, View, asks_people, parts_of
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.policy.people import Memberships, Voice
 from approval_resource.policy.sandbox import parent as sandbox
@@ -40,16 +40,17 @@ def evaluate(
     """Return the decision of all policies together on a claim, at that instant.
 
     Every policy that applies must approve, and one rejection is enough. Where no policy applies, one approval
-    by anyone is required. The same arguments always give the same decision, and none raises an error.
+    by anyone is required. The same arguments give the same decision, unless a limit of the sandbox stops an
+    evaluation. No error is raised.
     """
     with sandbox.budget():
         judged = [judge(policy, facts, reviews, now, memberships, number) for number, policy in enumerate(policies)]
     if all(one.answer is Answer.ABSTAIN for one in judged):
         judged.append(judge(DEFAULT, facts, reviews, now, memberships))
-    return decided(judged)
+    return combine_results(judged)
 
 
-def decided(judged: Sequence[PolicyResult]) -> Decision:
+def combine_results(judged: Sequence[PolicyResult]) -> Decision:
     """Combine the results of policies into one decision."""
     applying = [one for one in judged if one.answer is not Answer.ABSTAIN]
     values: dict[str, str] = {}
@@ -106,7 +107,7 @@ def _judged(
 
 
 def _heard(name: str, view: View) -> PolicyResult:
-    """Return the answer of the policy to the voices in that view."""
+    """Return the result of the policy for one way to count voices."""
     parts = _people(view)
     people = combine(name, _answers(parts.values()))
     filled_in = {key: value for part in parts.values() for key, value in part.filled_in.items()}
@@ -125,7 +126,7 @@ def _heard(name: str, view: View) -> PolicyResult:
             forced_by=voice.shown,
             filled_in=filled_in | given,
         )
-    time = [] if dropped else [part for _, part in asked(TIME, view)]
+    time = [] if dropped else [part for _, part in parts_of(TIME, view)]
     opens = [part.opens_at for part in time if any(one.answer is Answer.UNDECIDED for one in part.answers)]
     return PolicyResult(
         name=name,
@@ -148,7 +149,7 @@ def _answers(parts: Iterable[Part]) -> list[Explanation]:
 def _people(view: View) -> dict[str, Part]:
     """Return the part of every kind of rule but time, by kind."""
     parts: dict[str, Part] = {}
-    for kind, part in asked(PEOPLE, view):
+    for kind, part in parts_of(EXCEPT_TIME, view):
         if not part.applies and not _asks_more(view.policy):
             return {kind: part}
         parts[kind] = part
@@ -160,7 +161,7 @@ def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: dat
 
     def said(policy: Policy, instant: datetime) -> list[Answer]:
         view = View(policy=policy, facts=facts, roster=facts.roster(policy), now=instant)
-        return [answer.answer for answer in _answers(part for _, part in asked(TIME, view))]
+        return [answer.answer for answer in _answers(part for _, part in parts_of(TIME, view))]
 
     return all(said(policy, at) == said(policy, now) for policy in policies)
 

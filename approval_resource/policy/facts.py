@@ -132,7 +132,7 @@ OURS_WITHIN = {
     "run.commit": ("author",),
 }
 """Reserved fields within parts that a pipeline may give."""
-PEOPLE = (
+IDENTITY_PATHS = (
     "run.creator_session",
     "run.creator_session.creator_ip",
     "run.triggered_by",
@@ -154,7 +154,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "stack": {"labels": [], "administrative": False, "autodeploy": False},
 }
 """Defaults for facts that nobody gave."""
-KNOWN: dict[str, Any] = {"merged": ["", "run", "stack", "build"], "ours": OURS, "people": PEOPLE, "defaults": []}
+KNOWN: dict[str, Any] = {"merged": ["", "run", "stack", "build"], "ours": OURS, "people": IDENTITY_PATHS, "defaults": []}
 """Sources of the document's parts. `merged`: pipeline and claim together. `ours`: the claim alone. `people`:
 Concourse or nobody. `defaults`: nobody; set for each evaluation."""
 

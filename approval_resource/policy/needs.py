@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def needs(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> list[str]:
     """Return the approvals that are still missing, such as `1 of group security`, each once.
 
-    The list is empty where no approval that a policy counts by number is missing. Rego, inputs and time are
-    left aside: the decision's reasons tell of them.
+    It has only approvals that a quorum or a rule counts. Rego, inputs and time are left out: the decision's
+    reasons have them.
     """
     applying = [policy for policy in policies if not dropped(policy, facts)]
     return list(dict.fromkeys(one for policy in applying for one in _lacking(policy, facts, reviews)))
@@ -55,4 +55,4 @@ def discounted(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Revie
                 return ""
             _, others = counted_and_not(policy, voices, roster.requester)
             whys.append(next((why for who, why in others if who == clean(own.shown)), "is named by no rule"))
-    return f"{clean(reviewer)} {whys[0].rstrip(',').removesuffix(' and')} and doesn't count" if whys else ""
+    return f"{clean(reviewer)} {whys[0]} and doesn't count" if whys else ""

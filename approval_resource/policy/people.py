@@ -18,10 +18,10 @@ from approval_resource.policy.language.identities import (
     SENT,
     SLACK,
     at_concourse,
+    identities_in,
     is_full,
     knower,
     name_at_concourse,
-    named,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Voice:
     comment: str
     at: datetime
     typed: bool
-    asked: bool
+    may_be_requester: bool
     """Whether they are the requester, or can't be told from them."""
     groups: frozenset[str]
     """Their own groups, and those of the people they stand in for."""
@@ -72,7 +72,7 @@ class Roster:
     def __init__(self, policy: Policy, requester: str = "", memberships: Memberships = EMPTY, concourse: str = "") -> None:
         """Read the policy's lists.
 
-        `memberships`: groups by identity that are known otherwise than by the policy. `concourse`: URL of the
+        `memberships`: groups by identity, in addition to those of the policy. `concourse`: URL of the
         Concourse whose build made the claim. An identity `concourse:NAME` means a name there.
         """
         self._policy = policy
@@ -94,7 +94,7 @@ class Roster:
                 self._groups.setdefault(self.person(identity), set()).update(groups)
         self._asker = requester
         self.requester = self._requester(requester)
-        """Person who asked for the claim; empty where nobody knows."""
+        """Person who asked for the claim; empty if that is unknown."""
         if requester:
             known = self._groups.get(self.person(self._here(requester)), set())
             self._groups.setdefault(self.requester, set()).update(known)
@@ -110,7 +110,7 @@ class Roster:
         """Whether `people` lists that person."""
         return person in self._policy.people
 
-    def takes(self, identity: str) -> bool:
+    def counts(self, identity: str) -> bool:
         """Whether the policy counts reviews under that identity.
 
         A member of Slack or a channel's link counts only where the policy names it. A name of Concourse
@@ -119,13 +119,13 @@ class Roster:
         """
         policy = self._policy
         if identity.startswith(SENT):
-            return identity in (name for _, name in named(policy))
+            return identity in (name for _, name in identities_in(policy))
         if not identity.startswith(CONCOURSE):
             return True
         if policy.reviewers is not None:
             return policy.reviewers.concourse
         lists = (policy.approval_rules, policy.rego, policy.people, policy.groups, policy.bypass, policy.delegates)
-        return not any(lists) or self._spelled(identity) in (self._spelled(name) for _, name in named(policy))
+        return not any(lists) or self._spelled(identity) in (self._spelled(name) for _, name in identities_in(policy))
 
     def groups_of(self, person: str) -> frozenset[str]:
         """Return the groups of a person."""
@@ -137,7 +137,7 @@ class Roster:
         return list(self._told)
 
     def _told_of(self, review: Review) -> set[str]:
-        """Return the groups that the reviewer's issuer told, and the policy's groups that these stand for."""
+        """Return the groups that the reviewer's issuer named, and the policy's groups that list those."""
         if not review.reviewer.startswith("oidc:"):
             return set()
         # An issuer speaks of its own people's groups, and of no other's.
@@ -155,8 +155,8 @@ class Roster:
         return list(dict.fromkeys(found))
 
     def can_be(self, person: str) -> bool:
-        """Whether some reviewer can be that person, by an identity (it has a colon) or by a listed one."""
-        return any(":" in identity and self.takes(identity) for identity in self._policy.people.get(person, (person,)))
+        """Whether some reviewer can be that person: the name is an identity, or `people` lists one for it."""
+        return any(":" in identity and self.counts(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
         """Whether the person is one of the users, or in one of the groups. Delegation doesn't count."""
@@ -164,11 +164,11 @@ class Roster:
             return False
         return voice.person in {self.person(user) for user in users} or bool(voice.own_groups & set(groups))
 
-    def asked(self, identity: str) -> bool:
-        """Whether that identity is the requester's, or can't be told from it.
+    def may_be_requester(self, identity: str) -> bool:
+        """Whether that identity is the requester's, or may be.
 
         Where `people` lists both, the lists decide. Otherwise names are compared without case, among them the
-        last part of an ARN. A name may belong to somebody else by chance, but that costs only an approval.
+        last part of an ARN. A name may belong to somebody else by chance, which only refuses an approval.
         """
         if not self.requester or identity.startswith(TYPED):
             return False
@@ -192,7 +192,7 @@ class Roster:
         """
         by_person: dict[str, list[Review]] = {}
         for review in reviews:
-            if not self.takes(review.reviewer):
+            if not self.counts(review.reviewer):
                 continue
             by_person.setdefault(self.person(review.reviewer), []).append(review)
         heard = {person: _newest(said) for person, said in by_person.items()}
@@ -203,9 +203,10 @@ class Roster:
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
         """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
-        One human may approve by AWS and by a Concourse, by two Concourses, or by Slack. Two approvals are
-        certainly of two people where one side knows both, or where `people` tells. Otherwise each way counts
-        the approvals of one side, and sets `may_be` on the others.
+        One human may approve by AWS and by a Concourse, by two Concourses, or by Slack. AWS with all issuers is
+        one side, and each Concourse and each workspace of Slack is another. Two approvals are by two people if
+        one side has identities of both, or if `people` lists them apart. Otherwise each way counts the approvals
+        of one side, and sets `may_be` on the others.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]
@@ -232,7 +233,7 @@ class Roster:
         ]
 
     def _told_apart(self, listed: Voice, stranger: Voice) -> bool:
-        """Whether a listed person is certainly another than a stranger, who is in no list.
+        """Whether the listed person and the stranger, whom no list has, are certainly two people.
 
         AWS and issuers are trusted to tell people apart. A Concourse and a workspace of Slack tell their own
         people apart.
@@ -258,18 +259,18 @@ class Roster:
     def _voice(self, person: str, newest: Review, against: frozenset[str], shown: str) -> Voice:
         typed = person == TYPED_NAMES
         own = self.groups_of(person) | self._told_of(newest)
-        asked = self.asked(newest.reviewer)
+        may_be_requester = self.may_be_requester(newest.reviewer)
         stands_for = {} if typed else self._stands_for(person, newest.at, against)
         return Voice(
             person=person,
             identity=newest.reviewer,
-            login=self.requester if asked else TYPED_LOGIN if typed else person,
+            login=self.requester if may_be_requester else TYPED_LOGIN if typed else person,
             shown=shown,
             approves=newest.verdict is Verdict.APPROVE,
             comment=newest.comment,
             at=newest.at,
             typed=typed,
-            asked=asked,
+            may_be_requester=may_be_requester,
             groups=own.union(*stands_for.values()),
             stands_for=stands_for,
             own_groups=own,
@@ -288,7 +289,7 @@ class Roster:
             principal = self.person(delegate.person)
             if self.person(delegate.delegate) != person or principal in against:
                 continue
-            if not self._policy.allow_self_approval and (principal == self.requester or self.asked(delegate.person)):
+            if not self._policy.allow_self_approval and (principal == self.requester or self.may_be_requester(delegate.person)):
                 continue
             if delegate.from_ <= at.astimezone(delegate.tz).date() <= delegate.until:
                 found[principal] = self.groups_of(principal)
@@ -315,8 +316,8 @@ class Roster:
     def _requester(self, name: str) -> str:
         """Return the listed person with that name at the claim's Concourse, else the name itself.
 
-        A name that only resembles a listed one is not that person, since anyone may choose a name. `asked`
-        compares resemblances, since there they only cost an approval.
+        A name that only resembles a listed one is not that person, since anyone may choose a name.
+        `may_be_requester` accepts similar names too, since a wrong match there only refuses an approval.
         """
         listed = self._person.get(self._here(name)) if name else None
         return listed or (name if ":" in name else self._person.get(name, name))

@@ -30,10 +30,10 @@ MAX_SETS = 20
 MAX_WAYS = 32
 MAX_STRANGERS = 4
 """Number of people named by no policy that are tried on Rego."""
-ANYONE = "aws:anyone"
-"""Stands for people whom AWS knows and no policy names."""
-ANYBODY = "\0anybody"
-"""Stands for people of a Concourse whom no policy names. Nobody can have this name."""
+AWS_STRANGER = "aws:anyone"
+"""Placeholder for people whom AWS knows and no policy names."""
+CONCOURSE_STRANGER = "\0anybody"
+"""Placeholder for users of a Concourse whom no policy names. No real user can have this name."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
 """A set of openers: numbers of people, each with the interchangeable people to choose from."""
@@ -70,24 +70,24 @@ def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review],
 
 def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
     # Time and inputs don't depend on who approves.
-    asked = [
+    applying = [
         policy.model_copy(update={"windows": [], "freezes": [], "not_before": None, "inputs": []})
         for policy in policies or [Policy(name="default", required_approvals=1)]
     ]
-    budget = MAX_REGO_EVALUATIONS if any(policy.rego for policy in asked) else MAX_EVALUATIONS
-    spoken = _spoken(asked, facts, reviews)
-    classes = _classes(asked, facts, spoken, now)
+    budget = MAX_REGO_EVALUATIONS if any(policy.rego for policy in applying) else MAX_EVALUATIONS
+    spoken = _spoken(applying, facts, reviews)
+    classes = _classes(applying, facts, spoken, now)
     found: list[tuple[Wanted, str]] = []
     tried = 0
 
     def approved_by(people: Sequence[str]) -> str | None:
         """Return how these people open the gate together: empty for plain approvals, None if they don't."""
         ways = itertools.product(
-            *(_ways(asked, facts, person, _before(asked, facts, person, spoken), now) for person in people)
+            *(_ways(applying, facts, person, _before(applying, facts, person, spoken), now) for person in people)
         )
         for given in itertools.islice(ways, MAX_WAYS):
             said = {review.reviewer: review for review in [*reviews, *given]}
-            if not sandbox.spent() and isinstance(evaluate(asked, facts, list(said.values()), now), Approved):
+            if not sandbox.spent() and isinstance(evaluate(applying, facts, list(said.values()), now), Approved):
                 named = (f"{who}: approve {_as(review)}" for who, review in zip(people, given, strict=True))
                 return "; ".join(one for one, review in zip(named, given, strict=True) if review.represented_as)
         return None
@@ -96,16 +96,16 @@ def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
         sets, how = zip(*found[:MAX_SETS], strict=True) if found else ((), ())
         return Openers(tuple(sets), reasons, complete, tuple(how))
 
-    most = sum(policy.required_approvals or 0 for policy in asked)
-    most = max(most + sum(rule.required_approvals for policy in asked for rule in policy.approval_rules), 2)
+    most = sum(policy.required_approvals or 0 for policy in applying)
+    most = max(most + sum(rule.required_approvals for policy in applying for rule in policy.approval_rules), 2)
     # Nobody can read from a Rego policy how many approvals it needs, so a few numbers are tried. Finding no
     # set proves nothing then.
-    certain = not any(policy.rego for policy in asked)
+    certain = not any(policy.rego for policy in applying)
     most = most if certain else max(most, MAX_STRANGERS)
     for size in range(min(most, sum(map(len, classes))) + 1):
         for counts in _counts(classes, size):
             if tried >= budget or sandbox.spent():
-                return answer(() if found else _why_none(asked, facts, reviews, classes, now), complete=False)
+                return answer(() if found else _why_none(applying, facts, reviews, classes, now), complete=False)
             tried += 1
             chosen = [person for count, people in zip(counts, classes, strict=True) for person in people[:count]]
             if (how := approved_by(chosen)) is not None:
@@ -113,7 +113,7 @@ def _openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
                 found.append((wanted, how))
         if found:
             return answer((), complete=len(found) <= MAX_SETS)
-    return answer(_why_none(asked, facts, reviews, classes, now), complete=certain)
+    return answer(_why_none(applying, facts, reviews, classes, now), complete=certain)
 
 
 def _as(review: Review) -> str:
@@ -137,9 +137,9 @@ def told(wanted: Wanted) -> str:
 
 def _stranger(person: str) -> str:
     """Return who knows that stranger, or an empty string for a person who is named or has spoken."""
-    if person.startswith(ANYONE):
+    if person.startswith(AWS_STRANGER):
         return "AWS or an issuer"
-    return "that Concourse" if name_at_concourse(person).startswith(ANYBODY) else ""
+    return "that Concourse" if name_at_concourse(person).startswith(CONCOURSE_STRANGER) else ""
 
 
 def _member(person: str) -> str:
@@ -149,20 +149,20 @@ def _member(person: str) -> str:
 
 
 def _why_none(
-    asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review], classes: Sequence[Sequence[str]], now: datetime
+    applying: Sequence[Policy], facts: Facts, reviews: Sequence[Review], classes: Sequence[Sequence[str]], now: datetime
 ) -> tuple[str, ...]:
     known = {review.reviewer: review for review in reviews}
     everybody = known | {person: _approval(person, now) for people in classes for person in people if person not in known}
-    decision = evaluate(asked, facts, list(everybody.values()), now)
+    decision = evaluate(applying, facts, list(everybody.values()), now)
     if isinstance(decision, Rejected):
         return decision.reasons
     return tuple(f"though everybody known approves: {reason}" for reason in decision.reasons)
 
 
-def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, Review]:
+def _spoken(applying: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, Review]:
     """Return the approvals by person. Each policy adds them under its own name for the person."""
     found = {}
-    for policy in asked:
+    for policy in applying:
         roster = facts.roster(policy)
         by_identity = {review.reviewer: review for review in reviews}
         for voice in roster.voices(reviews):
@@ -171,20 +171,20 @@ def _spoken(asked: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) ->
     return found
 
 
-def _before(asked: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
+def _before(applying: Sequence[Policy], facts: Facts, person: str, spoken: Mapping[str, Review]) -> Review | None:
     """Return the person's approval, by the first policy that knows it to be theirs."""
-    known = (facts.roster(policy).person(person) for policy in asked)
+    known = (facts.roster(policy).person(person) for policy in applying)
     return next((spoken[who] for who in known if who in spoken), None)
 
 
-def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | None, now: datetime) -> list[Review]:
+def _ways(applying: Sequence[Policy], facts: Facts, person: str, before: Review | None, now: datetime) -> list[Review]:
     """Return the approvals that the person may still give.
 
     Each is a plain one, or one that names rules where that changes anything.
     """
     plain = _approval(before.reviewer if before else person, now)
     ways = [] if before else [plain]
-    for policy in asked:
+    for policy in applying:
         roster = facts.roster(policy)
         voices = roster.voices([plain])
         labels = tuple(rule.label for rule in policy.approval_rules if any(fits(roster, voice, rule) for voice in voices))
@@ -194,7 +194,7 @@ def _ways(asked: Sequence[Policy], facts: Facts, person: str, before: Review | N
             ways += [replace(plain, represented_as=(label,)) for label in labels]
     if before is None:
         return ways
-    kept = [merged(asked, before, way) for way in ways]
+    kept = [merged(applying, before, way) for way in ways]
     return list({review.represented_as: review for review in kept if review is not before}.values())
 
 
@@ -205,24 +205,24 @@ def _approval(person: str, now: datetime) -> Review:
     return Review(reviewer=person, verdict=Verdict.APPROVE, at=now)
 
 
-def _classes(asked: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
+def _classes(applying: Sequence[Policy], facts: Facts, spoken: Mapping[str, Review], now: datetime) -> list[list[str]]:
     """Return the people whose approval may change anything, grouped where no policy tells them apart."""
-    rosters = [(policy, facts.roster(policy)) for policy in asked]
+    rosters = [(policy, facts.roster(policy)) for policy in applying]
     named: dict[str, None] = {}
     for policy, roster in rosters:
         named |= dict.fromkeys(person for person in roster.everybody if roster.can_be(person))
         most = max([policy.required_approvals or 1, *(rule.required_approvals for rule in policy.approval_rules)])
         named |= {f"{group}\0{number}": None for group in roster.issuers_groups for number in range(most)}
     named |= dict.fromkeys(spoken)
-    strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in asked)
+    strangers = max(MAX_STRANGERS if policy.rego else policy.required_approvals or 1 for policy in applying)
     known: dict[object, list[str]] = {}
     # Somebody who approved at a Concourse may also be a stranger whom AWS knows. Only a stranger of the same
     # Concourse is certainly somebody else.
     there = [one for one in spoken if name_at_concourse(one) and not any(roster.listed(one) for _, roster in rosters)]
-    anyone = dict.fromkeys((ANYONE, *(f"{knower(person)}#{ANYBODY}" for person in there)))
+    anyone = dict.fromkeys((AWS_STRANGER, *(f"{knower(person)}#{CONCOURSE_STRANGER}" for person in there)))
     for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:
-        before = _before(asked, facts, person, spoken)
-        if _ways(asked, facts, person, before, now):
+        before = _before(applying, facts, person, spoken)
+        if _ways(applying, facts, person, before, now):
             known.setdefault((before and before.reviewer, _looks(rosters, person, now)), []).append(person)
     return list(known.values())
 
@@ -241,7 +241,9 @@ def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime)
         fitting = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
         names = (person, *policy.people.get(person, ()))
         by_name = person if any(name in text for text in policy.rego for name in names) else ""
-        looks.append((voice.groups, tuple(voice.stands_for), voice.asked and not policy.allow_self_approval, fitting, by_name))
+        looks.append(
+            (voice.groups, tuple(voice.stands_for), voice.may_be_requester and not policy.allow_self_approval, fitting, by_name)
+        )
     return tuple(looks)
 
 

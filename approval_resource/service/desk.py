@@ -8,7 +8,7 @@ from datetime import datetime
 
 from approval_resource.canonical import digest
 from approval_resource.claims.decide import Terms, facts_of, policies_of
-from approval_resource.claims.freeze import holding
+from approval_resource.claims.freeze import shut_reasons
 from approval_resource.claims.review import is_older, shown_digest
 from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError, LockNotFoundError, describe_state
 from approval_resource.model.claim import Claim, Review, Verdict
@@ -198,7 +198,7 @@ class Desk:
                 standing=standing,
                 decision=decision,
                 openers=self.looks.openers(claim, settings) if pending else None,
-                frozen=holding(claim, terms, settings, now) if claim.claimed and claim.need_approval else "",
+                frozen=shut_reasons(claim, terms, settings, now) if claim.claimed and claim.need_approval else "",
                 queue=queue,
                 rules=tuple(dict.fromkeys(rule.label for policy in policies for rule in policy.approval_rules)),
                 inputs=tuple({asked.name: asked for policy in policies for asked in policy.inputs}.values()),
@@ -264,7 +264,9 @@ class Desk:
             return Standing(can_decide=False, why_not="it is approved", own=own, operates=operates, may_force=frozen)
         refused = entitlement.refusal(policies, facts, others, trial)
         asked = [
-            policy for policy in policies if not policy.allow_self_approval and facts.roster(policy).asked(person.identity)
+            policy
+            for policy in policies
+            if not policy.allow_self_approval and facts.roster(policy).may_be_requester(person.identity)
         ]
         return Standing(
             can_decide=refused is None or may_force,

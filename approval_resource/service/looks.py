@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
-from approval_resource.claims.decide import Terms, explained, openers, terms_of
+from approval_resource.claims.decide import Terms, decision_of, openers, terms_of
 from approval_resource.claims.lookup import read_content
 from approval_resource.claims.proof import newest_event
 from approval_resource.claims.review import shown_digest
@@ -157,7 +157,7 @@ class Looks:
         Raises:
             CorruptRecordError: the terms are not those that it was made under or decided by.
         """
-        return self._decisions.get(shown_digest(claim, settings), lambda: explained(self.store, claim))
+        return self._decisions.get(shown_digest(claim, settings), lambda: decision_of(self.store, claim))
 
     def openers(self, claim: Claim, settings: Settings) -> Openers:
         """Return who can still open the claim's gate."""

@@ -26,7 +26,7 @@ def aborts(say: Callable[[str], None]) -> Iterator[None]:
 
     def too_long(_: int, __: FrameType | None) -> None:
         say(
-            "Stopped (aborted, or its time was up): the store did not answer in time; this build's claim may be left, "
+            "Stopped (aborted, or its time was up): the store did not answer in time; a claim of this build may still be there, "
             f"see {called()} list"
         )
         os._exit(ABORTED_CODE)

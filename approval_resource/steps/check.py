@@ -52,7 +52,7 @@ def _newest(source: Source, store: LockStore) -> Version | None:
 def _since(source: Source, given: Mapping[str, Any], store: LockStore) -> Iterator[Version]:
     since = version_timestamp(given)
     events = store.events(source.pool, lock_name=source.lock_name, since=since)
-    for event in gapless(events, by_lock=source.lock_name is not None, store=store):
+    for event in gapless(events, since, by_lock=source.lock_name is not None, store=store):
         state = event.kind.state
         if state is None:
             continue

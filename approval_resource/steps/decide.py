@@ -14,7 +14,7 @@ from approval_resource.errors import (
     ConfigError,
     LockNotFoundError,
     NoApprovalNeededError,
-    NotNewestError,
+    NotAwaitingDecisionError,
     Problems,
     describe_state,
 )
@@ -47,8 +47,8 @@ def reviewer_of(build: Build) -> str:
     if not ADDRESS.fullmatch(build.url):
         raise ConfigError(
             [
-                f"Concourse's own address is {quoted(build.url) if build.url else 'not known'}, so nobody can say whose "
-                f"{quoted(build.created_by)} is; set CONCOURSE_EXTERNAL_URL of the web node to an http or https address"
+                f"Concourse's own address is {quoted(build.url) if build.url else 'not known'}, so it isn't known which Concourse "
+                f"the user {quoted(build.created_by)} belongs to; set CONCOURSE_EXTERNAL_URL of the web node to an http or https address"
             ]
         )
     return at_concourse(build.url, build.created_by)
@@ -62,16 +62,18 @@ def decide(step: Step, params: DecideParams) -> Claim:
     by it.
 
     Raises:
-        ApprovalError: nobody is known to decide, the claim can't be decided on, or no policy hears them.
+        ApprovalError: nobody is known to have started the build, the claim isn't waiting for a decision, or
+        no
+            policy gives that person a say.
     """
     verdict = Verdict(params.action)
     problems = Problems()
     reviewer = problems.gather(reviewer_of, step.build)
     comment = problems.gather(_comment, step.directory, params)
-    claim_id = problems.gather(_named, step.directory, params.from_)
+    claim_id = problems.gather(_claim_id_from, step.directory, params.from_)
     problems.require_none()
     if reviewer is None or comment is None or claim_id is None:
-        raise AssertionError("what is missing has a problem that says so")
+        raise AssertionError("a value is None, but no problem was recorded for it")
     claim = _meant(step, claim_id)
     step.say(f"{visible(step.build.created_by)} of {clean(step.build.url)} is about to {verdict.value} claim {claim.id}")
     for line in _about(claim):
@@ -109,7 +111,9 @@ def require_newest(store: LockStore, claim: Claim) -> None:
     lock = store.lock(claim.pool, claim.lock_name)
     if claim.state is State.PENDING and lock is not None and lock.holder == claim.id:
         return
-    raise NotNewestError(claim, store.claim(lock.holder) if lock is not None and lock.holder not in ("", claim.id) else None)
+    raise NotAwaitingDecisionError(
+        claim, store.claim(lock.holder) if lock is not None and lock.holder not in ("", claim.id) else None
+    )
 
 
 def _said_before(step: Step, claim: Claim, reviewer: str, verdict: Verdict) -> bool:
@@ -129,7 +133,7 @@ def _said(store: LockStore, claim: Claim, reviewer: str) -> list[Event]:
 
 
 def _stopped(step: Step, claim_id: str, reviewer: str, verdict: Verdict) -> None:
-    """Tell whether the review of a step that was stopped is on record."""
+    """Print whether the review of a stopped step is on record."""
     claim = find(step.store, claim_id)
     said = [event.verdict for event in _said(step.store, claim, reviewer) if event.build == step.build.link]
     on_record = (
@@ -140,7 +144,7 @@ def _stopped(step: Step, claim_id: str, reviewer: str, verdict: Verdict) -> None
     step.say(f"Stopped (aborted, or its time was up): {on_record}; the claim is {describe_state(claim)}")
 
 
-def _named(directory: Path, from_: str) -> str:
+def _claim_id_from(directory: Path, from_: str) -> str:
     """Return the id of the claim whose get left the directory that `from` names.
 
     Raises:
@@ -203,11 +207,11 @@ def _about(claim: Claim) -> list[str]:
 
 
 def _missing(store: LockStore, claim: Claim) -> str:
-    """Return what the claim still needs. A failure to tell must not fail a step whose review is recorded."""
+    """Return what the claim still needs. A failure to determine it must not fail a step that has recorded."""
     try:
         return missing(store, claim)
     except ApprovalError as unknown:
-        return f"what can't be told now: {unknown}"
+        return f"what is missing can't be determined now ({unknown})"
 
 
 def _outcome(recorded: reviews.Recorded, verdict: Verdict, needs: str) -> str:

@@ -48,7 +48,7 @@ def pass_gate(  # noqa: PLR0913 - each is a word of its own at the call
     if claim.state is State.PENDING:
         ends = [one for one in (claim.deadline, end) if one is not None]
         left = min(ends) - store.now() if ends else None
-        told = [f"  its end is that of {limit}"] if limit and min(ends) == end else []
+        told = [f"  the wait ends with {limit}"] if limit and min(ends) == end else []
         for line in (_waiting(claim, left), *told, f"  claimed by {_claimed(claim)}", *who_decides(step, claim)):
             say(line)
     while True:

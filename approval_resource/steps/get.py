@@ -14,7 +14,7 @@ from approval_resource.model.event import State
 from approval_resource.steps.files import write_contents, write_decision, write_json
 from approval_resource.steps.gate import pass_gate
 from approval_resource.steps.protocol import Version
-from approval_resource.steps.put_params import counted_from, untimed
+from approval_resource.steps.put_params import counted_from, timeout_problems
 from approval_resource.steps.report import metadata
 from approval_resource.steps.step import Step
 from approval_resource.strict_options import Options, duration, flag, numbered_name, option
@@ -31,8 +31,8 @@ class GetParams(Options):
     timeout_from: str = option(counted_from, "")
 
     def contradictions(self) -> Iterable[str]:
-        """Yield a line where there is no timeout to count."""
-        yield from untimed(self.timeout, self.timeout_from)
+        """Yield a line if timeout_from is given without timeout."""
+        yield from timeout_problems(self.timeout, self.timeout_from)
 
 
 def get(step: Step, params: GetParams, version: Version) -> dict[str, Any]:

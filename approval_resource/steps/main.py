@@ -128,7 +128,7 @@ def _run(step: str, arguments: list[str], stdin: bytes, environ: Mapping[str, st
     work = {"check": _check, "in": _get, "out": _put}[step](call, source)
     call.problems.require_none()
     if source is None or work is None:
-        raise AssertionError("what is missing has a problem that says so")
+        raise AssertionError("a value is None, but no problem was recorded for it")
     log_to(_Handler(log), debug=source.debug)
     return work(source, DynamoStore.connect(source.connection, creates=step == "out"))
 

@@ -167,7 +167,7 @@ def _request(source: Source, params: ClaimParams, directory: Path, say: Callable
 
 
 def _release(step: Step, params: ReleaseParams) -> Claim:
-    named = _named(step, params)
+    named = _claim_from(step, params)
     if named is None and params.from_ is not None:
         step.say(f"There is no directory {params.from_}, so the lock's name has to tell which claim is meant")
     lock_name = named.lock_name if named else params.lock_name or step.source.lock_name
@@ -180,7 +180,7 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
     if ended.changed:
         step.say(f"The lock {lock_name} is free: claim {claim.id} of {claim.build} is {claim.state.value}")
     elif claim.claimed:
-        step.say(f"Left alone: {claim.spent_by}, another build of this job, goes by the approval of claim {claim.id}")
+        step.say(f"Left alone: {claim.spent_by}, another build of this job, uses the approval of claim {claim.id}")
     elif named is None and claim.build_key != claimant.key:
         step.say(
             f"Nothing to release: this build never got the lock {lock_name}, so nothing was freed. "
@@ -212,7 +212,7 @@ def _renew(step: Step, params: RenewParams) -> Claim:
 
 def _meant(step: Step, params: AwaitParams | RenewParams) -> Claim:
     """Return the claim that `from` names, else the one that the build means by the lock's name."""
-    claim = _named(step, params)
+    claim = _claim_from(step, params)
     if claim is not None:
         return claim
     lock_name = params.lock_name or step.source.lock_name
@@ -221,7 +221,7 @@ def _meant(step: Step, params: AwaitParams | RenewParams) -> Claim:
     return releases.claim_of_build(step.store, step.source.pool, lock_name, Claimant(step.build, params.claim_key))
 
 
-def _named(step: Step, params: ReleaseParams | AwaitParams | RenewParams) -> Claim | None:
+def _claim_from(step: Step, params: ReleaseParams | AwaitParams | RenewParams) -> Claim | None:
     """Return the claim that `from` names; None without `from`, or where its directory is missing."""
     claim_id = None if params.from_ is None else claim_id_in(step.directory, params.from_)
     if claim_id is None:

@@ -84,8 +84,8 @@ class ReleaseParams(Options):
     description: str = option(_description, "")
 
 
-def untimed(timeout: timedelta | None, timeout_from: str) -> Iterable[str]:
-    """Yield a line where there is no timeout to count."""
+def timeout_problems(timeout: timedelta | None, timeout_from: str) -> Iterable[str]:
+    """Yield a line if timeout_from is given without timeout."""
     if timeout_from and timeout is None:
         yield "timeout_from says from when timeout counts, and there is no timeout; give both or neither"
 
@@ -104,8 +104,8 @@ class AwaitParams(Options):
     timeout_from: str = option(counted_from, "")
 
     def contradictions(self) -> Iterable[str]:
-        """Yield a line where there is no timeout to count."""
-        yield from untimed(self.timeout, self.timeout_from)
+        """Yield a line if timeout_from is given without timeout."""
+        yield from timeout_problems(self.timeout, self.timeout_from)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,8 @@ YAML_WORDS = {
     for each in ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
     for word in (each, each.title(), each.upper())
 }
-AHEAD = 3
-"""Upper bound of the builds ahead in a queue that are named."""
+MAX_NAMED = 3
+"""Upper bound of the lines about who can open a gate, and of the builds named that are ahead in a queue."""
 
 
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
@@ -91,7 +91,10 @@ def _jobs(step: Step) -> list[str]:
     team = f" --team {shlex.quote(build.team)}" if build.team else ""
     pipeline = "/".join(part for part in (build.pipeline, _instance(build.instance_vars)) if part)
     lines = [f"  fly trigger-job -j {shlex.quote(f'{pipeline}/{job}')}{team}" for job in named]
-    return [*lines, "  with -t and your target, or by the + on that job's page; it decides on what waits when it starts. Or:"]
+    return [
+        *lines,
+        "  with -t and your target, or by the + on that job's page; it decides on the claim that is pending then. Or:",
+    ]
 
 
 def _instance(instance_vars: str) -> str:
@@ -121,12 +124,12 @@ def _fly_value(value: object) -> str:
 def still_missing(step: Step, claim: Claim) -> str:
     """Return in one line what the claim still needs; empty where one approval is enough.
 
-    A failure to tell must not fail the step.
+    If that can't be determined, the line says so, and the step goes on.
     """
     try:
         return step.poller.call(decisions.missing, step.store, claim)
     except ApprovalError as unknown:
-        return f"what can't be told now: {unknown}"
+        return f"what is missing can't be determined now ({unknown})"
 
 
 def _openers(step: Step, claim: Claim) -> list[str]:
@@ -136,7 +139,7 @@ def _openers(step: Step, claim: Claim) -> list[str]:
     except ApprovalError:
         return []
     if found.sets:
-        return [f"Can be opened by: {line}" for line in found.lines[:AHEAD]]
+        return [f"Can be opened by: {line}" for line in found.lines[:MAX_NAMED]]
     if not found.complete:
         return []
     return [f"warning: nobody can open this gate; {'; '.join(found.reasons)}"]
@@ -175,8 +178,8 @@ def _held(holder: Claim, now: datetime) -> str:
 
 def _queued(standing: Standing) -> str:
     ahead = standing.lock.queue[: standing.place]
-    named = ", ".join(_waiter(waiter, standing.now) for waiter in ahead[:AHEAD])
-    more = f" and {len(ahead) - AHEAD} more" if len(ahead) > AHEAD else ""
+    named = ", ".join(_waiter(waiter, standing.now) for waiter in ahead[:MAX_NAMED])
+    more = f" and {len(ahead) - MAX_NAMED} more" if len(ahead) > MAX_NAMED else ""
     after = f", after {named}{more}" if ahead else ""
     return f"Place {standing.place + 1} of {len(standing.lock.queue)} in the queue for {standing.lock.name}{after}"
 

@@ -15,7 +15,7 @@ from approval_resource.model.claim import Build
 from approval_resource.steps.protocol import Source
 from approval_resource.store.interface import LockStore, new_id
 from approval_resource.strict_options import MAX_NAME
-from approval_resource.text import clean, quoted, seen
+from approval_resource.text import as_displayed, clean, quoted
 
 MARK = "…"
 """Stands before the digest of a name that is not shown as it is."""
@@ -65,7 +65,7 @@ def build_of(environ: Mapping[str, str]) -> Build:
 
     def told(name: str, *, exact: bool = False) -> str:
         raw = environ.get(name, "").encode("utf-8", "surrogateescape")
-        text = seen(raw.decode("utf-8", "ignore")) if exact else clean(raw.decode("utf-8", "replace"))
+        text = as_displayed(raw.decode("utf-8", "ignore")) if exact else clean(raw.decode("utf-8", "replace"))
         if exact and text and (text.encode() != raw or MARK in text):
             # Two names that differ only in invisible characters must neither be equal nor look equal. Nor may
             # anybody write the mark of somebody else into their own name.

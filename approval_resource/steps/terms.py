@@ -45,7 +45,7 @@ def _policy(directory: Path, params: ClaimParams, say: Callable[[str], None]) ->
     Raises:
         ConfigError: every problem of the policies.
     """
-    from approval_resource.policy.authoring.lint import accepted
+    from approval_resource.policy.authoring.lint import require_no_errors
     from approval_resource.policy.language.load import load, stored
 
     problems = Problems()
@@ -54,7 +54,7 @@ def _policy(directory: Path, params: ClaimParams, say: Callable[[str], None]) ->
     for name in names:
         loaded += problems.gather(_from_file, directory, name) or []
     problems.require_none()
-    for line in first_lines([str(warning) for warning in accepted(loaded)]):
+    for line in first_lines([str(warning) for warning in require_no_errors(loaded)]):
         say(line)
     return stored(loaded)
 

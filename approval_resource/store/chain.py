@@ -36,7 +36,7 @@ class Chain:
         timestamp = self.head.next_timestamp(self._now)
         return timestamp, timestamp if timestamp - self._now < CLOCK_PRECISION else self._now
 
-    def claimed(self, claim: Claim, *, fresh: bool) -> None:
+    def apply_claim(self, claim: Claim, *, fresh: bool) -> None:
         """Change the lock's holder, fence, jobs and queue as the change of a claim on it demands."""
         lock = self.lock.left(claim.build_key) if fresh else self.lock
         if claim.claimed and lock.holder != claim.id:

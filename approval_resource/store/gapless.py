@@ -9,24 +9,33 @@ from approval_resource.model.event import Event
 from approval_resource.store.interface import LockStore
 
 SETTLED = timedelta(minutes=1)
-"""Age at which a gap before an event is final: no commit takes longer, so the missing event was removed."""
+"""Age of an event at which a gap before it is final: the missing event was removed.
+
+An event is planned only after the one before it was written, however long each commit was retried. So only
+the visibility of a written item is waited for.
+"""
 
 
-def gapless(events: Iterable[Event], *, by_lock: bool, store: LockStore) -> Iterator[Event]:
-    """Yield the events up to the first gap that a commit in flight may still fill.
+def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: LockStore) -> Iterator[Event]:
+    """Yield the events, which were read from `since` on, up to the first gap that a commit may still fill.
 
-    A read during two commits can show the later one without the earlier. Whoever goes on from the later
-    one would skip the earlier for ever. Removal by age leaves gaps, too. A gap before an event
-    older than `SETTLED` is such a gap, and is passed over.
+    A read during two commits can show the later one without the earlier. A caller that goes on from the later
+    one would skip the earlier for ever. Removal by age leaves gaps, too. A gap before an event that was
+    older than `SETTLED` at the read was left by removal, and is passed over.
     """
     expected: int | None = None
+    read_at: datetime | None = None
     for event in events:
+        # Age counts from the read. The caller may work on one event for minutes before it takes the next.
+        read_at = read_at or store.now()
         number = event.lock_event_number if by_lock else event.revision
-        if expected is not None and number != expected and _recent(event, store.now()):
+        gap = _lacks_first(event, since, number) if expected is None else number != expected
+        if gap and read_at - event.at < SETTLED:
             return
         expected = number + 1
         yield event
 
 
-def _recent(event: Event, now: datetime) -> bool:
-    return now - event.at < SETTLED
+def _lacks_first(event: Event, since: datetime, number: int) -> bool:
+    """Whether an event later than `since` may be missing before this one, the first that was read."""
+    return number > 1 and event.previous_timestamp is not None and event.previous_timestamp > since

@@ -23,11 +23,11 @@ T = TypeVar("T")
 DEFAULT_TABLE = "concourse-approvals"
 
 
-def own(found: T, **identity: object) -> T:
-    """Return what was found, if it is what its key says.
+def require_identity(found: T, **identity: object) -> T:
+    """Return `found`, if it has the identity that its key says; also None.
 
     Raises:
-        CorruptRecordError: somebody put it there from elsewhere.
+        CorruptRecordError: the item under this key belongs to something else.
     """
     if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
         what = " ".join(f"{name} {value}" for name, value in identity.items())
@@ -162,10 +162,10 @@ class LockStore(RecordReads, Protocol):
         """Read what `read` names, let `decide` say what changes, and write all of that or nothing.
 
         The write is conditional on everything that was read. When it is refused, or its answer is lost, the
-        commit starts again from the read, for up to a minute after the newest change of others. Therefore
-        `decide` must be pure. If an earlier attempt turns out to have succeeded, the call has succeeded: the
-        events it wrote carry `operation`, which is unique to the call. An error that `decide` raises ends the
-        commit and writes nothing.
+        commit starts again from the read, for up to a minute after the newest change of others. So `decide`
+        may run several times, and must do nothing that a second run would repeat. If an earlier attempt turns
+        out to have succeeded, the call has succeeded: the events it wrote carry `operation`, which is unique
+        to the call. An error that `decide` raises ends the commit and writes nothing.
 
         Raises:
             StoreUnavailableError: a minute was not enough. The outcome may be unknown. A retry with the
@@ -187,11 +187,14 @@ class LockStore(RecordReads, Protocol):
         """Return the hint of whose turn it is, or None where there is none that can be understood.
 
         Unless `consistent`, the read is eventually consistent. Every commit and every change of the queue
-        writes the hint while somebody waits; versions that know none leave it as it was.
+        writes the hint while somebody waits. Older releases of this program leave the stored one as it is.
         """
 
     def show_turn(self, lock: Lock, seen: Turn | None) -> None:
-        """Write the hint anew as `lock` is, if it is still as `seen`. A failure is logged and harmless."""
+        """Write the hint for `lock`. With `seen`, write it only if the stored one still has that revision.
+
+        A failure is logged and harmless.
+        """
 
     def answer_roll(self, turn: Turn, round_: int, ticket: int) -> None:
         """Record in the hint that the waiter with that ticket answers that round of the roll call.
@@ -219,7 +222,7 @@ class LockStore(RecordReads, Protocol):
 
 
 class Outbox(Protocol):
-    """State of the notifications beside the log, which is their outbox.
+    """State of the notifications: what each channel was told. The events to send are read from the log.
 
     None of it is evidence for anything. Reads are strongly consistent. Any method may raise
     `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.

@@ -74,7 +74,7 @@ class Snapshot:
 
         Items are read one by one, so a commit in between may tear them.
         """
-        # Heads of versions without policies don't hold the settings' revision.
+        # Heads that releases without policies wrote don't hold the settings' revision.
         if self.settings.revision != self.head.settings and (self.head.settings or self.settings.policy):
             return False
         if self.lock.holder and self.lock.holder not in self.claims:
@@ -146,7 +146,7 @@ def plan(snapshot: Snapshot, wanted: Commit, operation: str) -> Plan:
     for change in wanted.changes:
         timestamp, at = log.next_place()
         claim = _stamped(change, snapshot, timestamp, at, log.lock)
-        log.claimed(claim, fresh=claim.id not in snapshot.claims)
+        log.apply_claim(claim, fresh=claim.id not in snapshot.claims)
         log.add(
             kind=change.kind,
             claim_id=claim.id,

@@ -102,7 +102,7 @@ def test_a_typed_name_beside_who_is_known_warns_and_exits_3(store: DynamoStore, 
     reviews.review(store, A, reviewer="aws:dana", verdict=Verdict.APPROVE)
     ran = run("approve", A, "--reviewer", "ann")
     assert ran.exit_code == 3
-    assert "typed:ann is only a typed name, which counts beside nobody who is known and doesn't count" in ran.stderr
+    assert "typed:ann is only a typed name, which counts only if no known identity approves, and doesn't count" in ran.stderr
 
 
 @pytest.mark.parametrize(

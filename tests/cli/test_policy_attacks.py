@@ -80,7 +80,7 @@ def test_an_outage_while_a_waiting_gate_tells_of_a_review_is_sat_out(
     def missing(asked: Any, seen: Any) -> str:
         if seen.reviews and not once:
             once.append(1)
-            raise StoreUnavailableError("away for a second", passing=True)
+            raise StoreUnavailableError("away for a second", transient=True)
         return whole(asked, seen)
 
     monkeypatch.setattr(decisions, "missing", missing)

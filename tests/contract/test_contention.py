@@ -15,7 +15,7 @@ from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import deadline
 from approval_resource.claims import review as reviews
-from approval_resource.claims.decide import HELD, Terms
+from approval_resource.claims.decide import MAX_REUSE, Terms
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.lookup import find
 from approval_resource.claims.poller import Poller
@@ -158,12 +158,12 @@ def test_what_was_worked_out_long_ago_is_worked_out_again(busy: Busy) -> None:
     claim = busy.claimed(under(required_approvals=1))
 
     def later() -> None:
-        busy.time.tick(seconds=HELD.total_seconds() + 1)
+        busy.time.tick(seconds=MAX_REUSE.total_seconds() + 1)
         busy.another_claim()
 
     approved = busy.approve(claim, ANN, later)
     assert busy.evaluations == 2
-    assert approved.judged_at == NOON + HELD + timedelta(seconds=1)
+    assert approved.judged_at == NOON + MAX_REUSE + timedelta(seconds=1)
 
 
 def test_what_could_not_be_worked_out_is_tried_again(busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:

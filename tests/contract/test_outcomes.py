@@ -114,7 +114,7 @@ def test_what_will_never_happen_is_told_at_once(fault: Fault, word: str, quick: 
         take(quick, 1)
     assert faults.seen == 1
     assert "\n" not in str(refused.value)
-    assert not refused.value.passing
+    assert not refused.value.transient
     assert events(store) == []
 
 
@@ -287,8 +287,8 @@ def test_a_read_is_repeated_while_that_can_help(quick: DynamoStore, store: Dynam
     """Throttled, failed and lost reads are asked again; refused ones are told at once."""
     claim = take(store, 1)
     assert quick.head("payments") is not None
-    passing = (answers(400, "ThrottlingException"), answers(500, "InternalServerError"), times_out, unreachable)
-    Faults.on(quick, "GetItem", *passing)
+    transient = (answers(400, "ThrottlingException"), answers(500, "InternalServerError"), times_out, unreachable)
+    Faults.on(quick, "GetItem", *transient)
     assert quick.claim(claim.id) == claim
     refused = Faults.on(quick, "GetItem", answers(400, "AccessDeniedException", "not authorized"))
     with pytest.raises(StoreUnavailableError, match="not authorized"):

@@ -107,7 +107,7 @@ def test_two_people_it_takes(any_store: DynamoStore) -> None:
     approved = said(any_store, claim, "aws:bob", comment="go")
     assert (approved.state, approved.decided and approved.decided.actor) == (State.APPROVED, "aws:bob")
     assert kinds(any_store, claim) == [Kind.PENDING, Kind.REVIEWED, Kind.APPROVED]
-    assert json.loads(decisions.texts(any_store, approved)[0]) == json.loads(under(required_approvals=2).policy)
+    assert json.loads(decisions.kept_policies(any_store, approved)[0]) == json.loads(under(required_approvals=2).policy)
     assert isinstance(supported(any_store, approved), Approved)
 
 
@@ -139,7 +139,7 @@ def test_one_s_own_claim_needs_somebody_else(shared: DynamoStore) -> None:
     assert said(shared, claim, "typed:somebody").state is State.PENDING
     missing = decisions.missing(shared, now(shared, claim))
     assert "dana asked for this claim and doesn't count" in missing
-    assert "is only a typed name, which may be dana's who asked" in missing
+    assert "is only a typed name, which may belong to dana, who asked for this claim" in missing
     assert said(shared, claim, "aws:arn:aws:iam::111122223333:user/bob").state is State.APPROVED
 
 
@@ -220,7 +220,7 @@ def test_a_pool_s_policy_holds_whatever_the_pipeline_says(any_store: DynamoStore
     said(any_store, claim, "aws:ann")
     approved = said(any_store, claim, "aws:bob")
     assert approved.state is State.APPROVED
-    assert decisions.texts(any_store, approved)[1] == of_pool({"required_approvals": 2})
+    assert decisions.kept_policies(any_store, approved)[1] == of_pool({"required_approvals": 2})
 
 
 def test_a_pool_s_policy_counts_as_it_is_when_it_is_decided(shared: DynamoStore) -> None:
@@ -269,7 +269,7 @@ def test_what_was_decided_stays_explained(shared: DynamoStore) -> None:
     claim = take(shared, 1)
     approved = said(shared, claim, "aws:ann")
     set_policy(shared, {"required_approvals": 5})
-    assert "then" in decisions.texts(shared, approved)[1]
+    assert "then" in decisions.kept_policies(shared, approved)[1]
     assert isinstance(supported(shared, approved), Approved)
 
 

@@ -108,7 +108,7 @@ def test_what_is_written_is_what_the_policy_checked(shared: DynamoStore, time: F
     said(shared, claim, "aws:d2", inputs={"ticket": "B"})
     approved = said(shared, claim, "aws:bob", inputs={"ticket": "B"})
     assert approved.state is State.APPROVED
-    assert decisions.explained(shared, approved).filled_in == {"ticket": "B"}
+    assert decisions.decision_of(shared, approved).filled_in == {"ticket": "B"}
 
 
 def test_forced_writes_what_the_forcing_person_filled_in(shared: DynamoStore, time: FrozenTime) -> None:
@@ -118,7 +118,7 @@ def test_forced_writes_what_the_forcing_person_filled_in(shared: DynamoStore, ti
     said(shared, claim, "aws:ann", inputs={"ticket": "A"})
     time.tick(minutes=1)
     approved = said(shared, claim, "aws:boss", forced=True, comment="now", inputs={"ticket": "B"})
-    assert decisions.explained(shared, approved).filled_in == {"ticket": "B"}
+    assert decisions.decision_of(shared, approved).filled_in == {"ticket": "B"}
 
 
 # ---- windows -----------------------------------------------------------------------

@@ -283,7 +283,7 @@ def test_a_full_queue_says_so(shared: DynamoStore, waiting: Callable[..., Waitin
     """Who doesn't fit into the lock's item is told the limit; those who wait are none the worse, and it can be freed."""
     held = take(shared, 1)
     there = len(shared.requeue("payments", "deploy", crowd("main/app/deploy #12")).queue)
-    with pytest.raises(QueueFullError, match=f"{there} builds fill the 200000 bytes"):
+    with pytest.raises(QueueFullError, match=f"its {there} builds take up the 200000 bytes"):
         waiting(2).wait()
     assert len(the_lock(shared).queue) == there > 500
     free(shared, held)()

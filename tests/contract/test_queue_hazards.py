@@ -73,7 +73,7 @@ def test_an_outage_doesnt_outlast_the_time_for_waiting(
     waiter = waiting(2)
 
     def away(*_: object) -> None:
-        raise StoreUnavailableError("away", passing=True)
+        raise StoreUnavailableError("away", transient=True)
 
     monkeypatch.setattr(shared, "commit", away)
     with pytest.raises(ApprovalError):
@@ -90,7 +90,7 @@ def test_a_place_that_could_not_be_given_up_is_told(
     waiter.join()
 
     def away(*_: object) -> None:
-        raise StoreUnavailableError("throttled", passing=True)
+        raise StoreUnavailableError("throttled", transient=True)
 
     with pytest.raises(WaitTimeoutError, match="could not leave the queue, and will be passed over"):
         waiter.wait(lambda: monkeypatch.setattr(shared, "requeue", away), wait_timeout=timedelta(seconds=3))

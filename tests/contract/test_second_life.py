@@ -10,7 +10,7 @@ import pytest
 
 from approval_resource.claims.decide import Terms
 from approval_resource.claims.gate import pass_through
-from approval_resource.claims.lifecycle import RETRIED_WITHIN, handed_back
+from approval_resource.claims.lifecycle import RETRIED_WITHIN, may_hand_back
 from approval_resource.claims.lookup import find
 from approval_resource.claims.release import claim_of_build
 from approval_resource.claims.review import review
@@ -114,7 +114,7 @@ def test_a_spent_approval_serves_no_later_build_of_the_same_name(shared: DynamoS
     time.at += SOON
     assert pass_through(shared, claim, a_build(1), spend=True).spent == a_build(1).key()
     time.at += LATER - SOON
-    with pytest.raises(ApprovalSpentError, match="no retry of it"):
+    with pytest.raises(ApprovalSpentError, match="not a retry of that one"):
         pass_through(shared, claim, a_build(1), spend=True)
     assert pass_through(shared, claim, a_build(1), spend=True, reuse=True).spent
 
@@ -131,5 +131,5 @@ def test_what_ended_long_ago_is_not_what_a_later_build_means(shared: DynamoStore
 def test_a_claim_of_an_older_version_is_judged_by_what_it_tells(shared: DynamoStore, time: FrozenTime) -> None:
     """Claims written before the newest event's place was kept tell of their decision; that counts."""
     claim = replace(approved(shared), event_at=None)
-    assert handed_back(claim, a_build(1), time.at + SOON)
-    assert not handed_back(claim, a_build(1), time.at + LATER)
+    assert may_hand_back(claim, a_build(1), time.at + SOON)
+    assert not may_hand_back(claim, a_build(1), time.at + LATER)

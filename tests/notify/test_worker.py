@@ -827,7 +827,7 @@ def test_an_outage_of_the_store_is_waited_out(shared: DynamoStore, time: FrozenT
 
     class Out:
         def progress(self, channel: str) -> Progress:
-            raise StoreUnavailableError("no answer", passing=True)
+            raise StoreUnavailableError("no answer", transient=True)
 
     there, worker.outbox = worker.outbox, Out()  # type: ignore[assignment]
     with pytest.raises(StoreUnavailableError):

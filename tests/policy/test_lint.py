@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy.authoring.lint import accepted
+from approval_resource.policy.authoring.lint import require_no_errors
 from approval_resource.policy.language.load import load_text
 from tests.policy.asking import ANA, BOB, errors, findings, ran, warnings, written
 
@@ -79,7 +79,7 @@ def test_what_is_seldom_meant_is_a_warning_with_its_place(text: str, place: str,
     (told,) = warnings(text, "p.yaml")
     assert f"p.yaml:{place}: warning: " in told
     assert words in told
-    assert accepted(load_text(text, "p.yaml"))
+    assert require_no_errors(load_text(text, "p.yaml"))
 
 
 def test_a_policy_with_nothing_odd_is_not_commented_on() -> None:
@@ -113,7 +113,7 @@ def test_what_is_found_comes_by_line() -> None:
 def test_every_error_is_told_and_no_warning_among_them() -> None:
     """A policy that is unfit is refused with all that makes it so."""
     with pytest.raises(ConfigError) as caught:
-        accepted(load_text("per_rule: true\nconditions: {a: {$foo: 1}, b: {$bar: 1}}\n", "p.yaml"))
+        require_no_errors(load_text("per_rule: true\nconditions: {a: {$foo: 1}, b: {$bar: 1}}\n", "p.yaml"))
     assert len(caught.value.problems) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from approval_resource.errors import ConfigError
 from approval_resource.policy.authoring import nullplatform
-from approval_resource.policy.authoring.lint import accepted
+from approval_resource.policy.authoring.lint import require_no_errors
 from approval_resource.policy.authoring.trial import document_of
 from approval_resource.policy.decision import Approved
 from approval_resource.policy.kinds import conditions
@@ -269,7 +269,7 @@ def test_broken_conditions_are_configuration_errors(query: Document) -> None:
     assert errors(json.dumps({"conditions": {"a": 1}, "selector": query}), "p.json")
     one = load({"conditions": query, "on_policy_success": "approve"}, "p")
     with pytest.raises(ConfigError):
-        accepted(one)
+        require_no_errors(one)
     assert answer(one[0].policy, approval(ANA)) == "error"
 
 

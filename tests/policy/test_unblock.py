@@ -7,7 +7,7 @@ from typing import Any
 
 from approval_resource.model.claim import Review
 from approval_resource.policy.language.document import Policy
-from approval_resource.policy.unblock import ANYONE, Openers, openers, told
+from approval_resource.policy.unblock import AWS_STRANGER, Openers, openers, told
 from tests.builders import NOON
 from tests.policy.asking import ANA, BOB, CAROL, DAN, Document, answer, approval, facts, policy, rejection
 
@@ -177,7 +177,7 @@ def test_rego_that_wants_two_of_anybody_is_not_said_to_be_shut() -> None:
 
 def test_who_stands_for_anybody_is_nobodys_name() -> None:
     """What is told is never the placeholder."""
-    assert ANYONE not in " ".join(words(who(policy(required_approvals=3))))
+    assert AWS_STRANGER not in " ".join(words(who(policy(required_approvals=3))))
 
 
 def test_beside_a_stranger_of_concourse_another_of_theirs_opens_it() -> None:

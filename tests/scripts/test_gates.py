@@ -287,7 +287,7 @@ def test_a_timeout_may_count_from_the_step(
     else:
         gate = concourse.start_put("await", build=2, lock_name=LOCK, **params)
     assert "There is 4 min" in gate.says(WAITS) or "There is 5 min left" in gate.stderr
-    gate.says("  its end is that of this step's timeout of 5 min, counted from when this step began, ")
+    gate.says("  the wait ends with this step's timeout of 5 min, counted from when this step began, ")
     deadline = kept(store, {"id": claim.id}).deadline
     assert deadline is not None
     assert timedelta(minutes=14) < deadline - claim.created_at < timedelta(minutes=16)

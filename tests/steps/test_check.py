@@ -144,13 +144,14 @@ def an_event(revision: int, age: timedelta = timedelta(0)) -> Event:
         operation="",
         claim="",
         previous="",
-        previous_timestamp=None,
+        previous_timestamp=NOON + timedelta(seconds=revision - 1),
     )
 
 
-def revisions(events: list[Event], store: Any, *, by_lock: bool = False) -> list[int]:
-    """What of these is handed out."""
-    return [event.revision for event in gapless(events, by_lock=by_lock, store=store)]
+def revisions(events: list[Event], store: Any, *, by_lock: bool = False, since: int = 1) -> list[int]:
+    """What of these is handed out, after a read from the event `since` on."""
+    begin = NOON + timedelta(seconds=since)
+    return [event.revision for event in gapless(events, begin, by_lock=by_lock, store=store)]
 
 
 def test_a_fresh_gap_ends_what_is_handed_out() -> None:
@@ -162,6 +163,53 @@ def test_an_old_gap_is_passed_over() -> None:
     """What was removed by age never comes back, so nothing waits for it."""
     old = timedelta(minutes=2)
     assert revisions([an_event(1, old), an_event(4, old), an_event(5)], FrozenTime()) == [1, 4, 5]
+
+
+def test_a_gap_that_was_fresh_at_the_read_stays_one_however_long_the_caller_takes() -> None:
+    """A notifier that sends for minutes between two events doesn't take a commit in flight for a removal."""
+    time: Any = FrozenTime()
+    handed_out = []
+    for event in gapless([an_event(1), an_event(2), an_event(4)], an_event(1).timestamp, by_lock=False, store=time):
+        handed_out.append(event.revision)
+        time.tick(minutes=2)
+    assert handed_out == [1, 2]
+
+
+@pytest.mark.parametrize("by_lock", [False, True])
+def test_a_fresh_gap_before_all_that_was_read_hands_out_nothing(by_lock: bool) -> None:
+    """The known event may have been removed by age, so the gap after it shows by the next event alone."""
+    fourth, fifth = (replace(an_event(revision), lock_event_number=revision) for revision in (4, 5))
+    assert revisions([fourth, fifth], FrozenTime(), by_lock=by_lock) == []
+    fourth = replace(fourth, at=NOON - timedelta(minutes=2))
+    assert revisions([fourth, fifth], FrozenTime(), by_lock=by_lock) == [4, 5]
+
+
+def test_a_first_event_whose_predecessor_is_older_than_the_read_is_no_gap() -> None:
+    """Whoever reads from the event on, or from its predecessor, misses nothing."""
+    assert revisions([an_event(4), an_event(5)], FrozenTime(), since=3) == [4, 5]
+    first = replace(an_event(1), previous_timestamp=None)
+    assert revisions([first, an_event(2)], FrozenTime(), since=-1000) == [1, 2]
+
+
+def test_a_check_waits_for_a_commit_that_lands_after_its_version_was_removed(
+    connect: Callable[..., DynamoStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version's event is gone by its age; of two commits after it, only the later can be seen yet."""
+    time = FrozenTime()
+    store = connect(store_clock=time)
+    claim = take(store, 1)
+    [version] = check(source(), None, store)
+    time.tick(days=500)
+    decide(store, claim)
+    end_claim(store, claim, State.RELEASED, actor="op")
+    _, approved, released = store.events("payments")
+    monkeypatch.setattr(store, "events", lambda pool, **_: iter([released]))
+    assert check(source(), version, store) == []
+    monkeypatch.setattr(store, "events", lambda pool, **_: iter([approved, released]))
+    assert states(check(source(), version, store)) == ["deploy:approved", "deploy:released"]
+    monkeypatch.setattr(store, "events", lambda pool, **_: iter([released]))
+    time.tick(minutes=2)
+    assert states(check(source(), version, store)) == ["deploy:released"]
 
 
 def test_one_locks_events_have_numbers_of_their_own() -> None:

@@ -39,7 +39,7 @@ def made(kind: type[ApprovalError], claim: Claim) -> list[ApprovalError]:
         errors.QueueFullError: [(lock, 9)],
         errors.WaitTimeoutError: [(lock, claim, "5 min"), (lock, None, "5 min")],
         errors.StaleLockError: [(claim, "passed"), (claim, "withdrawn", "release")],
-        errors.NotNewestError: [(claim, None), *((claim, in_state(state, OTHER)) for state in State)],
+        errors.NotAwaitingDecisionError: [(claim, None), *((claim, in_state(state, OTHER)) for state in State)],
         errors.ReviewTimeoutError: [(claim,), (claim, "this step's timeout of 1 min")],
         errors.GateTimeoutError: [(claim,), (claim, "this step's timeout of 1 min")],
         errors.NotEntitledError: [(claim, "no rule names you")],

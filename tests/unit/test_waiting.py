@@ -20,7 +20,7 @@ def test_an_outage_is_told_once_and_sat_out() -> None:
         nonlocal left
         left -= 1
         if left:
-            raise StoreUnavailableError("can't reach DynamoDB", passing=True)
+            raise StoreUnavailableError("can't reach DynamoDB", transient=True)
         return "seen"
 
     assert Poller(clock, 1.0, lines.append).call(look) == "seen"

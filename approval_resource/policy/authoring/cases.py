@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from approval_resource.errors import ConfigError
-from approval_resource.policy.authoring.lint import accepted
+from approval_resource.policy.authoring.lint import require_no_errors
 from approval_resource.policy.authoring.trial import an_instant, trial, trial_on_input
 from approval_resource.policy.language.load import Loaded, load_text, parse, text_of
 from approval_resource.policy.language.strict import Document, Name, one_or_more, problems_of, read_document
@@ -98,7 +98,7 @@ def _policies(path: Path, cases: CaseFile) -> list[Loaded]:
     if not files:
         raise ConfigError([f"there is no policy {stem}.yaml or {stem}.rego beside it, and it names none under policy"])
     loaded = [one for file in files for one in load_text(text_of(file), str(file))]
-    accepted(loaded)
+    require_no_errors(loaded)
     return loaded
 
 

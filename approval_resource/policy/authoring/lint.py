@@ -33,7 +33,7 @@ def lint(loaded: Loaded) -> list[Finding]:
     return sorted(found, key=lambda finding: (finding.place or (0, 0), not finding.error))
 
 
-def accepted(loaded: Sequence[Loaded]) -> list[Finding]:
+def require_no_errors(loaded: Sequence[Loaded]) -> list[Finding]:
     """Return the warnings about policies that have no errors.
 
     Raises:
@@ -81,7 +81,7 @@ def _doubts(query: object, path: conditions.Path = ()) -> Iterator[tuple[conditi
             if value is None or (isinstance(value, Mapping) and any(one is None for one in value.values())):
                 yield (
                     (*path, key),
-                    f"null is also what is missing; add {{{clean(key)}: {{$exists: true}}}} where it has to be there",
+                    f"null matches a missing fact, too; add {{{clean(key)}: {{$exists: true}}}} to require the fact",
                     False,
                 )
 
@@ -113,7 +113,7 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
     def warn(message: str, *path: str | int) -> Finding:
         return Finding(loaded.where, loaded.at(*path), message, error=False)
 
-    for path, person in identities.named(policy):
+    for path, person in identities.identities_in(policy):
         if path[0] in ("bypass", "delegates") and not _can_be_somebody(policy, person):
             yield warn(f"{person} is nobody here: list their identities under people", *path[:2])
     if "rejections_required" in policy.model_fields_set and policy.rego and policy.required_approvals is None:
@@ -137,7 +137,7 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
         yield warn("unknown_requester matters only with allow_self_approval: false", "unknown_requester")
     if not policy.allow_self_approval and not policy.people:
         yield warn(
-            "without people, who asked is told from reviewers by the last part of their ARN alone; list people",
+            "without people, a self-approval is recognized only by the last part of an ARN; list people",
             "allow_self_approval",
         )
     most = max(policy.required_approvals or 0, sum(rule.required_approvals for rule in policy.approval_rules))

@@ -17,7 +17,7 @@ from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy import entitlement
 from approval_resource.policy.authoring import gitlab, nullplatform
 from approval_resource.policy.decision import Decision, PolicyResult, combine
-from approval_resource.policy.evaluate import decided, evaluate
+from approval_resource.policy.evaluate import combine_results, evaluate
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds import rego
 from approval_resource.policy.language.document import Policy
@@ -169,10 +169,10 @@ def trial_on_input(loaded: Sequence[Loaded], document: object) -> Decision:
         raise ConfigError([f"--input: is for Rego policies alone; {', '.join(others) or 'there is none'}"])
     judged = []
     for one in loaded:
-        part = rego.told([rego.ask(text, dict(document)) for text in one.policy.rego])
+        part = rego.part_of([rego.ask(text, dict(document)) for text in one.policy.rego])
         result = combine(one.name, part.answers)
         judged.append(PolicyResult(name=one.name, result=result, notes=tuple(part.notes), flags=tuple(part.flags)))
-    return decided(judged)
+    return combine_results(judged)
 
 
 def document_of(decision: Decision) -> dict[str, Any]:

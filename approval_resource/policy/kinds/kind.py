@@ -83,7 +83,7 @@ def by_default(view: View) -> bool:
     return not (asks_people(view.policy) or view.settled)
 
 
-PEOPLE = (
+EXCEPT_TIME = (
     Kind("rejections", lambda view: view.voices),
     Kind("conditions", lambda view: view.policy.conditions is not None),
     Kind("requester", lambda view: asks_people(view.policy) or by_default(view)),
@@ -101,7 +101,7 @@ TIME = (
 """Kinds that judge by time alone. They never approve, they only delay."""
 
 
-def asked(kinds: Sequence[Kind], view: View) -> Iterator[tuple[str, Part]]:
+def parts_of(kinds: Sequence[Kind], view: View) -> Iterator[tuple[str, Part]]:
     """Yield the part of each kind that the policy has, by the kind's name."""
     for kind in kinds:
         if kind.wanted(view):

@@ -20,7 +20,7 @@ Uncounted = tuple[str, str]
 """A person whose approval doesn't count, by the name shown to people, and the reason."""
 
 
-BESIDE_NOBODY = "is only a typed name, which counts beside nobody who is known"
+NOT_BESIDE_KNOWN = "is only a typed name, which counts only if no known identity approves,"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterabl
     sentence = f"{len(names)} of {required} approvals{from_} ({', '.join(names)})" if names else ""
     answer = Answer.UNDECIDED if len(names) < required else Answer.APPROVE
     return Explanation(
-        answer, sentence or f"needs {counted(required, 'approval')}{from_}", counts=names, uncounted=tuple(others)
+        answer, sentence or f"needs {counted(required, 'approval')}{from_}", counted_people=names, uncounted=tuple(others)
     )
 
 
@@ -69,5 +69,5 @@ def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> 
     # A typed name may belong to somebody who approves under a known identity, too.
     known = [voice for voice in counting if not voice.typed]
     if known:
-        others += [(clean(voice.shown), BESIDE_NOBODY) for voice in counting if voice.typed]
+        others += [(clean(voice.shown), NOT_BESIDE_KNOWN) for voice in counting if voice.typed]
     return known or counting, others

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def uncounted(policy: Policy, voice: Voice, requester: str) -> str:
     """Return why that approval doesn't count, whatever rules say; an empty string where it may."""
     if voice.may_be:
-        return f"may be {clean(voice.may_be)} too, as far as anybody can tell (list both under people), and"
+        return f"may be the same person as {clean(voice.may_be)} (if not, list both under people)"
     return self_approval(policy, voice, requester)
 
 
@@ -24,10 +24,10 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
     """Return why an approval that may be the requester's own doesn't count; empty where it counts."""
     if policy.allow_self_approval:
         return ""
-    if voice.asked:
+    if voice.may_be_requester:
         return "asked for this claim"
     if voice.typed and requester:
-        return f"is only a typed name, which may be {clean(requester)}'s who asked,"
+        return f"is only a typed name, which may belong to {clean(requester)}, who asked for this claim,"
     return ""
 
 
@@ -36,7 +36,7 @@ def judge(view: View) -> Part:
     if view.policy.allow_self_approval or view.roster.requester or view.policy.unknown_requester == "allow":
         return Part()
     why = (
-        "nobody knows who asked for this claim, so nobody can tell an approval of their own; set expose_build_created_by: true "
+        "nobody knows who asked for this claim, so a self-approval can't be recognized; set expose_build_created_by: true "
         "on the Concourse resource, or unknown_requester: allow in the policy"
     )
     return Part(answers=[Explanation(Answer.ERROR, why)])

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """A rule and the reviews that count for it, approvals by the person for whom they count."""
+    """A rule and the reviews that count for it.
+
+    `approvals` has each approval under the person for whom it counts: its reviewer, or whom they represent.
+    """
 
     rule: Rule
     approvals: dict[str, Voice] = field(default_factory=dict)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 def judge(view: View) -> Part:
     """Delay the gate until the waiting time is over."""
-    begin = within(view.policy, view.facts.created_at)
+    begin = shut_until(view.policy, view.facts.created_at)
     if begin is None or begin <= view.now:
         return Part(answers=[Explanation(Answer.ABSTAIN, "its waiting time is over")])
     told = f"not before {begin.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return Part(answers=[Explanation(Answer.UNDECIDED, told)], opens_at=begin)
 
 
-def within(policy: Policy, claimed: datetime) -> datetime | None:
+def shut_until(policy: Policy, claimed: datetime) -> datetime | None:
     """Return the instant before which the gate stays shut, or None.
 
     `claimed`: the instant of the claim, at which a waiting time begins.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from approval_resource.text import clean, seen
+from approval_resource.text import as_displayed, clean
 
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
@@ -51,7 +51,7 @@ SHOWN = {
 def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
     """Yield each identity that no caller can have: its path in the policy, and the right form."""
     listed = {identity for identities in policy.people.values() for identity in identities}
-    for path, name in named(policy):
+    for path, name in identities_in(policy):
         # A rule may name a listed person by any identity of theirs. The list itself is checked once.
         known = name in policy.people or (path[0] != "people" and name in listed)
         if path[0] == "groups" and FORMS["oidc"].fullmatch(name.removeprefix(OIDC_GROUP)):
@@ -60,7 +60,7 @@ def unmatchable(policy: Policy) -> Iterator[tuple[Path, str]]:
             yield path, f"nobody can be {clean(name)}: {why}"
 
 
-def named(policy: Policy) -> Iterator[tuple[Path, str]]:
+def identities_in(policy: Policy) -> Iterator[tuple[Path, str]]:
     """Yield each person and identity in the policy, as it is spelled there, with its path."""
     for option, lists in (("people", policy.people), ("groups", policy.groups)):
         for key, names in lists.items():
@@ -95,8 +95,11 @@ def fault(identity: str) -> str:
         return f"{clean(prefix)[:40]}: is no kind of identity; there are {kinds} as in {SHOWN['aws']}"
     if prefix != kind:
         return f"write {kind}: in small letters, as in {_arn(rest) if kind == 'aws' and _arn(rest) else SHOWN[kind]}"
-    if kind == "concourse" and seen(rest) != rest:
-        return f"a build tells such a name as {seen(rest)}…, with a digest; copy it from the claim's requester"
+    if kind == "concourse" and as_displayed(rest) != rest:
+        return (
+            "the name has invisible or irregular characters, so a build records it as "
+            f"{as_displayed(rest)}… with a digest; copy it from the claim's requester"
+        )
     if FORMS[kind].fullmatch(rest):
         return ""
     if kind == "aws":

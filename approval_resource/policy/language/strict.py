@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from approval_resource import strict_options as options
 from approval_resource.errors import ConfigError
-from approval_resource.strict_options import MAX_NAME, UNTRUE, WrongError, nearest, placed, too_long
+from approval_resource.strict_options import MAX_NAME, NO_FLAG, WrongError, nearest, placed, too_long
 
 
 def _as(read: Callable[[object], object]) -> BeforeValidator:
@@ -80,7 +80,7 @@ PATTERNS = {"name": "must begin with a letter and have at most 50 letters, digit
 WORDS = {
     "missing": options.MISSING,
     "string_type": options.NO_TEXT,
-    "bool_type": UNTRUE,
+    "bool_type": NO_FLAG,
     "float_type": "must be a number, such as 1 or 0.5, without quotes",
     "int_type": options.NO_NUMBER,
     "dict_type": options.NO_MAP,

@@ -1,8 +1,8 @@
 """Child process: evaluate untrusted Rego, conditions and patterns under resource limits.
 
-It is run by path, and imports no more of this package than its own room. It must start fast, and untrusted
-text must find nothing. One JSON document comes in on stdin, one goes out on stdout. Whatever else happens, a
-crash included, is an error to its caller.
+It is run by path, and imports only this directory of the package, to start fast and to keep all other code
+out of reach of untrusted text. One JSON document comes in on stdin, one goes out on stdout. Whatever else
+happens, a crash included, is an error to its caller.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def _limit(seconds: float) -> None:
 
 def _rego(task: dict[str, Any]) -> dict[str, Any]:
     """Return each policy's problems, and its answer on each input."""
-    from approval_resource.policy.sandbox import asking
+    from approval_resource.policy.sandbox import rego_evaluation
 
-    return {"policies": [asking.asked(text, task) for text in task["policies"]]}
+    return {"policies": [rego_evaluation.evaluate(text, task) for text in task["policies"]]}
 
 
 def _conditions(task: dict[str, Any]) -> dict[str, Any]:

@@ -50,8 +50,8 @@ class Use:
     """Whether the whole value is read, and not only whether it exists."""
     start: int
     """Offset in the source."""
-    dark: str = ""
-    """Source of an unknown shape, of which a part is read there unchecked; empty without one."""
+    unknown_shape_of: str = ""
+    """Name of the function whose result has an unknown shape and is read there in part; else empty."""
 
 
 @dataclass(slots=True)
@@ -235,9 +235,11 @@ class Expressions:
         return value
 
     def _at(self, value: Value, step: str, body: Node) -> Value:
-        dark = value.dark or ("a path that can't be told" if any(path[-1:] == (BELOW,) for path in value.paths) else "")
-        if dark:
-            self._clause.uses[Use(frozenset(), False, body["span"]["start"], dark)] = None
+        unknown_shape_of = value.unknown_shape_of or (
+            "a path that can't be told" if any(path[-1:] == (BELOW,) for path in value.paths) else ""
+        )
+        if unknown_shape_of:
+            self._clause.uses[Use(frozenset(), False, body["span"]["start"], unknown_shape_of)] = None
         return value.at(step)
 
     def _indexed(self, value: Value, body: Node, scope: Scope) -> Value:
@@ -268,7 +270,7 @@ class Expressions:
 
     def _keyed(self, value: Value, key: Value) -> Value:
         """Return the part at a key: the possible parts where the key's texts are known, else any part."""
-        if key.texts and not (key.paths or key.other or key.dark or key.items is not None or key.fields):
+        if key.texts and not (key.paths or key.other or key.unknown_shape_of or key.items is not None or key.fields):
             found = NOTHING
             for text in sorted(key.texts):
                 found |= value.at(text)
@@ -279,7 +281,7 @@ class Expressions:
 
     def _call(self, body: Node, scope: Scope) -> Value:
         name, given = ast.called(body), body["params"]
-        function = ast.own(name, self._own)
+        function = ast.own_function(name, self._own)
         if function is not None:
             self._clause.asks.add(function.partition(".")[0])
             self._clause.asks.add(function)
@@ -318,9 +320,9 @@ class Expressions:
         if name in MERGING:
             return together if name != "object.union_n" else together.at(EACH)
         if name == "walk":
-            below = Value(frozenset((*path, BELOW) for path in together.everything()), other=True, dark="walk")
+            below = Value(frozenset((*path, BELOW) for path in together.everything()), other=True, unknown_shape_of="walk")
             return Value(items=below)
-        return Value(other=True, dark=name if together.everything() or together.dark else "")
+        return Value(other=True, unknown_shape_of=name if together.everything() or together.unknown_shape_of else "")
 
     def _got(self, values: list[Value], given: list[Node]) -> Value:
         value, key, otherwise = values

@@ -47,22 +47,25 @@ TYPES = {
 array, object, set and others."""
 
 TABLE = """
-    abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s base64.encode:s
-    base64.is_valid:s base64url.decode:s base64url.encode:s base64url.encode_no_pad:s cast_array:c cast_boolean:x cast_null:x
-    cast_object:o cast_set:c cast_string:s ceil:n concat:sS contains:ss count:k div:nn endswith:ss floor:n format_int:ni
-    glob.match:sxs glob.quote_meta:s graph.reachable:oc graph.reachable_paths:oc hex.decode:s hex.encode:s indexof:ss
-    indexof_n:ss intersection:T is_array:x is_boolean:x is_null:x is_number:x is_object:x is_set:x is_string:x json.filter:oc
-    json.is_valid:x json.marshal:x json.remove:oc json.unmarshal:s lower:s max:c min:c minus:xx mul:nn net.cidr_contains:rr
-    net.cidr_expand:r net.cidr_is_valid:x numbers.range:bb numbers.range_step:bbu object.filter:ox object.get:oxx object.keys:o
-    object.remove:ox object.subset:xx object.union:oo object.union_n:O or:tt plus:nn print:* product:N re_match:ps
-    regex.find_all_string_submatch_n:psi regex.find_n:psi regex.is_valid:x regex.match:ps regex.replace:sps regex.split:ps
-    regex.template_match:ssss rem:nn replace:sss round:n semver.compare:vv semver.is_valid:x set_diff:tt sort:c split:ss
-    sprintf:sa startswith:ss strings.any_prefix_match:xx strings.any_suffix_match:xx strings.count:ss strings.replace_n:os
-    strings.reverse:s substring:sui sum:N time.add_date:niii time.clock:x time.date:x time.diff:xx time.format:x
-    time.parse_duration_ns:s time.parse_ns:ss time.parse_rfc3339_ns:s time.weekday:x to_number:x trim:ss trim_left:ss
-    trim_prefix:ss trim_right:ss trim_space:s trim_suffix:ss type_name:x union:T units.parse:s units.parse_bytes:s upper:s
-    urlquery.decode:s urlquery.decode_object:s urlquery.encode:s urlquery.encode_object:o walk:x yaml.is_valid:x yaml.marshal:x
-    yaml.unmarshal:s
+    abs:n all:c any:c array.concat:aa array.reverse:a array.slice:aii array_concat:aa and:tt base64.decode:s
+    base64.encode:s base64.is_valid:s base64url.decode:s base64url.encode:s base64url.encode_no_pad:s
+    cast_array:c cast_boolean:x cast_null:x cast_object:o cast_set:c cast_string:s ceil:n concat:sS
+    contains:ss count:k div:nn endswith:ss floor:n format_int:ni glob.match:sxs glob.quote_meta:s
+    graph.reachable:oc graph.reachable_paths:oc hex.decode:s hex.encode:s indexof:ss indexof_n:ss
+    intersection:T is_array:x is_boolean:x is_null:x is_number:x is_object:x is_set:x is_string:x
+    json.filter:oc json.is_valid:x json.marshal:x json.remove:oc json.unmarshal:s lower:s max:c min:c minus:xx
+    mul:nn net.cidr_contains:rr net.cidr_expand:r net.cidr_is_valid:x numbers.range:bb numbers.range_step:bbu
+    object.filter:ox object.get:oxx object.keys:o object.remove:ox object.subset:xx object.union:oo
+    object.union_n:O or:tt plus:nn print:* product:N re_match:ps regex.find_all_string_submatch_n:psi
+    regex.find_n:psi regex.is_valid:x regex.match:ps regex.replace:sps regex.split:ps
+    regex.template_match:ssss rem:nn replace:sss round:n semver.compare:vv semver.is_valid:x set_diff:tt
+    sort:c split:ss sprintf:sa startswith:ss strings.any_prefix_match:xx strings.any_suffix_match:xx
+    strings.count:ss strings.replace_n:os strings.reverse:s substring:sui sum:N time.add_date:niii
+    time.clock:x time.date:x time.diff:xx time.format:x time.parse_duration_ns:s time.parse_ns:ss
+    time.parse_rfc3339_ns:s time.weekday:x to_number:x trim:ss trim_left:ss trim_prefix:ss trim_right:ss
+    trim_space:s trim_suffix:ss type_name:x union:T units.parse:s units.parse_bytes:s upper:s
+    urlquery.decode:s urlquery.decode_object:s urlquery.encode:s urlquery.encode_object:o walk:x
+    yaml.is_valid:x yaml.marshal:x yaml.unmarshal:s
 """
 SIGNATURES = dict(entry.split(":") for entry in TABLE.split())
 ALLOWED = frozenset(SIGNATURES)
@@ -213,9 +216,9 @@ Edit = tuple[int, int, str]
 def edits(source: bytes, tree: Node) -> list[Edit]:
     """Return the edits that rewrite a policy's calls to the library. None changes a line's number."""
     found = []
-    for kind, body, name, holds in calls(source, tree):
+    for kind, body, name, fails_safe in calls(source, tree):
         line = source.count(b"\n", 0, body["span"]["start"]) + 1
-        variant, last = ("quiet", "") if holds else ("loud", f", {line}")
+        variant, last = ("quiet", "") if fails_safe else ("loud", f", {line}")
         start, end = body["span"]["start"], body["span"]["end"]
         if kind == "Call":
             named = start + len(source[start : source.index(b"(", start)].rstrip())
@@ -235,11 +238,11 @@ def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
     """
     loud, own = _loud(source, tree), ast.functions(tree)
     for name, _, rule in ast.heads(tree):
-        for kind, body, holds in _positions(rule, holds=name not in loud):
+        for kind, body, fails_safe in _positions(rule, fails_safe=name not in loud):
             if kind == "ArithExpr" and body["op"] in OPERATORS:
-                yield kind, body, OPERATORS[body["op"]][1], holds
-            elif kind == "Call" and ast.own(function := ast.called(body), own) is None and _turned(function, body):
-                yield kind, body, function, holds
+                yield kind, body, OPERATORS[body["op"]][1], fails_safe
+            elif kind == "Call" and ast.own_function(function := ast.called(body), own) is None and _turned(function, body):
+                yield kind, body, function, fails_safe
 
 
 def _operator(source: bytes, body: Node, sign: str) -> int | None:
@@ -275,33 +278,33 @@ def applied(source: bytes, changes: list[Edit], without: Sequence[tuple[int, int
 # ---- calls whose failure may open a gate -------------------------------------
 
 
-def _positions(node: Any, *, holds: bool) -> Iterator[tuple[str, Node, bool]]:
+def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool]]:
     """Yield every call and arithmetic expression, and whether its failing undefines only its own rule."""
     if isinstance(node, dict):
         for key, value in node.items():
-            below = holds and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
+            below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
             if key in ("Call", "ArithExpr") and isinstance(value, dict):
                 yield key, value, below
-            yield from _positions(value, holds=below)
+            yield from _positions(value, fails_safe=below)
     elif isinstance(node, list):
         for item in node:
-            yield from _positions(item, holds=holds)
+            yield from _positions(item, fails_safe=fails_safe)
 
 
-def _names(node: Any, names: set[str], *, holds: bool) -> Iterator[tuple[str, bool]]:
+def _names(node: Any, names: set[str], *, fails_safe: bool) -> Iterator[tuple[str, bool]]:
     """Yield every rule referred to, and whether its being undefined undefines only this rule."""
     if isinstance(node, dict):
         for key, value in node.items():
-            below = holds and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
+            below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
             if key in ast.REFERENCES and isinstance(value, dict):
                 steps = ast.static({key: value})
                 name = steps[2] if steps[:2] == ["data", ast.PACKAGE] and len(steps) > 2 else next(iter(steps), "")
                 if name in names:
                     yield name, below
-            yield from _names(value, names, holds=below)
+            yield from _names(value, names, fails_safe=below)
     elif isinstance(node, list):
         for item in node:
-            yield from _names(item, names, holds=holds)
+            yield from _names(item, names, fails_safe=fails_safe)
 
 
 def _loud(source: bytes, tree: Node) -> set[str]:
@@ -323,9 +326,9 @@ def _loud(source: bytes, tree: Node) -> set[str]:
         )
         if (listed and name not in answers) or otherwise or (often[name] > 1 and not ast.only_true(rule)):
             loud.add(name)
-    references = [(name, set(_names(rule, names, holds=True))) for name, _, rule in ast.heads(tree)]
+    references = [(name, set(_names(rule, names, fails_safe=True))) for name, _, rule in ast.heads(tree)]
     grown = True
     while grown:
-        found = {one for name, named in references for one, holds in named if not holds or name in loud} | loud
+        found = {one for name, named in references for one, fails_safe in named if not fails_safe or name in loud} | loud
         grown, loud = found != loud, found
     return loud

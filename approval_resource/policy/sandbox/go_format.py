@@ -62,7 +62,7 @@ def values(form: str) -> int:
     return sum(found["verb"] not in (None, "%") for found in DIRECTIVE.finditer(form))
 
 
-def doubt(form: str) -> str:
+def refusal(form: str) -> str:
     """Return why the format is refused whatever its values are; empty where it isn't."""
     for found in DIRECTIVE.finditer(form):
         if (found["verb"] is not None and found["verb"] not in VERBS) or "#" in found["flags"]:
@@ -185,13 +185,13 @@ def _padded(text: str, width: int, flags: str, *, number: bool) -> str:
 
 def _quoted(text: str) -> str:
     out = []
-    for sign in text:
-        if sign in ESCAPES:
-            out.append(ESCAPES[sign])
-        elif sign.isprintable():
-            out.append(sign)
-        elif ord(sign) < 0x80:
-            out.append(f"\\x{ord(sign):02x}")
+    for char in text:
+        if char in ESCAPES:
+            out.append(ESCAPES[char])
+        elif char.isprintable():
+            out.append(char)
+        elif ord(char) < 0x80:
+            out.append(f"\\x{ord(char):02x}")
         else:
-            raise UnlikeGoError("a sign that can't be shown")
+            raise UnlikeGoError("a character that can't be printed")
     return '"' + "".join(out) + '"'

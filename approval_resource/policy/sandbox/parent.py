@@ -48,13 +48,13 @@ class _Budget:
 _budgets: ContextVar[tuple[_Budget, ...]] = ContextVar("budgets", default=())
 
 
-def still() -> float:
+def stopped_clock() -> float:
     """Return the time of a clock that stands still. A budget with it counts the tasks alone."""
     return 0.0
 
 
 @contextmanager
-def budget(seconds: float = BUDGET_SECONDS, clock: Clock = still) -> Iterator[None]:
+def budget(seconds: float = BUDGET_SECONDS, clock: Clock = stopped_clock) -> Iterator[None]:
     """Share a budget of processor seconds among all tasks run meanwhile.
 
     Budgets nest: a task may use no more than the smallest remainder, and takes from every budget. `clock`:

@@ -40,7 +40,7 @@ class Reach(Expressions):
             for clause in self.clauses:
                 clause.uses[Use(frozenset([(BELOW,)]), True, 0, "rules that ask each other in circles")] = None
 
-    def asked(self, names: Iterable[str]) -> set[str]:
+    def reachable_rules(self, names: Iterable[str]) -> set[str]:
         """Return the names, with those of all rules that they refer to, directly or not."""
         seen, todo = set[str](), list(names)
         while todo:
@@ -54,7 +54,7 @@ class Reach(Expressions):
 
     def closure(self, asks: set[str], uses: dict[Use, None]) -> dict[Use, None]:
         """Return the uses, with those of all rules that the names in `asks` refer to, directly or not."""
-        found, names = dict(uses), self.asked(asks)
+        found, names = dict(uses), self.reachable_rules(asks)
         for clause in self.clauses:
             if clause.name in names or self._function(clause.rule) in names:
                 found |= clause.uses

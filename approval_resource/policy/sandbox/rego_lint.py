@@ -73,7 +73,7 @@ class _Lint:
             if name in KEYWORDS:
                 yield _problem(
                     span,
-                    f"a rule is called {name}, a keyword of Rego v1: without `import rego.v1` the one before it is always true",
+                    f"a rule is called {name}, a keyword of Rego v1: without `import rego.v1`, the rule in front of that keyword is always true",
                 )
             if name in APPROVING and not conditional(rule):
                 yield _problem(span, f"{name} has no condition, so it approves everything", error=False)
@@ -97,7 +97,7 @@ class _Lint:
 
     def _unasked(self) -> Iterator[Told]:
         """Yield rules that no answer depends on, such as a `deny` that rejects nothing."""
-        asked = self._reach.asked(ANSWERS)
+        asked = self._reach.reachable_rules(ANSWERS)
         told = set[str]()
         for name, span, _ in ast.heads(self._tree):
             if name not in asked and name not in told and name not in KEYWORDS:
@@ -122,7 +122,7 @@ class _Lint:
 
     def _call(self, body: dict[str, Any], name: str) -> Iterator[Told]:
         given = len(body["params"])
-        if ast.own(name, self._functions) is not None:
+        if ast.own_function(name, self._functions) is not None:
             return
         if name not in ALLOWED:
             near = get_close_matches(name, ALLOWED | self._functions, n=1)
@@ -138,10 +138,10 @@ class _Lint:
             yield from self._format(body, form)
 
     def _format(self, body: dict[str, Any], form: str) -> Iterator[Told]:
-        doubt = go_format.doubt(form)
+        refusal = go_format.refusal(form)
         values = body["params"][1] if len(body["params"]) > 1 else {}
-        if doubt:
-            yield _problem(body["span"], f"sprintf: {doubt}, which is an error", error=False)
+        if refusal:
+            yield _problem(body["span"], f"sprintf: {refusal}, which is an error", error=False)
         elif "Array" in values and (listed := len(values["Array"]["items"])) != (asked := go_format.values(form)):
             yield _problem(body["span"], f"sprintf: the format is for {asked} values, and {listed} are given", error=False)
 
@@ -164,8 +164,8 @@ class _Lint:
     # ---- paths ----
 
     def _use(self, use: Use) -> Iterator[Told]:
-        if use.dark:
-            yield use.start, f"not checked: what {use.dark} gives may have any parts", False
+        if use.unknown_shape_of:
+            yield use.start, f"not checked: what {use.unknown_shape_of} gives may have any parts", False
         if not use.paths:
             return
         told = [unknown(_steps(path), self._schema) for path in sorted(use.paths)]

@@ -119,5 +119,5 @@ def told(path: Path) -> str:
     """Describe a path for people."""
     if path[-1] == REST:
         where = ".".join(("input", *path[:-1]))
-        return f"whatever else may be in {where}, of which the text takes all or a key that can't be told: name the key"
+        return f"the rest of {where} (the policy reads all of it or a computed key, so read a key by its name)"
     return shown(path)

@@ -90,7 +90,7 @@ def functions(tree: Node) -> set[str]:
     return {".".join(static(head["refr"])) for rule in tree["rules"] if (head := function_of(rule)) is not None}
 
 
-def own(name: str, defined: set[str]) -> str | None:
+def own_function(name: str, defined: set[str]) -> str | None:
     """Return the policy's own function that a name means, short or in full; None for any other name."""
     short = name.removeprefix(f"data.{PACKAGE}.")
     return short if short in defined else None

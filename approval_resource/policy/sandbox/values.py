@@ -34,8 +34,8 @@ class Value:
     """Whether that collection is a set, whose keys are its members."""
     other: bool = False
     """Whether it may be something else, too."""
-    dark: str = ""
-    """Source of an unknown shape, such as a function's name; empty where the shape is known."""
+    unknown_shape_of: str = ""
+    """Name of the function whose result this is, if its shape is unknown; else empty."""
 
     def __or__(self, more: Value) -> Value:
         """Return the join of two abstract values.
@@ -55,7 +55,7 @@ class Value:
             tuple(sorted(names.items())),
             self.members if more.items is None else more.members if self.items is None else self.members and more.members,
             self.other or more.other,
-            self.dark or more.dark,
+            self.unknown_shape_of or more.unknown_shape_of,
         )
         return (
             found
@@ -78,7 +78,9 @@ class Value:
     def at(self, step: str) -> Value:
         """Return the part of it at that step."""
         found = Value(
-            frozenset(_longer(path, step) for path in self.paths), other=self.other or bool(self.dark), dark=self.dark
+            frozenset(_longer(path, step) for path in self.paths),
+            other=self.other or bool(self.unknown_shape_of),
+            unknown_shape_of=self.unknown_shape_of,
         )
         for name, value in self.fields:
             if step in (name, EACH, ANY, BELOW):

@@ -1,4 +1,4 @@
-"""Certificates that https endpoints are trusted by: those that somebody named, and those of this machine."""
+"""Certificates by which https endpoints are trusted: the source's, and a bundle's or this machine's."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _decoded(block: str) -> bytes:
 class Certificates:
     """Trusted certificates: the source's `ca_certs`, and either a bundle or what this machine has.
 
-    A bundle that AWS's own variable or profile names excludes this machine's certificates. Without a bundle,
-    those from all places of this machine add up.
+    A bundle from AWS's own variables or profile replaces this machine's certificates. Without a bundle, those
+    from all places of this machine add up.
 
     Named certificates and files are loaded at once, so that a fault in them is reported. A certificate takes
     0.15 ms to load, and a machine has 130 of them. So OpenSSL gets the directories with hash links, as
@@ -69,11 +69,11 @@ class Certificates:
         self._loaded: set[bytes] = set()
         self._problems: list[str] = []
         for text in ca_certs:
-            self._named("source.ca_certs", text, "give it certificates as PEM text")
+            self._load_named("source.ca_certs", text, "give it certificates as PEM text")
         self._directories = [] if bundle else self._name_directories()
         for variable, path in [bundle] if bundle else [("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE", "").strip())]:
             if path:
-                self._named_file(variable, path)
+                self._load_named_file(variable, path)
         if self._problems:
             raise ConfigError(self._problems)
         hashed = [path for path in self._directories if any(map(HASHED.fullmatch, os.listdir(path)))]
@@ -115,7 +115,7 @@ class Certificates:
             with os.scandir(directory) as entries:
                 yield from (Path(entry.path) for entry in entries if not HASHED.fullmatch(entry.name) and entry.is_file())
 
-    def _named_file(self, variable: str, path: str) -> None:
+    def _load_named_file(self, variable: str, path: str) -> None:
         move = "name a file of PEM certificates, or unset it"
         if not os.path.isfile(path):
             why = "is no file" if os.path.exists(path) else "isn't there"
@@ -126,9 +126,9 @@ class Certificates:
         except OSError as error:
             self._problems.append(f"{variable} names {path}, which can't be read ({error.strerror}); {move}")
         else:
-            self._named(f"{variable} names {path}, which", text, move)
+            self._load_named(f"{variable} names {path}, which", text, move)
 
-    def _named(self, what: str, text: str, move: str) -> None:
+    def _load_named(self, what: str, text: str, move: str) -> None:
         try:
             self._load(decoded(text))
         except ssl.SSLError as error:

@@ -25,20 +25,20 @@ from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.turns import Turns
 from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.evidence import Evidence, contradiction, newest_of_claims, require_provable
-from approval_resource.store.interface import Committed, own
+from approval_resource.store.interface import Committed, require_identity
 from approval_resource.store.transaction import Commit, Plan, ReadSet, Snapshot, plan
 
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 60.0
-"""Upper bound of the seconds that one change may take, contention and failures included."""
+"""Seconds that a change may take after the newest change by others, failures included."""
 
 LOCK_WRITE = 1
 """Index in a transaction of the write of the lock, which follows that of the head."""
 
 
 class Proofs:
-    """Evidence from the log for the snapshots of one commit, read again only for a snapshot that differs."""
+    """Evidence from the log for the snapshots of one commit. Only a snapshot that differs is looked up."""
 
     def __init__(self, reads: DynamoReads, budget: RetryBudget) -> None:
         """Read the log within `budget`."""
@@ -101,29 +101,29 @@ class Commits:
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         """See `LockStore.commit`."""
         budget = self._requests.budget(COMMIT_SECONDS)
-        doubt: Head | None = None
+        uncertain_since: Head | None = None
         proofs = Proofs(self._reads, budget)
         snapshot: Snapshot | None = None
         while True:
-            budget.began()
+            budget.start_try()
             before, snapshot = snapshot, self._snapshot(read, budget, snapshot)
             if before is not None and before.head != snapshot.head:
-                budget.moved()
+                budget.restart()
             if (fault := proofs.fault(snapshot)) is not None:
                 # A commit in flight looks like tampering. Real tampering is still there at the next look.
                 if not budget.look_again():
                     raise fault
                 continue
-            budget.seen_whole()
-            if doubt is not None and (written := self._written(doubt, operation, budget)):
+            budget.reset_looks()
+            if uncertain_since is not None and (written := self._written(uncertain_since, operation, budget)):
                 after = self._snapshot(read, budget)
-                own = {event.claim_id for event in written} - {""}
-                others = own - after.claims.keys()
+                changed_ids = {event.claim_id for event in written} - {""}
+                others = changed_ids - after.claims.keys()
                 changed = self._reads.claims_within(sorted(others), budget)
                 after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
-                self._retire((claim for claim in after.claims.values() if claim.id in own), after.settings.retention)
+                self._retire((claim for claim in after.claims.values() if claim.id in changed_ids), after.settings.retention)
                 return Committed(after, written)
-            wanted = budget.untimed(decide, snapshot)
+            wanted = budget.run_untimed(decide, snapshot)
             if wanted.nothing:
                 return Committed(snapshot)
             try:
@@ -137,8 +137,8 @@ class Commits:
             try:
                 self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
             except RequestFailedError as failed:
-                if failed.failure.outcome is Outcome.UNKNOWN and doubt is None:
-                    doubt = snapshot.head
+                if failed.failure.outcome is Outcome.UNKNOWN and uncertain_since is None:
+                    uncertain_since = snapshot.head
                 self._requests.again(failed.failure, budget, spread=LOCK_WRITE not in failed.refused)
             else:
                 self._retire(planned.claims, planned.keep)
@@ -172,16 +172,16 @@ class Commits:
         revision = -1
         while True:
             found = self._requests.get([keys.lock_key(pool, lock_name)], budget)[0]
-            before = own(maybe(LOCK.read, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
+            before = require_identity(maybe(LOCK.read, found), pool=pool, name=lock_name) or Lock(pool=pool, name=lock_name)
             if revision not in (-1, before.revision):
-                budget.moved()
+                budget.restart()
             revision = before.revision
             after = change(before, self._requests.now())
             if after is before or before.revision == 0:
                 return before
             after = replace(after, revision=before.revision + 1)
             written = values({"queue": queue_document(after), "tickets": after.tickets, "revision": after.revision})
-            unchanged = still(before.revision)
+            unchanged = if_unchanged(before.revision)
             try:
                 self._requests.call(
                     "update_item",
@@ -215,17 +215,17 @@ class Commits:
         item = items.signed_item(subject, text, self._requests.now(), life)
         self._requests.ask("put_item", self._requests.budget(), TableName=self._table, Item=item)
 
-    def _written(self, doubt: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
-        """Return the events that this operation wrote since `doubt`.
+    def _written(self, uncertain_since: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
+        """Return the events that this operation wrote since `uncertain_since`.
 
         The log is the proof, because nobody can overwrite it. An attempt still in flight can't land after
         the next one, because both are conditional on the same head.
         """
-        records = self._reads.stored(doubt.pool, since=doubt.timestamp, budget=budget)
+        records = self._reads.stored(uncertain_since.pool, since=uncertain_since.timestamp, budget=budget)
         return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
-        """Read until the items belong to one moment. Those in `before` are read in one request."""
+        """Read until all items belong to one moment. The first request also reads the claims of `before`."""
         while True:
             snapshot = self._look(read, budget, before)
             if snapshot.is_whole and not snapshot.lacks_record:
@@ -248,13 +248,15 @@ class Commits:
         found = self._requests.get([*link, *wanted, *(keys.claim_key(id_) for id_ in again)], budget)
         link_spent = found.pop(0) is not None if link else False
         claims_again = dict(zip(again, found[len(wanted) :], strict=True))
-        head = own(maybe(HEAD.read, found[0]), pool=read.pool) or Head(pool=read.pool)
-        lock = own(maybe(LOCK.read, found[1]), pool=read.pool, name=read.lock_name) or Lock(pool=read.pool, name=read.lock_name)
-        settings = own(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
-        asked = own(maybe(CLAIM.read, found[3]), id=read.claim_id) if read.claim_id else None
+        head = require_identity(maybe(HEAD.read, found[0]), pool=read.pool) or Head(pool=read.pool)
+        lock = require_identity(maybe(LOCK.read, found[1]), pool=read.pool, name=read.lock_name) or Lock(
+            pool=read.pool, name=read.lock_name
+        )
+        settings = require_identity(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
+        asked = require_identity(maybe(CLAIM.read, found[3]), id=read.claim_id) if read.claim_id else None
         build = maybe(BUILD_RECORD.read, found[len(wanted) - 1]) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
-        there = [own(maybe(CLAIM.read, claims_again[id_]), id=id_) for id_ in again if id_ in others]
+        there = [require_identity(maybe(CLAIM.read, claims_again[id_]), id=id_) for id_ in again if id_ in others]
         known = self._reads.claims_within(sorted(others - claims_again.keys()), budget)
         claims = {claim.id: claim for claim in (*there, *known, asked) if claim is not None}
         if read.build_key and build is None:
@@ -300,17 +302,17 @@ class Commits:
             writes.append(self._put(items.settings_item(planned.settings), snapshot.settings.revision))
         if snapshot.lock.queue:
             holders = before | {claim.id: claim for claim in planned.claims}
-            writes.append(self._turns.within(planned.lock, holders.get(planned.lock.holder)))
+            writes.append(self._turns.transaction_write(planned.lock, holders.get(planned.lock.holder)))
         return writes
 
     def _put(self, item: Item, revision: int) -> dict[str, Any]:
-        return {"Put": {"TableName": self._table, "Item": item, **still(revision)}}
+        return {"Put": {"TableName": self._table, "Item": item, **if_unchanged(revision)}}
 
     def _check(self, key: Item, revision: int) -> dict[str, Any]:
-        return {"ConditionCheck": {"TableName": self._table, "Key": key, **still(revision)}}
+        return {"ConditionCheck": {"TableName": self._table, "Key": key, **if_unchanged(revision)}}
 
 
-def still(revision: int) -> dict[str, Any]:
+def if_unchanged(revision: int) -> dict[str, Any]:
     """Return the condition that an item is as it was read: absent (revision 0), or at that revision."""
     if revision == 0:
         return {"ConditionExpression": "attribute_not_exists(pk)"}

@@ -30,7 +30,8 @@ SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
 EVENT_AND_HANDLER = 2
 """Length of a plain entry in botocore's list: an event and its handler.
 
-An entry is longer if the handler must come first or last. No such handler is kept now.
+An entry is longer if its handler must come first or last. Those of this release of botocore that are kept are
+all plain.
 """
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
@@ -79,9 +80,9 @@ class _Session(Session):  # type: ignore[misc]
     def get_credentials(self) -> Any:
         if self._credentials is not None:
             return self._credentials
-        from approval_resource.store.dynamodb.credentials import found
+        from approval_resource.store.dynamodb.credentials import find_credentials
 
-        return found(self, super().get_credentials)
+        return find_credentials(self, super().get_credentials)
 
     def _trusted(self) -> Certificates:
         if self._certificates is None:
@@ -117,8 +118,8 @@ def _require_hyphens(address: str) -> None:
 def _concerns_us(handler: tuple[Any, ...]) -> bool:
     """Whether one of botocore's handlers may concern the services that are called.
 
-    A handler is registered for an event such as `before-call` or `before-call.s3`. Of the 127, a dozen name
-    no other service.
+    A handler is registered for an event such as `before-call` or `before-call.s3`. Of its 127
+    handlers, about a dozen are for every service or for one of these.
     """
     event, *service = handler[0].split(".")
     return event != "docs" and (not service or service[0] in SERVICES)

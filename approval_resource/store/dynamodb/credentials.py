@@ -40,7 +40,7 @@ def missing_files() -> list[str]:
     ]
 
 
-def found(session: Session, look: Callable[[], Any]) -> Any:
+def find_credentials(session: Session, look: Callable[[], Any]) -> Any:
     """Return the credentials that `look` finds in the usual places, or None.
 
     Raises:
@@ -82,7 +82,7 @@ def assume(session: Session, connection: Connection) -> None:
     role: a chain leads to another account, whose owner asks for it.
 
     Raises:
-        ConfigError: as `found`.
+        ConfigError: as `find_credentials`.
         StoreUnavailableError: there are no credentials with which to assume the first role.
     """
     roles = connection.role_arn

@@ -16,19 +16,19 @@ from approval_resource.store.dynamodb.values import values
 from approval_resource.store.interface import Finding
 
 NOWHERE = key("examination", "never written")
-"""Key of an item that doesn't exist, and that no request here would make."""
+"""Key of an item that doesn't exist, and that no request here creates."""
 EXISTS = {"ConditionExpression": "attribute_exists(pk)"}
 IAM = "give it the policy of its role, see docs/iam"
 
 
 def examine(client: Any, table: str) -> list[Finding]:
-    """Return the findings about the table, line by line; only the first where it can't be reached."""
+    """Return the findings about the table. If the table can't be reached, return only that finding."""
     found: list[Finding] = []
     try:
         described = client.describe_table(TableName=table)["Table"]
     except (ClientError, BotoCoreError) as error:
         if _code(error) in ABSENT:
-            move = f"{tables.others(client)}run {called()} init as an operator"
+            move = f"{tables.tables_hint(client)}run {called()} init as an operator"
             return [Finding("table", False, f"{table} doesn't exist in {client.meta.region_name}", move)]
         if _code(error) not in DENIED:
             return [Finding("table", False, _told(client, table, error), "check endpoint, region, network and credentials")]

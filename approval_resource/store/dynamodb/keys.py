@@ -35,8 +35,8 @@ def key(pk: str, sk: str) -> Item:
     if len(sk) > MAX_SORT_KEY or len(pk) > MAX_PARTITION_KEY:
         raise ConfigError(
             [
-                "the names of pool and lock are too long: with everything but letters, digits and _.-~ written as "
-                f"three characters a byte they may fill {MAX_SORT_KEY} characters, together with what surrounds them"
+                f"the names of pool and lock are too long: a key holds {MAX_SORT_KEY} characters, and each byte of a name other "
+                "than an ASCII letter, a digit or _.-~ takes three of them; give shorter names"
             ]
         )
     return {"pk": {"S": pk}, "sk": {"S": sk}}
@@ -98,7 +98,7 @@ def build_key(build: str, pool: str, lock_name: str) -> Item:
 
 
 def link_key(link: str) -> Item:
-    """Return the key of the mark that a link was used. Planted by anybody, it only takes power away."""
+    """Return the key of the mark that a link was used. A forged mark can only disable a link."""
     return key(f"link#{name(link)}", "spent")
 
 

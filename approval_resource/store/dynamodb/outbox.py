@@ -8,20 +8,20 @@ from datetime import timedelta
 from approval_resource.documents.deliveries import DELIVERY, PROGRESS
 from approval_resource.model.delivery import Delivery, Progress
 from approval_resource.store.dynamodb import keys
-from approval_resource.store.dynamodb.commits import still
+from approval_resource.store.dynamodb.commits import if_unchanged
 from approval_resource.store.dynamodb.items import time_to_live
 from approval_resource.store.dynamodb.outcomes import Outcome
 from approval_resource.store.dynamodb.reads import maybe
 from approval_resource.store.dynamodb.requests import RequestFailedError, Requests
 from approval_resource.store.dynamodb.values import Item, values
-from approval_resource.store.interface import own
+from approval_resource.store.interface import require_identity
 
 KEEP = timedelta(days=400)
 """How long a delivery is kept after it was written last."""
 
 
 class DynamoOutbox:
-    """`Outbox` on DynamoDB, whose docstrings hold its promises."""
+    """Implementation of `Outbox` on DynamoDB. The docstrings of `Outbox` hold its promises."""
 
     def __init__(self, requests: Requests, table: str) -> None:
         """Read and write that table by `requests`."""
@@ -31,12 +31,12 @@ class DynamoOutbox:
     def progress(self, channel: str) -> Progress:
         """See `Outbox.progress`."""
         found = self._requests.get([keys.progress_key(channel)])[0]
-        return own(maybe(PROGRESS.read, found), channel=channel) or Progress(channel=channel)
+        return require_identity(maybe(PROGRESS.read, found), channel=channel) or Progress(channel=channel)
 
     def delivery(self, channel: str, claim_id: str) -> Delivery:
         """See `Outbox.delivery`."""
         found = self._requests.get([keys.delivery_key(channel, claim_id)])[0]
-        kept = own(maybe(DELIVERY.read, found), channel=channel, claim_id=claim_id)
+        kept = require_identity(maybe(DELIVERY.read, found), channel=channel, claim_id=claim_id)
         return kept or Delivery(channel=channel, claim_id=claim_id)
 
     def write(self, progress: Progress, delivery: Delivery | None = None) -> Progress | None:
@@ -66,7 +66,7 @@ class DynamoOutbox:
         return delivery is None or self.delivery(delivery.channel, delivery.claim_id).revision == delivery.revision
 
     def _put(self, item: Item, revision: int) -> Item:
-        return {"Put": {"TableName": self._table, "Item": item, **still(revision)}}
+        return {"Put": {"TableName": self._table, "Item": item, **if_unchanged(revision)}}
 
 
 def _progress_item(progress: Progress) -> Item:

@@ -1,13 +1,12 @@
 """Outcomes: the one table of what each failed answer of DynamoDB means for the caller.
 
 | outcome   | the write                    | what follows |
-|-----------|------------------------------|--------------|
-| CONTENDED | did not happen               | read again, decide again |
-| BUSY      | did not happen               | as CONTENDED, after a longer pause |
-| UNKNOWN   | may have happened            | read again, look for the operation's events, then as CONTENDED |
-| RENEW     | did not happen               | credentials have expired: once more with fresh ones |
-| ABSENT    | did not happen               | the table is missing: a put creates it if its role may, once |
-| REFUSED   | did not happen, never will   | report it, with the next move |
+|-----------|------------------------------|--------------| | CONTENDED | did not happen               | read
+again, decide again | | BUSY      | did not happen               | as CONTENDED, after a longer pause | |
+UNKNOWN   | may have happened            | read again, look for the operation's events, then as CONTENDED | |
+RENEW     | did not happen               | credentials have expired: once more with fresh ones | | ABSENT    |
+did not happen               | the table is missing: a put tries once to create it, if the role may | |
+REFUSED   | did not happen, never will   | report it, with the next move |
 """
 
 from __future__ import annotations
@@ -145,7 +144,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     """
     endpoint = without_user(endpoint)
     if isinstance(error, RoleError):
-        return _unassumed(error)
+        return _role_failure(error)
     if isinstance(error, ClientError):
         return _answered(error, table, f"DynamoDB at {endpoint}")
     from approval_resource.store.dynamodb.proxies import through
@@ -163,7 +162,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
     if isinstance(error, SSLError):
         return Failure(Outcome.REFUSED, _distrusted(str(error.kwargs.get("error")), asked))
     if isinstance(error, ProxyConnectionError):
-        return _unproxied(error, asked)
+        return _proxy_failure(error, asked)
     if isinstance(error, ParamValidationError):
         return Failure(Outcome.REFUSED, "AWS's client found the request invalid; check names, role_arn and region")
     if isinstance(error, NotDynamoDBError):
@@ -184,14 +183,14 @@ def _distrusted(text: str, asked: str) -> str:
     if any(word in text for word in PLAIN):
         return f"{asked} speaks no TLS; check endpoint_url, maybe it is http://"
     if "doesn't match" in text or "mismatch" in text:
-        return f"{asked} has a certificate for another host; check endpoint_url, and proxies that read along"
+        return f"{asked} has a certificate for another host; check endpoint_url, and whether a proxy intercepts TLS"
     why = VERIFY.search(text)
     trusted = next((name for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE") if os.environ.get(name)), "")
     move = f"only {trusted} and source.ca_certs are trusted" if trusted else "give its CA in source.ca_certs or SSL_CERT_FILE"
     return f"{asked} has no certificate this machine trusts ({why[1].strip() if why else 'TLS failed'}); {move}"
 
 
-def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
+def _proxy_failure(error: ProxyConnectionError, asked: str) -> Failure:
     """Return the failure of a proxy that was not reached, or did not let the request through.
 
     Nothing was sent to AWS.
@@ -207,7 +206,7 @@ def _unproxied(error: ProxyConnectionError, asked: str) -> Failure:
     return Failure(outcome, f"can't reach {asked}: it refuses ({told}); have it let this host through, or set NO_PROXY")
 
 
-def _unassumed(error: RoleError) -> Failure:
+def _role_failure(error: RoleError) -> Failure:
     """Return the failure to assume a role. The request itself was not made, because the role comes first."""
     cause: Any = error.__cause__
     if isinstance(cause, ClientError):
@@ -280,7 +279,7 @@ def _cancelled(error: ClientError, table: str) -> Failure:
         return Failure(Outcome.BUSY, f"DynamoDB is throttling table {table}; try again, or raise its limits")
     if codes and codes <= CONTENDED:
         return Failure(Outcome.CONTENDED, f"table {table} is much in use; try again")
-    return Failure(Outcome.UNKNOWN, f"DynamoDB cancelled the write to table {table} for no reason it gave; try again")
+    return Failure(Outcome.UNKNOWN, f"DynamoDB cancelled the write to table {table} and gave no reason; try again")
 
 
 def _invalid(text: str, table: str) -> Failure:

@@ -15,7 +15,7 @@ from approval_resource.store.interface import Connection
 PREFIX = "aws-sts-v1."
 """Beginning of the tokens that hold a presigned request."""
 HEADER = "x-approval-service"
-"""Header that binds a presigned request to one service, so that no other can use it here."""
+"""Header that names the one service that a presigned request is for, so that no other accepts it."""
 SECONDS = 60
 """Period for which a presigned request can be used."""
 

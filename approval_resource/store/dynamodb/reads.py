@@ -16,7 +16,7 @@ from approval_resource.store.dynamodb import keys
 from approval_resource.store.dynamodb.requests import Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
 from approval_resource.store.dynamodb.values import Item, document
-from approval_resource.store.interface import Record, own
+from approval_resource.store.interface import Record, require_identity
 
 if TYPE_CHECKING:
     from approval_resource.model.claim import Claim
@@ -29,7 +29,7 @@ FIRST_PAGE = 25
 
 
 class DynamoReads:
-    """Reading half of `LockStore` on DynamoDB, whose docstrings hold its promises.
+    """Reading half of `LockStore` on DynamoDB. The docstrings of `LockStore` hold its promises.
 
     Codecs of claims, locks and settings are imported on first use. Most processes are a `check`, which reads
     the log alone.
@@ -47,13 +47,13 @@ class DynamoReads:
         """See `LockStore.claim`."""
         from approval_resource.documents.claims import CLAIM
 
-        return own(maybe(CLAIM.read, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
+        return require_identity(maybe(CLAIM.read, self._requests.get([keys.claim_key(claim_id)])[0]), id=claim_id)
 
     def glance(self, claim_id: str) -> Claim | None:
         """See `LockStore.glance`."""
         from approval_resource.documents.claims import CLAIM
 
-        return own(maybe(CLAIM.read, self._requests.glance(keys.claim_key(claim_id))), id=claim_id)
+        return require_identity(maybe(CLAIM.read, self._requests.glance(keys.claim_key(claim_id))), id=claim_id)
 
     def claims(self, claim_ids: list[str]) -> list[Claim]:
         """See `LockStore.claims`."""
@@ -64,14 +64,16 @@ class DynamoReads:
         from approval_resource.documents.claims import CLAIM
 
         found = self._requests.get([keys.claim_key(id_) for id_ in claim_ids], budget)
-        claims = (own(maybe(CLAIM.read, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
+        claims = (require_identity(maybe(CLAIM.read, document), id=id_) for id_, document in zip(claim_ids, found, strict=True))
         return [claim for claim in claims if claim is not None]
 
     def lock(self, pool: str, lock_name: str) -> Lock | None:
         """See `LockStore.lock`."""
         from approval_resource.documents.locks import LOCK
 
-        return own(maybe(LOCK.read, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name)
+        return require_identity(
+            maybe(LOCK.read, self._requests.get([keys.lock_key(pool, lock_name)])[0]), pool=pool, name=lock_name
+        )
 
     def turn(self, pool: str, lock_name: str, *, consistent: bool = False) -> Turn | None:
         """See `LockStore.turn`."""
@@ -80,7 +82,7 @@ class DynamoReads:
         place = keys.turn_key(pool, lock_name)
         found = self._requests.get([place])[0] if consistent else self._requests.glance(place)
         try:
-            return own(maybe(TURN.read, found), pool=pool, lock_name=lock_name)
+            return require_identity(maybe(TURN.read, found), pool=pool, lock_name=lock_name)
         except CorruptRecordError:
             return None
 
@@ -117,11 +119,11 @@ class DynamoReads:
         from approval_resource.model.settings import Settings
 
         found = self._requests.get([keys.settings_key(pool)])[0]
-        return own(maybe(SETTINGS.read, found), pool=pool) or Settings(pool=pool)
+        return require_identity(maybe(SETTINGS.read, found), pool=pool) or Settings(pool=pool)
 
     def head(self, pool: str) -> Head | None:
         """See `LockStore.head`."""
-        return own(maybe(HEAD.read, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
+        return require_identity(maybe(HEAD.read, self._requests.get([keys.head_key(pool)])[0]), pool=pool)
 
     def build(self, key: str, pool: str, lock_name: str) -> BuildRecord | None:
         """See `LockStore.build`."""
@@ -131,7 +133,9 @@ class DynamoReads:
 
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         """See `LockStore.event`."""
-        return own(maybe(EVENT.read, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp)
+        return require_identity(
+            maybe(EVENT.read, self._requests.get([keys.event_key(pool, timestamp)])[0]), pool=pool, timestamp=timestamp
+        )
 
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
         """See `LockStore.content`."""
@@ -275,7 +279,7 @@ class DynamoReads:
 
 
 def _ended(item: Item) -> datetime:
-    """Return when a session was ended. An unreadable mark ends it for good: it only takes power away."""
+    """Return when a session was ended. An unreadable mark ends it for ever, which is the safe side."""
     try:
         return parse_instant(item["at"]["S"])
     except (KeyError, TypeError, ValueError):

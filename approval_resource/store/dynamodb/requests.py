@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
 """Upper bound of the seconds that one read may take, throttling and failures included."""
-REFUSED = 400
+FIRST_ERROR_STATUS = 400
 """Lowest HTTP status code that reports an error."""
 HOLDS_ITEMS = ("Item", "Items", "Responses")
 """Parts of an answer that hold items."""
@@ -47,7 +47,7 @@ class _Flight(threading.local):
     """Request in flight, one in each thread."""
 
     taken: dict[str, Any] | None = None
-    """Items as JSON of its answer. None: no request is in flight."""
+    """Items of its answer, as JSON. None: no request is in flight."""
 
 
 class Requests:
@@ -108,9 +108,11 @@ class Requests:
         except ValueError:
             body = None
         signed = "x-amzn-requestid" in response_dict["headers"]
-        if not isinstance(body, dict) or not (signed or ("__type" in body and response_dict["status_code"] >= REFUSED)):
+        if not isinstance(body, dict) or not (
+            signed or ("__type" in body and response_dict["status_code"] >= FIRST_ERROR_STATUS)
+        ):
             raise NotDynamoDBError
-        if self._flight.taken is not None and response_dict["status_code"] < REFUSED:
+        if self._flight.taken is not None and response_dict["status_code"] < FIRST_ERROR_STATUS:
             self._flight.taken = {name: body.pop(name) for name in HOLDS_ITEMS if name in body}
             response_dict["body"] = json.dumps(body).encode()
 
@@ -121,8 +123,9 @@ class Requests:
     def pages(self, method: str, request: dict[str, Any], budget: RetryBudget | None = None) -> Iterator[Item]:
         """Yield the items of a query or scan, page by page. A limit holds for the first page only.
 
-        The next page is fetched while the caller works on one, unless that one had a limit: whoever sets
-        one seldom wants more. Each page has a budget of its own unless `budget` is given.
+        The next page is fetched while the caller works on the one before. After a page with a limit it is
+        fetched only when it is asked for, since a caller with a limit seldom wants more. Each page has a
+        budget of its own unless `budget` is given.
 
         Raises:
             StoreUnavailableError: as `ask`.
@@ -223,7 +226,7 @@ class Requests:
         if failure.outcome is Outcome.ABSENT and not self._creates:
             from approval_resource.store.dynamodb import table
 
-            raise TableMissingError(f"{failure.message}; {table.others(self._client)}have an operator run {called()} init")
+            raise TableMissingError(f"{failure.message}; {table.tables_hint(self._client)}have an operator run {called()} init")
         budget.wait(failure, answered=self._answered, spread=spread)
         if failure.outcome is Outcome.ABSENT:
             from approval_resource.store.dynamodb import table  # it is missing once in its life

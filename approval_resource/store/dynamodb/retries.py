@@ -27,7 +27,7 @@ Two tries collide if they overlap. With a pause that ignores their length, 32 co
 tries each. With this spread, most pass at the second.
 """
 MOST_SPREAD = 2.0
-"""Upper bound of the spread, in seconds. On a busy machine a try takes long without it."""
+"""Upper bound of the spread, in seconds. A busy machine makes tries long even without contention."""
 BUSY_PAUSE = (0.1, 2.0)
 """Backoff in seconds under throttling or failures, with the same two bounds."""
 _random = SystemRandom()
@@ -66,23 +66,23 @@ class RetryBudget:
         self._looks += 1
         return True
 
-    def moved(self) -> None:
-        """Restart the time limit where a try was contended and another's change has landed since."""
+    def restart(self) -> None:
+        """Restart the time limit, because another's change has landed, if that is why the last try failed."""
         if self._contended:
             self._started = self._clock.monotonic()
 
-    def began(self) -> None:
+    def start_try(self) -> None:
         """Measure the length of a try from now on."""
         self._began = self._clock.monotonic()
 
-    def untimed(self, work: Callable[[S], T], subject: S) -> T:
+    def run_untimed(self, work: Callable[[S], T], subject: S) -> T:
         """Return the result of `work`, and leave its time out of the length of the try."""
         started = self._clock.monotonic()
         done = work(subject)
         self._began += self._clock.monotonic() - started
         return done
 
-    def seen_whole(self) -> None:
+    def reset_looks(self) -> None:
         """Restart the count of looks, because what was read fits together."""
         self._looks = 0
 
@@ -118,6 +118,6 @@ class RetryBudget:
         bound = self._seconds if answered else min(self._seconds, FIRST_SECONDS)
         pause = _random.uniform(0, min(most, first * 2 ** min(self._tries, 16)))
         if self._clock.monotonic() + pause - self._started > bound:
-            raise StoreUnavailableError(f"{failure.message} (gave up after {bound:.0f} s)", passing=answered)
+            raise StoreUnavailableError(f"{failure.message} (gave up after {bound:.0f} s)", transient=answered)
         self._tries += 1
         self._clock.sleep(pause)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DynamoStore(DynamoReads):
-    """`LockStore` on DynamoDB, whose docstrings hold its promises."""
+    """Implementation of `LockStore` on DynamoDB. The docstrings of `LockStore` hold its promises."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class DynamoStore(DynamoReads):
     ) -> DynamoStore:
         """Return the store behind that connection. This makes no request to DynamoDB.
 
-        Only with `creates` does a request for a missing table create that: looking never makes anything.
+        If `creates` is set, a request that finds no table creates it. Otherwise none does.
 
         Raises:
             ConfigError, StoreUnavailableError: the connection can't work.

@@ -56,7 +56,7 @@ def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
 
 
 def require_fit(described: dict[str, Any], table: str) -> None:
-    """Pass for a table that has the keys and indexes of `definition`. DescribeTable `described` it.
+    """Pass for a table with the keys and indexes of `definition`. `described` is DescribeTable's answer.
 
     Raises:
         ConfigError: it has others. The message names each difference.
@@ -84,7 +84,7 @@ def _told_keys(schema: list[dict[str, str]], types: Mapping[str, str] = EMPTY) -
     return ", ".join(name if types.get(name, "S") == "S" else f"{name} (of type {types[name]})" for name in named)
 
 
-def others(client: Any) -> str:
+def tables_hint(client: Any) -> str:
     """Return which tables there are instead, as the beginning of a hint."""
     try:
         names = client.list_tables(Limit=SHOWN + 1)["TableNames"]

@@ -1,4 +1,4 @@
-"""Turns: the small item by which waiters are told whether theirs has come nearer, written beside the lock."""
+"""Turns: the small item beside a lock by which its waiters learn whose turn it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from approval_resource.store.dynamodb.values import values
 log = logging.getLogger(__name__)
 
 CALL = ("call", "present")
-"""Entries of roll calls. A hint that is written anew keeps them: a call names the state it is about."""
+"""Entries of roll calls. A hint that is written anew keeps them, since a call names the state it is for."""
 
 
 class Turns:
@@ -30,8 +30,8 @@ class Turns:
         self._requests = requests
         self._table = table
 
-    def within(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
-        """Return the write of the hint as part of a transaction, whose other conditions order it."""
+    def transaction_write(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
+        """Return the write of the hint for a transaction, whose other writes have the conditions."""
         return {"Update": self._update(turn_of(lock, holder))}
 
     def after(self, lock: Lock) -> None:

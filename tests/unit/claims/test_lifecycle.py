@@ -12,7 +12,7 @@ from approval_resource.claims.lifecycle import (
     DEADLINE_ACTOR,
     NEXT_STATES,
     RETRIED_WITHIN,
-    handed_back,
+    may_hand_back,
     require_open,
     require_passable,
     require_reviewable,
@@ -170,14 +170,14 @@ def asked(**changes: Any) -> Claim:
 )
 def test_what_people_said_is_handed_back_to_a_retry_alone(claim: Claim) -> None:
     """Up to ten minutes after the newest event, and not a microsecond longer."""
-    assert handed_back(claim, a_build(), SOON)
-    assert not handed_back(claim, a_build(), TOO_LATE)
+    assert may_hand_back(claim, a_build(), SOON)
+    assert not may_hand_back(claim, a_build(), TOO_LATE)
 
 
 @pytest.mark.parametrize("claim", [in_state(State.HELD), in_state(State.PENDING)])
 def test_a_claim_that_nobody_reviewed_is_handed_back_at_any_time(claim: Claim) -> None:
     """People are asked now, whichever of two builds it is."""
-    assert handed_back(claim, a_build(), NOON + timedelta(days=300))
+    assert may_hand_back(claim, a_build(), NOON + timedelta(days=300))
 
 
 @pytest.mark.parametrize("claim", [in_state(State.HELD), in_state(State.PENDING), in_state(State.APPROVED)])
@@ -188,7 +188,7 @@ def test_a_claim_that_nobody_reviewed_is_handed_back_at_any_time(claim: Claim) -
 def test_a_build_that_somebody_else_started_is_no_retry(claim: Claim, made_by: str, asked_by: str, same: bool) -> None:
     """Where Concourse tells who started both."""
     claim = replace(claim, build=a_build(created_by=made_by))
-    assert handed_back(claim, a_build(created_by=asked_by), NOON) is same
+    assert may_hand_back(claim, a_build(created_by=asked_by), NOON) is same
 
 
 @pytest.mark.parametrize(
@@ -203,5 +203,5 @@ def test_a_build_that_somebody_else_started_is_no_retry(claim: Claim, made_by: s
 def test_the_ten_minutes_count_from_the_newest_that_is_known_of_the_claim(changes: dict[str, Any]) -> None:
     """Its newest event; of claims that were stored without that, the newest of what they tell."""
     claim = asked(**changes)
-    assert handed_back(claim, a_build(), LATER + RETRIED_WITHIN)
-    assert not handed_back(claim, a_build(), LATER + RETRIED_WITHIN + timedelta(microseconds=1))
+    assert may_hand_back(claim, a_build(), LATER + RETRIED_WITHIN)
+    assert not may_hand_back(claim, a_build(), LATER + RETRIED_WITHIN + timedelta(microseconds=1))

@@ -65,7 +65,7 @@ def requests_of(contenders: int, seed: int) -> float:
         asked += 1
         if one.requests == 0:
             read[number] = head
-            one.budget.began()
+            one.budget.start_try()
         one.requests += 1
         one.clock.at = busy_until
         if one.requests < one.needed:
@@ -99,7 +99,7 @@ def pauses(length: float, tries: int = 8) -> list[float]:
         clock = Ticking()
         budget = RetryBudget(clock, 1e9)
         for number in range(tries):
-            budget.began()
+            budget.start_try()
             clock.at += length
             budget.wait(CONTENDED, answered=True)
             found[number] = max(found[number], clock.slept[-1])
@@ -118,7 +118,7 @@ def test_who_lost_its_own_lock_looks_again_soon() -> None:
     """Somebody else has it most likely, so there is nothing to try, and no reason to wait before that is known."""
     clock = Ticking()
     budget = RetryBudget(clock, 60)
-    budget.began()
+    budget.start_try()
     clock.at += 1
     budget.wait(CONTENDED, answered=True, spread=False)
     assert clock.slept[-1] <= CONTENDED_PAUSE[0]
@@ -128,13 +128,13 @@ def test_a_slow_decision_is_no_length() -> None:
     """It is kept for the next try, which is as short as any."""
     clock = Ticking()
     budget = RetryBudget(clock, 60)
-    budget.began()
+    budget.start_try()
 
     def slowly(subject: str) -> str:
         clock.at += 3
         return subject
 
-    assert budget.untimed(slowly, "decided") == "decided"
+    assert budget.run_untimed(slowly, "decided") == "decided"
     budget.wait(CONTENDED, answered=True)
     assert clock.slept[-1] <= CONTENDED_PAUSE[0]
 
@@ -147,7 +147,7 @@ def gives_up_after(failure: Failure, *, moves: bool) -> float:
         while clock.at < 1800:
             budget.wait(failure, answered=True)
             if moves:
-                budget.moved()
+                budget.restart()
     except StoreUnavailableError:
         pass
     return clock.at

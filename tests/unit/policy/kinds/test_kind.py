@@ -12,7 +12,7 @@ import pytest
 
 from approval_resource.policy import evaluate
 from approval_resource.policy.decision import Answer, Explanation
-from approval_resource.policy.kinds.kind import PEOPLE, TIME, Kind, Part, View
+from approval_resource.policy.kinds.kind import EXCEPT_TIME, TIME, Kind, Part, View
 from demo.engine import ROOT
 from tests.policy.asking import ANA, answer, approval, asked, policy
 from tests.unit.test_layout import PACKAGE
@@ -25,7 +25,7 @@ def test_every_kind_is_a_module_and_a_line_of_the_list() -> None:
     """A module with a `judge` that isn't listed would never be asked; a name without one could not be."""
     modules = {path.stem: import_module(f"approval_resource.policy.kinds.{path.stem}") for path in ROOM.glob("[a-z]*.py")}
     judging = {name: module.judge for name, module in modules.items() if hasattr(module, "judge")}
-    assert sorted(judging) == sorted(kind.name for kind in (*PEOPLE, *TIME))
+    assert sorted(judging) == sorted(kind.name for kind in (*EXCEPT_TIME, *TIME))
     for judge in judging.values():
         signature = inspect.signature(judge)
         assert ([one.annotation for one in signature.parameters.values()], signature.return_annotation) == (["View"], "Part")
@@ -41,7 +41,7 @@ def test_a_new_kind_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch, said: 
     module = ModuleType("moon")
     module.__dict__["judge"] = judge
     monkeypatch.setitem(sys.modules, "approval_resource.policy.kinds.moon", module)
-    monkeypatch.setattr(evaluate, "PEOPLE", (*PEOPLE, Kind("moon", lambda view: view.policy.name == "m")))
+    monkeypatch.setattr(evaluate, "EXCEPT_TIME", (*EXCEPT_TIME, Kind("moon", lambda view: view.policy.name == "m")))
     decision = asked(policy(required_approvals=1, name="m"), approval(ANA))
     assert (decision.result.answer, decision.reasons, decision.notes, decision.flags) == (
         said,

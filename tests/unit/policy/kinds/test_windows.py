@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from approval_resource.policy.kinds.waiting import within
+from approval_resource.policy.kinds.waiting import shut_until
 from approval_resource.policy.kinds.windows import is_open, next_opening, told
 from approval_resource.policy.language.days import DAYS
 from approval_resource.policy.language.document import Policy
@@ -77,8 +77,8 @@ def test_another_window_never_closes_a_gate(listed: dict[str, Any], now: datetim
 def test_a_waiting_time_counts_from_the_claim_and_an_instant_from_nothing(not_before: str, begins: datetime | None) -> None:
     """Two claims wait equally long, or until the same moment."""
     one = policy(required_approvals=1, not_before=not_before)
-    assert within(one, NOON) == (begins or datetime(2026, 12, 1, tzinfo=UTC))
-    assert within(policy(required_approvals=1), NOON) is None
+    assert shut_until(one, NOON) == (begins or datetime(2026, 12, 1, tzinfo=UTC))
+    assert shut_until(policy(required_approvals=1), NOON) is None
 
 
 def test_an_opening_is_told_in_the_window_s_zone() -> None:

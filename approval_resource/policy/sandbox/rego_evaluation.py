@@ -27,7 +27,7 @@ FAILED = "approval-failed"
 """Prefix of this program's own messages among the engine's."""
 
 
-def asked(text: str, task: dict[str, Any]) -> dict[str, Any]:
+def evaluate(text: str, task: dict[str, Any]) -> dict[str, Any]:
     """Return the policy's problems, and its answer on each input.
 
     Without inputs, the lint goes further: it evaluates a sample.
@@ -278,7 +278,7 @@ class _Policy:
         This is decidable where only rules that are true or undefined read them: each is tried both ways.
         """
         asked = {one.name for one in self._reach.clauses if one.name in (*ast.APPROVING, *ast.REJECTING)}
-        relevant = self._reach.asked(asked)
+        relevant = self._reach.reachable_rules(asked)
         doubtful = {one.name for one in self._reach.clauses if one.name in relevant and supply.missing(one.uses)}
         clauses = [one for one in self._reach.clauses if one.name in doubtful]
         if len(doubtful) > MAX_DOUBTS or any(one.name in RULES or not ast.plain(one.rule) for one in clauses):
