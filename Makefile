@@ -96,9 +96,9 @@ test-service: .venv/browser .venv-engine/ministack tests/browser/node_modules ##
 screenshots: .venv/browser .venv-engine/ministack tests/browser/node_modules ## take docs/service/*.png anew
 	$(BIN)/python -m pytest tests/browser/screenshots.py
 
-image: ## build the image with docker, podman or buildah, whichever works here; TAG=, VERSION=, BASE_IMAGE= say what else
+image: ## build the image with docker, podman or buildah, whichever works here; TAG=, VERSION=, BASE_IMAGE=, TARGET=service say what else
 	@test -n "$(ENGINE)" || { echo "no docker, podman or buildah works here; install one of them" >&2; exit 1; }
-	$(ENGINE) build $(addprefix --build-arg ,$(BUILD_ARGS)) $(addprefix --label ,$(LABELS)) --tag $(TAG) .
+	$(ENGINE) build $(addprefix --build-arg ,$(BUILD_ARGS)) $(addprefix --label ,$(LABELS)) $(addprefix --target ,$(TARGET)) --tag $(TAG) .
 
 test-image: .venv/dev .venv-engine/ministack ## build the image without registry or engine, look at it and run the scripts' tests inside (root, Debian)
 	$(BIN)/python -m pytest -s --timeout 1800 --numprocesses 2 --dist loadfile tests/image

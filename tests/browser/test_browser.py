@@ -18,7 +18,7 @@ from approval_resource.claims.gate import wait
 from approval_resource.claims.poller import Poller
 from approval_resource.clock import HostClock
 from approval_resource.commands.device import Device
-from approval_resource.model.claim import Attachment, Claim
+from approval_resource.model.claim import Attachment, Claim, Verdict
 from approval_resource.model.event import State
 from cli import cli
 from tests.builders import under
@@ -190,6 +190,24 @@ def test_an_open_page_says_when_something_changed(chromium: Browser, running: Ru
     page.locator("#live").filter(has_text="changed").wait_for(timeout=20_000)
     assert page.input_value("textarea[name=comment]") == "half a sentence"
     context.close()
+
+
+@pytest.mark.parametrize("verdict", list(Verdict), ids=lambda verdict: verdict.value)
+def test_a_scanner_with_a_real_browser_changes_nothing(chromium: Browser, running: Running, verdict: Verdict) -> None:
+    """It opens the link of a mail, runs the page's script, presses and posts all that there is, and has no session."""
+    claim = a_claim(running, terms=under(required_approvals=1))
+    address = running.service.links.address(claim, verdict, "mail", running.service.now())
+    context = opened_in(chromium)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_load_state("load")
+    assert "changed nothing" in page.content()
+    assert page.locator("form, button, input").count() == 0
+    posting = "async a => (await fetch(a, {method: 'POST', body: new URLSearchParams({verdict: 'approve', word: 'x', seen: 'x'})})).status"
+    for path in (address, f"{running.url}/claims/{claim.id}/review", f"{running.url}/batch"):
+        assert page.evaluate(posting, path) in (400, 401, 403)
+    context.close()
+    assert running.store.claim(claim.id) == claim
 
 
 def test_the_command_line_signs_in_by_a_code(chromium: Browser, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

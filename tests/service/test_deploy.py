@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from typing import Any
 
 import yaml
@@ -88,6 +89,27 @@ def test_the_image_has_a_target_of_its_own() -> None:
     assert "FROM resource AS service" in stages
     assert "RUN rm -r /opt/resource/approval_resource/service" in lines
     assert lines[-1] == "FROM resource"
+
+
+def test_make_builds_that_target() -> None:
+    """With whichever engine it is told; without a target it is the resource."""
+    for target, wanted in (("service", " --target service "), ("", None)):
+        command = ["make", "--dry-run", "image", "ENGINE=docker", f"TARGET={target}", "TAG=localhost/x"]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert "docker build" in told
+        assert (wanted in told) if wanted else ("--target" not in told)
+
+
+def test_each_issuer_of_the_page_fits_the_config() -> None:
+    """Its options are read as they stand, and the table has a line for each."""
+    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    config = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    issuers = yaml.safe_load(text.partition("```yaml issuers\n")[2].partition("```")[0])
+    assert set(issuers) == {"okta", "entra", "google", "keycloak", "dex", "cognito"}
+    for name, login in issuers.items():
+        document = config | {"login": login | {"client_id": "x", "client_secret": "env:X"}}
+        require_apart(read_document(Config, document, name))
+        assert f"| {name.capitalize()} |" in text
 
 
 def test_the_page_s_config_is_one() -> None:
