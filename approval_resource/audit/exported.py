@@ -39,21 +39,21 @@ PARTS: Mapping[str, tuple[set[str], ...]] = {
 }
 """Parts of each kind of record, beside its kind."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
-"""Time of an export that tells no time, so early that no event may be gone by age."""
+"""Time of an export that has none of its own: so early that no event counts as gone by age."""
 
 
 @dataclass(slots=True)
 class Exported:
     """Record of one pool in an export, read from the file at each call. Memory holds only places in the file.
 
-    See `RecordReads` for its reads. An export of an older version holds events alone.
+    See `RecordReads` for its reads. An export of an older release holds events alone.
     """
 
     file: BinaryIO
     pool: str
     header: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     findings: list[str] = field(default_factory=list)
-    """Faults of the lines themselves."""
+    """Faults of the export's lines, whatever they record."""
     offsets: array[int] = field(default_factory=lambda: array("Q"))
     """Places of the events, in the order of the file."""
     places: dict[tuple[str, ...], int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Exported:
         return not self.header
 
     def now(self) -> datetime:
-        """Return the time of the export, or that of the newest event where nothing tells it."""
+        """Return the time of the export, or that of the newest event if the export has none."""
         if not self.events_only:
             return _instant(self.header["at"]) or BEFORE_ALL
         return max(
@@ -83,7 +83,7 @@ class Exported:
         return found or self._head(self.header["head"])
 
     def last_head(self) -> Head | None:
-        """Return the head as it was when all else had been exported, or None where it can't be read."""
+        """Return the head that was exported last, after all other records, or None if it can't be read."""
         found = self._record("head")
         try:
             return self._head(found and found["head"])
@@ -132,7 +132,7 @@ class Exported:
         yield from (key[1] for key in self.places if key[0] == "claim")
 
     def open_claims(self, pool: str | None = None) -> list[Claim]:
-        """Return none: an export has no index, and `claim_ids` tells of every claim."""
+        """Return none: an export has no index, and `claim_ids` has every claim."""
         return []
 
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:

@@ -43,7 +43,7 @@ class Decision:
     policies: tuple[Any, ...]
     """Policy documents of claim and pool that decided. Empty: one approval by anyone was enough."""
     notes: tuple[str, ...] = ()
-    """Parts that are gone by age, and the like."""
+    """Parts that are gone by their age, one sentence each."""
     faults: tuple[str, ...] = ()
     """Reasons why the decision isn't proven. Empty: it is proven."""
 

@@ -118,7 +118,7 @@ def terms_digest(claim: Claim) -> str:
 def made_under(claim: Claim, first: Event) -> bool:
     """Whether the claim still matches the terms that its first event pinned.
 
-    First events of older versions pin no terms. They match a claim without policies and facts.
+    First events of older releases pin no terms. They match a claim without policies and facts.
     """
     untold = not first.terms and not claim.policy and not claim.facts
     return first.claim_id == claim.id and (untold or first.terms == terms_digest(claim))

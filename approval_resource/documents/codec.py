@@ -34,7 +34,7 @@ class Field:
     form: Form
     attribute: str
     sparse: bool = False
-    """Whether an empty value is left out, because documents of older versions lack the entry."""
+    """Whether an empty value is left out, because documents of older releases lack the entry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ TURN = Codec(
 
 
 def turn_of(lock: Lock, holder: Claim | None) -> Turn:
-    """Return the hint for those who wait for the lock, as it is with that holder."""
+    """Return the hint for the waiters of the lock, which `holder` holds."""
     lengths = accumulate(len(f"{waiter.ticket} ") for waiter in lock.queue)
     return Turn(
         pool=lock.pool,

@@ -229,7 +229,7 @@ class Claim:
     It is set only if `timestamp` had to be later, because the event before it was dated ahead.
     """
     event_at: datetime | None = None
-    """Place in the pool's log of the newest event; None in claims of older versions, which stored none."""
+    """Place in the pool's log of the newest event; None in claims of older releases, which stored none."""
     revision: int = 0
 
     @property

@@ -129,6 +129,6 @@ class Event:
     lock: str = ""
     """Digest of the lock after the event, without its queue.
 
-    Events of older versions have neither this digest nor `before`.
+    Events of older releases have neither this digest nor `before`.
     """
     digest: str = ""

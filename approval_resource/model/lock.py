@@ -35,7 +35,7 @@ class Lock:
     tickets: int = 0
     """Number of tickets given out."""
     event_at: datetime | None = None
-    """Place in the pool's log of the newest event; None in locks of older versions, which stored none."""
+    """Place in the pool's log of the newest event; None in locks of older releases, which stored none."""
     revision: int = 0
 
     @property

@@ -147,8 +147,8 @@ IDENTITY_PATHS = (
         for field in ("request.remote_ip", "session.creator_ip")
     ),
 )
-"""Fields that tell persons apart. Concourse fills them, or nobody does. A policy that reads one that is
-missing fails closed: it approves nothing."""
+"""Fields that identify persons. Only Concourse fills them. A policy that reads a missing one fails closed: it
+approves nothing."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "run": {"type": "TRACKED", "flags": [], "changes": []},
     "stack": {"labels": [], "administrative": False, "autodeploy": False},
@@ -156,7 +156,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """Defaults for facts that nobody gave."""
 KNOWN: dict[str, Any] = {"merged": ["", "run", "stack", "build"], "ours": OURS, "people": IDENTITY_PATHS, "defaults": []}
 """Sources of the document's parts. `merged`: pipeline and claim together. `ours`: the claim alone. `people`:
-Concourse or nobody. `defaults`: nobody; set for each evaluation."""
+Concourse or nobody. `defaults`: paths of defaults that are in use, set for each evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

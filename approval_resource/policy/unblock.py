@@ -62,7 +62,7 @@ class Openers:
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
     """Return the smallest sets of people whose approval would open the gate, beside the reviews there are.
 
-    Windows, freezes, waiting times and inputs are left aside.
+    Windows, freezes, waiting times and inputs are left out.
     """
     with sandbox.budget(SECONDS, time.thread_time):
         return _openers(policies, facts, reviews, now)

@@ -18,7 +18,7 @@ from approval_resource.strict_options import MAX_NAME
 from approval_resource.text import as_displayed, clean, quoted
 
 MARK = "…"
-"""Stands before the digest of a name that is not shown as it is."""
+"""Mark in front of the digest of a name that is not shown as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Step:
     store: LockStore
     clock: Clock
     say: Callable[[str], None]
-    """Writes one line to the build log."""
+    """Function that writes one line to the build log."""
     undo: list[Callable[[], object]] = field(default_factory=list)
     """Actions to run if the step is stopped before Concourse has its answer."""
 

@@ -16,7 +16,7 @@ CLOCK_PRECISION = timedelta(seconds=1)
 AHEAD = CLOCK_PRECISION + 1000 * TICK
 """Time by which an honest event may be later than the store's clock.
 
-It is the precision, and a tick for each event of one instant.
+It is the precision, plus a tick for each of up to 1000 events of one instant.
 """
 MAX_JOBS = 100
 """Upper bound of the jobs kept with a lock as having claimed it."""

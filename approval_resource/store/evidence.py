@@ -34,7 +34,7 @@ def contradiction(snapshot: Snapshot, evidence: Evidence) -> CorruptRecordError 
         if event is not None and event_digest(event) != event.digest:
             return CorruptRecordError(f"event {event.revision}", "its digest is not that of its content")
     lock, told = snapshot.lock, evidence.lock
-    # Events of older versions pin no lock.
+    # Events of older releases pin no lock.
     if told is not None and (told.lock_event_number != lock.events or told.lock not in ("", lock_digest(lock))):
         return CorruptRecordError(f"lock {lock.name}", "it is not as its newest event left it")
     for claim_id, newest in evidence.claims.items():

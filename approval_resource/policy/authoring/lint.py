@@ -59,7 +59,7 @@ def _conditions(loaded: Loaded) -> Iterator[Finding]:
 
 
 def _doubts(query: object, path: conditions.Path = ()) -> Iterator[tuple[conditions.Path, str, bool]]:
-    """Yield what is well formed but can't be meant: its path, a message, and whether it is an error."""
+    """Yield each valid part that can't work as meant: its path, a message, and whether it is an error."""
     if isinstance(query, list):
         for number, item in enumerate(query):
             yield from _doubts(item, (*path, number))

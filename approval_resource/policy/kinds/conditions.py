@@ -181,11 +181,11 @@ class Matched:
     answer: Answer
     selected: bool = True
     met: Sequence[tuple[Mapping[str, Any], bool]] = ()
-    """Each condition, and whether the facts meet it; empty where that can't be told."""
+    """Each condition, and whether the facts meet it; empty if they can't be evaluated."""
 
 
 def judge(view: View) -> Part:
-    """Approve, reject or leave the say to people, by facts alone."""
+    """Approve or reject by facts alone, or leave the decision to people."""
     return judge_facts(view.policy, view.facts.static_document(view.roster), view.facts.defaults)
 
 

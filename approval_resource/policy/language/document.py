@@ -152,10 +152,10 @@ class Bypass(Part):
 
 
 class Reviewers(Part):
-    """Kinds of identity that count, where a policy says so."""
+    """Kinds of identity whose reviews count."""
 
     concourse: Flag
-    """Whether whoever starts a job counts, by their name at that Concourse."""
+    """Whether reviews from Concourse count, each under the user who started its job."""
 
 
 class Delegate(Part):

@@ -1,9 +1,9 @@
 """Built-in functions that a policy may call: their arguments, and how a call of them fails.
 
-OPA leaves a failed call undefined. The engine raises, and can't be told otherwise. So each call that may fail
-is rewritten to call a library in Rego, which first checks the arguments. A call whose arguments don't fit is
-undefined if that can only hold an approval back. Otherwise it ends the evaluation and names function, value
-and line.
+OPA leaves a failed call undefined. The engine ends the evaluation, and has no setting for that. So each call
+that may fail is rewritten to call a library in Rego, which first checks the arguments. A call whose arguments
+don't fit is undefined if that can only hold an approval back. Otherwise it ends the evaluation and names
+function, value and line.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def edits(source: bytes, tree: Node) -> list[Edit]:
 def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
     """Yield every call and arithmetic expression that may fail: kind, node and the function's name.
 
-    The last part is whether its failing can only hold an approval back.
+    The last part is whether a failure fails safe: it can only prevent an approval.
     """
     loud, own = _loud(source, tree), ast.functions(tree)
     for name, _, rule in ast.heads(tree):
@@ -279,7 +279,7 @@ def applied(source: bytes, changes: list[Edit], without: Sequence[tuple[int, int
 
 
 def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool]]:
-    """Yield every call and arithmetic expression, and whether its failing undefines only its own rule."""
+    """Yield every call and arithmetic expression, and whether a failure undefines only its own rule."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
@@ -292,7 +292,7 @@ def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool
 
 
 def _names(node: Any, names: set[str], *, fails_safe: bool) -> Iterator[tuple[str, bool]]:
-    """Yield every rule referred to, and whether its being undefined undefines only this rule."""
+    """Yield every rule referred to, and whether only this rule is undefined if that one is."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")

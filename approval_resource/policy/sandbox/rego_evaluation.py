@@ -24,13 +24,13 @@ BOM = "\ufeff"
 MAX_DOUBTS = 4
 """Upper bound of the rules that are tried both true and undefined. Each doubles the work."""
 FAILED = "approval-failed"
-"""Prefix of this program's own messages among the engine's."""
+"""Prefix by which this program's own messages are found in those of the engine."""
 
 
 def evaluate(text: str, task: dict[str, Any]) -> dict[str, Any]:
     """Return the policy's problems, and its answer on each input.
 
-    Without inputs, the lint goes further: it evaluates a sample.
+    Without inputs, it also evaluates a sample, for the lint.
     """
     source = text.encode()
     if text.startswith(BOM):

@@ -10,7 +10,7 @@ from approval_resource.policy.sandbox.expressions import Use
 from approval_resource.policy.sandbox.values import ANY, BELOW, EACH, Path, shown
 
 REST = "*"
-"""Placeholder for whatever else there may be at a place."""
+"""Step that stands for all fields of a place that aren't known by name."""
 APPROVALS: Path = ("reviews", "current", "approvals")
 REJECTIONS: Path = ("reviews", "current", "rejections")
 ADDRESSES = ("creator_ip", "remote_ip")
@@ -47,7 +47,7 @@ class Supply:
         }
 
     def unknown_people(self, uses: Iterable[Use]) -> set[Path]:
-        """Return the fields that tell persons apart, are read, and aren't in the document."""
+        """Return the fields that identify persons, are read, and aren't in the document."""
         return {person for person in reached(uses, self._people) if not _there(self._document, person)}
 
     def _absent(self, node: Any, path: Path, prefix: Path, *, whole: bool) -> Iterator[Path]:

@@ -70,7 +70,7 @@ class Proofs:
         tail = list(self._events(lock.name, pool, since=min(since))) if since else []
         newest = newest_of_claims(tail, set(claims))
         if not tail or newest.keys() != claims.keys():
-            # Items of older versions don't name their newest event. Very old ones may have no event left.
+            # Items of older releases don't name their newest event. Very old ones may have no event left.
             for event in self._events(lock.name, pool, newest_first=True):
                 tail = tail or [event]
                 if event.claim_id in claims:
