@@ -254,6 +254,14 @@ def missing(store: RecordReads, claim: Claim) -> str:
     return shortly(explained(store, claim))
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Needs of a pending claim in few words, and whether it waits for one person."""
+
+    needs: str
+    waits: bool = False
+
+
 def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> str:
     """Return in few words what a pending claim still needs, such as `1 of group security`.
 
@@ -262,18 +270,35 @@ def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> 
     Raises:
         CorruptRecordError: as `terms_of`.
     """
+    return outlook(store, claim, "", pool_policy).needs
+
+
+def outlook(store: RecordReads, claim: Claim, reviewer: str, pool_policy: str | None = None) -> Outlook:
+    """Return what a pending claim still needs, and whether it waits for that reviewer.
+
+    It never waits for an empty one. The policies are evaluated once. Arguments and errors are those of
+    `needed`.
+    """
     if claim.state is not State.PENDING:
-        return ""
+        return Outlook("")
+    now = store.now()
+    asked = bool(reviewer) and not claim.overdue(now)
     pool_policy = store.settings(claim.pool).policy if pool_policy is None else pool_policy
     if not (claim.policy or pool_policy):
-        return "1 approval, by anyone"
+        return Outlook("1 approval, by anyone", waits=asked)
+    from approval_resource.policy import needs
     from approval_resource.policy.decision import Waiting
-    from approval_resource.policy.needs import needs
 
     terms = terms_of(store, claim)
-    decision = decide(claim, terms, pool_policy, store.now())
-    people = needs(policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()])
-    return " and ".join(people) if people and isinstance(decision, Waiting) else shortly(decision)
+    decision = decide(claim, terms, pool_policy, now)
+    if not isinstance(decision, Waiting):
+        return Outlook(shortly(decision))
+    policies, facts, reviews = policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()]
+    people = needs.needs(policies, facts, reviews)
+    return Outlook(
+        " and ".join(people) or shortly(decision),
+        waits=asked and needs.waits_for(policies, facts, reviews, decision, reviewer, now),
+    )
 
 
 def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:

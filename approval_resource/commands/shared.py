@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -36,6 +37,7 @@ CONNECTION_OPTIONS = (
     click.option("--profile", envvar="AWS_PROFILE", help="A profile of ~/.aws/config."),
     click.option("--endpoint-url", envvar="AWS_ENDPOINT_URL_DYNAMODB", help="Another address of DynamoDB."),
 )
+TO_STDERR = partial(click.echo, err=True)
 PROGRESS_STEP = 25
 """Number of items between two updates of the line of progress."""
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -177,8 +179,10 @@ def connection_in(context: click.Context, base: Connection, options: Mapping[str
     return connection_of(base, given)
 
 
-def reviewer_of(connection: Connection, typed: str | None) -> str:
+def reviewer_of(connection: Connection, typed: str | None, say: Callable[[str], object] = TO_STDERR) -> str:
     """Return the reviewer's identity, which begins with how it is known.
+
+    `say` is told where it isn't the one that was expected.
 
     Raises:
         ConfigError: STS should know and can't be asked, or there is no name.
@@ -189,10 +193,10 @@ def reviewer_of(connection: Connection, typed: str | None) -> str:
         if not typed:
             raise ConfigError([f"{unknown}; try again, or give --reviewer NAME to be recorded as a typed name"]) from unknown
         arn = ""
-        click.echo(f"{unknown}; recorded is a typed name", err=True)
+        say(f"{unknown}; recorded is a typed name")
     if arn:
         if typed:
-            click.echo(f"AWS knows you as {arn}; --reviewer only counts where it doesn't", err=True)
+            say(f"AWS knows you as {arn}; --reviewer only counts where it doesn't")
         return f"aws:{arn}"
     try:
         name = clean(typed or getpass.getuser()).strip()

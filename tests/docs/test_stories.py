@@ -155,7 +155,7 @@ def reviewer(story: Story, wire: Any) -> None:
         policy=[{"required_approvals": 1, "allow_self_approval": False, "people": {"anna": [ROOT_ARN, "anna"]}}],
     ).version["id"]
     story.ids.append(own)
-    story.types("list")
+    story.types("list", sts)
     story.types(f"show {found[0][:8]}")
     story.types(f"approve {found[0][:8]} --comment 'looked at the plan'", sts)
     story.says("Ben starts the job approve-production in Concourse")
