@@ -317,6 +317,21 @@ def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
     return needs.discounted(policies, facts_of(claim, terms), [*claim.reviews.values()], reviewer)
 
 
+def weighed(store: RecordReads, claim: Claim, pool_policy: str) -> dict[str, str]:
+    """Return by reviewer why a review counts for no policy of the claim; an empty text where it counts.
+
+    `pool_policy` is that by which the claim was decided.
+
+    Raises:
+        ConfigError: a policy can't be read.
+        CorruptRecordError: as `terms_of`.
+    """
+    from approval_resource.policy import needs
+
+    terms = terms_of(store, claim)
+    return needs.weighed(policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()])
+
+
 def openers(store: RecordReads, claim: Claim) -> Openers:
     """Return who can open the claim's gate, in addition to those who have approved.
 

@@ -64,9 +64,7 @@ class Listing:
     def _remarks(self, gone: list[Claim]) -> list[str]:
         told = [f"Ended since the last look: {clean(claim.lock_name)} ({claim.id[:8]})" for claim in gone]
         if self._yours:
-            told.append(
-                f"{len(self._yours)} of these {'wait' if len(self._yours) > 1 else 'waits'} for you, {self._who}"
-            )
+            told.append(f"{len(self._yours)} of these {'wait' if len(self._yours) > 1 else 'waits'} for you, {self._who}")
         elif self._why_unknown:
             told.append(f"None is marked as yours: {self._why_unknown}")
         return told

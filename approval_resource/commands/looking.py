@@ -216,7 +216,7 @@ def init(**options: str | None) -> None:
     """Make the table, if it is missing. Nothing else that looks, decides or sets makes one."""
     store, connection = store_of(options)
     made = store.create_table()
-    click.echo(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
+    screen.say(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
 
 
 COMMANDS = (list_, show, history, receipt, init)

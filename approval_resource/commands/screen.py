@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 import tabulate
-from wcwidth import wcswidth
+from wcwidth import wcswidth, wrap
 
 from approval_resource.canonical import EMPTY
 from approval_resource.commands.shared import MIN_PREFIX
@@ -96,9 +96,18 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def paragraph(line: str) -> str:
-    """Return a line, wrapped to the terminal; what follows is indented more than its beginning."""
+    """Return a line, wrapped to the terminal; what follows is indented more than its beginning.
+
+    Ids are broken only where they are longer than the terminal is wide.
+    """
     indent = line[: len(line) - len(line.lstrip())]
-    return click.wrap_text(line.strip(), width(), indent, f"{indent}  ")
+    folded = wrap(line.strip(), width(), initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    return "\n".join(folded)
+
+
+def say(line: str) -> None:
+    """Print a line of an answer: wrapped on a terminal, as it is where output is piped."""
+    click.echo(paragraph(line) if sys.stdout.isatty() else line)
 
 
 def _laid_out(rows: list[list[str]], headers: Sequence[str], limits: Sequence[int], form: str = "simple") -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from approval_resource.model.claim import Review, Verdict
 from approval_resource.policy.decision import Decision, Waiting
-from approval_resource.policy.entitlement import refusal
+from approval_resource.policy.entitlement import may_force, refusal
 from approval_resource.policy.evaluate import dropped
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds.kind import asks_people
 from approval_resource.policy.kinds.quorum import counted_and_not
+from approval_resource.policy.kinds.rejections import counting as rejections
 from approval_resource.policy.kinds.rules import counting, tally
 from approval_resource.policy.language.default import DEFAULT
 from approval_resource.text import clean, counted
@@ -60,6 +61,29 @@ def discounted(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Revie
             _, others = counted_and_not(policy, voices, roster.requester)
             whys.append(next((why for who, why in others if who == clean(own.shown)), "is named by no rule"))
     return f"{clean(reviewer)} {whys[0].rstrip(',').removesuffix(' and')} and doesn't count" if whys else ""
+
+
+def weighed(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, str]:
+    """Return by reviewer why a review counts for no policy; empty where it counts, or Rego judges it."""
+    applying = [policy for policy in policies if not dropped(policy, facts)] or [DEFAULT]
+    return {review.reviewer: _why_not(applying, facts, reviews, review) for review in reviews}
+
+
+def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], review: Review) -> str:
+    if review.forced and may_force(policies, facts, review):
+        return ""
+    heard = [(policy, facts.roster(policy)) for policy in policies if facts.roster(policy).takes(review.reviewer)]
+    if not heard:
+        return "no policy takes a name of that Concourse"
+    voices = [(policy, roster, roster.voices(reviews)) for policy, roster in heard]
+    if not any(voice.identity == review.reviewer for _, _, all_ in voices for voice in all_):
+        return "another review of the same person's stands"
+    if review.verdict is Verdict.APPROVE:
+        told = discounted(policies, facts, reviews, review.reviewer)
+        return told.removeprefix(f"{clean(review.reviewer)} ").removesuffix(" and doesn't count")
+    judged = any(policy.rego and policy.required_approvals is None and not policy.approval_rules for policy in policies)
+    against = (voice.identity for policy, roster, all_ in voices for voice in rejections(policy, roster, all_))
+    return "" if judged or review.reviewer in against else "is named by no rule"
 
 
 def waits_for(

@@ -274,7 +274,7 @@ def test_watch_redraws_one_screen_and_marks_what_is_new(store: DynamoStore, term
             program.send_signal(signal.SIGINT)
 
     seen = terminal("list", "--watch", watcher=watcher, **{"NO_COLOR": "1"})
-    assert seen.code == 1
+    assert seen.code == 130
     assert seen.raw.count("\x1b[2J") >= 2
     first, last = seen.raw.split("\x1b[2J")[1], seen.raw.split("\x1b[2J")[-1]
     assert f"cli.py list: table {store._table}" in first
