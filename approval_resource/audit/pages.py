@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from html import escape
 
-from approval_resource.audit.report import Decision, PoolReport
+from approval_resource.audit.report import UNVERIFIED, Decision, PoolReport
 from approval_resource.canonical import instant
 from approval_resource.text import clean, counted
 
@@ -25,6 +25,7 @@ COLUMNS = (
     "requester",
     "description",
     "used_by",
+    "reviews",
     "policy",
     "verified",
     "faults",
@@ -61,8 +62,12 @@ def _section(number: int, decision: Decision) -> str:
     event, rows = decision.event, list(_rows(decision))
     forced = " (forced)" if event.forced else ""
     told = "".join(f"<dt>{_html(name)}</dt><dd>{_html(value)}</dd>\n" for name, value in rows if value)
-    policy = f"<dt>policy</dt><dd><pre>{_html(decision.policy_text, lines=True)}</pre></dd>\n" if decision.policy_text else ""
-    proof = f"<dt>proof</dt><dd class={'bad' if decision.faults else 'ok'}>{_html(decision.proof)}</dd>\n"
+    policy = "".join(
+        f"<dt>policy</dt><dd>{_html(whose)}<pre>{_html(text, lines=True)}</pre></dd>\n" for whose, text in decision.policies
+    )
+    faults = "".join(f"<li>{_html(fault)}</li>\n" for fault in decision.faults)
+    found = f"<ul>\n{faults}</ul>" if faults else ""
+    proof = f"<dt>proof</dt><dd class={'bad' if decision.faults else 'ok'}>{_html(decision.proof)}{found}</dd>\n"
     return (
         f"<section>\n<h2>{number}. {_html(event.lock_name)}: {_html(event.kind.value)}{forced}</h2>\n"
         f"<dl>\n{told}{policy}{proof}</dl>\n</section>\n"
@@ -78,8 +83,9 @@ def _rows(decision: Decision) -> Iterator[tuple[str, str]]:
     if claim is not None:
         yield "asked by", claim.build.created_by
         yield "build", claim.build.link
-        for who, review in sorted(claim.reviews.items()):
-            yield "review", f"{review.verdict.value} by {who}, {_at(review.at)}{review.comment and f': {review.comment}'}"
+        for review, whether in decision.reviews:
+            said = f": {review.comment}" if review.comment else ""
+            yield "review", f"{review.verdict.value} by {review.reviewer}, {_at(review.at)}{said} ({whether})"
         yield "used by", claim.spent_by
     yield "claim", event.claim_id
     yield "log entry", f"{instant(event.timestamp)} {event.digest}"
@@ -93,8 +99,12 @@ def rows(pool: PoolReport) -> Iterator[str]:
     for decision in pool.decisions:
         told = decision.document()
         told |= {
-            "policy": decision.policy_text,
-            "faults": "; ".join(decision.faults),
+            "policy": "\n".join(f"# {whose}\n{text}" for whose, text in decision.policies),
+            "reviews": "\n".join(
+                f"{instant(review.at)} {review.verdict.value} by {review.reviewer}{review.comment and f': {review.comment}'} ({whether})"
+                for review, whether in decision.reviews
+            ),
+            "faults": "\n".join(decision.faults),
             "notes": "; ".join(decision.notes),
             "event": told["event"]["timestamp"],
             "digest": decision.event.digest,
@@ -115,6 +125,7 @@ def _cell(value: object) -> str:
 
 def lines(pool: PoolReport) -> Iterator[str]:
     """Yield the report as text, a paragraph for each decision."""
+    told = set(pool.audit.findings)
     number = 0
     for decision in pool.decisions:
         number += 1
@@ -124,12 +135,16 @@ def lines(pool: PoolReport) -> Iterator[str]:
         for name, value in _rows(decision):
             if value and name not in ("by", "at"):
                 yield f"  {name}: {clean(value)}"
-        if decision.policy_text:
-            yield "  policy:"
-            yield from (f"    {clean(line)}" for line in decision.policy_text.splitlines())
-        yield f"  proof: {clean(decision.proof)}"
+        for whose, text in decision.policies:
+            yield f"  policy: {whose}"
+            yield from (f"    {clean(line)}" for line in text.splitlines())
+        yield f"  proof: {decision.proof}"
+        for fault in decision.faults:
+            told.discard(fault)
+            yield f"    {clean(fault)}"
         yield ""
     yield f"{counted(number, 'decision')}. {summary(pool)}"
+    yield from (f"  {UNVERIFIED}: {clean(finding)}" for finding in pool.audit.findings if finding in told)
 
 
 def summary(pool: PoolReport) -> str:

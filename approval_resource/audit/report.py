@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from approval_resource.audit.lives import UNREADABLE
 from approval_resource.audit.receipts import DEFAULT_POLICY
-from approval_resource.audit.verify import verify
+from approval_resource.audit.verify import Watch, verify
 from approval_resource.audit.verify_chain import Report
 from approval_resource.canonical import instant
-from approval_resource.claims.decide import kept_policies
+from approval_resource.claims.decide import kept_policies, weighed
 from approval_resource.claims.proof import require_supported
 from approval_resource.documents.events import event_digest
-from approval_resource.errors import ApprovalError, CorruptRecordError
-from approval_resource.model.claim import Claim
+from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError
+from approval_resource.model.claim import Claim, Review
 from approval_resource.model.event import Event, Kind, State
 from approval_resource.store.interface import LockStore
 from approval_resource.text import clean
@@ -40,8 +41,12 @@ class Decision:
 
     event: Event
     claim: Claim | None
-    policies: tuple[Any, ...]
-    """Policy documents of claim and pool that decided. Empty: one approval by anyone was enough."""
+    put_policies: tuple[Any, ...] = ()
+    """Policy documents of the put that decided."""
+    pool_policies: tuple[Any, ...] = ()
+    """Policy documents of the pool that decided. Neither: one approval by anyone was enough."""
+    uncounted: Mapping[str, str] | None = None
+    """Reason why a review counts for no policy, by reviewer; empty where it counts. None: nobody can tell."""
     notes: tuple[str, ...] = ()
     """Parts that are gone by their age, one sentence each."""
     faults: tuple[str, ...] = ()
@@ -49,17 +54,37 @@ class Decision:
 
     @property
     def proof(self) -> str:
-        """Return whether the decision is as it was recorded, with the reasons where it may not be."""
-        return f"{UNVERIFIED}: {'; '.join(self.faults)}" if self.faults else VERIFIED
+        """Return whether the decision is as it was recorded. `faults` has the reasons why it may not be."""
+        return UNVERIFIED if self.faults else VERIFIED
 
     @property
-    def policy_text(self) -> str:
-        """Return the policies as YAML, for people."""
-        if not self.policies:
-            return "" if self.claim is None else f"{DEFAULT_POLICY}\n"
+    def policies(self) -> list[tuple[str, str]]:
+        """Return whose policies decided, each with their text as YAML, for people."""
+        whose = (("the put's", self.put_policies), ("the pool's", self.pool_policies))
+        told = [(one, documents) for one, documents in whose if documents]
+        if not told:
+            return (
+                []
+                if self.claim is None or self.uncounted is None
+                else [("nobody's, so that this holds", f"{DEFAULT_POLICY}\n")]
+            )
         import yaml
 
-        return str(yaml.safe_dump_all(self.policies, sort_keys=False, allow_unicode=True))
+        return [(one, str(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True))) for one, documents in told]
+
+    @property
+    def reviews(self) -> list[tuple[Review, str]]:
+        """Return the reviews by time, each with whether it counted."""
+        if self.claim is None:
+            return []
+        ordered = sorted(self.claim.reviews.values(), key=lambda review: (review.at, review.reviewer))
+        return [(review, self._counted(review)) for review in ordered]
+
+    def _counted(self, review: Review) -> str:
+        if self.uncounted is None:
+            return "whether it counted can't be told"
+        why = self.uncounted.get(review.reviewer, "")
+        return f"didn't count: {why.rstrip(',').removesuffix(' and')}" if why else "counted"
 
     @property
     def about(self) -> str:
@@ -87,12 +112,19 @@ class Decision:
             "description": claim.description if claim else "",
             "used_by": claim.spent_by if claim else "",
             "reviews": [
-                {"reviewer": who, "verdict": one.verdict.value, "at": instant(one.at), "comment": one.comment}
-                for who, one in sorted(claim.reviews.items())
-            ]
-            if claim
-            else [],
-            "policies": list(self.policies),
+                {
+                    "reviewer": one.reviewer,
+                    "verdict": one.verdict.value,
+                    "at": instant(one.at),
+                    "comment": one.comment,
+                    "counted": None if self.uncounted is None else not self.uncounted.get(one.reviewer),
+                    "why_not": (self.uncounted or {}).get(one.reviewer, ""),
+                }
+                for one, _ in self.reviews
+            ],
+            "policies": [*self.put_policies, *self.pool_policies],
+            "put_policies": list(self.put_policies),
+            "pool_policies": list(self.pool_policies),
             "verified": not self.faults,
             "faults": list(self.faults),
             "notes": list(self.notes),
@@ -109,7 +141,12 @@ class PoolReport:
 
 
 def report(
-    store: LockStore, pool: str, lock_name: str | None = None, since: datetime | None = None, until: datetime | None = None
+    store: LockStore,
+    pool: str,
+    lock_name: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    watch: Watch | None = None,
 ) -> PoolReport:
     """Audit the pool, and return its decisions from `since` to before `until`, oldest first, each with proof.
 
@@ -118,7 +155,7 @@ def report(
     only decisions on that claim. A finding about the log as a whole affects every decision, because the log
     proves them all.
     """
-    audited = verify(store, pool)
+    audited = verify(store, pool, watch=watch)
     return PoolReport(audited, _decisions(store, audited, lock_name, since, until))
 
 
@@ -149,20 +186,21 @@ def _with_claims(store: LockStore, audited: Report, events: Sequence[Event]) -> 
         try:
             claim = store.claim(event.claim_id) if known is None else known.get(event.claim_id)
         except UNREADABLE as corrupt:
-            yield Decision(event=event, claim=None, policies=(), faults=(*faults, str(corrupt)))
+            yield Decision(event=event, claim=None, faults=(*faults, str(corrupt)))
             continue
         yield _decision(store, event, claim, faults)
 
 
 def _decision(store: LockStore, event: Event, claim: Claim | None, faults: list[str]) -> Decision:
     if claim is None:
-        return Decision(
-            event=event, claim=None, policies=(), notes=("its claim and policy are gone by age",), faults=tuple(faults)
-        )
+        return Decision(event=event, claim=None, notes=("its claim and policy are gone by age",), faults=tuple(faults))
     notes: tuple[str, ...] = ()
-    policies: tuple[Any, ...] = ()
+    policies: dict[str, Any] = {}
     try:
-        policies = tuple(document for text in kept_policies(store, claim) if text for document in json.loads(text))
+        own, pool = kept_policies(store, claim)
+        policies = {"put_policies": tuple(json.loads(own or "[]")), "pool_policies": tuple(json.loads(pool or "[]"))}
+        with suppress(ConfigError):  # a policy that can't be read by now; a rejection doesn't rest on it
+            policies["uncounted"] = weighed(store, claim, pool)
         if event.kind.state is State.APPROVED:
             require_supported(store, claim, event)
     except (ApprovalError, ValueError) as fault:
@@ -170,7 +208,7 @@ def _decision(store: LockStore, event: Event, claim: Claim | None, faults: list[
             notes = ("its policy is gone by age",)
         else:
             faults.append(str(fault))
-    return Decision(event=event, claim=claim, policies=policies, notes=notes, faults=tuple(dict.fromkeys(faults)))
+    return Decision(event=event, claim=claim, notes=notes, faults=tuple(dict.fromkeys(faults)), **policies)
 
 
 def _findings(audited: Report, claim_id: str) -> list[str]:

@@ -259,6 +259,14 @@ def missing(store: RecordReads, claim: Claim) -> str:
     return short_reasons(decision_of(store, claim))
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Needs of a pending claim in few words, and whether it waits for one person."""
+
+    needs: str
+    waits: bool = False
+
+
 def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> str:
     """Return a summary of what a pending claim still needs, such as `1 of group security`, for tables.
 
@@ -267,18 +275,35 @@ def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> 
     Raises:
         CorruptRecordError: as `terms_of`.
     """
+    return outlook(store, claim, "", pool_policy).needs
+
+
+def outlook(store: RecordReads, claim: Claim, reviewer: str, pool_policy: str | None = None) -> Outlook:
+    """Return what a pending claim still needs, and whether it waits for that reviewer.
+
+    It never waits for an empty one. The policies are evaluated once. Arguments and errors are those of
+    `needed`.
+    """
     if claim.state is not State.PENDING:
-        return ""
+        return Outlook("")
+    now = store.now()
+    asked = bool(reviewer) and not claim.overdue(now)
     pool_policy = store.settings(claim.pool).policy if pool_policy is None else pool_policy
     if not (claim.policy or pool_policy):
-        return "1 approval, by anyone"
+        return Outlook("1 approval, by anyone", waits=asked)
+    from approval_resource.policy import needs
     from approval_resource.policy.decision import Waiting
-    from approval_resource.policy.needs import needs
 
     terms = terms_of(store, claim)
-    decision = decide(claim, terms, pool_policy, store.now())
-    people = needs(policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()])
-    return " and ".join(people) if people and isinstance(decision, Waiting) else short_reasons(decision)
+    decision = decide(claim, terms, pool_policy, now)
+    if not isinstance(decision, Waiting):
+        return Outlook(short_reasons(decision))
+    policies, facts, reviews = policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()]
+    people = needs.needs(policies, facts, reviews)
+    return Outlook(
+        " and ".join(people) or short_reasons(decision),
+        waits=asked and needs.waits_for(policies, facts, reviews, decision, reviewer, now),
+    )
 
 
 def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
@@ -295,6 +320,21 @@ def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
     except ConfigError:
         return ""  # the decision says what can't be read
     return needs.discounted(policies, facts_of(claim, terms), [*claim.reviews.values()], reviewer)
+
+
+def weighed(store: RecordReads, claim: Claim, pool_policy: str) -> dict[str, str]:
+    """Return by reviewer why a review counts for no policy of the claim; an empty text where it counts.
+
+    `pool_policy` is that by which the claim was decided.
+
+    Raises:
+        ConfigError: a policy can't be read.
+        CorruptRecordError: as `terms_of`.
+    """
+    from approval_resource.policy import needs
+
+    terms = terms_of(store, claim)
+    return needs.weighed(policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()])
 
 
 def openers(store: RecordReads, claim: Claim) -> Openers:

@@ -14,10 +14,11 @@ from approval_resource.audit import export as written
 from approval_resource.audit import verify as audit
 from approval_resource.audit.verify_chain import Report
 from approval_resource.canonical import instant
+from approval_resource.commands import screen
 from approval_resource.commands.completion import POOLS
 from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
 from approval_resource.commands.report import report as audit_report
-from approval_resource.commands.shared import FORMAT, Commands, connected, progress, say_errors, store_of
+from approval_resource.commands.shared import FORMAT, OUTPUT, Commands, connected, output_to, progress, say_errors, store_of
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.text import clean, counted
 
@@ -50,7 +51,7 @@ def audit_verify(pool: str | None, against: str | None, export: str | None, form
     else:
         for report in reports:
             for line in (*report.findings, *report.notes, _summary(report)):
-                click.echo(f"pool {clean(report.pool)}: {clean(line)}")
+                screen.say(f"pool {clean(report.pool)}: {clean(line)}")
         if not reports:
             click.echo("There is no pool yet")
     if any(report.findings for report in reports):
@@ -109,16 +110,17 @@ def _report_document(report: Report) -> dict[str, Any]:
 
 @commands.command("export")
 @click.option("--pool", shell_complete=POOLS, help="Only this pool; else every pool of the table.")
+@OUTPUT
 @connected
-def audit_export(pool: str | None, **options: str | None) -> None:
+def audit_export(pool: str | None, output: Path | None, **options: str | None) -> None:
     """Write the whole record as JSON lines: each pool's settings, locks, claims and contents, then its log.
 
     `audit verify --export` verifies it without the table. It holds what pipelines gave their claims.
     """
     store, _ = store_of(options)
-    with progress("exporting", "lines") as watch:
+    with progress("exporting", "lines", beside_output=output is None) as watch, output_to(output) as write:
         for number, line in enumerate(written.export(store, [pool] if pool is not None else store.pools()), 1):
-            click.echo(line)
+            write(f"{line}\n")
             watch(number, 0)
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from approval_resource.commands import screen
 from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import FORMAT, connected, store_of
 from approval_resource.errors import StoreUnavailableError
@@ -42,7 +43,7 @@ def doctor(form: str, **options: str | None) -> None:
         for finding in findings:
             mark, colour = MARKS[finding.fine]
             move = f"; {finding.move}" if finding.move and not finding.fine else ""
-            click.echo(f"{click.style(f'{mark:5}', fg=colour)} {finding.subject}: {clean(finding.told)}{clean(move)}")
+            screen.say(f"{click.style(f'{mark:5}', fg=colour)} {finding.subject}: {clean(finding.told)}{clean(move)}")
     if any(finding.fine is False for finding in findings):
         click.get_current_context().exit(FAILED)
 

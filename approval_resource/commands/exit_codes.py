@@ -4,8 +4,12 @@
 """
 
 FAILED = 1
-"""Refused, failed or interrupted; or something was found: errors in a policy, faults in the record."""
+"""Refused or failed; or something was found: errors in a policy, faults in the record."""
 COULD_NOT_LOOK = 3
 """An audit could not look at the record, so that it says nothing of it."""
 UNCOUNTED = 3
 """An approval was recorded and counts for nothing."""
+INTERRUPTED = 130
+"""Ctrl-C, as shells tell it."""
+READER_GONE = 141
+"""Whoever reads the output stopped, as `| head` does; as shells tell SIGPIPE."""

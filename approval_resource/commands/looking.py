@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from approval_resource.claims import lookup as parts
 from approval_resource.claims import wait_for_lock
 from approval_resource.commands import screen
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
+from approval_resource.commands.listing import CLEAR, NOTHING_WAITS, WATCH_SECONDS, Listing, one_screen, outlook_of
 from approval_resource.commands.report import moment, receipt
 from approval_resource.commands.shared import FORMAT, connected, find_claim, require_pool, store_of
 from approval_resource.commands.tables import (
@@ -27,18 +27,11 @@ from approval_resource.commands.tables import (
     queues_table,
 )
 from approval_resource.documents.events import EVENT
-from approval_resource.errors import ConfigError, CorruptRecordError
+from approval_resource.errors import ConfigError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Kind, State
-from approval_resource.program import called
-from approval_resource.store.interface import Connection, LockStore
-from approval_resource.text import clean, shortened
-
-WATCH_SECONDS = 2
-CLEAR = "\x1b[H\x1b[2J"
-"""Moves to the top of a terminal and clears it, with colours switched off too."""
-NOTHING_WAITS = "There is no waiting approval"
-"""The original resource's line for an empty list."""
+from approval_resource.model.event import Kind
+from approval_resource.store.interface import LockStore
+from approval_resource.text import clean
 
 
 @click.command("list")
@@ -49,6 +42,9 @@ NOTHING_WAITS = "There is no waiting approval"
 @click.option("--watch", is_flag=True, help=f"Again every {WATCH_SECONDS} s, until interrupted; on a terminal in place.")
 @FORMAT
 @screen.options
+@click.option(
+    "--reviewer", envvar="APPROVAL_REVIEWER", help="Who you are, where AWS can't tell; on a terminal, yours come first."
+)
 @connected
 def list_(  # noqa: PLR0913 - each is an option of the command
     watch: bool,
@@ -59,6 +55,7 @@ def list_(  # noqa: PLR0913 - each is an option of the command
     form: str,
     original: bool,
     color: str,
+    reviewer: str | None,
     **options: str | None,
 ) -> None:
     """Show who holds a lock and what waits for approval."""
@@ -66,27 +63,22 @@ def list_(  # noqa: PLR0913 - each is an option of the command
         raise ConfigError(["--all and --waiting don't go together: nobody waits any more for what has ended"])
     store, connection = store_of(options)
     on_screen = screen.wanted(form, original or wide, color)
-    seen: frozenset[str] | None = None
+    listing = Listing(store, connection, reviewer)
     while True:
         if waiting:
             require_pool(store, pool, connection.table)
             text = _waiting(store, pool, form, on_screen=on_screen)
         else:
             found = _ever(store, pool) if everything else store.open_claims(pool)
-            ids = frozenset(claim.id for claim in found)
             if not found:
                 require_pool(store, pool, connection.table)
-            if on_screen:
-                text = _screened(found, store, fresh=ids - seen if seen is not None else frozenset())
-                seen = ids
-            else:
-                text = _listed(found, store, form, wide=wide)
+            text = listing.look(found) if on_screen else _listed(found, store, form, wide=wide)
         if not watch:
             click.echo(text)
             return
         if on_screen:
             click.echo(CLEAR, nl=False, color=True)
-            click.echo(_one_screen(text, connection, pool, store))
+            click.echo(one_screen(text, connection, pool, store))
         else:
             click.clear()
             click.echo(text)
@@ -97,37 +89,6 @@ def _listed(found: list[Claim], store: LockStore, form: str, *, wide: bool) -> s
     if form == "json":
         return json.dumps([claim_for_programs(claim) for claim in found], indent=2)
     return claims_table(found, store.now(), wide=wide) if found else NOTHING_WAITS
-
-
-def _screened(found: list[Claim], store: LockStore, fresh: frozenset[str]) -> str:
-    """Return the claims as a person reads them, each with what it still needs."""
-    if not found:
-        return NOTHING_WAITS
-    policies: dict[str, str] = {}
-    needs = {}
-    for claim in found:
-        if claim.state is State.PENDING:
-            if claim.pool not in policies:
-                policies[claim.pool] = store.settings(claim.pool).policy
-            needs[claim.id] = _needed(store, claim, policies[claim.pool])
-    return screen.claims_table(found, store.now(), needs, fresh=fresh)
-
-
-def _needed(store: LockStore, claim: Claim, pool_policy: str | None = None) -> str:
-    """Return what the claim still needs; one that can't be trusted doesn't hide the others."""
-    try:
-        return decisions.needed(store, claim, pool_policy)
-    except CorruptRecordError as corrupt:
-        return f"nothing can be told: {corrupt.why}"
-
-
-def _one_screen(text: str, connection: Connection, pool: str | None, store: LockStore) -> str:
-    """Return the text under a line that says of what and when it is, cut to the terminal's height."""
-    rows = max(2, shutil.get_terminal_size().lines - 1)
-    where = f"table {connection.table}{f', pool {clean(pool)}' if pool else ''}"
-    header = f"{called()} list: {where}, {store.now():%H:%M:%S} UTC, every {WATCH_SECONDS} s, Ctrl-C ends it"
-    lines = [click.style(shortened(header)[: screen.width()], reverse=True), *text.splitlines()]
-    return "\n".join([*lines[: rows - 1], f"… and {len(lines) - rows + 1} more lines"] if len(lines) > rows else lines)
 
 
 def _waiting(store: LockStore, pool: str | None, form: str, *, on_screen: bool) -> str:
@@ -166,7 +127,9 @@ def show(claim_id: str, attachment: str | None, form: str, original: bool, color
         click.echo(json.dumps(claim_for_programs(claim) | explained, indent=2))
         return
     details = (
-        screen.claim_details(claim, store.now(), _needed(store, claim)) if on_screen else claim_details(claim, store.now())
+        screen.claim_details(claim, store.now(), outlook_of(store, claim).needs)
+        if on_screen
+        else claim_details(claim, store.now())
     )
     click.echo(details)
     if claim.need_approval:
@@ -253,7 +216,7 @@ def init(**options: str | None) -> None:
     """Make the table, if it is missing. Nothing else that looks, decides or sets makes one."""
     store, connection = store_of(options)
     made = store.create_table()
-    click.echo(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
+    screen.say(f"INFO: table {connection.table} {'was created' if made else 'exists'}")
 
 
 COMMANDS = (list_, show, history, receipt, init)

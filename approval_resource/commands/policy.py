@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from approval_resource import pools
-from approval_resource.claims import decide as decisions
+from approval_resource.commands import screen
+from approval_resource.commands.backtest import A_FILE, backtest, loaded_from, warn
 from approval_resource.commands.completion import POOLS
 from approval_resource.commands.exit_codes import FAILED
 from approval_resource.commands.shared import (
@@ -19,7 +20,6 @@ from approval_resource.commands.shared import (
     REVIEWER,
     Commands,
     connected,
-    progress,
     require_pool,
     require_pool_name,
     reviewer_of,
@@ -27,18 +27,13 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model.claim import Claim
-from approval_resource.model.event import State
 from approval_resource.policy.authoring import cases
 from approval_resource.policy.authoring.lint import lint, require_no_errors
 from approval_resource.policy.authoring.trial import document_of, instant_of, trial, trial_on_input
-from approval_resource.policy.decision import Answer
 from approval_resource.policy.facts import not_suppliable
-from approval_resource.policy.language.load import Loaded, load_text, parse, stored, text_of
-from approval_resource.store.interface import LockStore
+from approval_resource.policy.language.load import parse, stored, text_of
 from approval_resource.text import clean, counted, shortened
 
-A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=A_FILE)
 
 
@@ -71,7 +66,7 @@ def eval_(  # noqa: PLR0913 - each is an option of the command
     if whole is not None and (facts or reviews or now or requester):
         raise ConfigError(["--input: is the whole of what is asked; leave out --facts, --reviews, --now, --requester"])
     try:
-        loaded = _loaded(files)
+        loaded = loaded_from(files)
         require_no_errors(loaded)
         if whole is not None:
             decision = trial_on_input(loaded, _document(whole))
@@ -92,9 +87,9 @@ def eval_(  # noqa: PLR0913 - each is an option of the command
         click.echo(json.dumps(document_of(decision), indent=2))
         return
     for line in decision.result.lines():
-        click.echo(clean(line))
+        screen.say(clean(line))
     for line in (*(f"note: {note}" for note in decision.notes), *(f"flag: {flag}" for flag in decision.flags)):
-        click.echo(clean(line))
+        screen.say(clean(line))
 
 
 @commands.command("lint")
@@ -104,14 +99,14 @@ def lint_(files: tuple[Path, ...]) -> None:
     failed = False
     for file in files:
         try:
-            loaded = _loaded((file,))
+            loaded = loaded_from((file,))
         except ConfigError as broken:
             failed = True
             say_errors(broken)
             continue
         found = [finding for one in loaded for finding in lint(one)]
         for finding in found:
-            click.echo(shortened(clean(str(finding))))
+            screen.say(shortened(clean(str(finding))))
         errors = sum(finding.error for finding in found)
         failed = failed or errors > 0
         click.echo(f"{clean(str(file))}: {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}")
@@ -135,72 +130,13 @@ def test_(directory: Path) -> None:
             passed, failed = passed + outcome.passed, failed + (not outcome.passed)
             click.echo(f"{'ok  ' if outcome.passed else 'FAIL'} {clean(outcome.file)} {clean(outcome.case)}".rstrip())
             for problem in outcome.problems:
-                click.echo(f"     {shortened(clean(problem))}")
+                screen.say(f"     {shortened(clean(problem))}")
     click.echo(f"{passed} passed, {failed} failed")
     if failed:
         click.get_current_context().exit(FAILED)
 
 
 # ---- policies and claims of a pool ----------------------------------------------
-
-
-@commands.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=A_FILE)
-@click.option("--pool", required=True, shell_complete=POOLS, help="The pool whose claims to ask about.")
-@FORMAT
-@connected
-def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | None) -> None:
-    """Show which of a pool's stored claims would have gone differently under these policies.
-
-    Changes nothing.
-    """
-    loaded = _loaded(files)
-    _warn(loaded)
-    store, connection = store_of(options)
-    require_pool(store, pool, connection.table)
-    ids = dict.fromkeys(event.claim_id for event in store.events(pool) if event.claim_id)
-    asked = [claim for claim in store.claims(list(ids)) if claim.need_approval and not _is_open(claim)]
-    policy = stored(loaded)
-    rows = []
-    with progress("asking the policies", "claims") as watch:
-        for number, claim in enumerate(asked, 1):
-            row = _difference(store, claim, policy)
-            rows += [row] if row is not None else []
-            watch(number, len(asked))
-    if form == "json":
-        click.echo(json.dumps({"claims": len(asked), "different": rows}, indent=2))
-        return
-    click.echo(f"{counted(len(asked), 'claim')} asked for an approval; {len(rows)} would have gone differently")
-    for row in rows:
-        click.echo(
-            f"{row['id']} {clean(row['lock_name'])} {row['timestamp']}: was {row['was']}, would be {row['would_be']}: {row['why']}"
-        )
-
-
-def _is_open(claim: Claim) -> bool:
-    return claim.state is State.PENDING
-
-
-def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] | None:
-    """Return how the policy would have decided the claim, if differently; else None."""
-    ruling = claim.decided or claim.ended
-    if ruling is None:
-        return None
-    row = {
-        "id": claim.id,
-        "lock_name": claim.lock_name,
-        "timestamp": f"{claim.timestamp:%Y-%m-%d %H:%M:%S}",
-        "was": ruling.state.value,
-    }
-    try:
-        terms = decisions.Terms(policy, decisions.terms_of(store, claim).given)
-    except CorruptRecordError as gone:
-        return row | {"would_be": Answer.ERROR.value, "why": str(gone)}
-    decision = decisions.decide(claim, terms, "", claim.judged_at or ruling.at)
-    was = {State.APPROVED: Answer.APPROVE, State.REJECTED: Answer.REJECT}.get(ruling.state, Answer.UNDECIDED)
-    if decision.result.answer is was:
-        return None
-    return row | {"would_be": decision.result.answer.value, "why": decisions.short_reasons(decision)}
 
 
 @commands.command("set")
@@ -213,10 +149,10 @@ def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: st
 
     The log tells who set them.
     """
-    loaded = _loaded(files)
-    _warn(loaded)
+    loaded = loaded_from(files)
+    warn(loaded)
     _put(pool, stored(loaded), reviewer, options)
-    click.echo(
+    screen.say(
         f"INFO: pool {clean(pool)} has {counted(len(loaded), 'policy document')}; they hold for claims that wait now, too"
     )
 
@@ -261,37 +197,6 @@ def _put(pool: str, policy: str, reviewer: str | None, options: dict[str, str | 
     pools.set_policy(store, pool, policy, actor=reviewer_of(connection, reviewer))
 
 
-# ---- files -------------------------------------------------------------------------
-
-
-def _loaded(files: tuple[Path, ...]) -> list[Loaded]:
-    """Load the policies of all the files.
-
-    Raises:
-        ConfigError: every problem of every file.
-    """
-    found: list[Loaded] = []
-    problems: list[str] = []
-    for file in files:
-        try:
-            found += load_text(text_of(file), str(file))
-        except ConfigError as broken:
-            problems += broken.problems
-    if problems:
-        raise ConfigError(problems)
-    return found
-
-
-def _warn(loaded: list[Loaded]) -> None:
-    """Print lint's warnings about the policies.
-
-    Raises:
-        ConfigError: lint finds an error in them.
-    """
-    for finding in require_no_errors(loaded):
-        click.echo(shortened(clean(str(finding))), err=True)
-
-
 def _document(file: Path) -> object:
     return parse(text_of(file), str(file))[0]
 
@@ -303,3 +208,6 @@ def _instant(text: str | None) -> datetime:
         return instant_of(text)
     except ValueError as wrong:
         raise ConfigError([f"--now: {wrong}"]) from wrong
+
+
+commands.add_command(backtest)

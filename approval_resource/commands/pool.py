@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import click
 
 from approval_resource import pools
+from approval_resource.commands import screen
 from approval_resource.commands.completion import POOLS
 from approval_resource.commands.shared import (
     FORMAT,
@@ -52,7 +53,7 @@ def set_(pool: str, retention_days: int | None, reviewer: str | None, **options:
     before = store.settings(pool)
     settings = pools.set_retention(store, pool, retention_days, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: " if settings.revision == before.revision else ""
-    click.echo(f"INFO: {changed}{_told(settings)}")
+    screen.say(f"INFO: {changed}{_told(settings)}")
     _warn_if_unused(store, pool)
 
 
@@ -70,7 +71,7 @@ def freeze(pool: str, until: str | None, reason: str, reviewer: str | None, **op
     end, why = _until(until), reason_of(reason)
     store, connection = store_of(options)
     settings = pools.freeze(store, pool, end, why, actor=reviewer_of(connection, reviewer))
-    click.echo(f"INFO: {_told(settings)}")
+    screen.say(f"INFO: {_told(settings)}")
     _warn_if_unused(store, pool)
 
 
@@ -87,7 +88,7 @@ def unfreeze(pool: str, reason: str, reviewer: str | None, **options: str | None
     before = store.settings(pool)
     settings = pools.unfreeze(store, pool, why, actor=reviewer_of(connection, reviewer))
     changed = "nothing has changed: it was not frozen" if settings.revision == before.revision else "its gates open again"
-    click.echo(f"INFO: pool {clean(pool)}: {changed}")
+    screen.say(f"INFO: pool {clean(pool)}: {changed}")
 
 
 def _warn_if_unused(store: LockStore, pool: str) -> None:
@@ -120,7 +121,10 @@ def show(pool: str, form: str, **options: str | None) -> None:
     store, connection = store_of(options)
     require_pool(store, pool, connection.table)
     settings = store.settings(pool)
-    click.echo(json.dumps(SETTINGS.write(settings), indent=2) if form == "json" else _told(settings))
+    if form == "json":
+        click.echo(json.dumps(SETTINGS.write(settings), indent=2))
+    else:
+        screen.say(_told(settings))
 
 
 def _told(settings: Settings) -> str:

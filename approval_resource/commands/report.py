@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import click
 
@@ -13,12 +15,24 @@ from approval_resource.audit import pages
 from approval_resource.audit.receipts import receipt as receipt_of
 from approval_resource.audit.report import Decision, PoolReport
 from approval_resource.audit.report import report as made
+from approval_resource.audit.verify import Watch
 from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import deciding_event
 from approval_resource.clock import HostClock
+from approval_resource.commands import screen
 from approval_resource.commands.completion import CLAIM_IDS, LOCKS, POOLS
 from approval_resource.commands.exit_codes import COULD_NOT_LOOK, FAILED
-from approval_resource.commands.shared import MAX_SHOWN, connected, find_claim, require_pool, say_errors, store_of
+from approval_resource.commands.shared import (
+    MAX_SHOWN,
+    OUTPUT,
+    connected,
+    find_claim,
+    output_to,
+    progress,
+    require_pool,
+    say_errors,
+    store_of,
+)
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
 from approval_resource.policy.authoring.trial import instant_of
 from approval_resource.strict_options import duration
@@ -73,8 +87,17 @@ def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -
     show_default=True,
     help="html is a page that prints and needs nothing else.",
 )
+@OUTPUT
 @connected
-def report(pool: str, lock_name: str | None, since: str | None, until: str | None, form: str, **options: str | None) -> None:
+def report(
+    pool: str,
+    lock_name: str | None,
+    since: str | None,
+    until: str | None,
+    form: str,
+    output: Path | None,
+    **options: str | None,
+) -> None:
     """Show who decided what, when, under which policy with its text, and whether that is proven.
 
     Exit code 1 where something is not, 3 where the record could not be looked at.
@@ -89,26 +112,34 @@ def report(pool: str, lock_name: str | None, since: str | None, until: str | Non
             )
         now = store.now()
         first, last = moment(since, "--since", now), moment(until, "--until", now, end=True)
-        found = made(store, pool, lock_name, first, last)
-        unproven: list[str] = []
-        found = replace(found, decisions=_noting(found.decisions, unproven))
+        with progress(f"verifying pool {pool}", "events") as watch:
+            found = made(store, pool, lock_name, first, last, watch)
+        unproven = Unproven()
         title = f"Decisions of pool {pool}{f', lock {lock_name}' if lock_name else ''}"
         spans = [f"{word} {at:%Y-%m-%d %H:%M} UTC" for word, at in (("from", first), ("to", last)) if at is not None]
-        for text in _written(found, form, " ".join([title, *spans]), now):
-            click.echo(text, nl=form == "text")
+        with progress("reporting", "decisions", beside_output=output is None) as watch, output_to(output) as write:
+            found = replace(found, decisions=unproven.noted(found.decisions, watch))
+            wrapped = form == "text" and output is None and sys.stdout.isatty()
+            for text in _written(found, form, " ".join([title, *spans]), now):
+                write(f"{screen.paragraph(text)}\n" if wrapped else f"{text}\n" if form == "text" else text)
     except ApprovalError as error:
         say_errors(error)
         click.get_current_context().exit(COULD_NOT_LOOK)
-    if found.audit.findings or unproven:
+    if found.audit.findings or unproven.any:
         click.get_current_context().exit(FAILED)
 
 
-def _noting(decisions: Iterator[Decision], unproven: list[str]) -> Iterator[Decision]:
-    """Yield the decisions, and note the claims of those that are not proven."""
-    for decision in decisions:
-        if decision.faults:
-            unproven.append(decision.event.claim_id)
-        yield decision
+class Unproven:
+    """Whether any decision that passed wasn't proven."""
+
+    any = False
+
+    def noted(self, decisions: Iterator[Decision], watch: Watch) -> Iterator[Decision]:
+        """Yield the decisions, and note where one is not proven."""
+        for number, decision in enumerate(decisions, 1):
+            self.any = self.any or bool(decision.faults)
+            yield decision
+            watch(number, 0)
 
 
 def _written(found: PoolReport, form: str, title: str, now: datetime) -> Iterator[str]:

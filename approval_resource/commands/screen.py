@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 import tabulate
-from wcwidth import wcswidth
+from wcwidth import wcswidth, wrap
 
+from approval_resource.canonical import EMPTY
 from approval_resource.commands.shared import MIN_PREFIX
 from approval_resource.model.claim import Claim
 from approval_resource.model.event import Event, Kind, State
@@ -71,8 +72,13 @@ def width() -> int:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as a table that fits the terminal: text wrapped, and columns left out where it must."""
+    """Return the rows as a table that fits the terminal: text wrapped, and columns left out where it must.
+
+    Empty columns go first, before any text is wrapped for them.
+    """
     shown = list(range(len(columns)))
+    if sum(_natural(columns, rows)) > width() - GAP * (len(columns) - 1):
+        shown = [n for n in shown if any(row[n] for row in rows)] or shown
     while (limits := _fitted([columns[n] for n in shown], [[row[n] for n in shown] for row in rows])) is None:
         if len(shown) == 1:
             break
@@ -90,9 +96,18 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def paragraph(line: str) -> str:
-    """Return a line, wrapped to the terminal; what follows is indented more than its beginning."""
+    """Return a line, wrapped to the terminal; what follows is indented more than its beginning.
+
+    Ids are broken only where they are longer than the terminal is wide.
+    """
     indent = line[: len(line) - len(line.lstrip())]
-    return click.wrap_text(line.strip(), width(), indent, f"{indent}  ")
+    folded = wrap(line.strip(), width(), initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+    return "\n".join(folded)
+
+
+def say(line: str) -> None:
+    """Print a line of an answer: wrapped on a terminal, as it is where output is piped."""
+    click.echo(paragraph(line) if sys.stdout.isatty() else line)
 
 
 def _laid_out(rows: list[list[str]], headers: Sequence[str], limits: Sequence[int], form: str = "simple") -> str:
@@ -109,7 +124,7 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
     """Return the width of each column, breaking as few words as possible; None if the columns don't fit."""
     heads = [_width(column.name) + tabulate.MIN_PADDING for column in columns]
     cells = list(zip(*rows, strict=True)) or [()] * len(columns)
-    natural = [max(head, *map(_width, ["", *told])) for head, told in zip(heads, cells, strict=True)]
+    natural = _natural(columns, rows)
     words = [max(map(_width, " ".join(told).split()), default=0) for told in cells]
     for longest in (WORD, NARROW):
         floors = [max(NARROW, head, min(word, longest)) for head, word in zip(heads, words, strict=True)]
@@ -118,6 +133,13 @@ def _fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[in
         if limits is not None:
             return limits
     return None
+
+
+def _natural(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the width of each column with no text wrapped."""
+    heads = [_width(column.name) + tabulate.MIN_PADDING for column in columns]
+    cells = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return [max(head, *map(_width, ["", *told])) for head, told in zip(heads, cells, strict=True)]
 
 
 def _limits(natural: list[int], least: list[int], room: int) -> list[int] | None:
@@ -171,42 +193,55 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
     return {one: one[:length] for one in known}
 
 
-def in_order(claims: Iterable[Claim]) -> list[Claim]:
-    """Return the claims that wait for people first, then the others; the newest first among both."""
+def in_order(claims: Iterable[Claim], yours: Container[str] = ()) -> list[Claim]:
+    """Return the claims that wait for you, those that wait for others, and the rest; each newest first."""
     newest = sorted(claims, key=lambda claim: (claim.timestamp, claim.id), reverse=True)
-    return sorted(newest, key=lambda claim: claim.state is not State.PENDING)
+    return sorted(newest, key=lambda claim: (claim.id not in yours, claim.state is not State.PENDING))
 
 
 CLAIMS = (
-    Column("id", importance=9),
-    Column("lock", text=True, importance=8),
+    Column("id", importance=10),
+    Column("lock", text=True, importance=9),
     Column("what", text=True, importance=5),
-    Column("state", importance=7),
+    Column("state", importance=8),
     Column("age", importance=3),
     Column("left", importance=4),
     Column("needs", text=True, importance=6),
 )
+YOURS = Column("you", importance=7)
+"""Column of those that wait for the caller, shown where there is one."""
 
 
 def claims_table(
-    claims: Iterable[Claim], now: datetime, needs: Mapping[str, str], *, fresh: frozenset[str] = frozenset()
+    claims: Iterable[Claim],
+    now: datetime,
+    needs: Mapping[str, str],
+    *,
+    yours: Container[str] = (),
+    marks: Mapping[str, str] = EMPTY,
 ) -> str:
-    """Return a table of claims. `needs` says by id what each still needs, `fresh` which are marked as new."""
-    ordered = in_order(claims)
+    """Return a table of claims.
+
+    By id: `needs` says what each still needs, `yours` has those that wait for the caller, and `marks` what is
+    written beside one, such as `new`.
+    """
+    ordered = in_order(claims, yours)
     ids, pools = short_ids(claim.id for claim in ordered), {claim.pool for claim in ordered}
+    told = any(claim.id in yours for claim in ordered)
     rows = [
         [
-            click.style(f"{ids[claim.id]} new", bold=True) if claim.id in fresh else ids[claim.id],
+            click.style(f"{ids[claim.id]} {mark}", bold=True) if (mark := marks.get(claim.id)) else ids[claim.id],
             clean(claim.lock_name if len(pools) == 1 else f"{claim.pool}/{claim.lock_name}"),
             clean(f"{claim.build}: {claim.description}" if claim.description else str(claim.build)),
             state(claim, now),
             briefly(now - claim.created_at),
             left(claim, now),
             clean(needs.get(claim.id, "")),
+            *([click.style("yes", bold=True) if claim.id in yours else ""] if told else ()),
         ]
         for claim in ordered
     ]
-    return table(CLAIMS, rows)
+    return table((*CLAIMS, YOURS) if told else CLAIMS, rows)
 
 
 EVENTS = (

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import getpass
 import importlib
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +20,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from approval_resource.canonical import EMPTY
 from approval_resource.claims.lookup import find
-from approval_resource.commands.exit_codes import FAILED
+from approval_resource.commands.exit_codes import FAILED, INTERRUPTED, READER_GONE
 from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError, LockNotFoundError, StoreUnavailableError
 from approval_resource.model.claim import MAX_COMMENT, Claim
 from approval_resource.program import called
@@ -36,6 +40,7 @@ CONNECTION_OPTIONS = (
     click.option("--profile", envvar="AWS_PROFILE", help="A profile of ~/.aws/config."),
     click.option("--endpoint-url", envvar="AWS_ENDPOINT_URL_DYNAMODB", help="Another address of DynamoDB."),
 )
+TO_STDERR = partial(click.echo, err=True)
 PROGRESS_STEP = 25
 """Number of items between two updates of the line of progress."""
 FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -96,9 +101,17 @@ class Commands(click.Group):
             raise
         except click.UsageError as wrong:
             raise _fit(wrong) from wrong
+        except (KeyboardInterrupt, BrokenPipeError) as ended:
+            raise _cut_short(ended) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; end with exit code 1 and one line for each problem of an expected failure."""
+        try:
+            return self._invoked(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as ended:
+            raise _cut_short(ended) from None
+
+    def _invoked(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ApprovalError as error:
@@ -109,9 +122,30 @@ class Commands(click.Group):
             raise _fit(wrong) from wrong
         except UnicodeEncodeError:
             say_error("an argument holds bytes that are no text in UTF-8")
+        except BrokenPipeError:
+            raise
         except OSError as error:
             say_error(f"can't read or write {error.filename or 'the output'}: {error.strerror or error}")
         ctx.exit(FAILED)
+
+
+def _cut_short(by: KeyboardInterrupt | BrokenPipeError) -> click.exceptions.Exit:
+    """Return the end of a command that was interrupted, after its one line, or whose reader has gone."""
+    if isinstance(by, KeyboardInterrupt):
+        with suppress(BrokenPipeError):
+            click.echo("Interrupted; the same command may be given again", err=True)
+            return click.exceptions.Exit(INTERRUPTED)
+    _drop_output()
+    return click.exceptions.Exit(READER_GONE)
+
+
+def _drop_output() -> None:
+    """Send to nowhere all that is still to be written: the interpreter flushes its streams when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a stream of a test has no descriptor
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _fit(wrong: click.UsageError) -> click.UsageError:
@@ -131,13 +165,14 @@ def say_error(line: str) -> None:
 
 
 @contextmanager
-def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str, unit: str, *, beside_output: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Yield a callback of long work: how much is done, and of how much, or 0 where nobody knows that.
 
-    It keeps one line on stderr, and none where stderr is no terminal. The line is gone at the end.
+    It keeps one line on stderr, and none where stderr is no terminal. The line is gone at the end. With
+    `beside_output`, output is written meanwhile: on a terminal that is progress enough.
     """
     stream = sys.stderr
-    shown = stream.isatty()
+    shown = stream.isatty() and not (beside_output and sys.stdout.isatty())
 
     def tell(done: int, total: int = 0) -> None:
         if shown and done % PROGRESS_STEP == 0:
@@ -151,6 +186,38 @@ def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         if shown:
             stream.write("\r\x1b[K")
             stream.flush()
+
+
+OUTPUT = click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write this file instead of stdout; it is there whole or not at all.",
+)
+
+
+@contextmanager
+def output_to(file: Path | None) -> Iterator[Callable[[str], object]]:
+    """Yield a function that writes text to the file, or to stdout for None.
+
+    The file gets its name when all is written. Until then an older one of that name stays, and what was
+    written of the new one is removed where anything goes wrong.
+    """
+    if file is None:
+        yield partial(click.echo, nl=False)
+        return
+    number, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with open(number, "w", encoding="utf-8", newline="") as written:
+            yield written.write
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)  # as any new file has; a temporary one is the owner's alone
+        os.replace(name, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:
@@ -177,8 +244,10 @@ def connection_in(context: click.Context, base: Connection, options: Mapping[str
     return connection_of(base, given)
 
 
-def reviewer_of(connection: Connection, typed: str | None) -> str:
+def reviewer_of(connection: Connection, typed: str | None, say: Callable[[str], object] = TO_STDERR) -> str:
     """Return the reviewer's identity, which begins with how it is known.
+
+    `say` is told where it isn't the one that was expected.
 
     Raises:
         ConfigError: STS should know and can't be asked, or there is no name.
@@ -189,10 +258,10 @@ def reviewer_of(connection: Connection, typed: str | None) -> str:
         if not typed:
             raise ConfigError([f"{unknown}; try again, or give --reviewer NAME to be recorded as a typed name"]) from unknown
         arn = ""
-        click.echo(f"{unknown}; recorded is a typed name", err=True)
+        say(f"{unknown}; recorded is a typed name")
     if arn:
         if typed:
-            click.echo(f"AWS knows you as {arn}; --reviewer only counts where it doesn't", err=True)
+            say(f"AWS knows you as {arn}; --reviewer only counts where it doesn't")
         return f"aws:{arn}"
     try:
         name = clean(typed or getpass.getuser()).strip()

@@ -1,16 +1,21 @@
-"""Needs of a claim that waits, in few words, and whether a recorded approval counts for anything."""
+"""Needs of a pending claim in few words, whom it waits for, and whether an approval counts for anything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from approval_resource.model.claim import Review
+from approval_resource.model.claim import Review, Verdict
+from approval_resource.policy.decision import Decision, Waiting
+from approval_resource.policy.entitlement import may_force, refusal
 from approval_resource.policy.evaluate import dropped
 from approval_resource.policy.facts import Facts
 from approval_resource.policy.kinds.kind import asks_people
 from approval_resource.policy.kinds.quorum import counted_and_not
+from approval_resource.policy.kinds.rejections import counting as rejections
 from approval_resource.policy.kinds.rules import counting, tally
+from approval_resource.policy.language.default import DEFAULT
 from approval_resource.text import clean, counted
 
 if TYPE_CHECKING:
@@ -55,4 +60,63 @@ def discounted(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Revie
                 return ""
             _, others = counted_and_not(policy, voices, roster.requester)
             whys.append(next((why for who, why in others if who == clean(own.shown)), "is named by no rule"))
-    return f"{clean(reviewer)} {whys[0]} and doesn't count" if whys else ""
+    return f"{clean(reviewer)} {whys[0].rstrip(',').removesuffix(' and')} and doesn't count" if whys else ""
+
+
+def weighed(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, str]:
+    """Return by reviewer why a review counts for no policy; empty where it counts, or Rego judges it."""
+    applying = [policy for policy in policies if not dropped(policy, facts)] or [DEFAULT]
+    return {review.reviewer: _why_not(applying, facts, reviews, review) for review in reviews}
+
+
+def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], review: Review) -> str:
+    if review.forced and may_force(policies, facts, review):
+        return ""
+    heard = [(policy, facts.roster(policy)) for policy in policies if facts.roster(policy).counts(review.reviewer)]
+    if not heard:
+        return "no policy takes a name of that Concourse"
+    voices = [(policy, roster, roster.voices(reviews)) for policy, roster in heard]
+    if not any(voice.identity == review.reviewer for _, _, all_ in voices for voice in all_):
+        return "another review of the same person's stands"
+    if review.verdict is Verdict.APPROVE:
+        told = discounted(policies, facts, reviews, review.reviewer)
+        return told.removeprefix(f"{clean(review.reviewer)} ").removesuffix(" and doesn't count")
+    judged = any(policy.rego and policy.required_approvals is None and not policy.approval_rules for policy in policies)
+    against = (voice.identity for policy, roster, all_ in voices for voice in rejections(policy, roster, all_))
+    return "" if judged or review.reviewer in against else "is named by no rule"
+
+
+def waits_for(
+    policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], decision: Decision, reviewer: str, now: datetime
+) -> bool:
+    """Whether a pending claim waits for that person.
+
+    A policy still lacks an approval that theirs would make up for, they may review, and they haven't approved
+    yet. Nobody can tell from a Rego text whom it lacks: it waits for all whose approval it is shown.
+    `decision` is that of these policies on these reviews.
+    """
+    if not isinstance(decision, Waiting):
+        return False
+    others = [review for review in reviews if review.reviewer != reviewer]
+    trial = Review(reviewer=reviewer, verdict=Verdict.APPROVE, at=now)
+    if refusal(policies, facts, others, trial) is not None:
+        return False
+    return any(
+        not (dropped(policy, facts) or result.ready) and _lacks(policy, facts, reviews, [*others, trial], reviewer)
+        for policy, result in zip((*policies, DEFAULT), decision.policies, strict=False)
+    )
+
+
+def _lacks(policy: Policy, facts: Facts, reviews: Sequence[Review], then: Sequence[Review], reviewer: str) -> bool:
+    """Whether the policy lacks less after the reviews `then`, which have that person's approval."""
+    roster = facts.roster(policy)
+    person = roster.person(reviewer)
+    before, after = (roster.hearings(said)[0] for said in (reviews, then))
+    if any(voice.person == person and voice.approves for voice in before):
+        return False
+    if policy.rego:
+        return any(voice.person == person for voice in counting(policy, roster, after))
+    if not asks_people(policy):
+        able, _ = counted_and_not(policy, before, roster.requester)
+        return not able and bool(counted_and_not(policy, after, roster.requester)[0])
+    return [*_lacking(policy, facts, reviews)] != [*_lacking(policy, facts, then)]

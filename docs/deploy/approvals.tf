@@ -30,6 +30,12 @@ variable "read_units_per_hour" {
   default     = 100000
 }
 
+variable "watched" {
+  description = "Whether watch.sh is run every five minutes: alarms on long waiting, and on an audit that fails or isn't run."
+  type        = bool
+  default     = true
+}
+
 variable "principals" {
   description = "ARNs of who may assume the role of pipeline, reviewer, operator, auditor and notifier; for service, ecs-tasks.amazonaws.com or pods.eks.amazonaws.com. One that is left out gets no role; attach its policy yourself."
   type        = map(string)
@@ -50,6 +56,10 @@ locals {
     system-errors         = { metric = "SystemErrors", period = 300, times = 2, threshold = 1 }
     transaction-conflicts = { metric = "TransactionConflict", period = 300, times = 3, threshold = 1000 }
     many-reads            = { metric = "ConsumedReadCapacityUnits", period = 3600, times = 1, threshold = var.read_units_per_hour }
+  }
+  watched = {
+    waiting-too-long = { metric = "Waiting", period = 300, missing = "notBreaching" }
+    audit-failed     = { metric = "AuditExitCode", period = 900, missing = "breaching" }
   }
 }
 
@@ -93,6 +103,22 @@ resource "aws_dynamodb_table" "approvals" {
   lifecycle {
     prevent_destroy = true
   }
+}
+
+resource "aws_cloudwatch_metric_alarm" "watched" {
+  for_each = var.watched ? local.watched : {}
+
+  alarm_name          = "${var.table_name}-${each.key}"
+  namespace           = "Approvals"
+  metric_name         = each.value.metric
+  dimensions          = { TableName = aws_dynamodb_table.approvals.name }
+  statistic           = "Maximum"
+  period              = each.value.period
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = each.value.missing
+  alarm_actions       = var.alarm_topics
 }
 
 resource "aws_cloudwatch_metric_alarm" "approvals" {

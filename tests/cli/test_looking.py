@@ -129,7 +129,7 @@ def test_watch_lists_again_and_again(store: DynamoStore, run: Run, monkeypatch: 
     ran = run("list", "--watch")
     assert ran.stdout.startswith("There is no waiting approval\n")
     assert A in ran.stdout
-    assert ran.exit_code == 1
+    assert ran.exit_code == 130
 
 
 def _interrupt() -> None:
@@ -137,7 +137,7 @@ def _interrupt() -> None:
 
 
 def test_watch_stops_when_interrupted(store: DynamoStore, environment: Environment) -> None:
-    """Ctrl-C ends --watch with click's one word and exit code 1, and no traceback."""
+    """Ctrl-C ends --watch with one line and exit code 130, and no traceback."""
     store.create_table()
     command = [sys.executable, "cli.py", "list", "--watch"]
     with subprocess.Popen(
@@ -150,7 +150,7 @@ def test_watch_stops_when_interrupted(store: DynamoStore, environment: Environme
             _, errors = watching.communicate(timeout=SECONDS)
         finally:
             watching.kill()
-    assert (watching.returncode, errors.strip()) == (1, "Aborted!")
+    assert (watching.returncode, errors.strip()) == (130, "Interrupted; the same command may be given again")
 
 
 # ---- show --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from approval_resource import pools
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim, force_release
 from approval_resource.model.claim import Verdict
@@ -124,6 +125,73 @@ def test_a_time_that_is_none_is_refused(week: DynamoStore, run: Run) -> None:
     refused(run("history", "--pool", POOL, "--since", "friday"), "--since", "no day such as")
 
 
+ZOE = "aws:arn:aws:iam::123456789012:user/zoe"
+
+
+@pytest.fixture
+def friday(connect: Callable[..., DynamoStore]) -> DynamoStore:
+    """An approval under the put's policy and the pool's, by reviews of which two count and three don't."""
+    time = FrozenTime(THURSDAY)
+    store = connect(time)
+    pools.set_policy(
+        store, POOL, json.dumps([{"name": "everybody", "required_approvals": 1, "allow_self_approval": False}]), actor="aws:ops"
+    )
+    own = {"name": "sec and ops", "allow_self_approval": False, "groups": {"sec": ["aws:ben"], "ops": ["aws:ana"]}}
+    rules = [{"group": "sec"}, {"group": "ops"}]
+    claim_of(store, B, lock_name="production", terms=under({**own, "approval_rules": rules}), build={"created_by": "zoe"})
+    for who in ("typed:joe", ZOE, "aws:eve", "aws:ben", "aws:ana"):
+        time.tick(minutes=1)
+        reviews.review(store, B, reviewer=who, verdict=Verdict.APPROVE, comment="go")
+    return store
+
+
+WHO_COUNTED = [
+    ("typed:joe", "didn't count: is only a typed name, which may be zoe's who asked"),
+    (ZOE, "didn't count: asked for this claim"),
+    ("aws:eve", "counted"),
+    ("aws:ben", "counted"),
+    ("aws:ana", "counted"),
+]
+"""In the order of time. Eve counts for the pool's policy alone."""
+
+
+@pytest.mark.usefixtures("friday")
+@pytest.mark.parametrize("form", ["text", "html", "csv"])
+def test_each_form_says_whose_review_counted_and_whose_policy_it_was(run: Run, form: str) -> None:
+    """Reviews by time, then the put's policy and the pool's, each with its text, and the proof."""
+    raw = run("audit", "report", "--pool", POOL, "--format", form).stdout
+    page = Outline()
+    page.feed(raw)
+    text = "".join(page.text) if form == "html" else raw
+    places = [text.find(f"approve by {who}") for who, _ in WHO_COUNTED]
+    assert -1 not in places
+    assert places == sorted(places)
+    for (_, told_), start in zip(WHO_COUNTED, places, strict=True):
+        assert f"({told_})" in text[start:].split("\n", 1)[0]
+    assert -1 < text.find("the put's") < text.find("sec and ops") < text.find("the pool's") < text.find("everybody")
+    assert "verified" in text or "true" in text
+
+
+@pytest.mark.usefixtures("friday")
+def test_programs_are_told_whose_review_counted_and_whose_policy_it_was(run: Run) -> None:
+    """The keys of before stay."""
+    (one,) = told(run)
+    assert [(review["reviewer"], review["counted"]) for review in one["reviews"]] == [
+        (who, why == "counted") for who, why in WHO_COUNTED
+    ]
+    assert [document["name"] for document in one["policies"]] == ["sec and ops", "everybody"]
+    assert [document["name"] for document in one["put_policies"]] == ["sec and ops"]
+    assert [document["name"] for document in one["pool_policies"]] == ["everybody"]
+
+
+@pytest.mark.usefixtures("week")
+def test_rejections_are_told_to_have_counted_too(run: Run) -> None:
+    """Where nobody set a policy, anybody's; the report says that nobody did."""
+    text = run("audit", "report", "--pool", POOL, "--until", "2026-11-19").stdout
+    assert "reject by aws:ana, Thursday 2026-11-19 09:00:00 UTC: not today (counted)" in text
+    assert "policy: nobody's, so that this holds\n    one approval by anyone; one rejection ends it\n" in text
+
+
 # ---- proof ---------------------------------------------------------------------------
 
 
@@ -145,6 +213,27 @@ def test_an_altered_claim_is_told_beside_it_alone(week: DynamoStore, wire: Any, 
     decisions = told(run, code=1)
     assert [one["verified"] for one in decisions] == [True, False, True, True]
     assert f"claim {B} of lock production was altered" in " ".join(decisions[1]["faults"])
+
+
+def test_each_fault_is_a_line_of_its_own(week: DynamoStore, wire: Any, run: Run) -> None:
+    """In text below NOT VERIFIED; in the page a list; a finding about no decision is told at the end."""
+    alter(wire, week, keys.claim_key(B), description="release 9.9")
+    alter(wire, week, keys.claim_key(C), description="release 9.9")
+    faults = [line.strip() for line in told_of(run, "--since", "2026-11-20T08:00:00Z", "--until", "2026-11-20T09:30:00Z")]
+    assert len(faults) > 2
+    assert all("; claim " not in fault and fault.count(" was altered") <= 1 for fault in faults)
+    assert faults[0].startswith(f"claim {B} of lock production was altered")
+    assert faults[-1].startswith(f"NOT VERIFIED: claim {C} of lock production was altered")
+    page = run("audit", "report", "--pool", POOL, "--format", "html").stdout
+    assert page.count("<li>claim ") >= 2
+
+
+def told_of(run: Run, *narrow: str) -> list[str]:
+    """The lines that follow NOT VERIFIED, and those after the summary."""
+    lines = run("audit", "report", "--pool", POOL, *narrow).stdout.splitlines()
+    first = lines.index("  proof: NOT VERIFIED") + 1
+    end = lines.index("", first)
+    return [*lines[first:end], *(line for line in lines[end:] if line.startswith("  "))]
 
 
 def test_an_altered_policy_is_no_proof(week: DynamoStore, wire: Any, run: Run) -> None:

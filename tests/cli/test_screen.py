@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,12 +14,17 @@ import pytest
 from wcwidth import wcswidth
 
 from approval_resource.claims import review as reviews
+from approval_resource.claims.decide import decide, facts_of, policies_of
 from approval_resource.claims.end import end_claim
 from approval_resource.commands import screen
-from approval_resource.model.claim import Verdict
+from approval_resource.commands.listing import Listing
+from approval_resource.model.claim import Review, Verdict
 from approval_resource.model.event import State
+from approval_resource.policy import needs
 from approval_resource.store.dynamodb.store import DynamoStore
-from tests.builders import FrozenTime, a_claim, under
+from approval_resource.store.interface import Connection
+from demo.engine import Engine
+from tests.builders import FrozenTime, a_build, a_claim, a_review, under
 from tests.cli.conftest import POOL, Run, Terminal, claim_of, refused
 from tests.cli.test_queue import wait
 
@@ -51,15 +57,16 @@ def busy(store: DynamoStore) -> DynamoStore:
 
 @pytest.mark.usefixtures("busy")
 def test_the_list_shows_what_waits_first_newest_first(terminal: Terminal) -> None:
-    """Short id, lock, what, state, age, and what it needs; what waits for nobody comes after."""
+    """Short id, lock, what, state, age, what it needs, and whether of you; what waits for nobody comes after."""
     seen = terminal("list", columns=110)
     header, _, *rows = seen.lines
-    assert header.split() == ["id", "lock", "what", "state", "age", "left", "needs"]
-    assert [row.split()[0] for row in rows] == [C[:8], B[:8], A[:8]]
+    assert header.split() == ["id", "lock", "what", "state", "age", "left", "needs", "you"]
+    assert [row.split()[0] for row in rows[:3]] == [C[:8], B[:8], A[:8]]
     assert rows[0].split()[1:7] == ["staging", "main/app/deploy", "#3:", "a", "plan", "pending"]
-    assert rows[0].endswith("1 approval, by anyone")
-    assert rows[1].endswith("2 approvals")
+    assert rows[0].endswith("1 approval, by anyone  yes")
+    assert rows[1].split()[-3:] == ["2", "approvals", "yes"]
     assert "held" in rows[2]
+    assert rows[3:] == ["2 of these wait for you, typed:ana"]
 
 
 @pytest.mark.usefixtures("busy")
@@ -90,7 +97,9 @@ def test_whatever_others_wrote_fits(monkeypatch: pytest.MonkeyPatch, columns: in
         for number in range(1, 6)
     ]
     needs = {claim.id: chance.choice(TEXTS) for claim in claims}
-    shown = screen.claims_table(claims, time.at, needs, fresh=frozenset(claim.id for claim in claims[:2]))
+    marks = {claims[0].id: "new", claims[1].id: "changed"}
+    yours = {claim.id for claim in claims if chance.random() < 0.5}
+    shown = screen.claims_table(claims, time.at, needs, yours=yours, marks=marks)
     shown += "\n" + screen.claim_details(claims[0], time.at, chance.choice(TEXTS))
     lines = [click.unstyle(line).rstrip() for line in shown.splitlines()]
     assert fits(lines, columns) == []
@@ -102,6 +111,14 @@ def test_columns_go_by_importance_where_there_is_no_room(monkeypatch: pytest.Mon
     monkeypatch.setattr(screen, "width", lambda: 45)
     header = screen.claims_table([a_claim(lock_name="x" * 30)], FrozenTime().at, {a_claim().id: "y" * 40}).splitlines()[0]
     assert header.split() == ["id", "lock", "state", "needs"]
+
+
+def test_an_empty_column_goes_before_text_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all fits it stays."""
+    for columns, left in ((110, True), (75, False)):
+        monkeypatch.setattr(screen, "width", lambda columns=columns: columns)
+        header, _, *rows = screen.claims_table([a_claim(description="release 3.2")], FrozenTime().at, {}).splitlines()
+        assert ("left" in header, len(rows)) == (left, 1)
 
 
 # ---- colours --------------------------------------------------------------------------
@@ -144,6 +161,103 @@ def test_a_wide_character_counts_as_one_where_output_is_piped(store: DynamoStore
     assert header.index("id  ") == row.index(A)
 
 
+# ---- whom it waits for --------------------------------------------------------------------
+
+ROOT_ARN = "aws:arn:aws:iam::000000000000:root"
+"""The engine's STS knows every caller as this."""
+GROUPS: dict[str, Any] = {
+    "people": {"anna": [ROOT_ARN, "anna"], "ben": ["aws:ben"]},
+    "groups": {"sec": ["ben"], "ops": ["anna"]},
+}
+
+
+def approved(*identities: str) -> list[Review]:
+    """Their approvals."""
+    return [a_review(identity, Verdict.APPROVE, FrozenTime().at) for identity in identities]
+
+
+@pytest.mark.parametrize(
+    ("policies", "reviews", "requester", "waits"),
+    [
+        ([{"required_approvals": 2}], [], "carl", True),
+        ([{"required_approvals": 2}], ["aws:ben"], "carl", True),
+        ([{"required_approvals": 2, **GROUPS}], [ROOT_ARN], "carl", False),
+        ([{"required_approvals": 1, "allow_self_approval": False, **GROUPS}], [], "anna", False),
+        ([{"required_approvals": 1, "allow_self_approval": False, **GROUPS}], [], "carl", True),
+        ([{"approval_rules": [{"group": "sec"}], **GROUPS}], [], "carl", False),
+        ([{"approval_rules": [{"group": "ops"}], **GROUPS}], [], "carl", True),
+        ([{"approval_rules": [{"group": "sec"}, {"group": "ops"}], **GROUPS}], ["aws:ben"], "carl", True),
+        ([{"approval_rules": [{"group": "sec"}, {"user": "ben"}], **GROUPS}], [], "carl", False),
+        ([{"required_approvals": 1}, {"approval_rules": [{"group": "sec"}], **GROUPS}], [], "carl", True),
+        ([{"required_approvals": 1}, {"approval_rules": [{"group": "sec"}], **GROUPS}], ["aws:eve"], "carl", False),
+        ([{"required_approvals": 1, "not_before": "1h"}], ["aws:ben"], "carl", False),
+        ([{"required_approvals": 1, "not_before": "1h"}], [], "carl", True),
+        ([{"not_before": "1h"}], [], "carl", True),
+        ([{"not_before": "1h"}], ["aws:ben"], "carl", False),
+        ([{"rego": 'package spacelift\napprove { input.reviews.current.approvals[_].author == "ben" }'}], [], "carl", True),
+        ([{"conditions": {"all": [{"fact": "no.such", "equals": 1}]}}], [], "carl", True),
+    ],
+)
+def test_a_claim_waits_for_whom_a_policy_lacks_and_may_count(
+    policies: list[dict[str, Any]], reviews: list[str], requester: str, *, waits: bool
+) -> None:
+    """Not for those who approved, who asked, whom no rule names, or where others or time alone are missing."""
+    terms = under(*policies)
+    claim = replace(
+        a_claim(state=State.PENDING, build=a_build(1, created_by=requester)),
+        reviews={one.reviewer: one for one in approved(*reviews)},
+    )
+    loaded, facts = policies_of(terms, ""), facts_of(claim, terms)
+    decision = decide(claim, terms, "", FrozenTime().at)
+    assert needs.waits_for(loaded, facts, [*claim.reviews.values()], decision, ROOT_ARN, FrozenTime().at) is waits
+
+
+@pytest.fixture
+def desk(store: DynamoStore) -> DynamoStore:
+    """Two claims: the older one waits for anna, the newer for ben alone."""
+    claim_of(store, A, terms=under(approval_rules=[{"group": "ops"}], **GROUPS))
+    claim_of(store, B, number=2, lock_name="docs", terms=under(approval_rules=[{"group": "sec"}], **GROUPS))
+    return store
+
+
+@pytest.mark.usefixtures("desk")
+def test_what_waits_for_you_comes_first_and_is_marked(terminal: Terminal, engine: Engine) -> None:
+    """The caller is who STS says; a typed name satisfies no rule, so nothing waits for it."""
+    seen = terminal("list", columns=110, AWS_ENDPOINT_URL_STS=engine.url)
+    assert [line.split()[0] for line in seen.lines[2:4]] == [A[:8], B[:8]]
+    assert [line.endswith("yes") for line in seen.lines[2:4]] == [True, False]
+    assert seen.lines[4:] == [f"1 of these waits for you, {ROOT_ARN}"]
+    typed = terminal("list", "--reviewer", "anna", columns=110)
+    assert [line.split()[0] for line in typed.lines[2:]] == [B[:8], A[:8]]
+    assert "you" not in typed.lines[0].split()
+
+
+@pytest.mark.usefixtures("desk")
+def test_a_list_whose_reader_is_unknown_is_a_list_all_the_same(terminal: Terminal) -> None:
+    """Nothing is marked, and a line says why."""
+    seen = terminal("list", columns=110, AWS_ENDPOINT_URL_STS="http://127.0.0.1:9")
+    assert seen.code == 0
+    assert [line.split()[0] for line in seen.lines[2:4]] == [B[:8], A[:8]]
+    assert seen.said.count("None is marked as yours: AWS could not be asked who you are") == 1
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize("words", [(), ("--wide",), ("--format", "json"), ("--original",)])
+def test_a_list_for_programs_asks_nobody_who_calls(run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """No call of STS, and no policy evaluated or even read."""
+    if "--original" in words:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+
+    def asked(*_: object) -> str:
+        raise AssertionError("somebody was asked")
+
+    monkeypatch.setattr("approval_resource.commands.shared.caller_arn", asked)
+    monkeypatch.setattr("approval_resource.claims.decide.outlook", asked)
+    monkeypatch.setattr(DynamoStore, "settings", asked)
+    monkeypatch.setattr(DynamoStore, "content", asked)
+    assert run("list", *words).exit_code == 0
+
+
 # ---- watch ------------------------------------------------------------------------------
 
 
@@ -160,12 +274,31 @@ def test_watch_redraws_one_screen_and_marks_what_is_new(store: DynamoStore, term
             program.send_signal(signal.SIGINT)
 
     seen = terminal("list", "--watch", watcher=watcher, **{"NO_COLOR": "1"})
-    assert seen.code == 1
+    assert seen.code == 130
     assert seen.raw.count("\x1b[2J") >= 2
     first, last = seen.raw.split("\x1b[2J")[1], seen.raw.split("\x1b[2J")[-1]
     assert f"cli.py list: table {store._table}" in first
     assert " new" not in first
     assert f"{A[:8]} new" not in last
+
+
+def test_watch_marks_what_changed_and_tells_what_ended(
+    store: DynamoStore, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look compares with the one before it, whole claims, and forgets older marks."""
+    monkeypatch.setattr(screen, "width", lambda: 120)
+    listing = Listing(store, connection, "ana")
+    first = [claim_of(store, A), claim_of(store, B, number=2, lock_name="docs")]
+    assert "changed" not in listing.look(first)
+    reviews.review(store, A, reviewer="typed:bob", verdict=Verdict.APPROVE)
+    reviews.review(store, B, reviewer="typed:bob", verdict=Verdict.REJECT)
+    new = claim_of(store, C, number=3, lock_name="l3")
+    second = click.unstyle(listing.look(store.open_claims(None)))
+    assert f"{A[:8]} changed" in second
+    assert f"{new.id[:8]} new" in second
+    assert f"Ended since the last look: docs ({B[:8]})" in second
+    third = click.unstyle(listing.look(store.open_claims(None)))
+    assert not {"changed", "new", "Ended"} & set(third.split())
 
 
 def test_watch_stays_on_one_screen(store: DynamoStore, terminal: Terminal) -> None:

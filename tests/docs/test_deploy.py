@@ -154,6 +154,28 @@ def test_both_raise_the_same_alarms(template: dict[str, Any]) -> None:
     assert all(alarm["Dimensions"] == [{"Name": "TableName", "Value": {"Ref": "Table"}}] for alarm in alarms)
 
 
+def test_both_tell_of_long_waiting_and_of_a_failed_audit(template: dict[str, Any], module: dict[str, Any]) -> None:
+    """By the numbers that watch.sh publishes, alike in both: one late approval, any exit code, or no audit at all."""
+    (alarms,) = [
+        entry["aws_cloudwatch_metric_alarm"]["watched"]
+        for entry in module["resource"]
+        if "watched" in entry.get("aws_cloudwatch_metric_alarm", {})
+    ]
+    watched = next(entry["watched"] for entry in module["locals"] if "watched" in entry)
+    made = {(one["metric"], int(one["period"]), one["missing"]) for one in watched.values()}
+    properties = [template["Resources"][name]["Properties"] for name in ("WaitingTooLongAlarm", "AuditFailedAlarm")]
+    assert made == {(one["MetricName"], one["Period"], one["TreatMissingData"]) for one in properties}
+    assert made == {("Waiting", 300, "notBreaching"), ("AuditExitCode", 900, "breaching")}
+    for one in properties:
+        assert (one["Namespace"], one["Statistic"], one["Threshold"]) == ("Approvals", "Maximum", 1)
+        assert one["ComparisonOperator"] == alarms["comparison_operator"] == "GreaterThanOrEqualToThreshold"
+    assert (alarms["namespace"], alarms["statistic"], int(alarms["threshold"])) == ("Approvals", "Maximum", 1)
+    assert alarms["alarm_actions"] == "${var.alarm_topics}"
+    text = (DOCS / "deploy" / "watch.sh").read_text(encoding="utf-8")
+    assert set(re.findall(r"publish (\w+)", text)) == {"Waiting", "AuditExitCode"}
+    assert "--namespace Approvals --dimensions " in text
+
+
 Terraform = Callable[..., subprocess.CompletedProcess[str]]
 
 

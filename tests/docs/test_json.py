@@ -1,4 +1,4 @@
-"""docs/json.md has an example of each command's JSON, whose keys are those that the program writes."""
+"""docs/json.md has an example of each command's and script's JSON, whose keys are those that the program writes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.builders import under
 from tests.cli.conftest import POOL, Run, claim_of
 from tests.cli.test_queue import wait
 from tests.docs.help_page import commands
+from tests.scripts.conftest import Concourse
 
 PAGE = ROOT / "docs" / "json.md"
 A, B = (f"{number}0000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa" for number in (1, 2))
@@ -65,9 +66,46 @@ def shown() -> dict[str, Any]:
     return {title: json.loads(text) for title, text in found}
 
 
+def conversation(concourse: Concourse) -> dict[str, Any]:
+    """What Concourse writes to the three scripts, and what they answer: a claim, its version, and its gate."""
+    source = {name: value for name, value in concourse.source.items() if name != "wait_lock"}
+    params = {"action": "claim", "lock_name": "production", "need_approval": True, "description": "release 3.2"}
+    told: dict[str, Any] = {"out, stdin": {"source": source, "params": params}}
+    told["out, stdout"] = _answer(concourse, "out", told["out, stdin"], str(concourse.workspace()))
+    version = told["out, stdout"]["version"]
+    told["check, stdin"] = {"source": source, "version": version}
+    told["check, stdout"] = _answer(concourse, "check", told["check, stdin"])
+    told["in, stdin"] = {"source": source, "params": {"need_approval": False}, "version": version}
+    told["in, stdout"] = _answer(concourse, "in", told["in, stdin"], str(concourse.workspace()))
+    return {title: told[title] for title in sorted(told)}
+
+
+def _answer(concourse: Concourse, script: str, request: dict[str, Any], *arguments: str) -> Any:
+    ended = concourse.start(script, request, list(arguments)).ends()
+    assert ended.code == 0, ended.stderr
+    return ended.answer
+
+
+def masked(document: Any) -> Any:
+    """The document without what is only a test's."""
+    if not isinstance(document, dict) or "source" not in document:
+        return document
+    of_the_test = {
+        "AWS_ACCESS_KEY_ID": "((aws.id))",
+        "AWS_SECRET_ACCESS_KEY": "((aws.secret))",
+        "endpoint_url": "https://dynamodb.eu-west-1.amazonaws.com",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "table": "concourse-approvals",
+    }
+    return document | {"source": document["source"] | of_the_test}
+
+
 @pytest.fixture
-def written(store: DynamoStore, run: Run, tmp_path: Path) -> dict[str, Any]:
-    """What each command writes: a claim that waits under a policy, one that was rejected, and one in the queue."""
+def written(store: DynamoStore, run: Run, tmp_path: Path, concourse: Concourse) -> dict[str, Any]:
+    """What each command writes: a claim that waits under a policy, one that was rejected, and one in the queue.
+
+    Then what passes between Concourse and the three scripts.
+    """
     policy = tmp_path / "policy.yaml"
     policy.write_text("{name: two-people, required_approvals: 2}\n", encoding="utf-8")
     claim_of(store, A, description="release 3.2", terms=under(required_approvals=2))
@@ -85,7 +123,7 @@ def written(store: DynamoStore, run: Run, tmp_path: Path) -> dict[str, Any]:
         assert ran.exit_code == 0, ran.output
         text = ran.stdout.splitlines()[0] if title == "audit export" else ran.stdout
         found[title] = json.loads(text)
-    return found
+    return found | conversation(concourse)
 
 
 def short(value: Any) -> Any:
@@ -99,7 +137,7 @@ def test_each_example_has_the_keys_that_the_program_writes(written: dict[str, An
     """Whoever adds or takes away a key writes the page anew: RECORD_STORIES=1."""
     if RECORDING:
         head = PAGE.read_text(encoding="utf-8").split("## ")[0]
-        parts = [f"## {title}\n\n```json\n{json.dumps(short(one), indent=2)}\n```\n" for title, one in written.items()]
+        parts = [f"## {title}\n\n```json\n{json.dumps(short(masked(one)), indent=2)}\n```\n" for title, one in written.items()]
         PAGE.write_text(head + "\n".join(parts), encoding="utf-8")
     assert {title: shape(one) for title, one in shown().items()} == {title: shape(one) for title, one in written.items()}
 
@@ -119,4 +157,5 @@ def writers() -> Iterator[str]:
 def test_every_command_with_json_is_on_the_page() -> None:
     """None is left out."""
     assert set(writers()) <= set(LINES)
-    assert set(shown()) == set(LINES)
+    steps = {f"{script}, {stream}" for script in ("check", "in", "out") for stream in ("stdin", "stdout")}
+    assert set(shown()) == set(LINES) | steps

@@ -93,6 +93,7 @@ def test_the_watch_publishes_what_waits_and_what_the_audit_says(tmp_path: Path, 
     path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     subprocess.run([ROOT / "docs" / "deploy" / "watch.sh"], env={"PATH": path}, check=True, timeout=30)
     sent = (tmp_path / "sent").read_text(encoding="utf-8").splitlines()
+    assert all("--namespace Approvals --dimensions TableName=concourse-approvals " in line for line in sent)
     assert [line.split("--metric-name ")[1] for line in sent] == [
         f"Waiting --value {waiting}",
         f"AuditExitCode --value {audit}",

@@ -122,6 +122,8 @@ def require_command_ending(ran: Ran, repeated: int, *, raw: bool) -> None:
             assert ran.stderr or ran.stdout
             if ran.stderr:
                 require_refusal(ran.stderr, repeated)
+        case 130:
+            assert ran.stderr == "Interrupted; the same command may be given again\n"
         case 2:
             require_log(ran.stderr)
             assert ran.stderr.startswith(("Usage: ", "Error: ")), ran.stderr[:200]
