@@ -153,7 +153,7 @@ def test_an_approval_opens_await_for_one_build(concourse: Concourse, store: Dyna
     assert concourse.put("await", build=2, lock_name=LOCK).code == 0
     assert kinds(store, claim.id).count(Kind.SPENT) == 1
     second = concourse.put("await", build=3, lock_name=LOCK).refused()
-    assert "already used by main/app/deploy #2" in second
+    assert "another build, main/app/deploy #2, has used the approval" in second
     assert concourse.put("await", build=3, lock_name=LOCK, reuse=True).code == 0
     assert kept(store, {"id": claim.id}).spent_by == "main/app/deploy #2"
 
@@ -167,7 +167,7 @@ def test_of_builds_that_await_at_once_one_passes(concourse: Concourse, store: Dy
     approve(store, claim)
     ended = [gate.ends() for gate in waiting]
     assert sorted(result.code for result in ended) == [0, 1, 1]
-    assert all("already used by" in result.refused() for result in ended if result.code)
+    assert all("has used the approval of claim" in result.refused() for result in ended if result.code)
 
 
 def test_a_get_spends_no_approval(concourse: Concourse, store: DynamoStore) -> None:

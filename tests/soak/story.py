@@ -131,7 +131,7 @@ class Story:
             assert SHUT in passed.stderr
         if mode == "await" and verdict == "approve":
             second = self.run("await of a second build", _gate(100 + number, mode, passed.version))
-            assert "already used by" in second.refused()
+            assert "has used the approval of claim" in second.refused()
         if verdict == "approve":
             released = self.run(f"release of build {number}", _releasing(number))
             assert (released.version["id"], released.version["state"]) == (claim.id, "released")

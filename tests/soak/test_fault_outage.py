@@ -251,7 +251,7 @@ def test_a_passage_whose_process_was_killed_opens_for_nobody_else(
     assert held.arrived.wait(SECONDS)
     killed.kill()
     assert held.land() == 200
-    assert "already used by" in concourse.put("await", build=3, lock_name=LOCK).refused()
+    assert "has used the approval of claim" in concourse.put("await", build=3, lock_name=LOCK).refused()
     assert concourse.put("await", build=2, lock_name=LOCK).code == 0
     assert [event.kind for event in store.events(POOL)] == [Kind.PENDING, Kind.APPROVED, Kind.SPENT]
     tally.add(claims=1, lost=0, double=0, stuck=0)
