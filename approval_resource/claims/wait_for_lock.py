@@ -304,6 +304,6 @@ def queues(store: LockStore, pool: str | None) -> list[tuple[Lock, Claim | None]
     Without `pool`, these are the locks of all pools in which a lock is held.
     """
     pools = [pool] if pool is not None else sorted({claim.pool for claim in store.open_claims()})
-    locks = [lock for name in pools for lock in store.queues(name)]
+    locks = [lock for name in pools for lock in store.queues(name) if lock.queue]
     holders = {claim.id: claim for claim in store.claims([lock.holder for lock in locks if lock.holder])}
     return [(lock, holders.get(lock.holder)) for lock in locks]
