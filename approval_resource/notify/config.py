@@ -78,7 +78,7 @@ def _list_of_names(value: object) -> object:
 Secret = Annotated[str, Field(repr=False), BeforeValidator(_secret)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Names = Annotated[list[Name], BeforeValidator(_list_of_names)]
-Mailbox = Annotated[str, matching(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}", "must be a mail address")]
+Mailbox = Annotated[str, matching(r"[\w.!#\$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}", "must be a mail address")]
 Time = Annotated[str, matching(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'must be a time such as "09:00"')]
 SlackId = Annotated[str, matching(r"[CGD][A-Z0-9]{1,20}", "must be a channel's id, such as C0123456789")]
 
