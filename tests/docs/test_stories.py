@@ -280,8 +280,13 @@ def _write_picture(told: str) -> None:
 
 
 def test_the_readme_s_picture_is_from_the_program() -> None:
-    """It is a part of the reviewer's story."""
-    assert picture((KEPT / "reviewer.txt").read_text(encoding="utf-8")) in (ROOT / "README.md").read_text(encoding="utf-8")
+    """List, approval and build log are a part of the reviewer's story; the page is a screenshot."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert picture((KEPT / "reviewer.txt").read_text(encoding="utf-8")) in text
+    section = text.split("\n## ")[1]
+    assert section.startswith("What it looks like")
+    (page,) = re.findall(r"!\[[^\]]+\]\((docs/service/[^)]+\.png)\)", section)
+    assert (ROOT / page).is_file()
 
 
 def test_the_readme_is_read_in_minutes() -> None:
