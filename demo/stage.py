@@ -131,8 +131,8 @@ class Stage:
         self._log = directory / ".demo"
         self._log.mkdir()
         self._programs: list[Program] = []
-        for name in ("assets", "cli.py"):
-            (directory / name).symlink_to(ROOT / name)
+        for name, kept in (("assets", "assets"), ("approvals", "cli.py")):
+            (directory / name).symlink_to(ROOT / kept)
 
     def step(self, step: str, directory: str, document: Mapping[str, Any], build: Mapping[str, str] | None = None) -> Program:
         """Start one of the three scripts as Concourse would, with that document on stdin."""
@@ -145,8 +145,8 @@ class Stage:
     def cli(self, *arguments: str) -> Program:
         """Start the command line."""
         line = " ".join(f"'{word}'" if " " in word else word for word in arguments)
-        print(f"$ python3 cli.py {line}")
-        return self._start(f"cli.py {arguments[0]}", ["python3", "cli.py", *arguments])
+        print(f"$ approvals {line}")
+        return self._start(f"approvals {arguments[0]}", ["python3", "approvals", *arguments])
 
     def person(self, *arguments: str) -> str:
         """Run the command line on a terminal, and show what a person sees; returns that.

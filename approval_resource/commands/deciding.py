@@ -194,12 +194,16 @@ def unblock(claim_id: str, form: str, original: bool, color: str, **options: str
         return
     missing = decisions.missing(store, claim) or "it needs one approval, by anyone"
     on_screen = screen.wanted(form, original, color)
-    lines = [f"{told(claim)} is waiting: {missing}" if on_screen else f"The lock {claim.id} is waiting: {missing}"]
+    lines = [
+        f"{told(claim)} is waiting: {missing}"
+        if on_screen
+        else f"Claim {claim.id} of lock {clean(claim.lock_name)} is waiting: {missing}"
+    ]
     for wanted, line in zip(found.sets, found.lines, strict=True):
         if not wanted and claim.opens_at is None:
             lines.append("its reviews are enough by now: whoever approved may say so again, and it is decided")
         else:
-            lines.append(f"would be opened by: {clean(line)}")
+            lines.append(f"{'or' if len(lines) > 1 else 'would be opened'} by: {clean(line)}")
     if not found.sets:
         lines.append("nobody can open it:" if found.complete else "no set was found among those tried:")
         lines += [f"  {clean(reason)}" for reason in found.reasons]

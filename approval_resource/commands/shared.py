@@ -201,10 +201,15 @@ def output_to(file: Path | None) -> Iterator[Callable[[str], object]]:
     """Yield a function that writes text to the file, or to stdout for None.
 
     The file gets its name when all is written. Until then an older one of that name stays, and what was
-    written of the new one is removed where anything goes wrong.
+    written of the new one is removed where anything goes wrong. A device or pipe of that name is written to.
     """
     if file is None:
         yield partial(click.echo, nl=False)
+        return
+    file = file.resolve()  # a link stays one
+    if file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8", newline="") as written:
+            yield written.write
         return
     number, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:

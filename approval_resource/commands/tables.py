@@ -29,6 +29,8 @@ CLAIM_COLUMNS = (
 )
 """Columns of the original resource, in its order."""
 WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "hold_until", "reviews", "fence", "link")
+NAMES = {"lockname": "lock_name"}
+"""Names outside the original's table, of what has another one there."""
 WAITER_COLUMNS = ("pool", "lock", "place", "build", "waiting for", "priority", "held by", "claim")
 EVENT_COLUMNS = ("at", "lock", "event", "claim", "by", "why")
 
@@ -97,7 +99,8 @@ def queues_for_programs(queues: Iterable[tuple[Lock, Claim | None]]) -> list[dic
 
 def claim_details(claim: Claim, now: datetime) -> str:
     """Return one claim in detail, a line each: its fields, attachments, reviews, decision and end."""
-    rows: list[tuple[str, object]] = [(name, value) for name, value in _row(claim, now).items() if value not in ("", None)]
+    fields = {NAMES.get(name, name): value for name, value in _row(claim, now).items()}
+    rows: list[tuple[str, object]] = [(name, value) for name, value in fields.items() if value not in ("", None)]
     for name, file in claim.attachments.items():
         rows.append((f"attached {clean(name)}", f"sha256 {file.digest}, {file.size} bytes"))
     for who, review in claim.reviews.items():

@@ -121,7 +121,7 @@ def _claim(step: Step, params: ClaimParams) -> Claim:
     for ended in taken.ended:
         say(f"The claim {ended.id} on it is {describe_state(ended)}")
     if taken.fresh:
-        say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, number {claim.fence} on this lock")
+        say(f"Claimed the lock {claim.lock_name}: claim {claim.id}, the lock's claim number {claim.fence}")
     else:
         say(f"This build asked for that before: claim {claim.id}, {claim.state.value}")
     require_open(claim)

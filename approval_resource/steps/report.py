@@ -139,7 +139,8 @@ def _openers(step: Step, claim: Claim) -> list[str]:
     except ApprovalError:
         return []
     if found.sets:
-        return [f"Can be opened by: {line}" for line in found.lines[:MAX_NAMED]]
+        first = found.lines[:MAX_NAMED]
+        return [f"Can be opened by: {first[0]}", *(f"  or by: {line}" for line in first[1:])]
     if not found.complete:
         return []
     return [f"warning: nobody can open this gate; {'; '.join(found.reasons)}"]

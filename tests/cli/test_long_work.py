@@ -180,6 +180,12 @@ def test_a_file_that_was_written_is_as_others_are(pool: DynamoStore, run: Run, t
     beside.touch()
     assert kept.stat().st_mode == beside.stat().st_mode
     assert run("audit", "verify", "--export", str(kept)).exit_code == 0
+    link = tmp_path / "link"
+    link.symlink_to(kept)
+    assert run("audit", "export", "--output", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert run("audit", "export", "--output", "/dev/null").exit_code == 0
+    assert Path("/dev/null").is_char_device()
     ran = run("audit", "export", "--output", str(tmp_path / "no such" / "file"))
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
 

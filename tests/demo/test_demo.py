@@ -88,6 +88,8 @@ def test_the_demo_plays_three_stories(scratch: Path) -> None:
     assert nothing_left(demo, scratch)
     assert "\x1b" not in told
     assert "demo-secret" not in told
+    assert "$ approvals approve --id" in told
+    assert "cli.py" not in told
     for shown in (
         '$ echo \'{"source": {"pool": "payments"',
         "| assets/check",
@@ -106,7 +108,7 @@ def test_the_demo_plays_three_stories(scratch: Path) -> None:
         assert shown in told
     view = told[: told.index("Below is all of it")].splitlines()
     assert len(view) <= 25
-    assert any(line.split()[:1] == ["id"] and line.split()[-1] == "needs" for line in view)
+    assert any(line.split()[:1] == ["id"] and line.split()[-2:] == ["needs", "you"] for line in view)
     assert any("Approved production (main/shop/deploy #6: release 1.3). Its gate opens" in line for line in view)
     assert not [line for line in view if len(line) > 80]
     headings = re.findall(r"^(\d\. .*)\n-+$", told, flags=re.MULTILINE)
@@ -129,8 +131,8 @@ def test_the_demo_can_be_stopped_at_a_waiting_gate(scratch: Path, way: str) -> N
     ("story", "why"),
     [
         ("play.shell('exit 3')", "step 1 (exit 3): exit code 3, not 0"),
-        ("play.cli('list').ends('something else')", 'step 1 (cli.py list): never said "something else"'),
-        ("play.cli('list').waits('nothing')", 'step 1 (cli.py list): never said "nothing"'),
+        ("play.cli('list').ends('something else')", 'step 1 (approvals list): never said "something else"'),
+        ("play.cli('list').waits('nothing')", 'step 1 (approvals list): never said "nothing"'),
         ("d.must(False, 'the lock is free')", "missing effect: the lock is free"),
     ],
 )

@@ -11,12 +11,12 @@ from cli import cli
 from demo.engine import ROOT
 
 PAGE = ROOT / "docs" / "cli.md"
-PROGRAM = "cli.py"
+PROGRAM = "approvals"
 COLUMNS = 100
 INTRODUCTION = f"""\
 # Every command's help
 
-`python3 cli.py COMMAND --help`, on a terminal of {COLUMNS} columns. `make docs` writes this page from the program: change the
+`approvals COMMAND --help`, on a terminal of {COLUMNS} columns. `make docs` writes this page from the program: change the
 program, not the page. The reference tells
 [what each command is for](reference.md#command-line).
 """
