@@ -60,7 +60,7 @@ def discounted(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Revie
                 return ""
             _, others = counted_and_not(policy, voices, roster.requester)
             whys.append(next((why for who, why in others if who == clean(own.shown)), "is named by no rule"))
-    return f"{clean(reviewer)} {whys[0].rstrip(',').removesuffix(' and')} and doesn't count" if whys else ""
+    return f"{clean(reviewer)} {whys[0]} and doesn't count" if whys else ""
 
 
 def weighed(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, str]:
@@ -80,7 +80,7 @@ def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
         return "another review of the same person's stands"
     if review.verdict is Verdict.APPROVE:
         told = discounted(policies, facts, reviews, review.reviewer)
-        return told.removeprefix(f"{clean(review.reviewer)} ").removesuffix(" and doesn't count")
+        return told.removeprefix(f"{clean(review.reviewer)} ").removesuffix(" and doesn't count").removesuffix(",")
     judged = any(policy.rego and policy.required_approvals is None and not policy.approval_rules for policy in policies)
     against = (voice.identity for policy, roster, all_ in voices for voice in rejections(policy, roster, all_))
     return "" if judged or review.reviewer in against else "is named by no rule"

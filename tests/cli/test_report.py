@@ -146,7 +146,7 @@ def friday(connect: Callable[..., DynamoStore]) -> DynamoStore:
 
 
 WHO_COUNTED = [
-    ("typed:joe", "didn't count: is only a typed name, which may be zoe's who asked"),
+    ("typed:joe", "didn't count: is only a typed name, which may belong to zoe, who asked for this claim"),
     (ZOE, "didn't count: asked for this claim"),
     ("aws:eve", "counted"),
     ("aws:ben", "counted"),
