@@ -17,9 +17,9 @@ from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.notify import run
 from approval_resource.notify.channels import apprise
 from approval_resource.notify.config import AppriseChannel, Config, load
+from approval_resource.notify.connections import ChannelDownError
 from approval_resource.notify.links import PageLinks
 from approval_resource.notify.outlets import outlet_of
-from approval_resource.notify.targets import ChannelDownError
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection, LockStore, Outbox
 from approval_resource.text import clean, counted

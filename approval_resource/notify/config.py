@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from approval_resource.config_file import NoSecretError, document_in, matching, names_secret, secret_of
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import STATES, State
-from approval_resource.notify.targets import Address, address_problem, parse_address
+from approval_resource.notify.connections import Address, address_problem, parse_address
 from approval_resource.policy.language.strict import Document, Flag, Name, problems_of
 from approval_resource.strict_options import placed
 from approval_resource.text import clean, quoted

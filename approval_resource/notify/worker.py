@@ -25,8 +25,8 @@ from approval_resource.model.event import Event, State
 from approval_resource.notify import message as messages
 from approval_resource.notify.channels.interface import Outlet
 from approval_resource.notify.config import Rule
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 from approval_resource.notify.message import Message, Reading
-from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
 from approval_resource.store.gapless import SETTLED, gapless
 from approval_resource.store.interface import LockStore, Outbox
 from approval_resource.text import clean

@@ -203,10 +203,10 @@ class Roster:
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
         """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
-        One human may approve by AWS and by a Concourse, by two Concourses, or by Slack. AWS with all issuers is
-        one side, and each Concourse and each workspace of Slack is another. Two approvals are by two people if
-        one side has identities of both, or if `people` lists them apart. Otherwise each way counts the approvals
-        of one side, and sets `may_be` on the others.
+        One human may approve by AWS and by a Concourse, by two Concourses, or by Slack. AWS with all issuers
+        is one side; each Concourse and each workspace of Slack is another. Two approvals are by two people if
+        one side has identities of both, or if `people` lists them apart. Otherwise each way counts the
+        approvals of one side, and sets `may_be` on the others.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]

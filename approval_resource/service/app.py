@@ -23,6 +23,7 @@ from approval_resource.service.callers import Callers
 from approval_resource.service.config import Config, Secrets
 from approval_resource.service.desk import Desk, HiddenError
 from approval_resource.service.fetch import Web
+from approval_resource.service.guard import MAX_BODY, Buckets, Guard
 from approval_resource.service.links import PATHS, Links
 from approval_resource.service.looks import Looks
 from approval_resource.service.metrics import Metrics
@@ -35,7 +36,6 @@ from approval_resource.service.signing import Signer
 from approval_resource.service.slack import MAX_PAYLOAD, Slack
 from approval_resource.service.slack_accounts import ISSUER, Accounts
 from approval_resource.service.telling import Telling, Ways, channels_of, with_buttons
-from approval_resource.service.web import MAX_BODY, Buckets, Guard
 from approval_resource.store.dynamodb.store import DynamoStore
 
 STATIC = Path(__file__).parent / "static"

@@ -19,6 +19,7 @@ from approval_resource.service.acts import Acts, StaleSignInError
 from approval_resource.service.callers import Callers
 from approval_resource.service.config import Config
 from approval_resource.service.desk import Desk
+from approval_resource.service.guard import SAFE, Buckets
 from approval_resource.service.links import Links
 from approval_resource.service.metrics import Metrics
 from approval_resource.service.oidc import Client, NotSignedInError
@@ -29,7 +30,6 @@ from approval_resource.service.sessions import COOKIE, Endings, Sessions
 from approval_resource.service.signing import Signer
 from approval_resource.service.slack import Slack
 from approval_resource.service.telling import Telling
-from approval_resource.service.web import SAFE, Buckets
 from approval_resource.store.dynamodb.store import DynamoStore
 
 log = logging.getLogger("approval_resource.service.call")

@@ -13,9 +13,9 @@ from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.service.app import app_of, service_of
 from approval_resource.service.config import Config, Login, Machine, read_config, read_secrets
 from approval_resource.service.fetch import Web
+from approval_resource.service.guard import Lines
 from approval_resource.service.oidc import Issuer
 from approval_resource.service.telling import channels_of, unreachable
-from approval_resource.service.web import Lines
 from approval_resource.store.dynamodb.store import DynamoStore
 
 log = logging.getLogger("approval_resource.service.server")

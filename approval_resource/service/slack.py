@@ -17,8 +17,8 @@ from approval_resource.model.claim import Verdict
 from approval_resource.notify.channels.slack import SlackOutlet
 from approval_resource.notify.channels.slack_requests import from_slack
 from approval_resource.notify.config import SlackChannel
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 from approval_resource.notify.outlets import outlet_of
-from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
 from approval_resource.service.config import SlackApp
 from approval_resource.service.desk import ForbiddenError
 from approval_resource.service.oidc import NotSignedInError

@@ -20,8 +20,8 @@ from approval_resource.model.claim import Claim, Verdict
 from approval_resource.notify import config as channels
 from approval_resource.notify import run
 from approval_resource.notify.channels import apprise
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 from approval_resource.notify.outlets import outlet_of
-from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
 from approval_resource.notify.worker import Worker
 from approval_resource.service.config import Config
 from approval_resource.service.links import Links

@@ -19,8 +19,8 @@ from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.service.acts import Said
 from approval_resource.service.app import app_of, service_of
 from approval_resource.service.config import Secrets
+from approval_resource.service.guard import Buckets
 from approval_resource.service.people import Person
-from approval_resource.service.web import Buckets
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, free_port

@@ -23,10 +23,10 @@ from approval_resource.model.event import State
 from approval_resource.notify import run
 from approval_resource.notify.channels.webhook import WebhookOutlet
 from approval_resource.notify.config import DEFAULT_ON, KINDS, Channel, Config, Rule, read
+from approval_resource.notify.connections import parse_address
 from approval_resource.notify.links import PageLinks
 from approval_resource.notify.message import Reading
 from approval_resource.notify.outlets import outlet_of
-from approval_resource.notify.targets import parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.policy.language.load import parse
 from approval_resource.store.dynamodb.store import DynamoStore

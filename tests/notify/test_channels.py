@@ -25,12 +25,12 @@ from aiosmtpd.smtp import AuthResult, Envelope, Session
 
 from approval_resource.claims.review import review
 from approval_resource.model.claim import Verdict
-from approval_resource.notify import targets
+from approval_resource.notify import connections
 from approval_resource.notify.channels import apprise
 from approval_resource.notify.channels.apprise import AppriseOutlet
 from approval_resource.notify.channels.mail import MailOutlet
 from approval_resource.notify.channels.teams import TeamsOutlet
-from approval_resource.notify.targets import ChannelDownError, MessageRefusedError, parse_address
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError, parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb.store import DynamoStore
 from demo.engine import free_port
@@ -252,8 +252,8 @@ def test_without_tls_mail_goes_to_the_loopback_alone(plain: int, mailboxes: Mail
     mail(plain, user="").send(a_message(), "", 0)
     assert len(mailboxes.mails) == 1
     real = parse_address(f"smtp://127.0.0.1:{plain}")
-    monkeypatch.setattr("approval_resource.notify.targets.lookup.__defaults__", None, raising=False)
-    monkeypatch.setattr("approval_resource.notify.targets.checked", lambda address, resolve=None: real.host)
+    monkeypatch.setattr("approval_resource.notify.connections.lookup.__defaults__", None, raising=False)
+    monkeypatch.setattr("approval_resource.notify.connections.checked", lambda address, resolve=None: real.host)
     with pytest.raises(ChannelDownError, match="offers no STARTTLS"):
         mail(plain, host="mail.example", user="").send(a_message(), "", 0)
     assert len(mailboxes.mails) == 1
@@ -387,7 +387,7 @@ def test_a_card_that_teams_refuses_is_told_apart() -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine takes its time to load apprise."""
-    monkeypatch.setattr(targets, "SECONDS", 60.0)
+    monkeypatch.setattr(connections, "SECONDS", 60.0)
 
 
 def test_apprise_sends_what_people_are_told(patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,11 +472,11 @@ def test_apprise_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     program = tmp_path / "child.py"
     program.write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setattr(apprise, "CHILD", program)
-    monkeypatch.setattr(targets, "SECONDS", 0.5)
+    monkeypatch.setattr(connections, "SECONDS", 0.5)
     with pytest.raises(ChannelDownError, match="in time"):
         AppriseOutlet("json://127.0.0.1/").check()
     program.write_text("print('{')\n")
-    monkeypatch.setattr(targets, "SECONDS", 60)
+    monkeypatch.setattr(connections, "SECONDS", 60)
     with pytest.raises(ChannelDownError, match="without an answer"):
         AppriseOutlet("json://127.0.0.1/").check()
 

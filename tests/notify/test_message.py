@@ -22,9 +22,9 @@ from approval_resource.model.event import State
 from approval_resource.notify import message as messages
 from approval_resource.notify.channels.slack import SlackOutlet
 from approval_resource.notify.channels.teams import MAX_BYTES, _card
+from approval_resource.notify.connections import parse_address
 from approval_resource.notify.links import PageLinks
 from approval_resource.notify.message import MAX_LINE, MAX_TEXT, Message, doubtful, due_reminder, excerpt, link, said
-from approval_resource.notify.targets import parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import NOON, FrozenTime, a_build, a_claim, take, under

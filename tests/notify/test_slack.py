@@ -16,9 +16,9 @@ from approval_resource.model.claim import Verdict
 from approval_resource.model.event import State
 from approval_resource.notify.channels.slack import SlackOutlet, escaped, quoted
 from approval_resource.notify.channels.slack_requests import from_slack
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError, parse_address
 from approval_resource.notify.links import PageLinks
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import ChannelDownError, MessageRefusedError, parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take, under

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from approval_resource.claims.review import review
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.notify.channels.webhook import WebhookOutlet
-from approval_resource.notify.targets import parse_address
+from approval_resource.notify.connections import parse_address
 from approval_resource.notify.worker import Worker
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take

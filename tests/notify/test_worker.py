@@ -27,8 +27,8 @@ from approval_resource.model.event import State
 from approval_resource.notify import run
 from approval_resource.notify.channels.interface import Outlet
 from approval_resource.notify.config import Config
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import ChannelDownError, MessageRefusedError
 from approval_resource.notify.worker import LEASE, Worker
 from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore

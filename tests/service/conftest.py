@@ -17,7 +17,7 @@ from approval_resource.model.claim import Claim
 from approval_resource.service.app import app_of, service_of
 from approval_resource.service.call import Service
 from approval_resource.service.config import Config, Secrets
-from approval_resource.service.web import Buckets
+from approval_resource.service.guard import Buckets
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, free_port

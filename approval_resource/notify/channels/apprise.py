@@ -12,9 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from approval_resource.notify import targets
+from approval_resource.notify import connections
+from approval_resource.notify.connections import ChannelDownError
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import ChannelDownError
 from approval_resource.text import clean
 
 MAX_BODY = 4_000
@@ -65,7 +65,7 @@ class AppriseOutlet:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
-                timeout=targets.SECONDS,
+                timeout=connections.SECONDS,
                 check=False,
             )
             answer = json.loads(ran.stdout)

@@ -35,7 +35,7 @@ class Guard:
             self._require_allowed(arguments[1])
 
     def _require_allowed(self, address: object) -> None:
-        from approval_resource.notify.targets import forbidden
+        from approval_resource.notify.connections import forbidden
 
         try:
             ip = ipaddress.ip_address(str(address[0]).partition("%")[0]) if isinstance(address, tuple) else None
@@ -54,7 +54,7 @@ class Guard:
 
     def adapter(self, inner: Any) -> Any:
         """Return the method by which a session of requests finds its connection, for https alone."""
-        from approval_resource.notify.targets import is_loopback
+        from approval_resource.notify.connections import is_loopback
 
         def found(session: Any, url: str) -> Any:
             if urlsplit(url).scheme.lower() != "https" and not is_loopback(urlsplit(url).hostname or ""):

@@ -15,9 +15,9 @@ from email.policy import SMTP as POLICY
 from email.utils import format_datetime
 
 from approval_resource.canonical import digest
-from approval_resource.notify import targets
+from approval_resource.notify import connections
+from approval_resource.notify.connections import Address, ChannelDownError, MessageRefusedError
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class MailOutlet:
     def send(self, message: Message, ref: str, at: int) -> str:
         """See `Outlet.send`."""
         mail = self._mail(message, ref, at)
-        with targets.connected(self._server) as line:
+        with connections.connected(self._server) as line:
             try:
                 with self._greeted(line) as server:
                     refused_some = server.send_message(mail)
@@ -67,7 +67,7 @@ class MailOutlet:
 
     def check(self) -> None:
         """See `Outlet.check`."""
-        with targets.connected(self._server) as line:
+        with connections.connected(self._server) as line:
             try:
                 with self._greeted(line) as server:
                     server.noop()
@@ -94,7 +94,7 @@ class MailOutlet:
         server = _Session(self._server, line)
         try:
             server.ehlo_or_helo_if_needed()
-            offered, plain = server.has_extn("starttls"), targets.is_loopback(self._server.host)
+            offered, plain = server.has_extn("starttls"), connections.is_loopback(self._server.host)
             if self._server.scheme == "smtp" and (offered or not plain):
                 server.starttls(context=context)
             if self._username:
@@ -136,7 +136,7 @@ class _Session(smtplib.SMTP):
 
     def __init__(self, address: Address, line: socket.socket) -> None:
         self._line = line
-        super().__init__(address.host, address.port, local_hostname="localhost", timeout=targets.SECONDS)
+        super().__init__(address.host, address.port, local_hostname="localhost", timeout=connections.SECONDS)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return self._line

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from approval_resource.model.event import State
-from approval_resource.notify import targets
+from approval_resource.notify import connections
+from approval_resource.notify.connections import Address, ChannelDownError, MessageRefusedError
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import Address, ChannelDownError, MessageRefusedError
 
 MAX_HEADER = 150
 """Upper bound of a header's text, set by Slack; so are the next three."""
@@ -147,8 +147,8 @@ class SlackOutlet:
     def _call(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         address = self._api.at(method)
         headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": f"Bearer {self._token}"}
-        answer = targets.post(address, json.dumps(arguments).encode(), headers)
-        targets.require_accepted(address, answer, ())
+        answer = connections.post(address, json.dumps(arguments).encode(), headers)
+        connections.require_accepted(address, answer, ())
         try:
             told = json.loads(answer.body)
         except ValueError:

@@ -6,9 +6,9 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from approval_resource.notify import targets
+from approval_resource.notify import connections
+from approval_resource.notify.connections import Address
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import Address
 
 MAX_BYTES = 28_000
 """Upper bound of a message, set by Teams."""
@@ -29,13 +29,13 @@ class TeamsOutlet:
         body = json.dumps(_card(message), ensure_ascii=False).encode()
         if len(body) > MAX_BYTES:
             body = json.dumps(_card(message, short=True), ensure_ascii=False).encode()
-        answer = targets.post(self._address, body, {"Content-Type": "application/json"})
-        targets.require_accepted(self._address, answer, REFUSED)
+        answer = connections.post(self._address, body, {"Content-Type": "application/json"})
+        connections.require_accepted(self._address, answer, REFUSED)
         return ref or message.id
 
     def check(self) -> None:
         """See `Outlet.check`."""
-        targets.reach(self._address)
+        connections.reach(self._address)
 
 
 def _card(message: Message, *, short: bool = False) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import hmac
 import json
 from http import HTTPStatus
 
-from approval_resource.notify import targets
+from approval_resource.notify import connections
+from approval_resource.notify.connections import Address
 from approval_resource.notify.message import Message
-from approval_resource.notify.targets import Address
 
 PREFIX = "whsec_"
 REFUSED = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -53,10 +53,10 @@ class WebhookOutlet:
             "webhook-timestamp": str(at),
             "webhook-signature": signature(self._secret, message.id, at, body),
         }
-        answer = targets.post(self._address, body, headers)
-        targets.require_accepted(self._address, answer, REFUSED)
+        answer = connections.post(self._address, body, headers)
+        connections.require_accepted(self._address, answer, REFUSED)
         return ref or message.id
 
     def check(self) -> None:
         """See `Outlet.check`."""
-        targets.reach(self._address)
+        connections.reach(self._address)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approval_resource.notify import targets
-from approval_resource.notify.targets import (
+from approval_resource.notify import connections
+from approval_resource.notify.connections import (
     ChannelDownError,
     MessageRefusedError,
     address_problem,
@@ -97,7 +97,7 @@ def test_no_link_local_address_gets_through_in_any_spelling(number: int) -> None
         ipaddress.IPv6Address((0x2002 << 112) | (number << 80)),
         ipaddress.IPv6Address((0x20010000 << 96) | (number ^ 0xFFFFFFFF)),
     ):
-        assert targets.forbidden(ip)
+        assert connections.forbidden(ip)
 
 
 def test_plain_http_goes_to_this_machine_whatever_its_name_leads_to() -> None:
@@ -129,7 +129,7 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         address = parse_address(receiver.url)
         answer = post(address, b"x", {})
         with pytest.raises(ChannelDownError, match="a redirect, which is not followed"):
-            targets.require_accepted(address, answer, ())
+            connections.require_accepted(address, answer, ())
         assert other.requests == []
 
 
@@ -161,10 +161,10 @@ def test_an_answer_says_when_to_come_back(status: int, headers: dict[str, str], 
         address = parse_address(receiver.url)
         answer = post(address, b"x", {})
         if wait is None:
-            targets.require_accepted(address, answer, ())
+            connections.require_accepted(address, answer, ())
             return
         with pytest.raises(ChannelDownError) as told:
-            targets.require_accepted(address, answer, ())
+            connections.require_accepted(address, answer, ())
         assert told.value.retry_after == wait
 
 
@@ -172,18 +172,18 @@ def test_a_refused_message_is_told_from_a_channel_that_is_down() -> None:
     """By the statuses that the channel names."""
     address = parse_address("https://x/")
     with pytest.raises(MessageRefusedError):
-        targets.require_accepted(address, targets.Answer(413, b""), (413,))
+        connections.require_accepted(address, connections.Answer(413, b""), (413,))
 
 
 def test_an_answer_without_end_is_cut() -> None:
     """No more is read than is needed."""
     with served(Receiver(answer=lambda request: (200, {}, b"x" * 10**6))) as receiver:
-        assert len(post(parse_address(receiver.url), b"x", {}).body) <= targets.MAX_ANSWER
+        assert len(post(parse_address(receiver.url), b"x", {}).body) <= connections.MAX_ANSWER
 
 
 def test_a_target_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """In less time than a lease lasts."""
-    monkeypatch.setattr(targets, "SECONDS", 0.2)
+    monkeypatch.setattr(connections, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = parse_address(f"http://127.0.0.1:{silent.getsockname()[1]}/secret")
         with pytest.raises(ChannelDownError, match="no answer in time") as told:
@@ -196,7 +196,7 @@ def test_a_target_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
 def test_a_target_that_never_ends_is_cut(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then keeps no worker busy, in the first line, the headers or the body."""
-    monkeypatch.setattr(targets, "SECONDS", 0.3)
+    monkeypatch.setattr(connections, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
 
@@ -219,7 +219,7 @@ def test_a_target_that_never_ends_is_cut(head: bytes, monkeypatch: pytest.Monkey
 
 def test_a_slow_resolver_takes_its_time_from_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left after it is the request's; nothing is sent when a lease may be over."""
-    monkeypatch.setattr(targets, "SECONDS", 0.2)
+    monkeypatch.setattr(connections, "SECONDS", 0.2)
 
     def slow(host: str, port: int) -> list[str]:
         time.sleep(0.3)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from approval_resource.service.problems import KINDS, ForeignError, Problem, told
 
-log = logging.getLogger("approval_resource.service.web")
+log = logging.getLogger("approval_resource.service.guard")
 
 MAX_BODY = 65_536
 """Upper bound of a request's body, in bytes."""
