@@ -113,7 +113,8 @@ def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claima
 
     Raises:
         LockNotFoundError: nobody ever claimed the lock; or nobody holds it, and no claim of this build
-        counts. LockHeldError: a claim of another team or pipeline holds it.
+            counts.
+        LockHeldError: a claim of another team or pipeline holds it.
     """
     done = store.commit(ReadSet(pool=pool, lock_name=lock_name, build_key=claimant.key), lambda _: Commit(), new_id())
     snapshot = done.after
