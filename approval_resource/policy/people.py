@@ -27,7 +27,7 @@ from approval_resource.policy.language.identities import (
 if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
-APART = (CONCOURSE, SLACK)
+APART = (CONCOURSE, *SENT)
 """Prefixes of identities under which a human who is known otherwise may approve once more."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
@@ -203,10 +203,10 @@ class Roster:
     def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
         """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
-        One human may approve by AWS and by a Concourse, by two Concourses, or by Slack. AWS with all issuers
-        is one side; each Concourse and each workspace of Slack is another. Two approvals are by two people if
-        one side has identities of both, or if `people` lists them apart. Otherwise each way counts the
-        approvals of one side, and sets `may_be` on the others.
+        One human may approve by AWS and by a Concourse, by two Concourses, by Slack, or by a channel's link.
+        AWS with all issuers is one side; each Concourse, each workspace of Slack and each channel is another.
+        Two approvals are by two people if one side has identities of both, or if `people` lists them apart.
+        Otherwise each way counts the approvals of one side, and sets `may_be` on the others.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]
@@ -236,7 +236,7 @@ class Roster:
         """Whether the listed person and the stranger, whom no list has, are certainly two people.
 
         AWS and issuers are trusted to tell people apart. A Concourse and a workspace of Slack tell their own
-        people apart.
+        people apart. A channel's link may be used by anybody who has it.
         """
         if not any(voice.identity.startswith(APART) for voice in (listed, stranger)):
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -106,6 +107,26 @@ def test_one_human_by_slack_and_otherwise_counts_once(people: dict[str, list[str
     one = [policy(required_approvals=2, people=people)]
     both = [approval("slack:T0123#U0456"), approval("oidc:https://login.example#olga")]
     assert isinstance(evaluate(one, facts(), both, NOW), Approved) is enough
+
+
+OLGA = "oidc:https://login.example#olga"
+SOURCES = (ANA, OLGA, "slack:T0123#U0456", "slack:T0999#U0456", "link:hook", "link:mailbox")
+
+
+@pytest.mark.parametrize(("one", "other"), [pair for pair in combinations(SOURCES, 2) if pair != (ANA, OLGA)])
+def test_one_human_by_what_was_sent_and_otherwise_counts_once(one: str, other: str) -> None:
+    """Whoever has a channel's link can reply by it, and decide as themselves too; so with Slack, and with two channels."""
+    both = [approval(one), approval(other)]
+    for rules in ({"required_approvals": 2}, {"approval_rules": [{"group": "all", "required_approvals": 2}]}):
+        named: Document = {**rules, "groups": {"all": [one, other]}}
+        for people, enough in (
+            ({}, False),
+            ({"first": [one]}, False),
+            ({"second": [other]}, False),
+            ({"both": [one, other]}, False),
+            ({"first": [one], "second": [other]}, True),
+        ):
+            assert isinstance(evaluate([policy(**named, people=people)], facts(), both, NOW), Approved) is enough
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ Path = tuple[str | int, ...]
 
 CONCOURSE = "concourse:"
 SLACK = "slack:"
-SENT = (SLACK, "link:")
+LINK = "link:"
+SENT = (SLACK, LINK)
 """Prefixes of identities that prove a place where messages go. They count only where a policy names them."""
 OIDC_GROUP = "oidc-group:"
 """Prefix of a group that an issuer tells of its people, as `oidc-group:ISSUER#NAME`."""
@@ -164,5 +165,11 @@ def is_full(identity: str) -> bool:
 
 
 def knower(identity: str) -> str:
-    """Return the source of an identity: AWS, an issuer or a Concourse. Each tells its own people apart."""
+    """Return the source of an identity: AWS, an issuer, a Concourse or Slack. Each tells its people apart.
+
+    A channel's links tell nobody apart, since whoever has one can reply. So each channel is a source of its
+    own.
+    """
+    if identity.startswith(LINK):
+        return identity
     return identity.partition("#")[0] if "#" in identity else identity.partition(":")[0]
