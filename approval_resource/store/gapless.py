@@ -9,7 +9,7 @@ from approval_resource.model.event import Event
 from approval_resource.store.interface import LockStore
 
 SETTLED = timedelta(minutes=1)
-"""Age of an event at which a gap before it is final: the missing event was removed.
+"""Age of an event at which a gap before it is final: the missing event was removed, or the event was planted.
 
 An event is planned only after the one before it was written, however long each commit was retried. So only
 the visibility of a written item is waited for.
@@ -21,7 +21,9 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
 
     A read during two commits can show the later one without the earlier. A caller that goes on from the later
     one would skip the earlier for ever. Removal by age leaves gaps, too. A gap before an event that was
-    older than `SETTLED` at the read was left by removal, and is passed over.
+    older than `SETTLED` at the read was left by removal, and is passed over. So is one before an event that
+    is dated as far ahead: no commit wrote that, and waiting for its age would end what is handed out for
+    ever.
     """
     expected: int | None = None
     read_at: datetime | None = None
@@ -30,7 +32,7 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
         read_at = read_at or store.now()
         number = event.lock_event_number if by_lock else event.revision
         gap = _lacks_first(event, since, number) if expected is None else number != expected
-        if gap and read_at - event.at < SETTLED:
+        if gap and abs(read_at - event.at) < SETTLED:
             return
         expected = number + 1
         yield event

@@ -165,6 +165,19 @@ def test_an_old_gap_is_passed_over() -> None:
     assert revisions([an_event(1, old), an_event(4, old), an_event(5)], FrozenTime()) == [1, 4, 5]
 
 
+@pytest.mark.parametrize("by_lock", [False, True])
+@pytest.mark.parametrize("seconds", [-(10**9), -61, -59, 0, 30, 59, 61, 300, 10**9])
+def test_no_planted_event_ends_what_is_handed_out_for_longer_than_a_minute_or_two(seconds: int, by_lock: bool) -> None:
+    """Whatever number it has and whenever it says that it was written: what comes after it is handed out all the same."""
+    time: Any = FrozenTime()
+    real = [an_event(1), an_event(2), an_event(3)]
+    planted = replace(an_event(99), timestamp=NOON + timedelta(seconds=1.5), at=NOON + timedelta(seconds=seconds))
+    for _ in range(4):
+        time.tick(minutes=1)
+    found = [event.revision for event in gapless([real[0], planted, *real[1:]], NOON, by_lock=by_lock, store=time)]
+    assert found == [1, 99, 2, 3]
+
+
 def test_a_gap_that_was_fresh_at_the_read_stays_one_however_long_the_caller_takes() -> None:
     """A notifier that sends for minutes between two events doesn't take a commit in flight for a removal."""
     time: Any = FrozenTime()
