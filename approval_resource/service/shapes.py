@@ -167,7 +167,8 @@ class Superseded(Answer):
 class Recorded(Answer):
     """Verdict that was recorded, and what became of the claim."""
 
-    review: Approval
+    review: Approval | None
+    """None where an approved claim was let pass a freeze."""
     claim: Claim
     changed: bool
     sentence: str

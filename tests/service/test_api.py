@@ -6,12 +6,14 @@ import json
 import re
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from pydantic import TypeAdapter
 
+from approval_resource import pools
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.model.event import State
 from approval_resource.service import api, shapes
@@ -337,3 +339,21 @@ def test_no_spelling_of_a_limit_is_past_its_bound(running: Running, path: str, l
     browser = running.browser()
     browser.sign_in("ana")
     assert browser.send("GET", f"/api/v1/{path}&limit={quote(limit)}").status == 400
+
+
+def test_a_program_lets_an_approved_claim_pass_a_freeze(open_api: Running, provider: Provider) -> None:
+    """As on the page: its answer tells of no review, since none was recorded."""
+    team = f"oidc-group:{ISSUER}#team-payments"
+    own = under({"required_approvals": 1, "groups": {"team": [team]}, "bypass": {"groups": ["team"]}})
+    pools.set_policy(open_api.store, "payments", own.policy, actor="aws:op")
+    claim = open_api.claim(terms=under(required_approvals=1))
+    assert machine(open_api, provider).review(claim.id).status == 201
+    pools.freeze(open_api.store, "payments", timedelta(hours=1), "fire", actor="aws:op")
+    time.sleep(1.1)
+    ben = machine(open_api, provider, "ben")
+    done = ben.review(claim.id, force=True, comment="on fire")
+    assert done.status == 201, done.text
+    freeze = open_api.store.settings("payments").freeze
+    assert freeze is not None
+    assert freeze.passes == (claim.id,)
+    assert done.json["review"] is None
