@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import urllib3
-
 from approval_resource.clock import Clock
 from approval_resource.errors import ApprovalError, StoreUnavailableError
+from approval_resource.notify.connections import ChannelDownError, address_problem, parse_address, request
 from approval_resource.text import clean
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-SECONDS = 10.0
 LONGEST = 1_800.0
 """Upper bound of the seconds for which somebody is waited for."""
 PAUSE, SLOWER, SLOWEST = 5.0, 5.0, 60.0
@@ -47,7 +45,6 @@ class Device:
         self._service = service.rstrip("/")
         self._clock = clock
         self._say = say
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=SECONDS))
 
     def token(self) -> str:
         """Return the token of whoever signs in.
@@ -94,16 +91,20 @@ class Device:
         headers = {"Accept": "application/json"}
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        method, body = ("GET", None) if form is None else ("POST", urlencode(form))
+        method, body = ("GET", None) if form is None else ("POST", urlencode(form).encode())
+        if why := address_problem(url, ("https",)):
+            raise StoreUnavailableError(f"{clean(url)[:80]} can't be asked: {why}")
+        address = parse_address(url)
         try:
-            answer = self._pool.request(method, url, body=body, headers=headers, redirect=False)
-            document = json.loads(answer.data)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, RecursionError) as error:
-            told = f"{urlsplit(url).netloc} gave no answer that can be read ({type(error).__name__})"
-            raise StoreUnavailableError(told) from error
+            answer = request(method, address, body, headers)
+            document = json.loads(answer.body)
+        except ChannelDownError as down:
+            raise StoreUnavailableError(f"{address} gave no answer ({down})") from down
+        except (ValueError, RecursionError) as error:
+            raise StoreUnavailableError(f"{address} gave no answer that can be read") from error
         if not isinstance(document, dict):
-            raise StoreUnavailableError(f"{urlsplit(url).netloc} gave no answer that can be read")
-        return int(answer.status), document
+            raise StoreUnavailableError(f"{address} gave no answer that can be read")
+        return answer.status, document
 
 
 def _seconds(told: object, otherwise: float, most: float) -> float:

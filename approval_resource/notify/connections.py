@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -139,8 +139,8 @@ def lookup(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def checked(address: Address, resolve: Lookup = lookup) -> str:
-    """Return the IP address to connect to. The name is looked up once; all its addresses are allowed.
+def checked(address: Address, resolve: Lookup = lookup) -> list[str]:
+    """Return the IP addresses to connect to. The name is looked up once; all its addresses are allowed.
 
     Raises:
         ChannelDownError: it has no address, or one that is forbidden.
@@ -158,7 +158,7 @@ def checked(address: Address, resolve: Lookup = lookup) -> str:
             raise ChannelDownError(f"{address.host} is not this machine, so it needs https")
     if not ips:
         raise ChannelDownError(f"{address.host} has no address")
-    return str(ips[0])
+    return [str(ip) for ip in ips]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +180,10 @@ def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.soc
         ChannelDownError: there is no connection, or what is done with it fails.
     """
     end = time.monotonic() + SECONDS
-    ip = checked(address, resolve)
+    ips = checked(address, resolve)
     late = Flag()
     try:
-        with socket.create_connection((ip, address.port), CONNECT_SECONDS) as line:
+        with _first_line(ips, address.port, end) as line:
             # Nothing of a resolver bounds its time, so a late connection sends nothing.
             left = end - time.monotonic()
             if left <= 0:
@@ -196,6 +196,15 @@ def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.soc
     except (OSError, HTTPException, ValueError) as error:
         why = "no answer in time" if late.is_set() else reason(error)
         raise ChannelDownError(f"{address} can't be reached: {why}") from error
+
+
+def _first_line(ips: Sequence[str], port: int, end: float) -> socket.socket:
+    """Return a connection to the first of the addresses that takes one."""
+    *others, last = ips
+    for ip in others:
+        with suppress(OSError):
+            return socket.create_connection((ip, port), min(CONNECT_SECONDS, max(0.1, end - time.monotonic())))
+    return socket.create_connection((last, port), CONNECT_SECONDS)
 
 
 def _require_whole(late: Flag) -> None:
@@ -234,7 +243,21 @@ def _secured(address: Address, resolve: Lookup) -> Iterator[socket.socket]:
 
 
 def post(address: Address, body: bytes, headers: Mapping[str, str], resolve: Lookup = lookup) -> Answer:
-    """Send one POST request and return the answer. No redirect is followed, and no proxy is asked.
+    """Send one POST request and return the answer. See `request`."""
+    return request("POST", address, body, headers, resolve)
+
+
+def request(
+    method: str,
+    address: Address,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    resolve: Lookup = lookup,
+    most: int = MAX_ANSWER,
+) -> Answer:
+    """Send one request and return the answer, at most `most` bytes of it.
+
+    No redirect is followed, and no proxy is asked.
 
     Raises:
         ChannelDownError: there was no answer.
@@ -244,9 +267,9 @@ def post(address: Address, body: bytes, headers: Mapping[str, str], resolve: Loo
         connection = HTTPConnection(address.host, address.port)
         connection.sock = line
         given = {"Host": host, "User-Agent": "approval-resource", "Connection": "close", **headers}
-        connection.request("POST", address.path or "/", body=body, headers=given)
+        connection.request(method, address.path or "/", body=body, headers=given)
         answer = connection.getresponse()
-        return Answer(answer.status, answer.read(MAX_ANSWER), _seconds(answer.getheader("Retry-After")))
+        return Answer(answer.status, answer.read(most), _seconds(answer.getheader("Retry-After")))
 
 
 def reach(address: Address, resolve: Lookup = lookup) -> None:

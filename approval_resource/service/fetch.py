@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-import urllib3
-
 from approval_resource.errors import StoreUnavailableError
+from approval_resource.notify.connections import ChannelDownError, address_problem, parse_address, request
 
-SECONDS = 5.0
 MAX_ANSWER = 1_048_576
 """Upper bound of an answer, in bytes."""
 
@@ -23,10 +21,6 @@ class UnreachableError(StoreUnavailableError):
 class Web:
     """Client of the addresses that the config names."""
 
-    def __init__(self) -> None:
-        """Keep connections for later requests."""
-        self._pool = urllib3.PoolManager(num_pools=8, maxsize=8, timeout=urllib3.Timeout(total=SECONDS), retries=False)
-
     def ask(
         self,
         url: str,
@@ -37,28 +31,20 @@ class Web:
         """Return status and body of a GET, or of a POST where there is a form.
 
         Raises:
-            UnreachableError: there was no answer, or it is too large.
+            UnreachableError: there was no answer in time, or it is too large.
         """
         sent = dict(headers or {}) | ({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})
         where = url.partition("?")[0]
+        if why := address_problem(url, ("https",)):
+            raise UnreachableError(f"{where} can't be asked: {why}")
+        method, body = ("GET", None) if form is None else ("POST", urlencode(form).encode())
         try:
-            answer = self._pool.request(
-                "GET" if form is None else "POST",
-                url,
-                body=None if form is None else urlencode(form),
-                headers=sent,
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                body = answer.read(MAX_ANSWER + 1)
-            finally:
-                answer.close()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise UnreachableError(f"{where} could not be asked ({type(error).__name__}); try again") from error
-        if len(body) > MAX_ANSWER:
+            answer = request(method, parse_address(url), body, sent, most=MAX_ANSWER + 1)
+        except ChannelDownError as down:
+            raise UnreachableError(f"{where} could not be asked ({down}); try again") from down
+        if len(answer.body) > MAX_ANSWER:
             raise UnreachableError(f"the answer of {where} is too large")
-        return int(answer.status), body
+        return answer.status, answer.body
 
     def document(self, url: str) -> dict[str, Any]:
         """Return the JSON object at that address.

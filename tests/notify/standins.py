@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -282,3 +284,27 @@ def teams(request: Request) -> Answer:
     if not fine or len(request.body) > 28_000:
         return 400, {}, b"bad card"
     return 202, {}, b""
+
+
+DRIPPING = (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+"""What a dripping server says first, so that it then drips into the first line, the headers or the body."""
+
+
+@contextmanager
+def dripping(head: bytes) -> Iterator[str]:
+    """The address of a server that says `head`, and then a byte now and then, for longer than anybody may wait."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+
+        def drip() -> None:
+            there, _ = listener.accept()
+            with there, suppress(OSError):
+                there.sendall(head)
+                for _ in range(400):
+                    there.sendall(b"x")
+                    time.sleep(0.05)
+
+        thread = Thread(target=drip, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(30)

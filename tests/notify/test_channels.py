@@ -253,7 +253,7 @@ def test_without_tls_mail_goes_to_the_loopback_alone(plain: int, mailboxes: Mail
     assert len(mailboxes.mails) == 1
     real = parse_address(f"smtp://127.0.0.1:{plain}")
     monkeypatch.setattr("approval_resource.notify.connections.lookup.__defaults__", None, raising=False)
-    monkeypatch.setattr("approval_resource.notify.connections.checked", lambda address, resolve=None: real.host)
+    monkeypatch.setattr("approval_resource.notify.connections.checked", lambda address, resolve=None: [real.host])
     with pytest.raises(ChannelDownError, match="offers no STARTTLS"):
         mail(plain, host="mail.example", user="").send(a_message(), "", 0)
     assert len(mailboxes.mails) == 1

@@ -6,7 +6,6 @@ import ipaddress
 import socket
 import ssl
 import time
-from contextlib import suppress
 from threading import Thread
 
 import pytest
@@ -22,7 +21,7 @@ from approval_resource.notify.connections import (
     parse_address,
     post,
 )
-from tests.notify.standins import Receiver, served
+from tests.notify.standins import DRIPPING, Receiver, dripping, served
 from tests.tls import Authority
 
 HTTPS = ("https",)
@@ -121,6 +120,13 @@ def test_the_checked_address_is_the_one_connected_to() -> None:
     assert looked_up == ["localhost"]
 
 
+def test_an_address_that_takes_no_connection_hides_no_other() -> None:
+    """A name may lead to an address that isn't reachable from here, as by IPv6; the next one is tried."""
+    with served(Receiver()) as receiver:
+        address = parse_address(receiver.url.replace("127.0.0.1", "localhost"))
+        assert post(address, b"x", {}, lambda host, port: ["127.0.0.9", "127.0.0.1"]).status == 200
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status: int) -> None:
     """It is a failure, wherever it leads."""
@@ -193,28 +199,15 @@ def test_a_target_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         post(address, b"x", {})
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+@pytest.mark.parametrize("head", DRIPPING)
 def test_a_target_that_never_ends_is_cut(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then keeps no worker busy, in the first line, the headers or the body."""
     monkeypatch.setattr(connections, "SECONDS", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
-
-        def drip() -> None:
-            there, _ = listener.accept()
-            with there, suppress(OSError):
-                there.sendall(head)
-                for _ in range(400):
-                    there.sendall(b"x")
-                    time.sleep(0.05)
-
-        thread = Thread(target=drip, daemon=True)
-        thread.start()
+    with dripping(head) as url:
         begun = time.monotonic()
         with pytest.raises(ChannelDownError, match="no answer in time"):
-            post(parse_address(f"http://127.0.0.1:{listener.getsockname()[1]}/"), b"x", {})
+            post(parse_address(url), b"x", {})
         assert time.monotonic() - begun < 10
-        thread.join(30)
 
 
 def test_a_slow_resolver_takes_its_time_from_the_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,14 @@ from typing import TypeVar
 
 import pytest
 
-from approval_resource.service import fetch, oidc
+from approval_resource.clock import HostClock
+from approval_resource.commands.device import Device
+from approval_resource.errors import StoreUnavailableError
+from approval_resource.notify import connections
+from approval_resource.service import oidc
 from approval_resource.service.fetch import UnreachableError, Web
 from approval_resource.service.oidc import Issuer, NotSignedInError
+from tests.notify.standins import DRIPPING, dripping
 from tests.service.provider import CLIENT, ISSUER, Provider, provided
 
 T = TypeVar("T")
@@ -50,13 +55,25 @@ def test_all_who_sign_in_at_once_wait_for_the_same_look() -> None:
 
 def test_an_issuer_that_is_silent_holds_nobody_up_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """All who wait learn of the one failed look, instead of each making another."""
-    monkeypatch.setattr(fetch, "SECONDS", 0.5)
+    monkeypatch.setattr(connections, "SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         issuer = Issuer(ISSUER, f"http://127.0.0.1:{silent.getsockname()[1]}", Web())
         begun = time.monotonic()
         found = at_once(lambda: issuer.endpoint("jwks_uri"))
         assert time.monotonic() - begun < 0.5 * MANY
     assert {type(one) for one in found} == {UnreachableError}
+
+
+@pytest.mark.parametrize("head", DRIPPING)
+def test_a_server_that_never_ends_its_answer_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its callers, and all who wait for the same look, would hang for as long as it sends a byte now and then."""
+    monkeypatch.setattr(connections, "SECONDS", 0.3)
+    for ask in (Web().document, Device("https://a.example", HostClock(), lambda line: None)._asked):
+        with dripping(head) as url:
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailableError, match="no answer in time"):
+                ask(url)
+            assert time.monotonic() - begun < 10
 
 
 def test_a_failed_look_at_the_keys_is_no_verdict_on_a_token() -> None:
