@@ -91,7 +91,7 @@ class Acts:
     """Reviews, withdrawals and releases, for people whom the config lets."""
 
     def __init__(self, desk: Desk, max_age: int | None) -> None:
-        """Act on what `desk` shows. People in browsers need a sign-in within `max_age` seconds to decide.
+        """Act on what `desk` shows. People need a sign-in within `max_age` seconds to decide, or a token as young.
 
         A button of Slack's proves none, so that it decides nothing then.
         """
@@ -239,7 +239,7 @@ class Acts:
         return decisions.missing(self._store, claim)
 
     def _require_recent(self, person: Person) -> None:
-        if self._max_age is None or person.via not in ("session", "balancer", "slack"):
+        if self._max_age is None or person.via not in ("session", "balancer", "slack", "bearer"):
             return
         if person.auth_time is None or person.auth_time + timedelta(seconds=self._max_age) < self._store.now():
             raise StaleSignInError("you signed in too long ago to decide; sign in again, then decide")

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
-from approval_resource.service.acts import Acts, StaleSignInError
+from approval_resource.service.acts import Acts
 from approval_resource.service.callers import Callers
 from approval_resource.service.config import Config
 from approval_resource.service.desk import Desk
@@ -35,6 +35,9 @@ from approval_resource.store.dynamodb.store import DynamoStore
 log = logging.getLogger("approval_resource.service.call")
 
 MAX_FIELDS = 200
+
+PAGE_OF = {"review": "", "withdraw": "", "unlink": "/link"}
+"""Page that a form's address leads back to, in place of the address's last part. The address itself takes no GET."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,10 +216,9 @@ def failed(call: Call, error: ApprovalError) -> Response:
         if problem.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(document, problem.status, headers, media_type="application/problem+json")
-    way_in = f"/auth/login?next={quote(request.url.path, safe='/')}"
-    if isinstance(error, StaleSignInError):
-        way_in += "&again=1"
-    elif isinstance(error, NotSignedInError) and request.method in SAFE and not request.url.path.startswith("/auth/"):
+    head, _, last = request.url.path.rpartition("/")
+    way_in = f"/auth/login?next={quote(head + PAGE_OF.get(last, f'/{last}'), safe='/')}"
+    if isinstance(error, NotSignedInError) and request.method in SAFE and not request.url.path.startswith("/auth/"):
         return RedirectResponse(way_in, 303)
     answer = call.page("error.html", problem.status, problem=problem, lines=lines, way_in=way_in)
     answer.headers.update(headers)

@@ -44,8 +44,7 @@ class LoadBalancer:
             NotSignedInError: another balancer signed it, or nobody, or it has expired.
             UnreachableError: the balancer's keys can't be had.
         """
-        # The balancer pads its base64, which no standard token does.
-        token = ".".join(part.rstrip("=") for part in token.split("."))
+        # The balancer pads its base64, which no standard token does, and signs it with the padding.
         try:
             if len(token) > MAX_TOKEN:
                 raise NotSignedInError("the balancer's header is too long")

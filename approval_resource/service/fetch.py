@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,8 @@ from approval_resource.notify.connections import ChannelDownError, address_probl
 
 MAX_ANSWER = 1_048_576
 """Upper bound of an answer, in bytes."""
+AT_ONCE = 16
+"""Upper bound of the requests under way at once; the threads that answer people are more."""
 
 
 class UnreachableError(StoreUnavailableError):
@@ -19,7 +22,15 @@ class UnreachableError(StoreUnavailableError):
 
 
 class Web:
-    """Client of the addresses that the config names."""
+    """Client of the addresses that the config names.
+
+    Strangers can make the service ask, by tokens that only an issuer or STS can refuse. So requests beyond
+    AT_ONCE fail at once, and leave the threads to everybody else.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no request under way."""
+        self._room = threading.BoundedSemaphore(AT_ONCE)
 
     def ask(
         self,
@@ -31,17 +42,21 @@ class Web:
         """Return status and body of a GET, or of a POST where there is a form.
 
         Raises:
-            UnreachableError: there was no answer in time, or it is too large.
+            UnreachableError: there was no answer in time, it is too large, or too many requests are under way.
         """
         sent = dict(headers or {}) | ({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})
         where = url.partition("?")[0]
         if why := address_problem(url, ("https",)):
             raise UnreachableError(f"{where} can't be asked: {why}")
         method, body = ("GET", None) if form is None else ("POST", urlencode(form).encode())
+        if not self._room.acquire(blocking=False):
+            raise UnreachableError(f"{where} could not be asked: too many requests are under way; try again")
         try:
             answer = request(method, parse_address(url), body, sent, most=MAX_ANSWER + 1)
         except ChannelDownError as down:
             raise UnreachableError(f"{where} could not be asked ({down}); try again") from down
+        finally:
+            self._room.release()
         if len(answer.body) > MAX_ANSWER:
             raise UnreachableError(f"the answer of {where} is too large")
         return answer.status, answer.body

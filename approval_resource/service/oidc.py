@@ -143,8 +143,8 @@ class Issuer:
                 continue
             try:
                 key = jwt.PyJWK(one)
-            except jwt.PyJWTError:
-                continue
+            except (jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # a key that can't be read signs nothing, and hinders no other
             if key.algorithm_name in ALGORITHMS:
                 keys[str(one.get("kid", number))] = key
         return keys
@@ -215,7 +215,8 @@ def person_of(claims: Mapping[str, Any], groups_claim: str, via: str) -> Person:
         groups=tuple(issuers_group(issuer, name) for name in names),
         overage=overage,
         via=via,
-        auth_time=_instant(claims.get("auth_time")),
+        # A token for programs seldom tells when its person signed in; then its age is that of the sign-in at least.
+        auth_time=_instant(claims.get("auth_time", claims.get("iat") if via == "bearer" else None)),
     )
 
 

@@ -19,7 +19,6 @@ from approval_resource.policy.authoring.trial import document_of
 from approval_resource.service.acts import Outcome, Said
 from approval_resource.service.call import Call
 from approval_resource.service.desk import View
-from approval_resource.service.people import Role
 from approval_resource.service.problems import MalformedError, problem_of
 from approval_resource.service.render import as_text, difference
 from approval_resource.text import clean
@@ -59,7 +58,6 @@ def waiting(call: Call) -> Response:
         decided=desk.decided(person),
         pools=desk.access.visible(person),
         unwell=call.service.telling.unwell(desk.access.visible(person)),
-        said=call.query.get("said", "")[:36],
     )
 
 
@@ -70,9 +68,9 @@ def claim_page(call: Call) -> Response:
     # Anybody can send somebody an address, so it tells of no verdict that isn't on record.
     recorded = claim.state is not State.PENDING or person.identity in claim.reviews
     done = call.query.get("done", "") if recorded else ""
-    missing = (
-        "; ".join(call.service.desk.looks.decision(claim, call.service.desk.looks.settings(claim.pool)).reasons) if done else ""
-    )
+    looks = call.service.desk.looks
+    asked = done and claim.state is State.PENDING
+    missing = "; ".join(looks.decision(claim, looks.settings(claim.pool)).reasons) if asked else ""
     return claim_answer(call, claim, outcome=Outcome(claim, done == "1", clean(missing)) if done else None)
 
 
@@ -292,9 +290,7 @@ def pool_page(call: Call) -> Response:
         rows=desk.rows(person, [pool]),
         queues=call.service.store.queues(pool),
         freeze=settings.frozen(call.now),
-        settings=settings,
         days=days,
-        operates=desk.access.may(person, pool, Role.OPERATE),
     )
 
 
@@ -319,9 +315,10 @@ def batch(call: Call) -> Response:
         raise MalformedError("the form gives no verdict; press approve or reject")
     comment = given.get("comment", "")
     results: list[tuple[str, bool, str]] = []
-    for name, seen in fields[: MAX_BATCH * 3]:
-        if not name.startswith("claim-"):
-            continue
+    chosen = [(name, seen) for name, seen in fields if name.startswith("claim-")]
+    if len(chosen) > MAX_BATCH:
+        raise MalformedError(f"at most {MAX_BATCH} claims at once, not {len(chosen)}; choose fewer")
+    for name, seen in chosen:
         claim_id = name.removeprefix("claim-")
         try:
             if verdict is Verdict.REJECT and not comment.strip():

@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm
 
 from tests.service.conftest import ANA, Running, Serve
 from tests.service.provider import ISSUER
@@ -50,9 +50,11 @@ def keys() -> Iterator[str]:
 
 
 def padded(header: dict[str, Any], claims: dict[str, Any], key: Any = KEY) -> str:
-    """A header as the balancer writes it: a token whose parts are padded."""
-    plain = jwt.encode(claims, key, algorithm="ES256", headers=header)
-    return ".".join(part + "=" * (-len(part) % 4) for part in plain.split("."))
+    """A header as the balancer writes it: a token whose parts are padded, and signed with the padding."""
+    parts = [json.dumps(part).encode() for part in ({"typ": "JWT", "alg": "ES256"} | header, claims)]
+    signed = b".".join(map(base64.urlsafe_b64encode, parts))
+    signature = ECAlgorithm(ECAlgorithm.SHA256).sign(signed, key)
+    return b".".join([signed, base64.urlsafe_b64encode(signature)]).decode()
 
 
 def a_header(**changes: Any) -> dict[str, Any]:

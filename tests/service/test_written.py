@@ -11,14 +11,17 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any, Union
 
 import pytest
 
 from approval_resource.model.claim import Claim, Review
+from approval_resource.model.delivery import Progress
 from approval_resource.model.event import Event, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Freeze, Settings
+from approval_resource.notify.run import Status
 from approval_resource.policy.language.document import Input
 from approval_resource.policy.unblock import Openers
 from approval_resource.service.acts import Outcome
@@ -158,23 +161,27 @@ def pages(text: str, state: State) -> dict[str, str]:
             "holding": [row],
             "decided": [claim],
             "pools": [text],
-            "said": text,
+            "unwell": [Status(text, "failed", 0, NOON, Progress(channel=text, error=text))],
         },
         "pool.html": {
             "pool": text,
             "rows": [row],
             "queues": [filled(Lock, text)],
             "freeze": filled(Freeze, text),
-            "settings": view.settings,
             "days": [(NOON.date(), [event])],
-            "operates": True,
         },
         "batch.html": {"views": [view], "results": None},
         "confirm.html": {"claim_id": text, "known": False},
         "error.html": {"problem": Problem(401, "kind", "Title"), "lines": [text], "way_in": f"/auth/login?next={text}"},
         "signed_out.html": {},
+        "slack.html": {"linked": text, "address": "", "until": NOON},
+        "slack.html, to sign in": {"linked": "", "address": f"https://slack.example/?state={text}"},
+        "slack.html, to begin": {"linked": "", "address": "", "accounts": SimpleNamespace(life=timedelta(days=30))},
     }
-    found = {name: bytes(RENDERER.response(name, 200, **common, **about).body).decode() for name, about in told.items()}
+    found = {
+        name: bytes(RENDERER.response(name.partition(",")[0], 200, **common, **about).body).decode()
+        for name, about in told.items()
+    }
     results: dict[str, Any] = {"views": [], "results": [(text, True, text)]}
     return found | {"batch.html, done": bytes(RENDERER.response("batch.html", 200, **common, **results).body).decode()}
 
