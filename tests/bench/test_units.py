@@ -22,6 +22,7 @@ def found(module_store: tuple[Connection, DynamoStore]) -> dict[str, list[growth
 
 
 @pytest.mark.parametrize("operation", growth.BOUNDS)
+@pytest.mark.long
 def test_its_cost_stays_the_same(found: dict[str, list[growth.Cost]], operation: str) -> None:
     """Ten closed claims or a thousand: the same requests, the same units, and no more than is written down."""
     small, large = found[operation]

@@ -61,6 +61,7 @@ def test_an_approval_that_is_not_enough_says_whose_are_still_needed(
         ({"required_approvals": 1, "unknown_requester": "refuse"}, "nobody knows who asked for this claim"),
     ],
 )
+@pytest.mark.long
 def test_what_is_still_needed_is_said_of_every_kind(
     store: DynamoStore, terminal: Terminal, policy: dict[str, Any], needed: str
 ) -> None:

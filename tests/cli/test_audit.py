@@ -487,6 +487,7 @@ def test_an_export_or_a_digest_kept_elsewhere_is_compared(kept: Kept, run: Run, 
     refused(run("audit", "verify", "--against", noted), "--pool: required", code=3)
 
 
+@pytest.mark.long
 def test_a_scheduler_can_tell_what_was_found_from_what_could_not_be_looked_at(kept: Kept, run: Run) -> None:
     """Exit codes 0, 1 and 3, and a document for programs."""
     ran = run("audit", "verify", "--format", "json")

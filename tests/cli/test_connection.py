@@ -95,6 +95,7 @@ def test_a_connection_that_can_t_work_is_one_line(
     refused(run(*command, *arguments, **variables), words)
 
 
+@pytest.mark.long
 def test_an_address_where_nobody_answers_is_one_line(process: Process) -> None:
     """It is given a few seconds, then named."""
     url = f"http://127.0.0.1:{free_port()}"
@@ -119,6 +120,7 @@ def test_an_sts_that_can_t_be_asked_makes_nobody_a_typed_name(store: DynamoStore
     assert store.claims([A])[0].reviews.keys() == {"typed:ana"}
 
 
+@pytest.mark.long
 def test_secrets_never_show(store: DynamoStore, process: Process) -> None:
     """Not even when everything DynamoDB is asked is told."""
     claim_of(store, A)

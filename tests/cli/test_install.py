@@ -54,6 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.long
 def test_every_form_is_the_same_program(store: DynamoStore, environment: Environment, form: str) -> None:
     """Its version, its list, and its hints, which name the form in which it was called."""
     claim_of(store, A)
@@ -138,6 +139,7 @@ def test_ids_pools_and_locks_are_completed(store: DynamoStore, environment: Envi
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "http://127.0.0.1:1"])
+@pytest.mark.long
 def test_a_table_that_can_t_be_asked_completes_nothing(environment: Environment, endpoint: str) -> None:
     """No word, no traceback."""
     assert completed(environment, "cli.py show ", AWS_ENDPOINT_URL_DYNAMODB=endpoint) == []

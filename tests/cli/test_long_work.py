@@ -82,6 +82,7 @@ def started(arguments: list[str], environment: Environment, stderr: int) -> subp
 
 @pytest.mark.usefixtures("pool")
 @pytest.mark.parametrize("name", LONG)
+@pytest.mark.long
 def test_long_work_shows_progress_on_a_terminal_alone(name: str, policy: Path, environment: Environment) -> None:
     """One line on stderr, gone at the end; none of it where stderr is piped, and none on stdout."""
     ours, theirs = pty.openpty()
@@ -118,6 +119,7 @@ def _some(terminal: int) -> bytes:
 @pytest.mark.usefixtures("pool")
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("last", [False, True], ids=["at the first read of claims", "at the last"])
+@pytest.mark.long
 def test_an_interrupt_ends_in_one_line_and_leaves_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch, policy: Path, tmp_path: Path, name: str, *, last: bool
 ) -> None:

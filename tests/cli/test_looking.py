@@ -181,6 +181,7 @@ def test_show_tells_what_is_attached(store: DynamoStore, run: Run) -> None:
     assert f"attached plan  sha256 {plan.digest}, 6 bytes" in run("show", A).stdout
 
 
+@pytest.mark.long
 def test_reviewers_read_what_is_attached(store: DynamoStore, run: Run) -> None:
     """The very bytes that were claimed with, or one line: no such file, only its digest kept, or altered since."""
     files = {"plan": b"a\xff plan\n", "image": b"big"}

@@ -44,6 +44,7 @@ def test_what_is_stored_can_be_read_again(name: str) -> None:
     assert decisions.policies_of(decisions.Terms(text), "")
 
 
+@pytest.mark.long
 def test_backtest_goes_on_where_one_claim_s_facts_are_gone(store: DynamoStore, run: Any, tmp_path: Path) -> None:
     """Removed by age item by item, a part may go before its claim; the other claims still have their answers."""
     for number in (1, 2):

@@ -280,6 +280,7 @@ def kept(scene: Scene) -> list[tuple[str, Callable[[], None]]]:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_an_edit_of_what_notifications_keep_decides_nothing(connect: Callable[..., DynamoStore], effort: tally.Effort) -> None:
     """Audit, review and gate go on as if it were not there; what is told of the claim is what the log says, or nothing."""
     time = FrozenTime()

@@ -433,6 +433,7 @@ def altered(store: DynamoStore, claim: Claim, **changes: object) -> Claim:
 
 
 @pytest.mark.parametrize("what", ["policy", "facts", "requester", "attachments"])
+@pytest.mark.long
 def test_a_claim_keeps_to_what_its_pipeline_asked_for(shared: DynamoStore, what: str) -> None:
     """Each event pins that: who takes its policy away while it waits finds that no review is taken any more, and is found."""
     terms = under(required_approvals=2, allow_self_approval=False, given={"a": 1})
@@ -463,6 +464,7 @@ def test_an_approval_past_its_pool_s_policy_opens_nothing(shared: DynamoStore) -
 
 
 @pytest.mark.parametrize("part", [POLICY_CONTENT, POOL_POLICY_CONTENT])
+@pytest.mark.long
 def test_terms_that_were_altered_are_not_asked(shared: DynamoStore, part: str) -> None:
     """What is kept beside a claim is what its digest says, or nothing is decided by it."""
     set_policy(shared, {"required_approvals": 1})

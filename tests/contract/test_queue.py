@@ -229,6 +229,7 @@ def test_a_drop_that_comes_late_drops_nobody_else(shared: DynamoStore, waiting: 
     assert in_queue(shared) == ["3"]
 
 
+@pytest.mark.long
 def test_giving_up_leaves_nothing_behind(shared: DynamoStore, waiting: Callable[..., Waiting]) -> None:
     """After wait_timeout: who holds it is told, and the place in the queue is gone."""
     held = take(shared, 1)

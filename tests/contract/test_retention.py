@@ -160,6 +160,7 @@ def test_settings_of_the_past_are_forgotten_once_nothing_of_their_time_is_left(s
 
 
 @pytest.mark.parametrize("shuffle", range(6))
+@pytest.mark.long
 def test_removal_by_age_is_no_fault_in_whatever_order(
     shared: DynamoStore, time: FrozenTime, table: Table, shuffle: int
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_pool_of_which_all_is_gone_is_no_fault(shared: DynamoStore, time: Froz
 
 
 @pytest.mark.parametrize("keep", [0, 7, 400])
+@pytest.mark.long
 def test_what_is_cut_before_its_time_is_found(shared: DynamoStore, time: FrozenTime, table: Table, keep: int) -> None:
     """Each event alone, the oldest ones, and the newest ones: as long as one's time is not over, its loss is a finding."""
     if keep != 400:

@@ -80,6 +80,7 @@ def nothing_left(process: subprocess.Popen[str], scratch: Path) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_the_demo_plays_three_stories(scratch: Path) -> None:
     """It shows what is typed and printed, in plain text, ends with 0, and leaves nothing behind."""
     with started(scratch, "-m", "demo") as demo:
@@ -136,6 +137,7 @@ def test_the_demo_can_be_stopped_at_a_waiting_gate(scratch: Path, way: str) -> N
         ("d.must(False, 'the lock is free')", "missing effect: the lock is free"),
     ],
 )
+@pytest.mark.long
 def test_a_surprise_ends_the_demo(scratch: Path, story: str, why: str) -> None:
     """An exit code, an output or an effect that isn't as it must be: exit code 1, and the step is named."""
     program = f"import demo.__main__ as d; d.approval = lambda play: {story}; raise SystemExit(d.main())"

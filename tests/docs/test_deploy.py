@@ -87,6 +87,7 @@ def test_the_template_allows_what_the_documents_say(template: dict[str, Any], ro
     assert stated == json.loads((DOCS / "iam" / f"{role}.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 def test_a_reviewer_s_session_is_named_after_its_user(template: dict[str, Any], module: dict[str, Any]) -> None:
     """In both, as reviewer-trust.json says: the name that goes on record can't be chosen."""
     trust = template["Resources"]["ReviewerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0]

@@ -133,6 +133,7 @@ def short(value: Any) -> Any:
     return [short(inner) for inner in value[:1]] if isinstance(value, list) else value
 
 
+@pytest.mark.long
 def test_each_example_has_the_keys_that_the_program_writes(written: dict[str, Any]) -> None:
     """Whoever adds or takes away a key writes the page anew: RECORD_STORIES=1."""
     if RECORDING:

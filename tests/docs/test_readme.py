@@ -278,6 +278,7 @@ def ends_after_its_claim(player: Player, name: str, outcome: str) -> Job:
 
 @pytest.mark.parametrize("outcome", ["failed", "errored", "aborted"])
 @pytest.mark.parametrize(("name", "job"), [("plan-apply", "plan"), ("on-approval", "ask")])
+@pytest.mark.long
 def test_a_job_that_ends_badly_after_its_claim_gives_the_lock_back(
     play: Any, concourse: Concourse, store: DynamoStore, name: str, job: str, outcome: str
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_job_that_ends_badly_after_its_claim_gives_the_lock_back(
 
 
 @pytest.mark.parametrize("outcome", ["failed", "errored", "aborted"])
+@pytest.mark.long
 def test_a_plan_that_fails_before_its_claim_takes_no_other_s_lock(
     play: Any, concourse: Concourse, store: DynamoStore, outcome: str
 ) -> None:
@@ -310,6 +312,7 @@ def test_a_plan_that_fails_before_its_claim_takes_no_other_s_lock(
 
 
 @pytest.mark.parametrize(("fails", "held"), [("plans", False), ("ci", False), ("approval", True)])
+@pytest.mark.long
 def test_a_get_that_fails_before_the_gate_keeps_no_lock(
     play: Any, concourse: Concourse, store: DynamoStore, fails: str, held: bool
 ) -> None:
@@ -336,6 +339,7 @@ def test_a_get_that_fails_before_the_gate_keeps_no_lock(
         ("on-abort", ["deploy"], ["claim", "release"]),
     ],
 )
+@pytest.mark.long
 def test_every_answer_may_be_lost_once(
     play: Any, concourse: Concourse, store: DynamoStore, name: str, jobs: list[str], puts: list[str]
 ) -> None:

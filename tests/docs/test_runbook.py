@@ -122,6 +122,7 @@ def restored(wire: Any, table: str) -> Callable[[], str]:
     return restore
 
 
+@pytest.mark.long
 def test_a_restored_table_works_and_its_audit_is_clean(
     store: DynamoStore, connection: Connection, restored: Callable[[], str], run: Run
 ) -> None:

@@ -239,6 +239,7 @@ def story(concourse: Concourse) -> Story:
 
 
 @pytest.mark.parametrize("name", STORIES)
+@pytest.mark.long
 def test_a_story_shows_what_is_kept_of_it(story: Story, wire: Any, name: str) -> None:
     """Whoever changes what people see plays it again: `make stories`."""
     story.title = f"The {name}"

@@ -167,6 +167,7 @@ def test_the_notifier_policy_suffices_to_tell(notifier: Caller, pipeline: Caller
     assert answer(pipeline.check(pool, pending))[0]["state"] == "pending"
 
 
+@pytest.mark.long
 def test_the_pipeline_policy_suffices_to_decide_from_concourse(pipeline: Caller, pool: str, tmp_path: Path) -> None:
     """A put can approve and reject, under a policy too, and get the claim afterwards."""
     for number, action in enumerate(("approve", "reject")):
@@ -178,6 +179,7 @@ def test_the_pipeline_policy_suffices_to_decide_from_concourse(pipeline: Caller,
         assert again["version"] == decided["version"]
 
 
+@pytest.mark.long
 def test_the_pipeline_policy_lets_check_with_states_end_an_overdue_claim(pipeline: Caller, pool: str, tmp_path: Path) -> None:
     """`check` of a resource with `states` writes too: it can end a claim whose deadline passed with nobody waiting."""
     pending = claim(pipeline, pool)
@@ -194,6 +196,7 @@ def test_the_pipeline_policy_lets_check_with_states_end_an_overdue_claim(pipelin
     assert [(version["id"], version["state"]) for version in found] == [(pending["id"], "expired")]
 
 
+@pytest.mark.long
 def test_the_reviewer_policy_suffices_to_look_and_to_decide(pipeline: Caller, reviewer: Caller, pool: str) -> None:
     """A reviewer can list, show, read the history, approve and reject, by whole ids and by their beginnings."""
     first, second, third = (claim(pipeline, pool, lock_name)["id"] for lock_name in ("a", "b", "c"))

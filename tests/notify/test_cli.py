@@ -70,6 +70,7 @@ notify:
     return str(path)
 
 
+@pytest.mark.long
 def test_a_claim_is_told_to_every_channel_and_so_is_its_decision(
     process: Process,  # noqa: F811
     configured: str,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -168,6 +169,7 @@ def test_the_order_of_approvals_changes_nothing(one: Policy, said: list[Review],
 
 @CHECKED
 @given(overlapping(), approvals())
+@pytest.mark.long
 def test_who_is_said_to_open_a_gate_opens_it(one: Policy, said: list[Review]) -> None:
     """By plain approvals, or by those that the hint names; and where nobody is named, not even everybody together can."""
     found = openers([one], facts(), said, NOON)

@@ -27,6 +27,7 @@ def work() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
+@pytest.mark.long
 def test_a_machine_that_is_slow_to_start_a_process_gives_the_same_decision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_budget_within_a_budget_gives_no_more() -> None:
         assert sandbox.spent()
 
 
+@pytest.mark.long
 def test_many_documents_of_conditions_share_one_budget() -> None:
     """Twenty documents, each within all limits, over facts that are large: an answer, and no more work than one decision has."""
     documents = [policy(conditions={f"k{number}": 1, **WIDE}, on_policy_success="approve") for number in range(20)]

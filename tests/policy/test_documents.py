@@ -295,6 +295,7 @@ def tried(kind: str, count: int, directory: Path) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "rego"])
+@pytest.mark.long
 def test_any_document_is_taken_or_refused(kind: str, tmp_path: Path) -> None:
     """Two hundred of each kind, right and spoilt: an answer or a list of problems, and lint and eval agree on which."""
     ended = tried(kind, 200, tmp_path)

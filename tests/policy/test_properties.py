@@ -160,6 +160,7 @@ def test_a_rejection_by_somebody_named_always_wins_under_rules(
 
 @CHECKED
 @given(documents(), st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=6, unique=True), APPROVALS, REQUESTERS)
+@pytest.mark.long
 def test_typed_names_never_count_as_two_and_satisfy_no_rule(
     document: Document, names: list[str], before: list[Review], requester: str
 ) -> None:
@@ -212,6 +213,7 @@ def made(kind: str, chance: random.Random) -> list[Policy]:
 
 
 @pytest.mark.parametrize("kind", ["quorum", "rules", "conditions", "windows", "mixed"])
+@pytest.mark.long
 def test_evaluate_raises_nothing_and_says_the_same_again(kind: str) -> None:
     """Whatever is asked: a decision of one of the four kinds, explained in words that can be shown."""
 

@@ -124,6 +124,7 @@ def test_an_answer_that_nobody_read_is_given_again(concourse: Concourse, store: 
 
 @ON_ITS_OWN_PROCESS
 @pytest.mark.parametrize("params", [{"lock_name": LOCK}, ASK, GATE], ids=["claim", "claim for approval", "claim and wait"])
+@pytest.mark.long
 def test_a_claim_that_can_t_be_answered_is_taken_back(concourse: Concourse, store: DynamoStore, params: dict[str, Any]) -> None:
     """A closed stdout, unlike one that nobody reads: the lock is free, and the next attempt fails and says why."""
     with hung_up() as stdout:

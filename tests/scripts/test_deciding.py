@@ -108,6 +108,7 @@ def test_show_and_receipt_and_history_tell_who_and_by_which_concourse(concourse:
 
 
 @pytest.mark.parametrize("action", ["approve", "reject"])
+@pytest.mark.long
 def test_the_same_build_again_changes_nothing_and_answers_again(concourse: Concourse, store: DynamoStore, action: str) -> None:
     """`attempts: 2` after a lost answer: one review, one decision, and the same version."""
     version = concourse.claim().version
@@ -225,6 +226,7 @@ def test_a_build_without_a_creator_decides_nothing(concourse: Concourse, store: 
 
 
 @pytest.mark.parametrize("url", ["", "ci.example", "https://ci.example/#a", "https://"])
+@pytest.mark.long
 def test_a_concourse_without_an_address_decides_nothing(concourse: Concourse, store: DynamoStore, url: str) -> None:
     """A name alone is nobody: at which Concourse?"""
     version = concourse.claim().version
@@ -355,6 +357,7 @@ def test_any_name_is_kept_as_it_is(concourse: Concourse, store: DynamoStore, nam
 
 
 @pytest.mark.parametrize("name", ["an\u200bna", "anna\x1b[2J", "anna\n", "x" * 501])
+@pytest.mark.long
 def test_a_name_that_can_not_be_shown_is_another_than_the_one_it_looks_like(
     concourse: Concourse, store: DynamoStore, name: str
 ) -> None:
@@ -377,6 +380,7 @@ def test_a_name_that_can_not_be_shown_is_another_than_the_one_it_looks_like(
 # ---- policies ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_rules_name_who_decides_at_the_claim_s_concourse(concourse: Concourse, store: DynamoStore) -> None:
     """In either spelling of that Concourse; the same name at another one is somebody else."""
     for number, user in enumerate(
@@ -412,6 +416,7 @@ def test_a_pool_can_shut_concourse_out(concourse: Concourse, store: DynamoStore)
 
 
 @pytest.mark.parametrize("people", [{}, {"anna": ["concourse:anna"]}, {"anna": [identity("anna")]}])
+@pytest.mark.long
 def test_who_asked_does_not_approve_their_own(concourse: Concourse, store: DynamoStore, people: dict[str, Any]) -> None:
     """Both names come from the same variable, so no spelling hides it; somebody else may."""
     policy = {"required_approvals": 1, "allow_self_approval": False, "people": people, "reviewers": {"concourse": True}}
@@ -446,6 +451,7 @@ def test_who_may_bypass_forces_a_decision(concourse: Concourse, store: DynamoSto
     assert event.forced
 
 
+@pytest.mark.long
 def test_whom_the_pool_lets_bypass_breaks_a_freeze(concourse: Concourse, store: DynamoStore) -> None:
     """An approved claim may pass the pool's stop by their word; a retry of that build changes nothing."""
     set_policy(store, POOL, json.dumps([{"required_approvals": 1, "bypass": {"users": ["concourse:anna"]}}]), actor="aws:op")

@@ -24,6 +24,8 @@ from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Wire, kept
 from tests.scripts.test_attempts import ON_ITS_OWN_PROCESS, Killer, hung_up
 from tests.scripts.test_deciding import TWO, URL, by, decide, identity
 
+pytestmark = pytest.mark.long
+
 
 def verdicts(store: DynamoStore) -> list[tuple[str, str]]:
     """The reviews in the pool's log, oldest first: whose, and what they said."""

@@ -145,6 +145,7 @@ def test_await_of_nothing_fails(concourse: Concourse, store: DynamoStore) -> Non
     assert "nobody holds the lock" in concourse.put("await", build=2, lock_name=LOCK).refused()
 
 
+@pytest.mark.long
 def test_an_approval_opens_await_for_one_build(concourse: Concourse, store: DynamoStore) -> None:
     """The build that used an approval may come again; another is refused, told who used it, unless it says reuse."""
     claim = take(store, 1)
@@ -782,6 +783,7 @@ def test_a_build_of_a_concourse_made_anew_deploys_on_no_approval_of_the_first(
     assert second.ends().version["id"] == claim.id
 
 
+@pytest.mark.long
 def test_a_build_s_name_tells_its_instance(concourse: Concourse, store: DynamoStore) -> None:
     """Instances of a pipeline share its name, their jobs' and their builds' numbers: log, queue, list, show and history tell."""
     eu = a_build(1, instance_vars='{"env":"eu","cell":{"id":7}}')

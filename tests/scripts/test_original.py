@@ -103,6 +103,7 @@ def test_a_claimer_waits_while_the_lock_is_held(concourse: Concourse, store: Dyn
     assert claimed.stderr.count("already claimed") == 1
 
 
+@pytest.mark.long
 def test_a_waiting_claimer_pauses_no_longer_than_wait_lock(concourse: Concourse, store: DynamoStore, wire: Wire) -> None:
     """Give or take its jitter; where `wait_lock` is long, it looks as often as its place in the queue asks for."""
     take(store, 1, need_approval=False)
@@ -224,6 +225,7 @@ def test_a_name_has_one_lock_however_often_it_is_claimed(
     assert sum(item["sk"]["S"] == "claim" and item["claimed"]["BOOL"] for item in stored) == 1
 
 
+@pytest.mark.long
 def test_every_read_that_decides_is_consistent(concourse: Concourse, wire: Wire) -> None:
     """Claiming, gating, checking and releasing never look at a copy that may be old."""
     listened = concourse.sourced(endpoint_url=wire.url)
@@ -495,6 +497,7 @@ def test_no_step_makes_a_table_that_is_there(concourse: Concourse, wire: Wire) -
 
 
 @pytest.mark.parametrize("waits", ["in", "out"])
+@pytest.mark.long
 def test_a_look_reads_one_item(concourse: Concourse, store: DynamoStore, wire: Wire, waits: str) -> None:
     """While a step waits, each look gets one item by its key: never a query, a scan or a write."""
     for number in range(3):

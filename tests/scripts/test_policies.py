@@ -118,6 +118,7 @@ def test_what_reviewers_fill_in_comes_out_as_files(concourse: Concourse, store: 
     assert json.loads(got.file("receipt.json"))["inputs"] == {"version": "1.2"}
 
 
+@pytest.mark.long
 def test_an_approval_that_its_reviews_don_t_support_opens_no_gate(concourse: Concourse, store: DynamoStore) -> None:
     """`in` and `await` hold the claim against the log: one whose reviews were taken away behind everybody's back is refused."""
     version = concourse.claim(policy=TWO).version
@@ -171,6 +172,7 @@ def test_check_loads_no_policies(concourse: Concourse, states: list[str] | None)
     assert [name for name in imported if name.startswith(unwanted)] == []
 
 
+@pytest.mark.long
 def test_check_completes_what_a_window_held_back(concourse: Concourse, store: DynamoStore) -> None:
     """A resource with `states: [approved]` finds the approval once the waiting time is over, with no container waiting."""
     version = concourse.claim(policy={"required_approvals": 1, "not_before": "2s"}).version

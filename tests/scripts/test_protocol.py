@@ -346,6 +346,7 @@ def test_a_misplaced_secret_is_not_repeated(concourse: Concourse) -> None:
 # ---- the store can't be asked -----------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_endpoint_that_is_not_there_is_one_line(concourse: Concourse) -> None:
     """Every script gives up soon on an address where nobody ever answered, and says which it is."""
     url = f"http://127.0.0.1:{free_port()}"

@@ -139,6 +139,7 @@ def hook() -> Iterator[Receiver]:
         yield started
 
 
+@pytest.mark.long
 def test_check_says_all_that_is_wrong(
     provider: Provider, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

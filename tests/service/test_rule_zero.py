@@ -57,6 +57,7 @@ def test_a_planted_claim_is_never_approved(running: Running) -> None:
     ],
     ids=["description", "policy", "lock", "pool"],
 )
+@pytest.mark.long
 def test_an_edited_claim_is_never_approved(running: Running, edit: Any) -> None:
     """What the page shows is not what the log tells, so that the verdict is refused and nothing is signed away."""
     claim = running.claim(terms=under(required_approvals=1))

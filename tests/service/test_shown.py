@@ -72,6 +72,7 @@ MANY = "\n" * (MAX_DIFF_LINES + 1)
         ("one", "one\n", "Changes to what was approved last"),
     ],
 )
+@pytest.mark.long
 def test_only_equal_bytes_are_told_to_be_the_same_file(serve: Serve, before: str, after: str, told: str) -> None:
     """A change past the longest comparison, or in what separates lines, is a change."""
     running = serve()
@@ -101,6 +102,7 @@ def test_the_worst_texts_are_compared_in_bounded_time() -> None:
     assert process_time() - began < 2
 
 
+@pytest.mark.long
 def test_each_state_has_its_own_face(serve: Serve) -> None:
     """A window that is shut, a deadline that passed, a policy that can't be read, a freeze, and each end."""
     running = serve()
@@ -170,6 +172,7 @@ def test_inputs_rules_and_force_are_filled_in_on_the_page(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("of_pool", [False, True])
+@pytest.mark.long
 def test_the_way_past_a_freeze_is_shown_to_whom_the_pool_lets(serve: Serve, of_pool: bool) -> None:
     """By an issuer's group; what a claim's own policy lets would be refused."""
     running = serve()

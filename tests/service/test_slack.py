@@ -264,6 +264,7 @@ def test_a_request_that_is_not_slacks_is_refused(opened: Callable[..., Shop]) ->
     ],
     ids=str,
 )
+@pytest.mark.long
 def test_a_button_that_was_pressed_elsewhere_is_refused(opened: Callable[..., Shop], changes: dict[str, Any]) -> None:
     """In another workspace, by a member of another, or in another channel."""
     shop = opened()
@@ -384,6 +385,7 @@ def one_shop(opened: Callable[..., Shop]) -> Shop:
 @pytest.mark.parametrize(
     "body", ["", "payload=", "payload=[]", "payload={", "x=1", "payload={}&payload={}", "payload=%ff", "a&" * 9]
 )
+@pytest.mark.long
 def test_what_is_no_request_of_slacks_form_is_malformed(opened: Callable[..., Shop], body: str) -> None:
     """Signed all the same."""
     assert opened().post(body, str(int(time.time()))).status == 400

@@ -83,6 +83,7 @@ def by_webhook(shop: Shop, claim: Claim, mailboxes: Mailboxes, receiver: Receive
 
 
 @pytest.mark.parametrize(("decide", "who"), [(by_slack, ACCOUNT), (by_mail, ANA), (by_webhook, HOOK)])
+@pytest.mark.long
 def test_what_is_told_everywhere_is_decided_from_anywhere(
     serve: Serve,
     places: tuple[Slack, Mailboxes, Receiver, dict[str, Any]],
