@@ -194,6 +194,10 @@ class Worker:
         if cursor == head.timestamp:
             return
         for event in gapless(self.store.events(pool, since=cursor), cursor, by_lock=False, store=self.store):
+            if event.timestamp > head.timestamp:
+                # A commit that landed since is told at the next turn. What else is dated after the head was
+                # planted, and would hide what its claim comes to until then.
+                return
             if event.timestamp > cursor:
                 try:
                     self._tell_event(event)
