@@ -58,6 +58,7 @@ def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -
     except ValueError:
         pass
     else:
+        day = min(day, date.max - timedelta(days=1))  # nothing is later, and the day after it must exist
         return datetime.combine(day, time(), UTC) + timedelta(days=end)
     try:
         return instant_of(text)
@@ -65,7 +66,7 @@ def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -
         pass
     try:
         return now - duration(text)
-    except ValueError as wrong:
+    except (ValueError, OverflowError) as wrong:
         raise ConfigError(
             [
                 f"{option}: {quoted(text)} is no day such as 2026-11-27, no instant such as 2026-11-27T09:00:00Z, and not how long "

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from approval_resource.config_file import NoSecretError, document_in, matching, names_secret, secret_of
 from approval_resource.errors import ConfigError
 from approval_resource.model.event import STATES, State
+from approval_resource.notify.channels.webhook import key_of
 from approval_resource.notify.connections import Address, address_problem, parse_address
 from approval_resource.policy.language.strict import Document, Flag, Name, problems_of
 from approval_resource.strict_options import placed
@@ -75,6 +76,14 @@ def _list_of_names(value: object) -> object:
     return value
 
 
+def _signing(secret: str) -> str:
+    try:
+        key_of(secret)
+    except ValueError:
+        raise PydanticCustomError("signing", "must be base64 after whsec_, or any other text") from None
+    return secret
+
+
 Secret = Annotated[str, Field(repr=False), BeforeValidator(_secret)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 Names = Annotated[list[Name], BeforeValidator(_list_of_names)]
@@ -110,7 +119,7 @@ class WebhookChannel(Channel):
     """Address of a program, by signed POST requests."""
 
     webhook: Annotated[Address, _address("https", secret=True)]
-    secret: Secret
+    secret: Annotated[Secret, AfterValidator(_signing)]
 
 
 class MailChannel(Channel):

@@ -20,7 +20,7 @@ from approval_resource.text import clean
 SECONDS = 7.0
 """Upper bound of the seconds for one request or mail. It is shorter than a lease."""
 CONNECT_SECONDS = 3.0
-MAX_ANSWER = 64 * 1024
+MAX_ANSWER = 1024 * 1024
 MAX_RETRY_AFTER = 3600
 PORTS = {"https": 443, "http": 80, "smtp": 587, "smtps": 465}
 METADATA = tuple(

@@ -113,6 +113,8 @@ class Worker:
             self._hold()
             if not (patient and _between(now, self._progress.retry_at, MAX_WAIT + SKEW)):
                 self._tell()
+                if self._progress.tries:
+                    self._progress = self._sent()  # what failed was told, or need not be told any more
                 if self._progress != self._written:
                     self._write(self._progress)
         except ChannelDownError as down:

@@ -382,3 +382,16 @@ def test_a_lock_that_never_was_is_no_empty_report(week: DynamoStore, run: Run) -
     assert (ran.exit_code, ran.stdout) == (3, "")
     assert "nothing ever happened on lock productoin in pool payments; its locks: " in ran.stderr
     assert week.lock_names(POOL)[0] in ran.stderr
+
+
+@pytest.mark.usefixtures("friday")
+@pytest.mark.parametrize(
+    "when", ["9999-12-31", "9999-12-31T23:59:59Z", "0001-01-01", "99999999999h", "999999999999999999999h", "-1h"]
+)
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("command", [("audit", "report"), ("history",)])
+def test_no_time_is_too_far_away(run: Run, command: tuple[str, ...], option: str, when: str) -> None:
+    """Any time is taken or refused in lines, however near to the end of the calendar."""
+    ran = run(*command, "--pool", POOL, option, when)
+    assert ran.exit_code in (0, 1, 3)
+    assert ran.exception is None or isinstance(ran.exception, SystemExit)

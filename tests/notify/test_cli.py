@@ -136,7 +136,7 @@ def test_no_secret_is_told_or_kept(
     environment: Environment,  # noqa: F811
 ) -> None:
     """With --debug too, whether channels take it or fail; not in the output, not in the table."""
-    canaries = {"SLACK_TOKEN": "xoxb-canary", "HOOK_SECRET": "whsec_canary"}
+    canaries = {"SLACK_TOKEN": "xoxb-canary", "HOOK_SECRET": "whsec_canary00"}
     text = Path(configured).read_text().replace("/hook", "/canary-path?token=canary")
     Path(configured).write_text(text)
     receiver.answer = lambda request: (500, {}, b"canary")

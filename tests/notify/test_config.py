@@ -142,6 +142,15 @@ def test_a_secret_stands_elsewhere(secret: object, told: str) -> None:
     )
 
 
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_abc", "whsec_a b c d=", "whsec_ä"])
+def test_a_webhook_s_secret_that_is_no_base64_is_refused(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its receiver could verify nothing, or anybody could sign."""
+    monkeypatch.setenv("HOOK_SECRET", secret)
+    channel = {"webhook": "https://hook.example/x", "secret": "env:HOOK_SECRET"}
+    (problem,) = problems({"channels": {"ops": channel}, "notify": [RULE]})
+    assert problem == "n.yaml.channels.ops.secret: must be base64 after whsec_, or any other text"
+
+
 def test_an_empty_secret_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in a variable nor in a file."""
     monkeypatch.setenv("EMPTY", "")

@@ -100,6 +100,15 @@ def test_no_lock_s_name_becomes_a_link_in_an_answer(slack: Slack) -> None:
     assert block["text"]["text"].startswith("<@UDANA> https://evil.example/")
 
 
+@pytest.mark.parametrize("name", ["plan", "&" * 160, "`<>&" * 40])
+def test_no_section_is_longer_than_slack_takes(slack: Slack, name: str) -> None:
+    """Whatever an attachment is called, and however much of it grows when it is escaped."""
+    outlet(slack).send(replace(a_message(), excerpt_name=name, excerpt="<&>`" * 2000), "", 0)
+    (message,) = slack.messages.values()
+    texts = [block["text"]["text"] for block in message.content["blocks"] if block["type"] == "section"]
+    assert max(map(len, texts)) <= 3000
+
+
 @pytest.mark.parametrize("error", ["thread_not_found", "message_not_found", "cant_update_message", "edit_window_closed"])
 def test_a_message_that_goes_meanwhile_is_no_fault_of_the_program(slack: Slack, error: str) -> None:
     """Deleted between its edit and the answer below it: the next try goes on."""

@@ -432,6 +432,25 @@ def test_a_channel_that_refuses_whatever_it_is_told_is_shown(shared: DynamoStore
     assert (status.state, status.progress.skipped, status.progress.lost) == ("ok", 2, 0)
 
 
+def test_a_failure_ends_where_nothing_is_left_to_tell(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
+    """A reminder that couldn't be sent before the decision need not be told any more: the channel is well again."""
+    outlet = Recorder()
+    worker = working(outlet, rules=rules({"on": ["pending"]}))
+    worker.turn()
+    claim = take(shared, 1, expires_after=timedelta(hours=1))
+    worker.turn()
+    outlet.trouble = down
+    time.tick(minutes=40)
+    worker.turn()
+    assert shared.outbox.progress("hook").tries == 1
+    decide(shared, claim)
+    time.tick(minutes=20)
+    worker.turn()
+    config = Config.model_construct(channels={"hook": None}, notify=rules())
+    (status,) = run.statuses(config, shared, shared.outbox)
+    assert (status.state, status.progress.tries, status.progress.failing_since) == ("ok", 0, None)
+
+
 def test_two_workers_tell_nothing_twice_and_one_takes_over(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
     """In calm weather one of them tells; 15 s after its last sign of life the other does."""
     outlet = Recorder()

@@ -17,7 +17,7 @@ from approval_resource.commands.device import Device
 from approval_resource.errors import StoreUnavailableError
 from approval_resource.notify import connections
 from approval_resource.service import oidc
-from approval_resource.service.fetch import UnreachableError, Web
+from approval_resource.service.fetch import AT_ONCE, UnreachableError, Web
 from approval_resource.service.oidc import Issuer, NotSignedInError
 from tests.notify.standins import DRIPPING, dripping
 from tests.service.provider import CLIENT, ISSUER, Provider, provided
@@ -103,3 +103,19 @@ def test_a_key_that_the_issuer_withdrew_ends(monkeypatch: pytest.MonkeyPatch) ->
         time.sleep(0.3)
         with pytest.raises(NotSignedInError, match="doesn't publish"):
             issuer.claims(token, CLIENT, datetime.now(UTC))
+
+
+def test_requests_beyond_those_under_way_fail_at_once() -> None:
+    """Strangers' tokens make the service ask; however many they send, threads are left. A failed request leaves no mark."""
+    web = Web()
+    with provided(Provider()) as provider:
+        where = f"{provider.url}/.well-known/openid-configuration"
+        for _ in range(AT_ONCE + 1):
+            with pytest.raises(UnreachableError, match="could not be asked"):
+                web.ask("http://127.0.0.1:1/")
+        for _ in range(AT_ONCE):
+            assert web._room.acquire(blocking=False)
+        with pytest.raises(UnreachableError, match="too many requests are under way"):
+            web.ask(where)
+        web._room.release()
+        assert [web.ask(where)[0] for _ in range(2)] == [200, 200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -648,6 +649,59 @@ def test_who_signed_in_too_long_ago_signs_in_again(serve: Serve, provider: Provi
     claim = running.claim()
     browser = running.browser()
     assert "It is approved" in browser.decide(browser.sign_in("ana", f"/claims/{claim.id}"), "approve").text
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [({}, 201), ({"auth_time": -3600}, 401), ({"iat": -3600}, 401), ({"iat": -3600, "auth_time": -5}, 201)],
+    ids=["just made", "signed in long ago", "made long ago", "renewed"],
+)
+def test_a_token_decides_no_longer_after_a_sign_in_than_a_browser(
+    serve: Serve, provider: Provider, told: dict[str, int], status: int
+) -> None:
+    """Else one sign-in on the command line would decide for as long as its token lasts."""
+    machine = {"issuer": ISSUER, "discovery": provider.url, "audience": "approvals-api"}
+    running = serve(login={**_login(provider), "max_age": 600}, machines=[machine])
+    claim, now = running.claim(), int(time.time())
+    claims = provider.claims("ana", "approvals-api", **{name: now + ago for name, ago in told.items()})
+    word = {"Authorization": f"Bearer {provider.token(claims)}"}
+    seen = running.browser().send("GET", f"/api/v1/claims/{claim.id}", **word)
+    sent = running.browser().send(
+        "POST",
+        f"/api/v1/claims/{claim.id}/reviews",
+        body=json.dumps({"status": "approved"}),
+        Content_Type="application/json",
+        If_Match=seen.headers["etag"],
+        **word,
+    )
+    assert sent.status == status
+
+
+def test_signing_in_again_leads_back_to_the_page_of_a_form(serve: Serve, provider: Provider) -> None:
+    """A form's own address takes no GET."""
+    running = serve(login={**_login(provider), "max_age": 600})
+    claim = running.claim()
+    for form in ("review", "withdraw"):
+        answer = running.browser().send(
+            "POST", f"/claims/{claim.id}/{form}", body="", Content_Type=FORM, Sec_Fetch_Site="same-origin", Origin=running.url
+        )
+        assert (answer.status, f'/auth/login?next=/claims/{claim.id}"' in answer.text) == (401, True)
+
+
+def test_a_key_that_can_not_be_read_hinders_no_other(
+    running: Running, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An issuer may publish keys of kinds that nobody here knows, and broken ones."""
+    good = provider.jwks()["keys"]
+    broken = [
+        {},
+        {"kty": "RSA"},
+        {"kty": "RSA", "n": "!", "e": "!"},
+        {"kty": "EC", "crv": "P-256", "x": 1, "y": []},
+        {"kty": 7},
+    ]
+    monkeypatch.setattr(provider, "jwks", lambda: {"keys": [*broken, *good]})
+    assert running.browser().sign_in("ana").status == 200
 
 
 def _login(provider: Provider) -> dict[str, Any]:

@@ -212,6 +212,19 @@ def test_several_are_decided_by_one_confirmation(serve: Serve) -> None:
     assert done.text.count('"chip reject"') == 1
 
 
+def test_too_many_at_once_are_refused_and_none_is_decided(serve: Serve) -> None:
+    """No part of a form is dropped in silence."""
+    running = serve()
+    claim = running.claim()
+    browser = running.browser()
+    page = browser.sign_in("ana", "/batch")
+    many = {f"claim__{number:08}": "x" for number in range(20)}
+    many[f"claim__{claim.id.replace('-', '__')}"] = running.service.desk.view(_ana(), claim).etag
+    done = browser.submit(page, page.form("/batch"), ("verdict", "approve"), **many)
+    assert (done.status, "at most 20 claims at once, not 21" in done.text) == (400, True)
+    assert running.store.claim(claim.id) == claim
+
+
 def _ana() -> Person:
     return Person(identity=ANA, groups=("oidc-group:https://login.example.com#team-payments",), via="session")
 

@@ -15,6 +15,8 @@ from approval_resource.notify.message import Message
 MAX_HEADER = 150
 """Upper bound of a header's text, set by Slack; so are the next three."""
 MAX_SECTION = 3000
+FENCE = 20
+"""Upper bound of the characters around a quoted text."""
 MAX_FALLBACK = 4000
 MAX_BLOCKS = 50
 MAX_MENTIONED = 10
@@ -129,7 +131,8 @@ class SlackOutlet:
         for part in _parts(lines):
             yield _section(part)
         if message.excerpt:
-            yield _section(f"{escaped(message.excerpt_name)}\n{quoted(message.excerpt, MAX_SECTION - 400)}")
+            name = escaped(message.excerpt_name)
+            yield _section(f"{name}\n{quoted(message.excerpt, MAX_SECTION - len(name) - FENCE)}")
         if message.state is State.PENDING and (who := self._mention(message.asked)):
             yield _section(f"It still takes: {who}")
         buttons = [_button(action, value) for action, value in message.buttons.items()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -19,13 +18,17 @@ REFUSED = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def key_of(secret: str) -> bytes:
-    """Return the bytes that a secret stands for: base64 after `whsec_`, else its own."""
-    if secret.startswith(PREFIX):
-        try:
-            return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            return secret.encode()
-    return secret.encode()
+    """Return the bytes that a secret stands for: base64 after `whsec_`, else its own.
+
+    Raises:
+        ValueError: what follows `whsec_` is no base64, or nothing.
+    """
+    if not secret.startswith(PREFIX):
+        return secret.encode()
+    key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    if not key:
+        raise ValueError("no key")
+    return key
 
 
 def signature(secret: str, key: str, at: int, body: bytes) -> str:
