@@ -888,6 +888,32 @@ def test_no_planted_head_ends_the_program(shared: DynamoStore, time: FrozenTime,
     assert [message.claim_id for message in outlet.told] == [claim.id]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=36_500)])
+@pytest.mark.parametrize("number", [1, 7])
+def test_no_planted_event_hides_what_a_claim_comes_to(
+    shared: DynamoStore, time: FrozenTime, working: Working, ahead: timedelta, number: int
+) -> None:
+    """Dated after the log's head, under the next number or another: it is told to nobody, and all that is real is told."""
+    outlet = Recorder(edits=True)
+    worker = working(outlet)
+    worker.turn()
+    claim = take(shared, 1, terms=under(required_approvals=2))
+    worker.turn()
+    (event,) = shared.events("payments")
+    planted = replace(event, timestamp=event.timestamp + ahead, at=event.at + ahead, revision=event.revision + number)
+    shared._client.put_item(TableName=shared._table, Item=items.event_item(replace(planted, lock_name="elsewhere")))
+    for act in (
+        lambda: decide(shared, claim),
+        lambda: decide(shared, claim, who=BOB),
+        lambda: end_claim(shared, claim, State.RELEASED, actor="op"),
+    ):
+        act()
+        worker.turn()
+        worker.turn()
+        time.tick(seconds=10)
+    assert outlet.seen == ["claim.pending", "claim.reviewed", "claim.approved", "claim.released"]
+
+
 def test_nobody_is_reminded_of_an_edited_claim(shared: DynamoStore, time: FrozenTime, working: Working) -> None:
     """Nor is it in a morning's list: neither shows what the log doesn't bear out. What is sound is told as always."""
     time.tick(days=2)
