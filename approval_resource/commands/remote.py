@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import click
 import urllib3
+from pydantic import BaseModel, ValidationError
 from tabulate import tabulate
 
 from approval_resource.clock import HostClock
@@ -32,6 +33,75 @@ class RefusedError(ApprovalError):
     """Refusal by the service, in its words."""
 
 
+class Told(BaseModel):
+    """Answer of the service, as far as it is read here; whatever else it tells is for programs."""
+
+
+class Listed(Told):
+    """Claim in a list."""
+
+    id: str
+    pool: str
+    lock: str
+    state: str
+    waits_for_you: bool
+    description: str
+    build: str
+
+
+class Page(Told):
+    """Page of a list."""
+
+    claims: list[Listed]
+    next: str | None
+
+
+class Reviewer(Told):
+    """Person who gave a verdict."""
+
+    username: str
+
+
+class Approval(Told):
+    """Verdict on a claim."""
+
+    status: str
+    created_at: str
+    comment: str | None
+    user: Reviewer
+
+
+class Shown(Told):
+    """Claim with what was said about it."""
+
+    reasons: list[str]
+    openers: list[str]
+    approvals: list[Approval]
+
+
+class Older(Told):
+    """Older claim that was to end with an approval."""
+
+    id: str
+    done: bool
+    sentence: str
+
+
+class Recorded(Told):
+    """Verdict that was recorded."""
+
+    sentence: str
+    superseded: list[Older]
+
+
+class Ended(Told):
+    """Claim that was taken back."""
+
+    id: str
+    state: str
+    lock: str
+
+
 class Service:
     """A reviewers' service, as its callers see it."""
 
@@ -45,12 +115,14 @@ class Service:
         self._token = os.environ.get(TOKEN, "").strip() or _presigned(connection, self._url)
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
 
-    def ask(self, path: str, body: Mapping[str, Any] | None = None, **headers: str) -> tuple[dict[str, Any], str]:
-        """Return the answer's document and its ETag.
+    def ask(
+        self, path: str, shape: type[Told], body: Mapping[str, Any] | None = None, **headers: str
+    ) -> tuple[dict[str, Any], str]:
+        """Return the answer's document, which has that shape, and its ETag.
 
         Raises:
             RefusedError: the service refuses.
-            StoreUnavailableError: it gives no answer.
+            StoreUnavailableError: it gives no answer, or one of another shape.
         """
         sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **headers}
         if body is not None:
@@ -64,11 +136,18 @@ class Service:
                 redirect=False,
             )
             document = json.loads(answer.data)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, RecursionError) as error:
             raise StoreUnavailableError(f"{self._url} gave no answer that can be read ({type(error).__name__})") from error
         if not isinstance(document, dict) or answer.status >= 400:
             told = document.get("detail") if isinstance(document, dict) else ""
             raise RefusedError(clean(str(told or f"{self._url} answered {answer.status}")))
+        try:
+            shape.model_validate(document)
+        except ValidationError as wrong:
+            place = clean(".".join(map(str, wrong.errors()[0]["loc"])))[:80]
+            raise StoreUnavailableError(
+                f"{self._url} gave no answer that can be read ({place}); is a reviewers' service of this version there?"
+            ) from wrong
         return document, str(answer.headers.get("etag", ""))
 
 
@@ -101,11 +180,14 @@ def list_(pool: str | None, mine: bool, form: str) -> None:
     service, found, cursor = _service(), [], ""
     while True:
         query = {"mine": str(mine).lower(), "cursor": cursor} | ({"pool": pool} if pool else {})
-        page, _ = service.ask(f"/claims?{urlencode(query)}")
+        page, _ = service.ask(f"/claims?{urlencode(query)}", Page)
         found += page["claims"]
-        cursor = page["next"] or ""
+        before, cursor = cursor, page["next"] or ""
         if not cursor:
             break
+        # Each page begins after the one before, so that the list has an end.
+        if cursor <= before:
+            raise StoreUnavailableError("the service's list comes to no end; try again")
     if form == "json":
         click.echo(json.dumps(found, indent=2))
         return
@@ -118,7 +200,7 @@ def list_(pool: str | None, mine: bool, form: str) -> None:
 @FORMAT
 def show(claim_id: str, form: str) -> None:
     """Show one claim: what it is for, who said what, and what its policies make of it."""
-    document, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}")
+    document, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}", Shown)
     if form == "json":
         click.echo(json.dumps(document, indent=2))
         return
@@ -150,8 +232,8 @@ def _deciding(status: str) -> Callable[..., Any]:
         for claim_id in ids:
             path = f"/claims/{quote(claim_id, safe='')}"
             try:
-                _, seen = service.ask(path)
-                done, _ = service.ask(f"{path}/reviews", body, **{"If-Match": seen})
+                _, seen = service.ask(path, Told)
+                done, _ = service.ask(f"{path}/reviews", Recorded, body, **{"If-Match": seen})
             except ApprovalError as error:
                 failed = True
                 for line in first_lines(str(error).splitlines()):
@@ -197,7 +279,7 @@ reject = click.command("reject")(_deciding("rejected"))
 @click.option("--force", is_flag=True, help="By force, as an operator of the pool; needs --reason.")
 def withdraw(claim_id: str, reason: str, force: bool) -> None:
     """Take back a claim that still waits for its decision."""
-    ended, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}/withdrawal", {"reason": reason, "force": force})
+    ended, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}/withdrawal", Ended, {"reason": reason, "force": force})
     click.echo(f"INFO: The lock {ended['id']} has been {ended['state']}; {clean(str(ended['lock']))} is free")
 
 

@@ -17,6 +17,7 @@ from approval_resource.notify.links import Links
 from approval_resource.notify.message import Reading
 from approval_resource.notify.outlets import outlet_of
 from approval_resource.notify.worker import FAILED_AFTER, LEASE, Worker
+from approval_resource.store.gapless import gapless
 from approval_resource.store.interface import LockStore, Outbox, new_id
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,8 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
         cursor = progress.cursors.get(pool)
         if cursor is None:
             continue
-        for event in store.events(pool, since=cursor):
+        # As the worker reads it, so that nothing that it rightly leaves untold makes it look behind.
+        for event in gapless(store.events(pool, since=cursor), cursor, by_lock=False, store=store):
             if event.timestamp > cursor:
                 behind += 1
                 oldest = event.at if oldest is None else min(oldest, event.at)

@@ -42,6 +42,8 @@ MISDIRECTED = Problem(421, "host", "The request is for another host")
 OPEN_PATHS = ("/healthz", "/readyz")
 """Paths that answer under any host, for probes that know only an address."""
 
+QUERY = re.compile(r"\?|%(?:25)*3f", re.IGNORECASE)
+"""Beginning of a query, however often it was percent-encoded."""
 SIGNED_PATHS = ("/auth/backchannel-logout", "/slack/interactions")
 """Paths of requests that their sender signs."""
 
@@ -84,8 +86,10 @@ class Guard:
         finally:
             spent = round((time.monotonic() - started) * 1000, 1)
             if scope["path"] not in OPEN_PATHS:
-                # The path holds ids; the query may hold a token, and is never logged.
-                fields = {"event": "request", "method": scope["method"], "path": scope["path"], "status": status, "ms": spent}
+                # The path holds ids; the query may hold a token, and is never logged. Programs that mangle
+                # links write the query's ? as %3F, so that it becomes part of the path.
+                path = QUERY.split(scope["path"], 1)[0]
+                fields = {"event": "request", "method": scope["method"], "path": path, "status": status, "ms": spent}
                 log.info("request", extra={"told": fields | logged})
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:

@@ -931,6 +931,9 @@ def test_no_planted_event_hides_what_a_claim_comes_to(
         worker.turn()
         time.tick(seconds=10)
     assert outlet.seen == ["claim.pending", "claim.reviewed", "claim.approved", "claim.released"]
+    config = Config.model_construct(channels={"hook": None}, notify=rules())
+    (status,) = run.statuses(config, shared, shared.outbox)
+    assert (status.state, status.behind) == ("ok", 0)
 
 
 def test_nobody_is_reminded_of_an_edited_claim(shared: DynamoStore, time: FrozenTime, working: Working) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
@@ -187,3 +189,78 @@ def test_at_most_one_client_is_the_command_line_s(provider: Provider, connection
     two = [{"issuer": ISSUER, "audience": name, "device": True} for name in ("a", "b")]
     with pytest.raises(ConfigError, match="at most one has device"):
         require_apart(a_config("https://a.example", provider, connection, machines=two))
+
+
+CLAIM = {
+    **{"id": "x", "pool": "p", "lock": "l", "state": "pending", "waits_for_you": True, "description": "", "build": "b"},
+    **{"reasons": [], "openers": [], "approvals": []},
+}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "list": {"claims": [CLAIM], "next": None},
+    "show": CLAIM | {"approvals": [{"status": "approved", "created_at": "", "comment": None, "user": {"username": "u"}}]},
+    "approve": {"sentence": "fine", "superseded": [{"id": "y", "done": True, "sentence": "ended"}]},
+    "reject": {"sentence": "fine", "superseded": []},
+    "withdraw": CLAIM,
+}
+CALLS = {"list": ["list"], "show": ["show", "x"], "approve": ["approve", "x"]}
+CALLS |= {"reject": ["reject", "x"], "withdraw": ["withdraw", "x"]}
+ODD: list[Any] = [None, 7, "x", [], [7], [{}], {}, {"x": 1}]
+
+
+def altered(document: Any) -> Iterator[Any]:
+    """The document with each part of it missing, or something odd."""
+    if isinstance(document, dict):
+        for name, part in document.items():
+            yield {key: value for key, value in document.items() if key != name}
+            yield from (document | {name: odd} for odd in ODD)
+            yield from (document | {name: inner} for inner in altered(part))
+    elif isinstance(document, list):
+        yield from ([inner] for part in document for inner in altered(part))
+
+
+class Saying(BaseHTTPRequestHandler):
+    """A server that gives one answer to whatever it is asked."""
+
+    body: ClassVar[bytes] = b""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of it."""
+
+
+@pytest.mark.parametrize("command", ANSWERS)
+def test_an_odd_answer_ends_in_a_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a server that is none, or of another version: no traceback, and no list without end."""
+    monkeypatch.setenv("APPROVAL_TOKEN", "x")
+    fine = ANSWERS[command]
+    documents = [json.dumps(document).encode() for document in altered(fine)]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Saying)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        for body in [
+            json.dumps(fine).encode(),
+            *documents,
+            b"[" * 200_000,
+            b"",
+            b"null",
+            b"{}",
+            b'{"claims": [], "next": "x"}',
+        ]:
+            monkeypatch.setattr(Saying, "body", body)
+            ended = CliRunner().invoke(cli, ["--service", f"http://127.0.0.1:{server.server_port}", *CALLS[command]])
+            assert ended.exception is None or isinstance(ended.exception, SystemExit), body[:300]
+            assert ended.exit_code in (0, 1)
+            assert ended.exit_code == 0 or ended.output.count("ERROR: ") == 1
+            assert ended.exit_code == 0 or body != json.dumps(fine).encode(), ended.output
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

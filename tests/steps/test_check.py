@@ -13,9 +13,10 @@ from approval_resource.claims import gate as gates
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.model.claim import Claim, Verdict
-from approval_resource.model.event import Event, Kind, State
+from approval_resource.model.event import Event, Head, Kind, State
 from approval_resource.steps.check import check
 from approval_resource.steps.protocol import Source, Version
+from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.gapless import gapless
 from approval_resource.strict_options import read_part
@@ -128,6 +129,13 @@ def test_a_check_with_states_applies_deadlines(connect: Callable[..., DynamoStor
     assert states(check(source(states=["expired"]), None, store)) == ["deploy:expired"]
 
 
+class Log(FrozenTime):
+    """The store's time, and a log that commits wrote on to half a minute from now."""
+
+    def head(self, pool: str) -> Head:
+        return Head(pool=pool, timestamp=NOON + timedelta(seconds=30))
+
+
 def an_event(revision: int, age: timedelta = timedelta(0)) -> Event:
     """Event number `revision`, so long ago."""
     return Event(
@@ -156,20 +164,20 @@ def revisions(events: list[Event], store: Any, *, by_lock: bool = False, since: 
 
 def test_a_fresh_gap_ends_what_is_handed_out() -> None:
     """A read in the middle of two commits may show the later without the earlier; both wait for the next check."""
-    assert revisions([an_event(1), an_event(2), an_event(4), an_event(5)], FrozenTime()) == [1, 2]
+    assert revisions([an_event(1), an_event(2), an_event(4), an_event(5)], Log()) == [1, 2]
 
 
 def test_an_old_gap_is_passed_over() -> None:
     """What was removed by age never comes back, so nothing waits for it."""
     old = timedelta(minutes=2)
-    assert revisions([an_event(1, old), an_event(4, old), an_event(5)], FrozenTime()) == [1, 4, 5]
+    assert revisions([an_event(1, old), an_event(4, old), an_event(5)], Log()) == [1, 4, 5]
 
 
 @pytest.mark.parametrize("by_lock", [False, True])
 @pytest.mark.parametrize("seconds", [-(10**9), -61, -59, 0, 30, 59, 61, 300, 10**9])
 def test_no_planted_event_ends_what_is_handed_out_for_longer_than_a_minute_or_two(seconds: int, by_lock: bool) -> None:
     """Whatever number it has and whenever it says that it was written: what comes after it is handed out all the same."""
-    time: Any = FrozenTime()
+    time: Any = Log()
     real = [an_event(1), an_event(2), an_event(3)]
     planted = replace(an_event(99), timestamp=NOON + timedelta(seconds=1.5), at=NOON + timedelta(seconds=seconds))
     for _ in range(4):
@@ -180,7 +188,7 @@ def test_no_planted_event_ends_what_is_handed_out_for_longer_than_a_minute_or_tw
 
 def test_a_gap_that_was_fresh_at_the_read_stays_one_however_long_the_caller_takes() -> None:
     """A notifier that sends for minutes between two events doesn't take a commit in flight for a removal."""
-    time: Any = FrozenTime()
+    time: Any = Log()
     handed_out = []
     for event in gapless([an_event(1), an_event(2), an_event(4)], an_event(1).timestamp, by_lock=False, store=time):
         handed_out.append(event.revision)
@@ -192,16 +200,16 @@ def test_a_gap_that_was_fresh_at_the_read_stays_one_however_long_the_caller_take
 def test_a_fresh_gap_before_all_that_was_read_hands_out_nothing(by_lock: bool) -> None:
     """The known event may have been removed by age, so the gap after it shows by the next event alone."""
     fourth, fifth = (replace(an_event(revision), lock_event_number=revision) for revision in (4, 5))
-    assert revisions([fourth, fifth], FrozenTime(), by_lock=by_lock) == []
+    assert revisions([fourth, fifth], Log(), by_lock=by_lock) == []
     fourth = replace(fourth, at=NOON - timedelta(minutes=2))
-    assert revisions([fourth, fifth], FrozenTime(), by_lock=by_lock) == [4, 5]
+    assert revisions([fourth, fifth], Log(), by_lock=by_lock) == [4, 5]
 
 
 def test_a_first_event_whose_predecessor_is_older_than_the_read_is_no_gap() -> None:
     """Whoever reads from the event on, or from its predecessor, misses nothing."""
-    assert revisions([an_event(4), an_event(5)], FrozenTime(), since=3) == [4, 5]
+    assert revisions([an_event(4), an_event(5)], Log(), since=3) == [4, 5]
     first = replace(an_event(1), previous_timestamp=None)
-    assert revisions([first, an_event(2)], FrozenTime(), since=-1000) == [1, 2]
+    assert revisions([first, an_event(2)], Log(), since=-1000) == [1, 2]
 
 
 def test_a_check_waits_for_a_commit_that_lands_after_its_version_was_removed(
@@ -225,7 +233,32 @@ def test_a_check_waits_for_a_commit_that_lands_after_its_version_was_removed(
     assert states(check(source(), version, store)) == ["deploy:released"]
 
 
+@pytest.mark.parametrize("by_lock", [False, True])
+@pytest.mark.parametrize("ahead", [timedelta(seconds=31), timedelta(hours=1), timedelta(days=36_500)])
+@pytest.mark.parametrize("number", [3, 99])
+def test_an_event_after_the_log_s_head_ends_what_is_handed_out(ahead: timedelta, number: int, by_lock: bool) -> None:
+    """Whoever went on from there would miss what really happens until then; what a commit dated ahead is handed out."""
+    real = [replace(an_event(revision), lock_event_number=revision) for revision in (1, 2)]
+    planted = replace(an_event(number), timestamp=NOON + ahead, lock_event_number=number)
+    assert revisions([*real, planted], Log(), by_lock=by_lock) == [1, 2]
+
+
+def test_a_check_goes_on_after_an_event_that_was_planted_ahead(connect: Callable[..., DynamoStore]) -> None:
+    """It names no version of a time that hasn't come, from which later checks would find nothing."""
+    time = FrozenTime()
+    store = connect(store_clock=time)
+    claim = take(store, 1)
+    [version] = check(source(), None, store)
+    (event,) = store.events("payments")
+    planted = replace(event, timestamp=event.timestamp + timedelta(days=36_500), revision=2, lock_name="elsewhere")
+    store._client.put_item(TableName=store._table, Item=items.event_item(planted))
+    for _ in range(2):
+        assert check(source(lock_name=None), version, store) == [version]
+    decide(store, claim)
+    assert states(check(source(lock_name=None), version, store)) == ["deploy:pending", "deploy:approved"]
+
+
 def test_one_locks_events_have_numbers_of_their_own() -> None:
     """Within one lock its own count tells a gap, since the pool's has gaps where other locks changed."""
     events = [replace(an_event(revision), lock_event_number=number) for revision, number in ((1, 1), (5, 2), (9, 4))]
-    assert revisions(events, FrozenTime(), by_lock=True) == [1, 5]
+    assert revisions(events, Log(), by_lock=True) == [1, 5]
