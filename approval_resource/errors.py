@@ -170,7 +170,7 @@ class NotAwaitingDecisionError(ApprovalError):
 class RequestChangedError(ApprovalError):
     """Refusal of a retry whose request differs from that of this build's claim `current`.
 
-    The claim is decided or has ended, so it can't be replaced.
+    The claim can't be replaced: it isn't pending, and it holds its lock or was decided.
     """
 
     def __init__(self, current: Claim) -> None:
@@ -307,7 +307,7 @@ class ApprovalLapsedError(ApprovalError):
 
 
 class NotEntitledError(ApprovalError):
-    """Refusal of a review: this person's review doesn't count for the claim `current`."""
+    """Refusal of a review, a withdrawal or a supersession: this person has no say on the claim `current`."""
 
     def __init__(self, current: Claim, why: str) -> None:
         """Name the claim `current`, and say `why` the review doesn't count."""

@@ -21,7 +21,7 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Settings:
-    """Keep records that end from now on for `days`; 0 keeps them for ever.
+    """Set for how many days a record is kept after its end; 0 keeps it for ever.
 
     Records that have ended keep the retention they were given.
 

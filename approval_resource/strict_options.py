@@ -40,7 +40,8 @@ T = TypeVar("T")
 class WrongError(ValueError):
     """Invalid value. Its text says what the value must be.
 
-    `parts` are the keys of the faulty entries of a map. It is empty when the value as a whole is faulty.
+    `parts` are the keys or indexes of the faulty entries of a map or list. It is empty when the value as a
+    whole is faulty.
     """
 
     def __init__(self, told: str, *parts: str) -> None:

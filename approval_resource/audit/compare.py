@@ -27,8 +27,7 @@ def compare(store: RecordReads, walk: Walk, against: Copy) -> None:
     """Compare the copy with what is stored; what differs goes into the walk's report.
 
     Raises:
-        ConfigError: it is a receipt of another pool, or an export of other pools, or with a line that is no
-            event.
+        ConfigError: it is a receipt or an export of another pool, or an export with an invalid line.
     """
     try:
         if against.receipt:

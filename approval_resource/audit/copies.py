@@ -32,7 +32,7 @@ class Copy:
         """Yield the events of an export, as documents, without its other records.
 
         Raises:
-            ConfigError: a line is no event's document.
+            ConfigError: a line is no record of an export.
         """
         if self.export is None:
             return

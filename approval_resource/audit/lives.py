@@ -128,7 +128,7 @@ class Lives:
             self.holders[event.lock_name].add(event.claim_id)
 
     def _verify_continuous(self, life: Life, event: Event, missing: int) -> None:
-        """Compare the state from which the next younger event follows with the state that this one left.
+        """Compare the state that this event left with the one from which the next younger event started.
 
         The two are not compared if events of the lock are missing between them: some may be of the same
         claim.
@@ -202,7 +202,7 @@ class Lives:
 
 
 def _is_first(event: Event, claim: Claim | None) -> bool:
-    """Whether a claim can have no event before that one."""
+    """Whether the event is certainly its claim's first."""
     if claim is not None and event.timestamp <= claim.timestamp:
         return True
     return event.kind in (Kind.HELD, Kind.PENDING) or (event.lock != "" and event.before == "")

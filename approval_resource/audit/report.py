@@ -42,9 +42,9 @@ class Decision:
     event: Event
     claim: Claim | None
     put_policies: tuple[Any, ...] = ()
-    """Policy documents of the put that decided."""
+    """Policy documents of the put step that claimed, which took part in the decision."""
     pool_policies: tuple[Any, ...] = ()
-    """Policy documents of the pool that decided. Neither: one approval by anyone was enough."""
+    """Policy documents of the pool, which took part too. Without any, one approval by anyone was enough."""
     uncounted: Mapping[str, str] | None = None
     """Reason why a review counts for no policy, by reviewer; empty where it counts. None: nobody can tell."""
     notes: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ def verify(
     is known. Build records are not covered.
 
     Raises:
-        ConfigError: `against` is a receipt of another pool, or an export with a line that is no event.
+        ConfigError: `against` is a receipt or an export of another pool, or an export with an invalid line.
     """
     report = _once(store, pool, against, watch)
     if report.findings:

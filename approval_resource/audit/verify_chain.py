@@ -100,7 +100,7 @@ class Walk:
 
     @property
     def gone(self) -> int:
-        """Number of events without content: those removed by age, and the unreadable, which are findings."""
+        """Number of events that can't be read: those removed by age, and the altered, which are findings."""
         return self.report.removed + len(self._unreadable)
 
     def step(self, record: Record) -> Event | None:

@@ -24,11 +24,16 @@ ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Taken:
     """Take the lock at once, under the attempt's id.
 
-    A build with the same idempotency key and an equal request is a retry, if `may_hand_back` accepts its
-    earlier claim. A retry gets that claim, in whatever state it is, and `attempt.claim_id` becomes its id. A
-    released claim is the exception: the build gets a new one. The build also gets a new claim when
-    `may_hand_back` refuses the earlier one; if that one still holds the lock, it is superseded. A changed
-    request supersedes the build's own pending claim.
+    If the build's idempotency key has an earlier claim, the first of these cases applies:
+
+    - The earlier claim was released: the build gets a new one.
+    - `may_hand_back` refuses it: the build gets a new one. The earlier one is superseded if it is open.
+    - The requests are equal: this is a retry. It gets the earlier claim, in whatever state that is, and
+      `attempt.claim_id` becomes its id.
+    - The earlier claim is pending: the new one supersedes it. If its time is up, it ends and the lock goes to
+      the front of the queue.
+    - The earlier claim holds the lock or was decided: `RequestChangedError`.
+    - It ended undecided: the build gets a new one.
 
     Raises:
         LockHeldError: another claim holds the lock.

@@ -281,7 +281,7 @@ def needed(store: RecordReads, claim: Claim, pool_policy: str | None = None) -> 
 def outlook(store: RecordReads, claim: Claim, reviewer: str, pool_policy: str | None = None) -> Outlook:
     """Return what a pending claim still needs, and whether it waits for that reviewer.
 
-    It never waits for an empty one. The policies are evaluated once. Arguments and errors are those of
+    It never waits for an empty `reviewer`. The policies are evaluated once. Arguments and errors are those of
     `needed`.
     """
     if claim.state is not State.PENDING:

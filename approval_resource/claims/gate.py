@@ -1,4 +1,4 @@
-"""Waiting for a decision, and passing on it."""
+"""Gate of a claim: waiting for the approval, and the record that a build passed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 
 
 def prolong(store: LockStore, claim: Claim, timeout: timedelta, build: Build) -> Claim:
-    """Move the deadline to `timeout` after the claim was made, if it has none or an earlier one."""
+    """Move a pending claim's deadline to `timeout` after its making.
+
+    A later deadline stays. So does one that has passed.
+    """
     deadline = claim.created_at + timeout
 
     def prolonged(current: Claim, snapshot: Snapshot) -> ClaimChange | None:
@@ -59,8 +62,9 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
     """Return the claim once it is approved and no freeze keeps its gate shut.
 
     `reviewed` is called with the claim and each new review. `remind` is called every few minutes with the
-    time left, or with None if there is no end. `frozen` is called with each new reason that keeps an approved
-    claim waiting. `give_up_at` ends the wait, not the claim; `limit` describes the option that set it.
+    time left, or with None if there is no end; it is not called while a freeze keeps the gate shut. `frozen`
+    is called with each new reason that keeps an approved claim waiting. `give_up_at` ends the wait, not the
+    claim; `limit` describes the option that set it.
 
     Raises:
         ReviewTimeoutError: its deadline passed; the claim is expired then.
@@ -102,14 +106,15 @@ def wait(  # noqa: PLR0913 - each is a word of its own at the call
 
 
 def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, reuse: bool = False) -> Claim:
-    """Record that `build` passed the gate on this claim's approval. A retry records nothing.
+    """Record that the claim's approval let `build` pass the gate. A retry records nothing.
 
-    With `spend`, this build uses up the approval. With `reuse`, it may also pass on an approval that another
-    build used up. A build with the same idempotency key as that one is a retry, if `may_hand_back` agrees.
+    With `spend`, this build uses up the approval. With `reuse`, it also passes if another build has used up
+    the approval. A build with the idempotency key of the one that used it up is a retry, if `may_hand_back`
+    agrees.
 
     Raises:
         ApprovalSpentError: another build used the approval.
-        ApprovalLapsedError: it is older than its policy lets it be used.
+        ApprovalLapsedError: the approval is older than its policy's `valid_for`.
         PoolFrozenError: a freeze is in effect that nobody broke for this claim.
         Others: as `require_passable`, by the claim's state at the moment this is written.
     """

@@ -82,14 +82,13 @@ def require_reviewable(claim: Claim) -> None:
 
 
 def may_hand_back(claim: Claim, build: Build, now: datetime) -> bool:
-    """Whether the claim may be handed to a build with the same idempotency key as its maker or passer.
+    """Whether the claim may be handed to a build with the key of the one that made it or passed its gate.
 
     Idempotency keys can repeat: Concourse numbers builds from the start again when its database is restored
     or replaced. An equal key may thus belong to another build. A review or decision is therefore handed back
     only to a retry, which comes within `RETRIED_WITHIN` of the claim's newest event. A build that is known to
-    be started by another person never gets the claim. A claim that needs no approval, or is pending without a
-    review, has no time limit: it carries no person's verdict, and people still have to decide on a pending
-    one.
+    be started by another person never gets the claim. A held claim, or a pending one without a review, has no
+    time limit: no person's verdict is in it, and people still have to decide on a pending one.
     """
     if claim.build.created_by and build.created_by and claim.build.created_by != build.created_by:
         return False
@@ -98,11 +97,12 @@ def may_hand_back(claim: Claim, build: Build, now: datetime) -> bool:
 
 
 def _newest(claim: Claim) -> datetime:
-    """Return the time of the claim's newest event, or the newest time in claims that don't hold that."""
+    """Return when the claim last changed. Its places in the log count only if it has no `made_at`."""
     reviewed_at = [review.at for review in claim.reviews.values()]
     decided_at = [claim.decided.at] if claim.decided else []
     ended_at = [claim.ended.at] if claim.ended else []
-    # Places in the log may lie in the future, after an event dated ahead of time. These instants don't.
+    # `made_at` is set if the claim's place in the log isn't the instant of its making, as after an event
+    # dated ahead of time. Its places may then lie in the future. These instants don't.
     if claim.made_at is not None:
         return max([claim.created_at, *reviewed_at, *decided_at, *ended_at])
     return claim.event_at or max([claim.changed, *reviewed_at, *decided_at])

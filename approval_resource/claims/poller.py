@@ -28,7 +28,7 @@ class Poller:
     """One waiter's polling of the store."""
 
     def __init__(self, clock: Clock, interval: float, tell: Callable[[str], None]) -> None:
-        """Pause for `interval` seconds at most. `tell` takes one line for the build log."""
+        """Pause for about `interval` seconds at most. `tell` takes one line for the build log."""
         self._clock = clock
         self.interval = interval
         self.until: float | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from approval_resource.policy.decision import Decision
 
 SETTLING_TIME = timedelta(minutes=1)
-"""Age of an event up to which it is looked for again if it can't be seen."""
+"""Age up to which an event that isn't found is looked for again. An older one counts as missing."""
 FRESH_LOOKS = 6
 """Lower bound of the looks at a claim or event that doesn't fit yet."""
 FRESH_PAUSE = 0.5
@@ -42,7 +42,7 @@ def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
 
     Raises:
         LockNotFoundError: the log has no event of the claim any more.
-        CorruptRecordError: the claim is not as its newest event left it, or that event is not of this log.
+        CorruptRecordError: the claim is not as its newest event left it, or that event was altered.
     """
     for _ in range(_looks(poller)):
         newest = poller.call(newest_event, store, claim)
@@ -123,7 +123,7 @@ def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
     Raises:
         UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.
         CorruptRecordError: the policies or facts kept beside the claim are not those of its making or
-        decision.
+            decision.
     """
     from approval_resource.policy.decision import Approved, Undecidable
 
@@ -143,8 +143,8 @@ def _fault(store: LockStore, claim: Claim, event: Event, valid_until: datetime |
     """Return why the decision is refused though the policies support it, or None."""
     if claim.decided is None or claim.decided.state is not State.APPROVED or claim.decided.at != event.at:
         return "its approval and its deciding event have different times"
-    # A decision that time completed may be committed late. An evaluation for an instant after its event is
-    # never right.
+    # The policies are evaluated for an instant within DOUBT of the event. A decision that time completed may
+    # be committed later than that.
     late = event.at - claim.judged_at if claim.judged_at is not None else timedelta()
     if late < -DOUBT or (late > DOUBT and event.actor != POLICY_ACTOR):
         return "its policies were evaluated for another time than that of the decision"

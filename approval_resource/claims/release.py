@@ -22,7 +22,10 @@ class Ended:
 
 
 def release(store: LockStore, pool: str, lock_name: str, claimant: Claimant, *, claim_id: str = "") -> Ended:
-    """End the claim `claim_id`; by default the claim that this build made or passed, else the lock's holder.
+    """End the claim `claim_id`, or the one that this build made or passed, or the lock's holder.
+
+    Without `claim_id`, it is the claim that this build made or whose gate it passed. If there is none, it is
+    the holder.
 
     The holder is ended only under four conditions: this build neither made nor passed a claim on the lock,
     the lock has no record of a claim by this build's job, the holder is of the same team and pipeline, and
@@ -107,9 +110,9 @@ def _newest_ended(store: LockStore, snapshot: Snapshot) -> Claim:
 def claim_of_build(store: LockStore, pool: str, lock_name: str, claimant: Claimant) -> Claim:
     """Return the claim that a build means by a lock's name when it awaits or renews.
 
-    It is the claim that the build made or passed, else the lock's holder. A claim of the build that has ended
-    counts only while `may_hand_back` accepts it. A holder of another team or pipeline is never meant, since
-    its approval isn't for this build.
+    It is the claim that the build made or whose gate it passed, else the lock's holder. A claim of the build
+    that has ended counts only while `may_hand_back` accepts it. A holder of another team or pipeline is never
+    meant, since its approval isn't for this build.
 
     Raises:
         LockNotFoundError: nobody ever claimed the lock; or nobody holds it, and no claim of this build

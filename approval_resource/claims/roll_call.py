@@ -29,7 +29,7 @@ SLOWEST_LOOKS = 5
 ROUND_SECONDS = 6.0
 """Seconds after which a waiter that answered but did not take the lock has to answer anew."""
 STALLED_LOOKS = 3
-"""Poll intervals after which a front of an older release, which answers no roll call, is presumed dead."""
+"""Lower bound of the wait, as a multiple of the front's pace: see `Waiter.pace`."""
 MAX_DOUBLINGS = 6
 """Upper bound of the doublings, of a round's time and of the time until waiters are presumed dead."""
 
@@ -57,9 +57,9 @@ class RollCall:
     """One waiter's part in roll calls, by its looks and by this host's monotonic clock.
 
     If the front doesn't take a free lock, each waiter answers by its ticket in the hint, unless one ahead of
-    it has answered. So of those that answered, the one nearest the front finds none ahead of it, and drops
-    all of those together after `CALL_SECONDS` or longer. The front answers before it takes the lock, since
-    its commit may take long in a busy pool.
+    it has answered. So one waiter at last has answered and sees no answer from those ahead of it. It drops
+    all of them together after `CALL_SECONDS` or longer. The front answers before it takes the lock, since its
+    commit may take long in a busy pool.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:

@@ -25,7 +25,7 @@ from approval_resource.store.interface import LockStore
 from approval_resource.text import duration
 
 MAX_QUEUE = 200_000
-"""Upper bound of a queue as JSON, in bytes. The lock's item, of at most 400 KB, holds more than it."""
+"""Upper bound of a queue as JSON, in bytes. It leaves room for the rest of the lock's item of 400 KB."""
 MAX_SHOWN = 200
 """Upper bound of a waiter's build and link, in characters. A longer build is cut, a longer link dropped."""
 MISSED_LOOKS = 2
@@ -38,9 +38,10 @@ READ_EACH_SECOND = 30
 The interval grows with the square of the length.
 """
 SLOW_PACE = 10
-"""Poll interval in seconds of a waiter with slow policies.
+"""Pace in seconds that a waiter with slow policies announces. It polls faster than that.
 
-Three intervals are longer than an evaluation, so no roll call drops such a waiter meanwhile.
+While it evaluates policies it can't answer a roll call. Three paces are longer than an evaluation, so no roll
+call drops it meanwhile.
 """
 
 
@@ -282,7 +283,8 @@ class _Watch:
             return
         if lock.events != turn.events or lock.front is None or lock.front.ticket != turn.order[0]:
             return
-        # Waiters of older releases answer no roll call. Such a waiter is dropped only as the front.
+        # A waiter with a pace may be alive and not answer: its release is old, or its policies are slow. It
+        # is dropped only as the front, and alone.
         leading = list(takewhile(lambda waiter: waiter.ticket in gone and not waiter.pace, lock.queue))
         self._poller.call(_drop, self._store, lock, len(leading) or 1)
 

@@ -271,7 +271,7 @@ class Claim:
         return self.state is State.PENDING and self.deadline is not None and self.deadline <= now
 
     def overdue(self, now: datetime) -> bool:
-        """Whether the claim has expired. Nothing has changed until that is committed.
+        """Whether the claim is pending, and its deadline ends it. It stays pending until that is committed.
 
         A claim doesn't expire if time completed its approval by the deadline: see `due`.
         """

@@ -33,11 +33,11 @@ class Progress:
     refused: str = ""
     """Id of the message at hand, if the channel refused it for what it is; else an empty string."""
     refusals: int = 0
-    """Times that it did. An outage in between is no refusal."""
+    """Number of times that the channel refused that message. An outage in between is no refusal."""
     skipped: int = 0
     """Number of messages that were skipped because the channel refuses their content."""
     lost: int = 0
-    """Number of those since the newest message that the channel took."""
+    """Number of messages that were skipped since the newest one that the channel took."""
     told_at: datetime | None = None
     """Instant of the last message to it."""
     digest: str = ""

@@ -53,7 +53,10 @@ def _named(policies: Sequence[Policy], before: tuple[str, ...], new: tuple[str, 
 
 
 def refusal(policies: Sequence[Policy], facts: Facts, others: Sequence[Review], review: Review) -> str | None:
-    """Return why no policy gives that person a say, or lets them force a decision; None if one does."""
+    """Return why that person may not review, or not force a decision; None if they may.
+
+    They may if one policy gives them a say, and each policy with `reviewers` counts their identity.
+    """
     policies = policies or (DEFAULT,)
     rosters = [(policy, facts.roster(policy)) for policy in policies]
     not_counting = [policy for policy, roster in rosters if not roster.counts(review.reviewer)]

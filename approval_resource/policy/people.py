@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from approval_resource.policy.language.document import Policy
 
 APART = (CONCOURSE, *SENT)
-"""Prefixes of identities under which a human who is known otherwise may approve once more."""
+"""Prefixes of identities under which a human who has another identity could approve a second time."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
 """Stands for all typed names. Anyone may invent a name, so together they are one person, in no list."""
@@ -114,8 +114,8 @@ class Roster:
         """Whether the policy counts reviews under that identity.
 
         A member of Slack or a channel's link counts only where the policy names it. A name of Concourse
-        counts where `reviewers` says so. Without `reviewers`, it counts where the policy names it, or names
-        nobody at all.
+        counts where `reviewers` says so. Without `reviewers`, it counts where the policy names it, or has no
+        Rego and names nobody at all.
         """
         policy = self._policy
         if identity.startswith(SENT):
@@ -180,7 +180,7 @@ class Roster:
         if spelled in self._person and self.requester in self._policy.people:
             return False
         if identity.startswith(SLACK):
-            # A member's id resembles no name, so only the lists tell who they are where builds are started.
+            # A member's id resembles no name, so only `people` tells which user of Concourse the member is.
             return not any(one.startswith(CONCOURSE) for one in self._policy.people.get(person, ()))
         own = name_at_concourse(spelled) or identity.rsplit("/", 1)[-1]
         return _bare(self._asker) in (_bare(person), _bare(own))
@@ -296,7 +296,10 @@ class Roster:
         return found
 
     def _spelled(self, identity: str) -> str:
-        """Return the one spelling of an identity. Concourse's get their URL, if the claim tells it."""
+        """Return the canonical spelling of an identity.
+
+        A name of Concourse gets the URL of the claim's Concourse, if the claim tells it.
+        """
         if not identity.startswith(CONCOURSE):
             return identity
         told = identity.removeprefix(CONCOURSE)

@@ -12,11 +12,12 @@ from approval_resource.store.interface import LockStore
 
 
 def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -> list[dict[str, str]]:
-    """Return the given version, if it is on record, and every state change after it, oldest first.
+    """Return the given version, if it is on record, and the state changes after it, oldest first.
 
     Without a version, return only the newest. With `source.states`, passed deadlines and opened windows are
-    committed first, so that a gate ends even if no container waits at it. The first version then names an
-    open state only if its claim is still in that state.
+    committed first, so that a gate ends even if no container waits at it. Only changes to those states are
+    then returned beside the given version. Without a version, an open state is returned only if a claim is in
+    it now.
 
     Raises:
         ConfigError: the version has no instant.

@@ -62,8 +62,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
     by it.
 
     Raises:
-        ApprovalError: nobody is known to have started the build, the claim isn't waiting for a decision, or
-        no
+        ApprovalError: nobody is known to have started the build, the claim waits for no decision, or no
             policy gives that person a say.
     """
     verdict = Verdict(params.action)
@@ -104,7 +103,7 @@ def require_newest(store: LockStore, claim: Claim) -> None:
 
     Raises:
         NoApprovalNeededError: it asked for no approval.
-        NotNewestError: it doesn't wait any more, or another one holds the lock.
+        NotAwaitingDecisionError: it isn't pending, or doesn't hold its lock.
     """
     if not claim.need_approval:
         raise NoApprovalNeededError(claim)
@@ -145,7 +144,7 @@ def _stopped(step: Step, claim_id: str, reviewer: str, verdict: Verdict) -> None
 
 
 def _claim_id_from(directory: Path, from_: str) -> str:
-    """Return the id of the claim whose get left the directory that `from` names.
+    """Return the claim id that a get or put wrote into the directory that `from` names.
 
     Raises:
         ConfigError: there is no such directory, or it is another resource's.

@@ -219,7 +219,7 @@ def claim_id_in(directory: Path, relative: str) -> str | None:
             return None
     except OSError:
         return None  # a name that no directory can have
-    # The file may be a symlink out of the directory. Only an id is ever shown of its content.
+    # The id file may be a symlink to another file of the build. Nothing of its content is shown but an id.
     file = inside(directory, f"{relative}/id", "params.from")
     try:
         claim_id = regular(file).read_text(encoding="utf-8").strip()

@@ -29,7 +29,7 @@ def pass_gate(  # noqa: PLR0913 - each is a word of its own at the call
     """Wait until the claim is approved, record that this build passed, and return the claim.
 
     The build log says what the gate waits for. `timeout` counts from the making of the claim, or from now
-    with `timeout_from` STEP. The claim's deadline is moved to its end if it has none or an earlier one.
+    with `timeout_from` STEP. A deadline that is absent or earlier is moved to the end of the timeout.
     `spend` and `reuse` are as in `pass_through`. `verify` raises an error to keep the gate shut; it is
     called before the wait and again right before the gate opens.
 

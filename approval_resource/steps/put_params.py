@@ -110,7 +110,7 @@ class AwaitParams(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewParams(Options):
-    """`params` of a put step that may hold its lock for longer."""
+    """`params` of a put step that renews a claim's hold on its lock."""
 
     action: str = option(text)
     lock_name: str | None = option(options.numbered_name, None)

@@ -24,7 +24,7 @@ DEFAULT_TABLE = "concourse-approvals"
 
 
 def require_identity(found: T, **identity: object) -> T:
-    """Return `found`, if it has the identity that its key says; also None.
+    """Return `found`, None included. Refuse an item whose identity isn't that of its key.
 
     Raises:
         CorruptRecordError: the item under this key belongs to something else.
@@ -95,7 +95,7 @@ class Connection:
 
 
 class RecordReads(Protocol):
-    """Reads of a whole record, as the audit makes them: of a table, or of an export of it."""
+    """Reads that an audit makes of everything stored, in a table or in an export of one."""
 
     def now(self) -> datetime:
         """Return the store's time, aware and in UTC."""
@@ -168,8 +168,8 @@ class LockStore(RecordReads, Protocol):
         to the call. An error that `decide` raises ends the commit and writes nothing.
 
         Raises:
-            StoreUnavailableError: a minute was not enough. The outcome may be unknown. A retry with the
-                same claim id is safe.
+            StoreUnavailableError: a minute was not enough. The outcome may be unknown. Another call is
+                safe if `decide` recognizes what this one wrote, as that of `claims.acquire.take` does.
         """
 
     def requeue(self, pool: str, lock_name: str, change: Callable[[Lock, datetime], Lock]) -> Lock:
@@ -232,7 +232,7 @@ class Outbox(Protocol):
         """Return the channel's progress. It has revision 0 where there is none."""
 
     def delivery(self, channel: str, claim_id: str) -> Delivery:
-        """Return what the channel was told about the claim. It has revision 0 where that is nothing."""
+        """Return what is on record as told to the channel about the claim: revision 0 where nothing is."""
 
     def write(self, progress: Progress, delivery: Delivery | None = None) -> Progress | None:
         """Write both or neither, on condition that each still has the revision that it was read with.

@@ -347,6 +347,7 @@ def rewind_the_head(kept: Kept) -> str:
         rewind_the_head,
     ],
 )
+@pytest.mark.long
 def test_whatever_was_altered_is_named(kept: Kept, run: Run, tamper: Callable[[Kept], str]) -> None:
     """Somebody who can write the table changes one thing in it: exit code 1 and a line that says which."""
     finding = tamper(kept)

@@ -75,6 +75,7 @@ def call(name: str, *given: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(functions.ALLOWED))
+@pytest.mark.long
 def test_every_function_that_is_listed_is_there(name: str) -> None:
     """It can be called, in Rego v0 and v1, and gives something."""
     got = f"count([x | x := {call(name)}]) == 1" if name != "walk" else "walk(1, [[], 1])"
@@ -178,6 +179,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("what", FAILING)
+@pytest.mark.long
 def test_a_call_that_fails_is_undefined_where_that_holds_an_approval_back(what: str) -> None:
     """As in OPA: the rule doesn't hold, and another one does without it."""
     text = (

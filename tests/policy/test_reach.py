@@ -148,6 +148,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("value", [None, False, [], "", 0], ids=repr)
 @pytest.mark.parametrize("path", PLACES)
+@pytest.mark.long
 def test_every_fact_has_to_be_given_even_if_as_nothing(path: str, value: object) -> None:
     """Null, false and an empty list say that there is nothing; silence says nothing."""
     one = policy(rego=f'{HEAD}approve if not "bad" == input.{path}\n')
@@ -289,6 +290,7 @@ FORGED = {
 
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("way", STARTERS)
+@pytest.mark.long
 def test_who_started_it_is_what_concourse_says(way: str, other: str) -> None:
     """No pipeline tells it, nobody approves their own build by it, and where nobody knows nothing is approved."""
     one = policy(rego=f"{HEAD}{STARTERS[way]}\n{OTHERS[other]}\n", people=PEOPLE)
@@ -302,6 +304,7 @@ def test_who_started_it_is_what_concourse_says(way: str, other: str) -> None:
 
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("way", UNKNOWN)
+@pytest.mark.long
 def test_who_it_is_that_nobody_here_can_tell_fails_closed(way: str, other: str) -> None:
     """A pipeline that tells it all the same is not believed."""
     one = policy(rego=f"{HEAD}{UNKNOWN[way]}\n{OTHERS[other]}\n", people=PEOPLE)

@@ -81,6 +81,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
+@pytest.mark.long
 def test_a_trap_is_an_error_in_lint_and_in_evaluation(name: str) -> None:
     """Lint says what is wrong, and the same text asked all the same, with approvals at hand, gives an error."""
     text, words = ERRORS[name]

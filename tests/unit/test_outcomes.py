@@ -29,6 +29,13 @@ def refused(code: str, message: str = "", status: int = 400, **more: object) -> 
     return aws.ClientError(response, "TransactWriteItems")
 
 
+def test_the_table_has_a_line_for_each_outcome() -> None:
+    """In the order of the outcomes, with three cells: prose that is wrapped anew would run the rows into each other."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (outcomes.__doc__ or "").splitlines() if "|" in line]
+    assert {len(row) for row in rows} == {3}
+    assert [name for name, *_ in rows[2:]] == [outcome.name for outcome in Outcome]
+
+
 @pytest.mark.parametrize(("error", "outcome", "words"), CASES, ids=lambda value: type(value).__name__)
 def test_what_happens_before_an_answer(error: Exception, outcome: Outcome, words: str) -> None:
     """A request that can't be made, or was cut off, is told with its address and the next move, never with botocore's text."""

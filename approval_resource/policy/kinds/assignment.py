@@ -36,8 +36,8 @@ def assign(options: Sequence[Sequence[Seat]], required: Sequence[int]) -> list[S
 class _Flow:
     """Flow network from approvals over seats to rules.
 
-    An augmenting path may move an approval to another seat, but no approval loses its seat and no rule an
-    approval.
+    An augmenting path may move an approval to another seat. It never leaves that approval without a seat, or
+    a rule with fewer approvals.
     """
 
     def __init__(self, options: Sequence[Sequence[Seat]]) -> None:

@@ -1,4 +1,4 @@
-"""Freezes: periods in which no gate opens, whatever people say."""
+"""Freezes: periods in which no gate opens, unless somebody in `bypass` forces an approval."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Window(Part):
 
 
 class Freeze(Part):
-    """Period in which no gate opens, whatever people say.
+    """Period in which no gate opens, unless somebody in `bypass` forces an approval.
 
     A date in `until` is the last day of the freeze. A time in `until` is the first instant after it.
     """
@@ -232,7 +232,7 @@ class Policy(Part):
     holidays: Holidays = Field(default_factory=list)
     """Days on which no window begins."""
     freezes: list[Freeze] = Field(default_factory=list, max_length=MAX_RULES)
-    """Periods in which no gate opens, not even one that was approved before."""
+    """Periods in which no gate opens, approved before or not, unless somebody in `bypass` forces it."""
     not_before: NotBefore = None
     """Instant before which the gate stays shut, or a period after the claim."""
     valid_for: Duration | None = None

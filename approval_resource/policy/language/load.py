@@ -23,8 +23,7 @@ MAX_TEXT = 131_072
 MAX_DATA = 4_000_000
 """Upper bound of facts, reviews and inputs in JSON, in characters."""
 MOST_READ = 16_000_000
-"""Resource limit: bytes that are read of one file. No valid policy, facts or cases have more, and a device
-may never end."""
+"""Resource limit: bytes read of one file. No valid one has more, and one like /dev/zero has no end."""
 MAX_DEPTH = 40
 MAX_NODES = 20_000
 MAX_DOCUMENTS = 20

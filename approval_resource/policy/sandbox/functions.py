@@ -292,7 +292,7 @@ def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool
 
 
 def _names(node: Any, names: set[str], *, fails_safe: bool) -> Iterator[tuple[str, bool]]:
-    """Yield every rule referred to, and whether only this rule is undefined if that one is."""
+    """Yield each rule that `node` refers to, and whether its being undefined only undefines the referrer."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")

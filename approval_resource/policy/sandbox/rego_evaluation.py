@@ -275,7 +275,8 @@ class _Policy:
     def _stands_anyway(self, document: dict[str, Any], supply: Supply) -> bool:
         """Whether the policy approves for every value of the missing facts.
 
-        This is decidable where only rules that are true or undefined read them: each is tried both ways.
+        It can be told if every rule that reads them is either true or undefined: all combinations of the two
+        are tried. Otherwise return False.
         """
         asked = {one.name for one in self._reach.clauses if one.name in (*ast.APPROVING, *ast.REJECTING)}
         relevant = self._reach.reachable_rules(asked)

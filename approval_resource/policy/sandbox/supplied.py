@@ -15,7 +15,7 @@ APPROVALS: Path = ("reviews", "current", "approvals")
 REJECTIONS: Path = ("reviews", "current", "rejections")
 ADDRESSES = ("creator_ip", "remote_ip")
 FREE: Path = ("run", "changes", EACH, "entity", "data")
-"""Attributes of a planned entity. One that is missing is missing in the plan, and counts as given."""
+"""Attributes of a planned entity. The plan itself leaves some out, so an absent one counts as given."""
 
 
 class Supply:

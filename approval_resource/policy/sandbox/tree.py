@@ -34,7 +34,10 @@ def heads(tree: Node) -> Iterator[tuple[str, Node, Node]]:
 
 
 def static(node: Node) -> list[str]:
-    """Return a reference's steps before a computed one: input, run, changes of `input.run.changes[_].x`."""
+    """Return the steps of a reference that come before a computed one.
+
+    Those of `input.run.changes[_].x` are input, run and changes.
+    """
     steps, _ = reference(node)
     known = []
     for step in steps:

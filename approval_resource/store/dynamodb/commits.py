@@ -38,7 +38,10 @@ LOCK_WRITE = 1
 
 
 class Proofs:
-    """Evidence from the log for the snapshots of one commit. Only a snapshot that differs is looked up."""
+    """Evidence from the log for the snapshots of one commit.
+
+    A snapshot that says the same as the last proven one is not looked up.
+    """
 
     def __init__(self, reads: DynamoReads, budget: RetryBudget) -> None:
         """Read the log within `budget`."""
@@ -59,7 +62,7 @@ class Proofs:
         return found
 
     def forget(self) -> None:
-        """Read the log again at the next look, also for a snapshot that doesn't differ."""
+        """Read the log again at the next look, even if the snapshot says the same as the last proven one."""
         self._proven = None
 
     def _look(self, snapshot: Snapshot) -> Evidence:

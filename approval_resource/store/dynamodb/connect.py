@@ -30,8 +30,8 @@ SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
 EVENT_AND_HANDLER = 2
 """Length of a plain entry in botocore's list: an event and its handler.
 
-An entry is longer if its handler must come first or last. Those of this release of botocore that are kept are
-all plain.
+An entry is longer if its handler must come first or last. In this release of botocore, every
+entry that `_concerns_us` keeps is plain.
 """
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 

@@ -44,7 +44,7 @@ def find_credentials(session: Session, look: Callable[[], Any]) -> Any:
     """Return the credentials that `look` finds in the usual places, or None.
 
     Raises:
-        ConfigError: a file named for them is missing or unusable, or one of two variables is missing.
+        ConfigError: a named file can't be used, or AWS_WEB_IDENTITY_TOKEN_FILE is set without AWS_ROLE_ARN.
     """
     try:
         credentials = look()

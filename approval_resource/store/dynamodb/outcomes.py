@@ -1,12 +1,13 @@
 """Outcomes: the one table of what each failed answer of DynamoDB means for the caller.
 
-| outcome   | the write                    | what follows |
-|-----------|------------------------------|--------------| | CONTENDED | did not happen               | read
-again, decide again | | BUSY      | did not happen               | as CONTENDED, after a longer pause | |
-UNKNOWN   | may have happened            | read again, look for the operation's events, then as CONTENDED | |
-RENEW     | did not happen               | credentials have expired: once more with fresh ones | | ABSENT    |
-did not happen               | the table is missing: a put tries once to create it, if the role may | |
-REFUSED   | did not happen, never will   | report it, with the next move |
+| outcome   | the write                  | what follows                                                     |
+|-----------|----------------------------|------------------------------------------------------------------|
+| CONTENDED | did not happen             | read again, decide again                                         |
+| BUSY      | did not happen             | as CONTENDED, after a longer pause                               |
+| UNKNOWN   | may have happened          | read again, look for the operation's events, then as CONTENDED   |
+| RENEW     | did not happen             | credentials have expired: once more with fresh ones              |
+| ABSENT    | did not happen             | no such table: a put step tries once to make it, if its role may |
+| REFUSED   | did not happen, never will | report it, with the next move                                    |
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Requests:
         return now
 
     def _vet(self, response_dict: dict[str, Any], **_: object) -> None:
-        """Refuse an answer that isn't DynamoDB's, and take its items, before botocore parses it.
+        """Take the items out of DynamoDB's answer before botocore parses it. Refuse any other answer.
 
         A page with status 200 would be parsed as a success. botocore takes most of a long read's time for
         looking up each value's shape; `values.document` reads the same JSON.
@@ -250,7 +250,7 @@ class Requests:
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
             raise RequestFailedError(failure, refused(error)) from error
         except (ResponseParserError, RuntimeError, KeyError) as error:
-            # botocore raises these if STS's address answers something else, or expired credentials.
+            # botocore raises these if something else than STS answers, or STS with expired credentials.
             message = (
                 f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
             )

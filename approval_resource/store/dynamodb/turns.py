@@ -18,7 +18,7 @@ from approval_resource.store.dynamodb.values import values
 log = logging.getLogger(__name__)
 
 CALL = ("call", "present")
-"""Entries of roll calls. A hint that is written anew keeps them, since a call names the state it is for."""
+"""Entries of roll calls. An update keeps them, since a call names its state. A whole write resets them."""
 
 
 class Turns:
