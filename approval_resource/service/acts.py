@@ -91,7 +91,7 @@ class Acts:
     """Reviews, withdrawals and releases, for people whom the config lets."""
 
     def __init__(self, desk: Desk, max_age: int | None) -> None:
-        """Act on what `desk` shows. People need a sign-in within `max_age` seconds to decide, or a token as young.
+        """Act on what `desk` shows. To decide takes a sign-in within `max_age` seconds, or a token as young.
 
         A button of Slack's proves none, so that it decides nothing then.
         """

@@ -37,7 +37,7 @@ log = logging.getLogger("approval_resource.service.call")
 MAX_FIELDS = 200
 
 PAGE_OF = {"review": "", "withdraw": "", "unlink": "/link"}
-"""Page that a form's address leads back to, in place of the address's last part. The address itself takes no GET."""
+"""Ends of the addresses of forms, which take no GET, and what stands in their place in the page's address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

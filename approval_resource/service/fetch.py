@@ -42,7 +42,7 @@ class Web:
         """Return status and body of a GET, or of a POST where there is a form.
 
         Raises:
-            UnreachableError: there was no answer in time, it is too large, or too many requests are under way.
+            UnreachableError: no answer came in time, it is too large, or too many requests are under way.
         """
         sent = dict(headers or {}) | ({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})
         where = url.partition("?")[0]

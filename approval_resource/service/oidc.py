@@ -215,7 +215,7 @@ def person_of(claims: Mapping[str, Any], groups_claim: str, via: str) -> Person:
         groups=tuple(issuers_group(issuer, name) for name in names),
         overage=overage,
         via=via,
-        # A token for programs seldom tells when its person signed in; then its age is that of the sign-in at least.
+        # A token for programs seldom tells when its person signed in, which was before it was made.
         auth_time=_instant(claims.get("auth_time", claims.get("iat") if via == "bearer" else None)),
     )
 
