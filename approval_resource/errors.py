@@ -289,7 +289,7 @@ class ApprovalSpentError(ApprovalError):
         self.current = current
         super().__init__(
             f"another build, {clean(current.spent_by)}, has used the approval of claim {current.id}, and this build is not a retry "
-            "of that one; ask for a new approval, or await it with reuse: true"
+            "of that one; ask for a new approval, or await the used one with reuse: true"
         )
 
 
@@ -309,11 +309,11 @@ class ApprovalLapsedError(ApprovalError):
 class NotEntitledError(ApprovalError):
     """Refusal of a review, a withdrawal or a supersession: this person has no say on the claim `current`."""
 
-    def __init__(self, current: Claim, why: str) -> None:
-        """Name the claim `current`, and say `why` the review doesn't count."""
+    def __init__(self, current: Claim, why: str, act: str = "approve or reject") -> None:
+        """Name the claim `current`, and say `why` the person may not `act` on it."""
         self.current = current
         super().__init__(
-            f"You do not have permission to approve or reject claim {current.id} of lock {current.lock_name}: {why}; "
+            f"You do not have permission to {act} claim {current.id} of lock {current.lock_name}: {why}; "
             f"nothing was changed, see {called()} show {current.id}"
         )
 

@@ -39,7 +39,9 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
         kept = _without_past([*before, newest], snapshot.now)
         if len(kept) > MAX_RETENTIONS:
             raise ConfigError(
-                [f"--retention-days: was changed {MAX_RETENTIONS} times within what is still kept; leave it for a while"]
+                [
+                    f"--retention-days: was changed {MAX_RETENTIONS} times since the oldest record that may still be kept; try again later"
+                ]
             )
         reason = f"retention_days {settings.retention_days} -> {days}"
         return Commit(settings=replace(settings, retentions=tuple(kept)), actor=actor, reason=reason)

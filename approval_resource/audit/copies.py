@@ -67,7 +67,7 @@ def read(given: str) -> Copy:
     except OSError as wrong:
         raise ConfigError([f"--against: can't read {path} ({wrong.strerror})"]) from wrong
     except (ValueError, RecursionError) as wrong:
-        raise ConfigError([f"--against: {path} is not a receipt: no JSON document, nor an export"]) from wrong
+        raise ConfigError([f"--against: {path} is neither a receipt nor an export"]) from wrong
     if not isinstance(receipt, dict) or not isinstance(receipt.get("event"), dict):
         raise ConfigError([f"--against: {path} is not a receipt: it has no event"])
     return Copy((str(receipt["event"].get("pool", "")),), receipt=receipt)

@@ -267,7 +267,7 @@ def says_now(claim: Claim) -> str:
 
 
 def _without_beginning(event: Event) -> str:
-    return f"{_subject(event)} has no event before event {event.revision}, which follows from an earlier state of it"
+    return f"{_subject(event)}: event {event.revision} follows from an earlier state, but the event before it is missing"
 
 
 def _subject(event: Event) -> str:

@@ -66,7 +66,7 @@ class Decision:
             return (
                 []
                 if self.claim is None or self.uncounted is None
-                else [("nobody's, so that this holds", f"{DEFAULT_POLICY}\n")]
+                else [("none was set; the default applied", f"{DEFAULT_POLICY}\n")]
             )
         import yaml
 

@@ -171,7 +171,8 @@ def withdraw(
         if current.state is not State.PENDING:
             raise StaleLockError(current, "withdrawn", "release" if current.claimed else "show")
         if not forced and (refused := _without_a_say(current, terms, snapshot, actor, groups)):
-            raise NotEntitledError(current, f"{refused}; withdraw --force --reason TEXT takes it back all the same, on record")
+            why = f"{refused}; withdraw --force --reason TEXT takes it back all the same, on record"
+            raise NotEntitledError(current, why, "withdraw")
         change = end_change(current, snapshot, State.WITHDRAWN, actor=actor, reason=reason)
         return replace(change, forced=True) if forced else change
 
@@ -207,7 +208,7 @@ def supersede(store: LockStore, claim: Claim, newer: Claim, *, actor: str, group
         if newer.state is not State.APPROVED or not is_older(current, newer):
             raise ConfigError([f"claim {claim.id} is no older claim of a pipeline that has {newer.id} approved"])
         if refused := _without_a_say(current, terms, snapshot, actor, groups):
-            raise NotEntitledError(current, refused)
+            raise NotEntitledError(current, refused, "supersede")
         return end_change(current, snapshot, State.SUPERSEDED, actor=actor, reason=f"the newer claim {newer.id} was approved")
 
     return update_claim(store, claim, superseded)

@@ -84,11 +84,11 @@ def _not_counted(policy: Policy, review: Review) -> str:
     why = (
         "says reviewers: {concourse: false}"
         if policy.reviewers
-        else "names the people who decide, and not you by a name of Concourse"
+        else f"{'has Rego' if policy.rego else 'names people'} and doesn't name your Concourse user"
     )
     _, _, name = review.reviewer.partition("#")
     return (
-        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} under an identity that it names; or let the policy say "
+        f"{named} {why}, so {clean(review.reviewer)} doesn't count. Decide with {called()} under an identity that counts; or let the policy say "
         f"reviewers: {{concourse: true}}, or name concourse:{clean(name)}"
     )
 

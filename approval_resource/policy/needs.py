@@ -74,10 +74,10 @@ def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
         return ""
     heard = [(policy, facts.roster(policy)) for policy in policies if facts.roster(policy).counts(review.reviewer)]
     if not heard:
-        return "no policy takes a name of that Concourse"
+        return "no policy counts that identity"
     voices = [(policy, roster, roster.voices(reviews)) for policy, roster in heard]
     if not any(voice.identity == review.reviewer for _, _, all_ in voices for voice in all_):
-        return "another review of the same person's stands"
+        return "another review by the same person stands instead"
     if review.verdict is Verdict.APPROVE:
         told = discounted(policies, facts, reviews, review.reviewer)
         return told.removeprefix(f"{clean(review.reviewer)} ").removesuffix(" and doesn't count").removesuffix(",")

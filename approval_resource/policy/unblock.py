@@ -132,14 +132,14 @@ def told(wanted: Wanted) -> str:
             parts.append(" and ".join(people))
         else:
             parts.append(f"{count} of {', '.join(people)}")
-    return "; and ".join(parts) or "nobody: only time is missing"
+    return "; and ".join(parts) or "nobody: only time or an input is missing"
 
 
 def _stranger(person: str) -> str:
     """Return who knows that stranger, or an empty string for a person who is named or has spoken."""
     if person.startswith(AWS_STRANGER):
         return "AWS or an issuer"
-    return "that Concourse" if name_at_concourse(person).startswith(CONCOURSE_STRANGER) else ""
+    return "the Concourse of an earlier approval" if name_at_concourse(person).startswith(CONCOURSE_STRANGER) else ""
 
 
 def _member(person: str) -> str:

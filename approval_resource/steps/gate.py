@@ -83,7 +83,7 @@ def _limit(timeout: timedelta, timeout_from: str, since: datetime) -> str:
     began, other = (
         ("this step began", "")
         if timeout_from == STEP
-        else ("the lock was claimed", "; timeout_from: step counts from the step")
+        else ("the lock was claimed", "; to count from the start of the step, set timeout_from: step")
     )
     return f"this step's timeout of {lasting(timeout)}, counted from when {began}, {since:%Y-%m-%d %H:%M:%S} UTC{other}"
 

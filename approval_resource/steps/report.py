@@ -93,7 +93,7 @@ def _jobs(step: Step) -> list[str]:
     lines = [f"  fly trigger-job -j {shlex.quote(f'{pipeline}/{job}')}{team}" for job in named]
     return [
         *lines,
-        "  with -t and your target, or by the + on that job's page; it decides on the claim that is pending then. Or:",
+        "  with -t and your target, or the + on the job's page. The job decides on the claim pending when it runs. Or:",
     ]
 
 

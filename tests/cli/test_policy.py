@@ -122,7 +122,7 @@ def test_an_unknown_rule_and_a_wrong_input_are_refused(store: DynamoStore, run: 
     """With the names that there are; a malformed --input before anything is asked."""
     claim_of(store, A, terms=under(required_approvals=1, inputs=[{"name": "version"}]))
     refused(run("approve", A, "--as", "QA"), "no approval rule of that name; the policies have none, so leave it out")
-    refused(run("approve", A, "--input", "colour=red"), "input colour: unknown; asked for is version")
+    refused(run("approve", A, "--input", "colour=red"), "input colour: unknown; the policy asks for version")
     for wrong in ("version", "=1", "a=1"):
         words = ["--input", wrong, *(["--input", wrong] if wrong == "a=1" else [])]
         refused(run("approve", A, *words), "must be NAME=VALUE, each name once")
@@ -248,7 +248,8 @@ def test_whom_no_rule_names_withdraws_by_force_alone(store: DynamoStore, run: Ru
     claim_of(store, A, **({"need_approval": True} if of_pool else {"terms": under(document(rules))}))
     if of_pool:
         assert run("policy", "set", POOL, rules).exit_code == 0
-    refused(run("withdraw", A), "named by none of the rules QA, security", "withdraw --force --reason TEXT")
+    words = ("do not have permission to withdraw claim", "named by none of the rules QA, security")
+    refused(run("withdraw", A), *words, "withdraw --force --reason TEXT")
     assert find(store, A).state is State.PENDING
     refused(run("withdraw", A, "--force"), "--reason: required with --force")
     assert run("withdraw", A, "--force", "--reason", "asked twice").exit_code == 0

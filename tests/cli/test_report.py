@@ -189,7 +189,7 @@ def test_rejections_are_told_to_have_counted_too(run: Run) -> None:
     """Where nobody set a policy, anybody's; the report says that nobody did."""
     text = run("audit", "report", "--pool", POOL, "--until", "2026-11-19").stdout
     assert "reject by aws:ana, Thursday 2026-11-19 09:00:00 UTC: not today (counted)" in text
-    assert "policy: nobody's, so that this holds\n    one approval by anyone; one rejection ends it\n" in text
+    assert "policy: none was set; the default applied\n    one approval by anyone; one rejection ends it\n" in text
 
 
 # ---- proof ---------------------------------------------------------------------------

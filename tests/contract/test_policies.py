@@ -543,7 +543,7 @@ def test_what_is_asked_for_is_checked_and_kept(shared: DynamoStore) -> None:
         said(shared, claim, "aws:ann")
     with pytest.raises(ConfigError, match="input version: must match"):
         said(shared, claim, "aws:ann", inputs={"version": "new"})
-    with pytest.raises(ConfigError, match="input other: unknown; asked for is version"):
+    with pytest.raises(ConfigError, match="input other: unknown; the policy asks for version"):
         said(shared, claim, "aws:ann", inputs={"version": "1.2", "other": "x"})
     said(shared, claim, "aws:ann", inputs={"version": "1.2"})
     with pytest.raises(ConfigError, match="disagree on version"):

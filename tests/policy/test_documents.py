@@ -265,7 +265,7 @@ def test_what_is_kept_is_read_as_what_was_written() -> None:
 
 def test_more_than_is_kept_is_refused() -> None:
     """With the sizes."""
-    with pytest.raises(ConfigError, match="at most 20 of 32768 are kept"):
+    with pytest.raises(ConfigError, match="at most 20 documents and 32768 bytes are kept"):
         stored(load({"required_approvals": 1, "rego": ["package spacelift #" + "x" * 40_000]}, "p"))
 
 

@@ -177,9 +177,9 @@ def test_holidays_may_be_a_range_of_dates() -> None:
         ("24.12.2026", "must be a date such as"),
         ({"from": "2026-12-24"}, "a range of holidays has from and until"),
         ({"from": "2026-12-24", "to": "2027-01-01"}, "a range of holidays has from and until"),
-        ({"from": "2027-01-01", "until": "2026-12-24"}, "ends after it begins"),
+        ({"from": "2027-01-01", "until": "2026-12-24"}, "can't end before it begins"),
         ({"from": "2026-02-29", "until": "2026-03-01"}, "2026 is no leap year"),
-        ({"from": "0001-01-01", "until": "9999-12-31"}, "within 1000 days"),
+        ({"from": "0001-01-01", "until": "9999-12-31"}, "has at most 1000 days"),
     ],
     ids=str,
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from approval_resource.model.claim import Review
 from approval_resource.policy import entitlement
 from approval_resource.policy.language.identities import at_concourse, fault
+from approval_resource.policy.needs import weighed
 from approval_resource.policy.people import Roster
 from tests.policy.asking import ANA, BOB, Document, answer, approval, asked, facts, policy, rejection, why
 
@@ -99,6 +100,25 @@ def test_a_review_that_does_not_count_is_not_counted_though_it_is_stored() -> No
     assert answer(one, approval(here("ana")), **BUILD) == "undecided"
     assert answer(one, rejection(here("zoe")), **BUILD) == "undecided"
     assert answer(one, approval(ANA), rejection(here("ana")), **BUILD) == "approve"
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"approval_rules": [{"user": ANA}]}, "names people and doesn't name your Concourse user"),
+        ({"rego": "package spacelift\napprove { input.reviews.current.approvals[_] }"}, "has Rego and doesn't name your"),
+        ({"required_approvals": 1, "reviewers": {"concourse": False}}, "says reviewers: {concourse: false}"),
+    ],
+)
+def test_the_refusal_says_what_in_the_policy_keeps_the_name_out(document: Document, words: str) -> None:
+    """A policy with Rego alone names nobody, so it isn't said to; whichever identity doesn't count is a reason of its own."""
+    told = entitlement.refusal([policy(**document)], facts(**BUILD), [], approval(here("anna")))
+    assert told is not None
+    assert words in told
+    for uncounted in (here("anna"), "slack:T1#U1", "link:ops"):
+        assert weighed([policy(**document)], facts(**BUILD), [approval(uncounted)]) == {
+            uncounted: "no policy counts that identity"
+        }
 
 
 # ---- whom it is ------------------------------------------------------------------------

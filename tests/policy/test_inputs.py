@@ -108,7 +108,7 @@ def test_who_doesnt_count_fills_in_nothing(stranger: str) -> None:
 
 def test_unknown_inputs_are_refused_with_those_that_there_are() -> None:
     """By name."""
-    assert inputs.problems([asking({"name": "a"})], {"b": "1"}) == ["input b: unknown; asked for is a"]
+    assert inputs.problems([asking({"name": "a"})], {"b": "1"}) == ["input b: unknown; the policy asks for a"]
     assert inputs.problems([policy(required_approvals=1)], {"b": "1"}) == ["input b: unknown; the policy asks for none"]
 
 
@@ -157,6 +157,13 @@ def test_an_input_that_makes_no_sense_is_a_configuration_error(asked_for: list[D
     """Before anybody is asked for it."""
     with pytest.raises(ConfigError):
         load({"required_approvals": 1, "inputs": asked_for}, "p")
+
+
+@pytest.mark.parametrize("choice", ["a,b", " a"])
+def test_a_choice_among_several_is_told_all_that_it_can_t_have(choice: str) -> None:
+    """Those chosen are given with commas between them, and spaces around them don't count."""
+    with pytest.raises(ConfigError, match="no comma in it and no space around it"):
+        load({"required_approvals": 1, "inputs": [{"name": "a", "kind": "choices", "choices": [choice]}]}, "p")
 
 
 def test_rego_is_shown_what_was_filled_in() -> None:

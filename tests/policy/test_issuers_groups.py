@@ -78,4 +78,4 @@ def test_lint_takes_an_issuer_s_group_only_as_a_member_of_a_group() -> None:
     fine = load({**RULES, "approval_rules": [{"group": "security", "count": 5}]}, "p")
     assert [str(one) for one in lint(fine[0])] == []
     wrong = load({"approval_rules": [{"user": SECURITY}]}, "p")
-    assert any("that is a group" in str(one) for one in lint(wrong[0]))
+    assert any("that is an issuer's group" in str(one) for one in lint(wrong[0]))

@@ -65,7 +65,7 @@ LIKELY = [
     ("windows:\n- {days: mon, tz: GMT}\n", "2:15", "write Europe/London"),
     ("windows:\n- {days: mon, tz: Etc/GMT+5}\n", "2:15", "Etc/GMT+5 is UTC-05:00 all year, whatever clocks do: its sign"),
     ("freezes:\n- {from: 2026-01-01, until: 2026-01-02, tz: EST}\n", "2:41", "write America/New_York"),
-    ("required_approvals: 1\non_policy_fail: deny\n", "2:1", "there are none"),
+    ("required_approvals: 1\non_policy_fail: deny\n", "2:1", "this policy has no conditions"),
     ("required_approvals: 1\nconditions: {a: 1}\n", "2:1", "the conditions change nothing"),
     ("required_approvals: 1\nper_rule: true\n", "2:1", "per_rule is about approval_rules"),
     ("required_approvals: 1\nunknown_requester: allow\n", "2:1", "matters only with allow_self_approval"),

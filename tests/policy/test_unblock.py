@@ -41,7 +41,7 @@ def test_the_smallest_sets_are_told() -> None:
     assert words(who(one)) == ["2 of ana, bob, carol; and dan"]
     assert words(who(one, approval(ANA))) == ["1 of bob, carol; and dan"]
     assert words(who(one, approval(ANA), approval(BOB))) == ["dan"]
-    assert words(who(one, approval(ANA), approval(BOB), approval(DAN))) == ["nobody: only time is missing"]
+    assert words(who(one, approval(ANA), approval(BOB), approval(DAN))) == ["nobody: only time or an input is missing"]
 
 
 def test_a_set_that_is_told_opens_the_gate_and_a_smaller_one_doesnt() -> None:
@@ -118,7 +118,7 @@ def test_time_and_inputs_keep_nobody_out() -> None:
     """The sets are of people; hours come by themselves, and whoever approves fills in."""
     one = policy(required_approvals=1, windows=[{"days": ["mon"]}], not_before="1h", inputs=[{"name": "v", "required": True}])
     assert words(who(one)) == ["1 other person whom AWS or an issuer knows"]
-    assert words(who(one, approval(ANA))) == ["nobody: only time is missing"]
+    assert words(who(one, approval(ANA))) == ["nobody: only time or an input is missing"]
 
 
 def test_several_documents_must_all_be_content() -> None:
@@ -185,7 +185,7 @@ def test_beside_a_stranger_of_concourse_another_of_theirs_opens_it() -> None:
     first = approval("concourse:https://ci.example#anna")
     about = facts(build={"url": "https://ci.example"})
     found = openers([policy(required_approvals=2)], about, [first], NOON)
-    assert found.lines == ["1 other person whom that Concourse knows"]
+    assert found.lines == ["1 other person whom the Concourse of an earlier approval knows"]
     pool = policy(required_approvals=2, people={"ana": [ANA, "concourse:ana"]}, reviewers={"concourse": True})
     found = openers([pool], about, [first], NOON)
-    assert found.lines == ["ana", "1 other person whom that Concourse knows"]
+    assert found.lines == ["ana", "1 other person whom the Concourse of an earlier approval knows"]

@@ -189,7 +189,7 @@ def test_await_times_out(concourse: Concourse, store: DynamoStore) -> None:
     told = concourse.put("await", lock_name=LOCK, timeout="1s").refused()
     assert "of lock deploy by" in told
     assert "(this step's timeout of 1 s, counted from when the lock was claimed, " in told
-    assert "timeout_from: step counts from the step" in told
+    assert "to count from the start of the step, set timeout_from: step" in told
     assert kept(store, {"id": claim.id}).state is State.EXPIRED
 
 

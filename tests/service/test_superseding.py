@@ -99,6 +99,7 @@ def test_nothing_else_ends(open_api: Running, provider: Provider) -> None:
     assert done.status == 201
     assert done.json["claim"]["state"] == "approved"
     assert [(one["id"], one["done"]) for one in done.json["superseded"]] == [(id_, False) for id_ in ids]
+    assert f"do not have permission to supersede claim {not_ours.id}" in done.json["superseded"][3]["sentence"]
     states = [state(open_api, claim) for claim in (other, foreign, decided, not_ours, newest)]
     assert states == [State.PENDING, State.PENDING, State.APPROVED, State.PENDING, State.PENDING]
 

@@ -128,11 +128,11 @@ def _likely(loaded: Loaded) -> Iterator[Finding]:
     if policy.conditions is None:
         for option in ("on_policy_success", "on_policy_fail"):
             if option in policy.model_fields_set:
-                yield warn(f"{option} says what conditions do, and there are none", option)
+                yield warn(f"{option} says what conditions do, and this policy has no conditions", option)
     elif policy.on_policy_success == "manual" and policy.on_policy_fail == "manual":
         yield warn("the conditions change nothing: say on_policy_success: approve, or on_policy_fail: deny", "conditions")
     if policy.per_rule and not policy.approval_rules:
-        yield warn("per_rule is about approval_rules, and there are none", "per_rule")
+        yield warn("per_rule is about approval_rules, and this policy has no approval_rules", "per_rule")
     if "unknown_requester" in policy.model_fields_set and policy.allow_self_approval:
         yield warn("unknown_requester matters only with allow_self_approval: false", "unknown_requester")
     if not policy.allow_self_approval and not policy.people:

@@ -46,7 +46,7 @@ def problems(policies: Iterable[Policy], given: Mapping[str, str]) -> list[str]:
     found = []
     for name, value in given.items():
         if name not in asked:
-            known = f"asked for is {', '.join(asked)}" if asked else "the policy asks for none"
+            known = f"the policy asks for {', '.join(asked)}" if asked else "the policy asks for none"
             found.append(f"input {clean(name)[:80]}: unknown; {known}")
         elif len(value) > MAX_VALUE or value != clean(value):
             found.append(f"input {name}: must have at most {MAX_VALUE} characters, none of them control characters")

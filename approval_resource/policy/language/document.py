@@ -191,9 +191,7 @@ class Input(Part):
         if self.kind in ("choice", "choices") and not self.choices:
             raise PydanticCustomError("choices", "kind: {kind} needs choices", {"kind": self.kind})
         if self.kind == "choices" and any("," in choice or choice != choice.strip() for choice in self.choices):
-            raise PydanticCustomError(
-                "choices", "several choices are given with commas between them, so none can have one in it"
-            )
+            raise PydanticCustomError("choices", "with kind: choices, a choice can have no comma in it and no space around it")
         if self.pattern:
             if self.kind != "string":
                 raise PydanticCustomError("pattern", "a pattern is for kind: string")
@@ -247,9 +245,9 @@ class Policy(Part):
     @model_validator(mode="after")
     def _whole(self) -> Policy:
         if self.conditions is None and self.selector is not None:
-            raise PydanticCustomError("selector", "a selector says where conditions apply, and there are none")
+            raise PydanticCustomError("selector", "a selector says where conditions apply, and this policy has no conditions")
         if self.holidays and not self.windows:
-            raise PydanticCustomError("holidays", "holidays are days without windows, and there are none")
+            raise PydanticCustomError("holidays", "holidays close windows, and this policy has no windows")
         labels = [rule.label for rule in self.approval_rules]
         for twice in {label for label in labels if labels.count(label) > 1}:
             raise PydanticCustomError("rules", "two approval_rules are called {label}; give each a name", {"label": twice})

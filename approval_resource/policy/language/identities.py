@@ -17,7 +17,10 @@ CONCOURSE = "concourse:"
 SLACK = "slack:"
 LINK = "link:"
 SENT = (SLACK, LINK)
-"""Prefixes of identities that prove a place where messages go. They count only where a policy names them."""
+"""Prefixes of identities that prove only access to a place where messages are sent.
+
+They count only where a policy names them.
+"""
 OIDC_GROUP = "oidc-group:"
 """Prefix of a group that an issuer tells of its people, as `oidc-group:ISSUER#NAME`."""
 DEFAULT_PORTS = {"https": ":443", "http": ":80"}
@@ -90,7 +93,7 @@ def fault(identity: str) -> str:
     if kind == "typed":
         return f"a typed name proves nothing; write {SHOWN['aws']}"
     if f"{kind}:" == OIDC_GROUP:
-        return f"that is a group; list it as a member of one in groups, as {OIDC_GROUP}https://ISSUER#NAME"
+        return f"that is an issuer's group; list it as a member under groups, as {OIDC_GROUP}https://ISSUER#NAME"
     if kind not in FORMS:
         kinds = ", ".join(f"{known}:" for known in FORMS)
         return f"{clean(prefix)[:40]}: is no kind of identity; there are {kinds} as in {SHOWN['aws']}"

@@ -305,7 +305,8 @@ def stored(loaded: Sequence[Loaded]) -> str:
     if len(text) > MAX_STORED or len(documents) > MAX_DOCUMENTS:
         raise ConfigError(
             [
-                f"policy: {len(documents)} documents of {len(text)} bytes in all; at most {MAX_DOCUMENTS} of {MAX_STORED} are kept"
+                f"policy: {len(documents)} documents, {len(text)} bytes in all; "
+                f"at most {MAX_DOCUMENTS} documents and {MAX_STORED} bytes are kept"
             ]
         )
     return text

@@ -51,7 +51,7 @@ def _holidays(value: object) -> object:
         first, last = _date(one["from"]), _date(one["until"])
         if not 0 <= (last - first).days < MAX_HOLIDAYS:
             raise PydanticCustomError(
-                "range", "a range of holidays ends after it begins, and within {most} days", {"most": MAX_HOLIDAYS}
+                "range", "a range of holidays can't end before it begins, and has at most {most} days", {"most": MAX_HOLIDAYS}
             )
         found += [first + timedelta(days=day) for day in range((last - first).days + 1)]
     if len(found) > MAX_HOLIDAYS:

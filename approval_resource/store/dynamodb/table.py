@@ -90,8 +90,11 @@ def tables_hint(client: Any) -> str:
         names = client.list_tables(Limit=SHOWN + 1)["TableNames"]
     except (ClientError, BotoCoreError):
         return "check table and region, or "
+    region = client.meta.region_name
+    if not names:
+        return f"there are no tables in {region}; check the region, or "
     shown = ", ".join(names[:SHOWN]) + (" and others" if len(names) > SHOWN else "")
-    return f"there {'are' if len(names) > 1 else 'is'} {shown or 'none'} in {client.meta.region_name}; name one, or "
+    return f"there {'are' if len(names) > 1 else 'is'} {shown} in {region}; name one, or "
 
 
 def create(client: Any, table: str, clock: Clock) -> bool:
