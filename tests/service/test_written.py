@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any, Union
+from urllib.parse import quote
 
 import pytest
 
@@ -19,6 +21,7 @@ from approval_resource.model.claim import Claim, Review
 from approval_resource.model.event import Event, State
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Freeze, Settings
+from approval_resource.notify.run import Status
 from approval_resource.policy.language.document import Input
 from approval_resource.policy.unblock import Openers
 from approval_resource.service.acts import Outcome
@@ -137,6 +140,8 @@ def pages(text: str, state: State) -> dict[str, str]:
     row = Row(claim, view.standing, text)
     event: Event = filled(Event, text)
     common: dict[str, Any] = {"person": person, "form_word": text, "now": NOON}
+    accounts = SimpleNamespace(life=timedelta(days=7))
+    slack: dict[str, Any] = {"accounts": accounts, "address": "", "linked": "", "until": None}
     told: dict[str, dict[str, Any]] = {
         "claim.html": {
             "view": view,
@@ -159,6 +164,7 @@ def pages(text: str, state: State) -> dict[str, str]:
             "decided": [claim],
             "pools": [text],
             "said": text,
+            "unwell": [replace(filled(Status, text), state="failed")],
         },
         "pool.html": {
             "pool": text,
@@ -173,8 +179,12 @@ def pages(text: str, state: State) -> dict[str, str]:
         "confirm.html": {"claim_id": text, "known": False},
         "error.html": {"problem": Problem(401, "kind", "Title"), "lines": [text], "way_in": f"/auth/login?next={text}"},
         "signed_out.html": {},
+        "slack.html": slack | {"linked": text, "until": NOON},
     }
     found = {name: bytes(RENDERER.response(name, 200, **common, **about).body).decode() for name, about in told.items()}
+    for which, address in (("offered", ""), ("begun", f"https://slack.com/authorize?state={quote(text)}")):
+        page = RENDERER.response("slack.html", 200, **common, **slack | {"address": address})
+        found[f"slack.html, {which}"] = bytes(page.body).decode()
     results: dict[str, Any] = {"views": [], "results": [(text, True, text)]}
     return found | {"batch.html, done": bytes(RENDERER.response("batch.html", 200, **common, **results).body).decode()}
 
