@@ -125,7 +125,8 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         change = apply_policies(given, terms, snapshot, said, evaluations, at)
         if change.claim.decided is None:
             if given == claim:
-                return Commit()
+                # Kept, the link could undo a verdict that comes after this one.
+                return Commit(spends=link)
             # A review that is not longer than the one it replaces always fits.
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
             if len(given.reviews) > MAX_REVIEWS or grown:

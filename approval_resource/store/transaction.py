@@ -109,7 +109,7 @@ class Commit:
     actor: str = ""
     reason: str = ""
     spends: str = ""
-    """Id of the link that these changes use up, or an empty string."""
+    """Id of the link that is used up, with these changes or without any; or an empty string."""
 
     @property
     def nothing(self) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from approval_resource.audit import verify as audit
 from approval_resource.model.claim import Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.service.replies import said_comment
@@ -112,6 +114,21 @@ def test_a_denial_by_link(hooked: Running) -> None:
     assert post(hooked.browser(), deny, BODY).json["status"] == "denied"
     assert hooked.store.claim(claim.id).state is State.REJECTED  # type: ignore[union-attr]
     assert post(hooked.browser(), approve, BODY).status == 409
+
+
+def test_a_link_that_changed_nothing_is_used_up_too(hooked: Running) -> None:
+    """Kept by somebody, it could undo what the channel says later; of several at once, one is answered."""
+    claim = hooked.claim(terms=under(required_approvals=2, people={"hook": [HOOK]}))
+    first, second, third = (link(hooked, claim) for _ in range(3))
+    browser = hooked.browser()
+    assert [post(browser, address, BODY).status for address in (first, second, first, second)] == [200, 200, 409, 409]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: post(hooked.browser(), third, BODY).status, range(4)))
+    assert sorted(found) == [200, 409, 409, 409]
+    assert len(hooked.store.claim(claim.id).reviews) == 1  # type: ignore[union-attr]
+    assert audit.verify(hooked.store, "payments").findings == []
+    assert post(browser, link(hooked, claim, Verdict.REJECT), BODY).status == 200
+    assert post(browser, second, BODY).status in (409, 410)
 
 
 def test_a_channel_satisfies_no_rule_that_does_not_name_it(hooked: Running) -> None:

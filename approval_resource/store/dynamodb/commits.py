@@ -18,7 +18,7 @@ from approval_resource.model.event import Event, Head, Kind
 from approval_resource.model.lock import BuildRecord, Lock
 from approval_resource.model.settings import Settings
 from approval_resource.store.dynamodb import items, keys
-from approval_resource.store.dynamodb.outcomes import Outcome
+from approval_resource.store.dynamodb.outcomes import Failure, Outcome
 from approval_resource.store.dynamodb.reads import DynamoReads, maybe
 from approval_resource.store.dynamodb.requests import RequestFailedError, Requests
 from approval_resource.store.dynamodb.retries import RetryBudget
@@ -128,6 +128,9 @@ class Commits:
                 return Committed(after, written)
             wanted = budget.run_untimed(decide, snapshot)
             if wanted.nothing:
+                if wanted.spends and (failed := self._spend(wanted.spends, snapshot)) is not None:
+                    self._requests.again(failed, budget)
+                    continue
                 return Committed(snapshot)
             try:
                 require_provable(snapshot, proofs.evidence, (change.claim for change in wanted.changes))
@@ -146,6 +149,15 @@ class Commits:
             else:
                 self._retire(planned.claims, planned.keep)
                 return Committed(_after(snapshot, planned), planned.events)
+
+    def _spend(self, link: str, snapshot: Snapshot) -> Failure | None:
+        """Use a link up that changed nothing. Return why that failed, or None where it didn't."""
+        put = self._put(items.link_item(link, snapshot.now), 0)["Put"]
+        try:
+            self._requests.call("put_item", **put)
+        except RequestFailedError as failed:
+            return failed.failure
+        return None
 
     def _retire(self, claims: Iterable[Claim], keep: timedelta | None) -> None:
         """Set the TTL of the contents of ended claims. If that fails, they are kept for ever.
