@@ -22,8 +22,8 @@ from approval_resource.store.transaction import ClaimChange, Commit, Snapshot, p
 from tests.builders import NOON, FrozenTime, a_build, a_claim, a_review
 
 LOCKS = 20
-PAGE = 6 * 2**20
-"""Bytes that a page of a query may take more, once the log is longer than one."""
+PAGE = 7 * 2**20
+"""Bytes that a page of a query may take. Once the log is longer than one, the page worked on and the next are held."""
 SECONDS_AN_EVENT = 0.0005
 
 
@@ -97,7 +97,7 @@ def peak(store: DynamoStore, pool: str) -> int:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_an_audit_s_memory_and_time_go_by_what_lives_at_once(connect: Callable[..., DynamoStore]) -> None:
-    """Five times the events take a page more at most, and half a millisecond of own processor time each."""
+    """Five times the events take two pages more at most, and half a millisecond of own processor time each."""
     time = FrozenTime()
     time.tick(hours=2)
     store = connect(time)
@@ -110,4 +110,4 @@ def test_an_audit_s_memory_and_time_go_by_what_lives_at_once(connect: Callable[.
     spent = host.process_time() - started
     assert (report.findings, report.events, report.claims) == ([], 5000, 1250)
     assert spent < 5000 * SECONDS_AN_EVENT
-    assert peak(store, "long") - peak(store, "short") < PAGE
+    assert peak(store, "long") - peak(store, "short") < 2 * PAGE
