@@ -13,6 +13,7 @@ from pathlib import Path
 from botocore.session import Session
 
 from demo.engine import REGION, ROOT, Engine, free_port, running
+from demo.inbox import inbox
 
 GROUPS = {"anna": ("reviewers", "security"), "ben": ("reviewers",), "carl": ("reviewers",)}
 """Who signs in, with their groups at the issuer."""
@@ -78,7 +79,7 @@ def issuer_of(engine: Engine, url: str, environ: Mapping[str, str]) -> Issuer:
 
 @contextmanager
 def service(engine: Engine, environ: Mapping[str, str], directory: Path) -> Iterator[tuple[str, Issuer]]:
-    """A service of the pool `try`, and the issuer of its people; stopped at the end.
+    """A service of the pool `try`, and the issuer of its people; stopped at the end. What waits is told to an inbox.
 
     Raises:
         RuntimeError: it did not start.
@@ -86,6 +87,7 @@ def service(engine: Engine, environ: Mapping[str, str], directory: Path) -> Iter
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     issuer = issuer_of(engine, url, environ)
+    hook = secrets.token_urlsafe(32)
     config = {
         "url": url,
         "listen": f"127.0.0.1:{port}",
@@ -98,12 +100,15 @@ def service(engine: Engine, environ: Mapping[str, str], directory: Path) -> Iter
             "groups_claim": "cognito:groups",
         },
         "session": {"keys": ["env:SESSION_KEY"]},
+        "notify": [{"pools": ["try"], "to": ["inbox"]}],
     }
     scratch = directory / "service"
     scratch.mkdir()
     file = scratch / "service.yaml"
-    file.write_text(json.dumps(config, indent=2), encoding="utf-8")  # JSON is YAML too
-    secret = {"OIDC_SECRET": issuer.client_secret, "SESSION_KEY": secrets.token_urlsafe(48)}
+    secret = {"OIDC_SECRET": issuer.client_secret, "SESSION_KEY": secrets.token_urlsafe(48), "HOOK_SECRET": hook}
     command = [sys.executable, str(ROOT / "cli.py"), "serve", "--config", str(file)]
-    with running(command, {**environ, **secret}, f"{url}/healthz", scratch):
-        yield url, issuer
+    with inbox(hook) as address:
+        channels = {"channels": {"inbox": {"webhook": address, "secret": "env:HOOK_SECRET"}}}
+        file.write_text(json.dumps(config | channels, indent=2), encoding="utf-8")  # JSON is YAML too
+        with running(command, {**environ, **secret}, f"{url}/healthz", scratch):
+            yield url, issuer

@@ -143,7 +143,8 @@ def main() -> int:
             with service(engine, environ, Path(directory)) as (url, issuer):
                 print(
                     f"# DynamoDB runs on this machine with an empty table, and AWS knows {', '.join(PEOPLE)}.\n"
-                    f"# The reviewers' service is at {url}\n# In another terminal:\n"
+                    f"# The reviewers' service is at {url}\n"
+                    "# Each claim in pool try is told here, by a webhook, with its link.\n# In another terminal:\n"
                 )
                 print(f"cd {shlex.quote(str(ROOT))}")
                 print(f"source {shlex.quote(str(file))}  # you are carl; `as anna` and `as ben` change that")

@@ -194,7 +194,10 @@ def signed_in(url: str, name: str, password: str, path: str) -> tuple[Browser, A
 
 @pytest.mark.long
 def test_people_sign_in_to_the_playground_s_service_and_decide(scratch: Path) -> None:
-    """Its address and a password are printed; the requester's word doesn't count, and that of two people opens the gate."""
+    """Its address and a password are printed; the requester's word doesn't count, and that of two people opens the gate.
+
+    What waits is told by a webhook with its link, and so is the decision.
+    """
     with started(scratch, "-m", "demo.playground") as playground:
         told = read_until(playground, "Ctrl-C")
         address = re.search(r"service is at (http://127\.0\.0\.1:\d+)\n", told)
@@ -217,11 +220,13 @@ def test_people_sign_in_to_the_playground_s_service_and_decide(scratch: Path) ->
             assert page.status == 200
             seen[name] = browser.decide(page, "approve").text
             browser.close()
+        webhooks = read_until(playground, "claim.approved")
         os.killpg(playground.pid, signal.SIGINT)
         _, errors = playground.communicate(timeout=SECONDS)
     assert "It is not decided yet" in seen["carl"]
     assert "It is not decided yet" in seen["ben"]
     assert "It is approved" in seen["anna"]
+    assert f"# told by webhook: claim.pending, lock pages: {url}{path}\n" in webhooks
     assert (playground.returncode, errors.strip()) == (0, "Stopped; nothing is left behind.")
     assert nothing_left(playground, scratch)
     with pytest.raises(urllib3.exceptions.HTTPError):
