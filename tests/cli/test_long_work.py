@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,16 +66,27 @@ def words(name: str, policy: Path) -> list[str]:
     return [str(policy) if word == "POLICY" else word for word in LONG[name]]
 
 
-def started(arguments: list[str], environment: Environment, stderr: int) -> subprocess.Popen[bytes]:
-    """The command as a process."""
-    return subprocess.Popen(
+@contextmanager
+def started(arguments: list[str], environment: Environment, stderr: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process, which is over at the end.
+
+    Its coverage isn't measured: a signal that comes while the tracer holds its lock would hang it.
+    """
+    unmeasured = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
+    process = subprocess.Popen(
         [sys.executable, "cli.py", *arguments],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=unmeasured | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
     )
+    with process:
+        try:
+            yield process
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 # ---- progress ----------------------------------------------------------------------------
