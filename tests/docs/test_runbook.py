@@ -45,7 +45,7 @@ def test_every_command_on_the_page_is_one(line: str) -> None:
     """Its words and options parse; only what they name is missing."""
     words = shlex.split(line)[1:]
     command: click.Command = cli
-    context = click.Context(cli)
+    context = click.Context(cli, **cli.context_settings)  # click keeps the options of help that it is asked for first
     while words and isinstance(command, click.Group):
         parsed = command.make_parser(context).parse_args(list(words))
         _, words, _ = parsed
@@ -53,7 +53,7 @@ def test_every_command_on_the_page_is_one(line: str) -> None:
             break
         found = command.get_command(context, words[0])
         assert found is not None, line
-        command, words, context = found, words[1:], click.Context(found)
+        command, words, context = found, words[1:], click.Context(found, parent=context)
     if not isinstance(command, click.Group):
         command.make_parser(context).parse_args(list(words))
 
