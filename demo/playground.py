@@ -28,8 +28,7 @@ PEOPLE = ("anna", "ben", "carl")
 ACCOUNT = "123456789012"
 MAY_ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 FUNCTIONS = """
-approvals() { python3 -m approval_resource "$@"; }
-newest() { approvals list --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)[-1]["id"])'; }
+newest() { approvals list --format json | python3 -c 'import json, sys; found = json.load(sys.stdin); print(found[-1]["id"] if found else "none-yet: claim something first")'; }
 as() {
     case "$1" in
 %s
@@ -82,7 +81,8 @@ echo '{{"source": {{"pool": "try"}},
 # the record
 approvals history --pool try
 approvals audit report --pool try --since 1h  # who, when, under which policy, and whether it was altered
-approvals audit verify --against {gate}/receipt.json
+approvals audit verify
+approvals audit verify --against {gate}/receipt.json  # what the gate above left
 """
 
 
@@ -91,7 +91,7 @@ def policies(issuer: Issuer) -> dict[str, str]:
     persons = {name: [f"aws:arn:aws:iam::{ACCOUNT}:user/{name}", issuer.identity(name), name] for name in PEOPLE}
     two = {"name": "two-people", "required_approvals": 2, "allow_self_approval": False, "people": persons}
     rule = {"name": "security", "group": "security", "required_approvals": 1}
-    by_group = two | {"approval_rules": [rule], "groups": {"security": [issuer.group("security")]}}
+    by_group = two | {"approval_rules": [rule], "groups": {"security": [issuer.group("security"), "anna"]}}
     return {"policy": json.dumps(two), "by_group": json.dumps(by_group)}
 
 
