@@ -84,7 +84,15 @@ class Decision:
         if self.uncounted is None:
             return "whether it counted can't be told"
         why = self.uncounted.get(review.reviewer, "")
-        return f"didn't count: {why.rstrip(',').removesuffix(' and')}" if why else "counted"
+        told = [f"didn't count: {why.rstrip(',').removesuffix(' and')}" if why else "counted"]
+        told += [f"who is {name}" for name in self._persons(review)]
+        told += [f"in {clean(group)}" for group in review.groups]
+        return "; ".join(told)
+
+    def _persons(self, review: Review) -> list[str]:
+        """Return the names under which the policies' `people` list a reviewer."""
+        lists = [policy.get("people") or {} for policy in (*self.put_policies, *self.pool_policies)]
+        return sorted({clean(name) for people in lists for name, ids in people.items() if review.reviewer in ids})
 
     @property
     def about(self) -> str:
@@ -114,6 +122,8 @@ class Decision:
             "reviews": [
                 {
                     "reviewer": one.reviewer,
+                    "persons": self._persons(one),
+                    "groups": list(one.groups),
                     "verdict": one.verdict.value,
                     "at": instant(one.at),
                     "comment": one.comment,

@@ -395,3 +395,21 @@ def test_no_time_is_too_far_away(run: Run, command: tuple[str, ...], option: str
     ran = run(*command, "--pool", POOL, option, when)
     assert ran.exit_code in (0, 1, 3)
     assert ran.exception is None or isinstance(ran.exception, SystemExit)
+
+
+@pytest.mark.parametrize("form", ["text", "html", "csv", "json"])
+def test_each_form_says_who_a_reviewer_is_and_in_which_groups(connect: Callable[..., DynamoStore], run: Run, form: str) -> None:
+    """A subject's id says little: the name under which `people` lists it, and the groups that its issuer told."""
+    store = connect(FrozenTime())
+    store.create_table()
+    ben = "oidc:https://login.example#7f3a"
+    policy = {"name": "two", "required_approvals": 1, "people": {"ben": ["aws:arn:aws:iam::111122223333:user/ben", ben]}}
+    claim_of(store, B, terms=under(policy))
+    group = "oidc-group:https://login.example#security"
+    reviews.review(store, B, reviewer=ben, verdict=Verdict.APPROVE, groups=(group,))
+    told = run("audit", "report", "--pool", POOL, "--format", form).stdout
+    if form == "json":
+        (review,) = json.loads(told)[0]["reviews"]
+        assert (review["persons"], review["groups"], review["counted"]) == (["ben"], [group], True)
+    else:
+        assert f"(counted; who is ben; in {group})" in told
