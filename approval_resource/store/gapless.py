@@ -15,6 +15,9 @@ An event is planned only after the one before it was written, however long each 
 the visibility of a written item is waited for.
 """
 
+SKEW = timedelta(seconds=2)
+"""Time by which a place may be ahead of the store's time as it is known here: that errs by up to a second."""
+
 
 def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: LockStore) -> Iterator[Event]:
     """Yield the events, which were read from `since` on, up to the first gap that a commit may still fill.
@@ -23,8 +26,9 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
     one would skip the earlier for ever. Removal by age leaves gaps, too. A gap before an event that was
     older than `SETTLED` at the read was left by removal, and is passed over. So is one before an event that
     is dated as far ahead: no commit wrote that, and waiting for its age would end what is handed out for
-    ever. An event whose place is ahead of the store's time and after the log's head was planted, too. A
-    caller that went on from there would miss all that is real until then, so it ends what is handed out.
+    ever. An event whose place is ahead of the store's time by more than `SKEW`, and after the log's head, was
+    planted, too. A caller that went on from there would miss all that is real until then, so it ends what is
+    handed out.
     """
     expected: int | None = None
     read_at: datetime | None = None
@@ -32,7 +36,7 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
     for event in events:
         # Age counts from the read. The caller may work on one event for minutes before it takes the next.
         read_at = read_at or store.now()
-        if event.timestamp > read_at:
+        if event.timestamp > read_at + SKEW:
             # Events of a client whose endpoint lied about the time are real, and all that follows is ahead.
             end = end or _end(event.pool, store)
             if event.timestamp > end:

@@ -472,7 +472,7 @@ def test_a_receipt_that_two_readers_read_differently_is_none(kept: Kept, run: Ru
         json.dumps(honest).replace('"pool":', '"pool": "other", "pool":', 1),
     ):
         kept.file.write_text(text)
-        refused(run("audit", "verify", "--pool", POOL, "--against", str(kept.file)), "not a receipt", code=3)
+        refused(run("audit", "verify", "--pool", POOL, "--against", str(kept.file)), "neither a receipt nor an export", code=3)
     kept.file.write_text(json.dumps({"record": "end", **honest, "decided_by": "boss"}))
     ran = run("audit", "verify", "--pool", POOL, "--against", str(kept.file))
     assert ran.exit_code == 1
