@@ -213,7 +213,8 @@ def test_an_answer_that_repeats_secrets_is_not_repeated(world: World, wire: Wire
 
     wire.refusal = refuse
     for ran in run_all(world, world.source | CANARIES | {"endpoint_url": wire.url, "debug": debug}):
-        assert ran.code != 0
+        # A check finds nothing in a table that isn't there yet, and says so.
+        assert ran.code != 0 or (code, ran.stdout) == ("ResourceNotFoundException", "[]\n")
 
 
 @DEBUG
@@ -274,7 +275,8 @@ def test_what_is_no_sts_is_told_in_a_line(world: World, asked: str, status: int)
             assert run(world, "check", world.source | role, environment).code == 1
         else:
             ran = world.command("approve", "x" * 36, **environment)
-            assert ran.code == 1
+            # An outage is tried again, after a pause that this world interrupts.
+            assert ran.code == (130 if status == 502 else 1)
             require_no_canary(ran.stdout, ran.stderr)
 
 
