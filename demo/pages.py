@@ -16,7 +16,7 @@ from demo.engine import REGION, ROOT, Engine, free_port, running
 from demo.inbox import inbox
 
 GROUPS = {"anna": ("reviewers", "security"), "ben": ("reviewers",), "carl": ("reviewers",)}
-"""Who signs in, with their groups at the issuer."""
+"""Groups at the issuer of each person who can sign in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ class Self(Answer):
 
 
 class DeviceLogin(Answer):
-    """Where the command line signs in, by RFC 8628."""
+    """Addresses at which the command line signs in, by RFC 8628."""
 
     issuer: str
     client_id: str

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from starlette.responses import Response
 
-from approval_resource.errors import ApprovalError
+from approval_resource.errors import ApprovalError, StoreUnavailableError
 from approval_resource.service.acts import Said
 from approval_resource.service.call import Call
 from approval_resource.service.desk import ForbiddenError, HiddenError
@@ -28,6 +28,8 @@ TEAM_CLAIM, USER_CLAIM = f"{ISSUER}/team_id", f"{ISSUER}/user_id"
 """Claims of Slack's id token."""
 COOKIE = "__Host-slack"
 SECONDS = 300
+UNKNOWN = "It isn't known whether this was recorded; look at the page"
+"""Answer to a presser whose verdict was sent, and for which no outcome came back."""
 MAX_ACCOUNT = 60
 
 
@@ -57,10 +59,12 @@ def _record(call: Call, slack: Slack, press: Press) -> None:
         service.metrics.refused(error, kind)
         fields = {"event": "press", "who": account, "claim": press.claim_id, "refused": kind, "why": str(error)[:300]}
         log.info("refused", extra={"told": fields})
-        told = f"Nothing was recorded: {error}"
+        lost = isinstance(error, StoreUnavailableError)
+        told = f"{UNKNOWN} ({error})" if lost else f"Nothing was recorded: {error}"
     except Exception:
-        log.exception("a press of a button was not recorded")
-        told = "Nothing was recorded, by a fault of the service."
+        # Slack was answered already, and the presser has to learn it. The review is a transaction of its own.
+        log.exception("a press of a button ended in a fault")
+        told = f"{UNKNOWN}, by a fault of the service."
     slack.whisper(press, f"{told}\n{service.config.url}/claims/{press.claim_id}")
 
 

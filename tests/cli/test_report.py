@@ -186,7 +186,7 @@ def test_programs_are_told_whose_review_counted_and_whose_policy_it_was(run: Run
 
 @pytest.mark.usefixtures("week")
 def test_rejections_are_told_to_have_counted_too(run: Run) -> None:
-    """Where nobody set a policy, anybody's; the report says that nobody did."""
+    """If nobody set a policy, anybody's; the report says that nobody did."""
     text = run("audit", "report", "--pool", POOL, "--until", "2026-11-19").stdout
     assert "reject by aws:ana, Thursday 2026-11-19 09:00:00 UTC: not today (counted)" in text
     assert "policy: none was set; the default applied\n    one approval by anyone; one rejection ends it\n" in text

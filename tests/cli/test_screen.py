@@ -114,7 +114,7 @@ def test_columns_go_by_importance_where_there_is_no_room(monkeypatch: pytest.Mon
 
 
 def test_an_empty_column_goes_before_text_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where all fits it stays."""
+    """A screen on which all fits stays as it is."""
     for columns, left in ((110, True), (75, False)):
         monkeypatch.setattr(screen, "width", lambda columns=columns: columns)
         header, _, *rows = screen.claims_table([a_claim(description="release 3.2")], FrozenTime().at, {}).splitlines()

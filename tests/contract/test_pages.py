@@ -40,7 +40,7 @@ def test_the_next_page_is_fetched_while_one_is_worked_on(paged: DynamoStore) -> 
 
 
 def test_a_page_that_fails_ends_the_read_at_its_place(paged: DynamoStore) -> None:
-    """What came before the failing page is given; then the caller gets the failure, not the thread."""
+    """Events before the failing page are given; then the caller gets the failure, not the thread."""
     Faults.on(paged, "Query", lambda _: None, answers(400, "AccessDeniedException"))
     events = paged.events("payments")
     assert [next(events).revision, next(events).revision] == [1, 2]

@@ -67,7 +67,7 @@ def shown() -> dict[str, Any]:
 
 
 def conversation(concourse: Concourse) -> dict[str, Any]:
-    """What Concourse writes to the three scripts, and what they answer: a claim, its version, and its gate."""
+    """JSON between Concourse and the three scripts: a claim, its version, and its gate."""
     source = {name: value for name, value in concourse.source.items() if name != "wait_lock"}
     params = {"action": "claim", "lock_name": "production", "need_approval": True, "description": "release 3.2"}
     told: dict[str, Any] = {"out, stdin": {"source": source, "params": params}}
@@ -102,7 +102,7 @@ def masked(document: Any) -> Any:
 
 @pytest.fixture
 def written(store: DynamoStore, run: Run, tmp_path: Path, concourse: Concourse) -> dict[str, Any]:
-    """What each command writes: a claim that waits under a policy, one that was rejected, and one in the queue.
+    """JSON of each command: a claim that waits under a policy, one that was rejected, and one in the queue.
 
     Then what passes between Concourse and the three scripts.
     """

@@ -221,7 +221,7 @@ def test_the_longest_claim_comes_to_any_end(longest: Longest, end: str) -> None:
 
 
 def test_one_review_too_many_is_refused(longest: Longest) -> None:
-    """What a claim can't hold is named; people who have reviewed it may still change their verdict, and the claim can still be decided."""
+    """A part that a claim can't hold is named; people who have reviewed it may still change their verdict, and the claim can still be decided."""
     held = longest.fill("typed")
     assert held >= 12
     with pytest.raises(ReviewsFullError, match=f"already holds {held} people's reviews"):

@@ -88,7 +88,7 @@ def answers(url: str) -> bool:
 
 
 def status(pid: int) -> dict[str, str]:
-    """What the kernel says of a process."""
+    """Status of a process, as the kernel tells it."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 

@@ -151,7 +151,7 @@ class Slack(Receiver):
     channel: str = "C0123"
     messages: dict[str, Posted] = field(default_factory=dict)
     whispers: list[tuple[str, str]] = field(default_factory=list)
-    """What single members were told."""
+    """Messages to single members."""
     throttle: list[str] = field(default_factory=list)
     """Values of Retry-After for the next requests, which are refused."""
 
@@ -287,7 +287,7 @@ def teams(request: Request) -> Answer:
 
 
 DRIPPING = (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-"""What a dripping server says first, so that it then drips into the first line, the headers or the body."""
+"""First bytes of a dripping server, so that it then drips into the first line, the headers or the body."""
 
 
 @contextmanager

@@ -435,7 +435,7 @@ def test_apprise_reaches_no_address_that_is_forbidden(patient: None, url: str, w
 
 
 def test_apprise_reaches_no_forbidden_address_by_a_name(patient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts is the address that is connected to: a name that changes between two look-ups gains nothing."""
+    """The address that is connected to counts: a name that changes between two look-ups gains nothing."""
     program = tmp_path / "child.py"
     program.write_text(
         "import runpy, socket, sys\n"

@@ -211,7 +211,7 @@ def test_a_target_that_never_ends_is_cut(head: bytes, monkeypatch: pytest.Monkey
 
 
 def test_a_slow_resolver_takes_its_time_from_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left after it is the request's; nothing is sent when a lease may be over."""
+    """The rest of the time is the request's; nothing is sent when a lease may be over."""
     monkeypatch.setattr(connections, "SECONDS", 0.2)
 
     def slow(host: str, port: int) -> list[str]:

@@ -18,6 +18,7 @@ from approval_resource.service.app import app_of, service_of
 from approval_resource.service.call import Service
 from approval_resource.service.config import Config, Secrets
 from approval_resource.service.guard import Buckets
+from approval_resource.service.looks import FRESH_SECONDS
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, free_port
@@ -38,6 +39,11 @@ POOLS = {
     "secret": {"reviewers": ["sec"]},
 }
 ANA, BEN, OLGA = (f"oidc:{ISSUER}#{name}" for name in ("ana", "ben", "olga"))
+
+
+def next_look() -> None:
+    """Return once the service looks at the table anew: each look serves all who ask within its seconds."""
+    time.sleep(FRESH_SECONDS + 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +21,7 @@ from approval_resource.store.dynamodb.presigned import HEADER, PREFIX, presigned
 from approval_resource.store.interface import Connection
 from tests.builders import a_build, a_waiter, take, under
 from tests.service.browser import Answer, Browser
-from tests.service.conftest import ANA, BEN, Running, Serve
+from tests.service.conftest import ANA, BEN, Running, Serve, next_look
 from tests.service.provider import ISSUER, Provider
 
 CI = "https://ci.example.com"
@@ -110,7 +109,7 @@ def test_the_tag_is_of_all_that_is_shown_and_a_verdict_binds_what_counts(open_ap
     assert ana.ask("GET", path).headers["etag"] == first
     assert vic.ask("GET", path).headers["etag"] != first
     open_api.store.requeue(claim.pool, claim.lock_name, lambda lock, now: lock.joined(a_waiter(9, since=now)))
-    time.sleep(1.1)
+    next_look()
     answer = ana.ask("GET", path, If_None_Match=first)
     assert answer.status == 200
     assert answer.json["queue"] == [str(a_build(9))]
@@ -349,7 +348,7 @@ def test_a_program_lets_an_approved_claim_pass_a_freeze(open_api: Running, provi
     claim = open_api.claim(terms=under(required_approvals=1))
     assert machine(open_api, provider).review(claim.id).status == 201
     pools.freeze(open_api.store, "payments", timedelta(hours=1), "fire", actor="aws:op")
-    time.sleep(1.1)
+    next_look()
     ben = machine(open_api, provider, "ben")
     done = ben.review(claim.id, force=True, comment="on fire")
     assert done.status == 201, done.text

@@ -139,7 +139,7 @@ def test_a_channel_satisfies_no_rule_that_does_not_name_it(hooked: Running) -> N
 
 
 def test_a_channel_decides_nothing_where_nobody_named_it(hooked: Running) -> None:
-    """Where anybody may approve, a channel isn't anybody: neither its approval nor its denial is taken."""
+    """A channel isn't anybody, even if anybody may approve: neither its approval nor its denial is taken."""
     for number, terms in enumerate((None, under(required_approvals=1), under(required_approvals=2))):
         claim = hooked.claim(number, **({"terms": terms} if terms else {}))
         for verdict in Verdict:

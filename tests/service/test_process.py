@@ -29,7 +29,7 @@ from cli import cli
 from demo.engine import REGION, ROOT, free_port
 from tests.builders import take, under
 from tests.notify.standins import Receiver, served
-from tests.service.conftest import KEY, POOLS, Running, Serve
+from tests.service.conftest import KEY, POOLS, Running, Serve, next_look
 from tests.service.provider import CLIENT, ISSUER, SECRET, Provider
 
 TEAM = (f"oidc-group:{ISSUER}#team-payments",)
@@ -242,7 +242,7 @@ def test_numbers_for_a_monitor(serve: Serve) -> None:
     page = browser.sign_in("ana", f"/claims/{claim.id}")
     browser.decide(page, "approve", seen="0" * 64)
     browser.decide(browser.go(f"/claims/{claim.id}"), "approve")
-    time.sleep(1.1)
+    next_look()
     text = browser.send("GET", "/metrics").text
     assert 'approval_reviews_total{pool="payments",state="approved",verdict="approve"} 1.0' in text
     assert 'approval_refusals_total{type="changed"} 1.0' in text
@@ -300,12 +300,12 @@ def test_a_thousand_open_pages_cost_the_table_no_more_than_one(serve: Serve) -> 
         return answer.headers["etag"]
 
     tag = polled(signed_in[0])
-    time.sleep(1.1)
+    next_look()
     counted.clear()
     polled(signed_in[0], tag)
     one_look = len(counted)
     assert one_look > 0
-    time.sleep(1.1)
+    next_look()
     counted.clear()
     started = time.monotonic()
     for cookie in signed_in:

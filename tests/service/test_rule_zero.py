@@ -15,7 +15,7 @@ from approval_resource.service.sessions import COOKIE, issuers_mark, persons_mar
 from approval_resource.store.dynamodb import items
 from approval_resource.store.dynamodb.values import Item, values
 from tests.builders import NOON, a_claim, a_review, under
-from tests.service.conftest import ANA, Running, Serve
+from tests.service.conftest import ANA, Running, Serve, next_look
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -136,9 +136,8 @@ def test_taking_a_mark_away_brings_no_session_back_here(serve: Serve) -> None:
         ExpressionAttributeValues={":pk": {"S": "revoked"}},
     )["Items"]:
         running.store._client.delete_item(TableName=running.service.config.table, Key={"pk": item["pk"], "sk": item["sk"]})
-    import time
 
-    time.sleep(1.1)
+    next_look()
     assert running.service.sessions.person(cookie, running.service.now()) is None
 
 

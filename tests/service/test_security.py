@@ -19,7 +19,7 @@ from approval_resource.service.sessions import COOKIE
 from approval_resource.service.signin import LOGIN_COOKIE, own_path
 from tests.builders import under
 from tests.service.browser import Browser
-from tests.service.conftest import Running, Serve
+from tests.service.conftest import Running, Serve, next_look
 from tests.service.provider import CLIENT, ISSUER, Provider
 
 FORM = "application/x-www-form-urlencoded"
@@ -438,7 +438,7 @@ def test_the_issuer_can_end_sessions(serve: Serve, provider: Provider) -> None:
     assert send(provider.token(provider.claims("ana", events=event, nonce="n"))) == 400
     assert browser.send("GET", "/").status == 200
     assert send(provider.token(provider.claims("ana", events=event))) == 200
-    time.sleep(1.1)
+    next_look()
     assert browser.send("GET", "/").status == 303
 
 
@@ -464,10 +464,10 @@ def test_the_issuer_can_end_a_session_without_naming_its_person(serve: Serve, pr
     assert send(token(sid="s-1")) == 400
     assert send(token(events=event, sid="s-2")) == 200
     assert send(token(events={"x": {}}, sid="s-1")) == 400
-    time.sleep(1.1)
+    next_look()
     assert ana.send("GET", "/").status == 200
     assert send(token(events=event, sid="s-1")) == 200
-    time.sleep(1.1)
+    next_look()
     assert (ana.send("GET", "/").status, ben.send("GET", "/").status) == (303, 200)
     told: dict[str, Any] = {"events": event, "sid": "s-1", "aud": "approvals-api"}
     for bearer in (token(**told), provider.token(provider.claims("ana", **told))):

@@ -21,7 +21,7 @@ from approval_resource.service.render import MAX_DIFF_LINES, ago, coloured, diff
 from approval_resource.store.dynamodb import items
 from approval_resource.text import BLANK, IGNORABLE
 from tests.builders import NOON, under
-from tests.service.conftest import ANA, Running, Serve
+from tests.service.conftest import ANA, Running, Serve, next_look
 
 OLGA = "oidc:https://login.example.com#olga"
 
@@ -126,7 +126,7 @@ def test_each_state_has_its_own_face(serve: Serve) -> None:
     assert "too late by now" in browser.go(f"/claims/{gone.id}").text
     pools.freeze(running.store, "payments", timedelta(hours=1), "the database burns", actor="aws:op")
     calm = running.claim(5)
-    time.sleep(1.1)
+    next_look()
     assert "the database burns" in browser.go(f"/claims/{calm.id}").text
     assert "the database burns" in browser.go("/pools/payments").text
 

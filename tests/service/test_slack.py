@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from approval_resource import pools
 from approval_resource.claims.end import end_claim
 from approval_resource.clock import HostClock
+from approval_resource.errors import StoreUnavailableError
 from approval_resource.model.claim import Claim, Review, Verdict
 from approval_resource.model.event import State
 from approval_resource.notify import message as messages
@@ -31,7 +32,7 @@ from approval_resource.service.slack_pages import TEAM_CLAIM, USER_CLAIM
 from tests.builders import under
 from tests.notify.standins import TOKEN, Posted, Slack, served
 from tests.service.browser import Answer, Browser
-from tests.service.conftest import ANA, BEN, POOLS, SLACK_SECRET, Running, Serve
+from tests.service.conftest import ANA, BEN, POOLS, SLACK_SECRET, Running, Serve, next_look
 from tests.service.provider import CLIENT, Provider, provided
 
 TEAM, CHANNEL = "T0123", "C0123"
@@ -66,12 +67,12 @@ class Shop:
         return found
 
     def reviews(self, claim: Claim) -> dict[str, Review]:
-        """Who said what."""
+        """Reviews of the claim, by reviewer."""
         return dict(self.stored(claim).reviews)
 
     @property
     def whisper(self) -> str:
-        """What a presser was told last."""
+        """Newest message to a presser."""
         return self.slack.whispers[-1][1]
 
     def press(self, value: str, action: str = "approve", **changes: Any) -> int:
@@ -91,7 +92,7 @@ class Shop:
 
 
 def payload(value: str, action: str = "approve", **changes: Any) -> dict[str, Any]:
-    """What Slack sends when a button is pressed."""
+    """Payload that Slack sends when a button is pressed."""
     document: dict[str, Any] = {
         "type": "block_actions",
         "team": {"id": TEAM, "domain": "example"},
@@ -318,6 +319,30 @@ def test_a_stale_button_records_nothing_and_says_so(opened: Callable[..., Shop])
     assert list(shop.reviews(claim)) == [BEN]
 
 
+@pytest.mark.parametrize(
+    "fault", [StoreUnavailableError("the answer was lost"), ValueError("a fault")], ids=["outage", "fault"]
+)
+def test_a_presser_is_not_told_that_nothing_was_recorded_where_it_may_have_been(
+    opened: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """The verdict landed, and what came after it failed: the answer says that it isn't known, and where to look."""
+    shop = opened()
+    claim = shop.running.claim(terms=NAMED)
+    acts = shop.running.service.acts
+    review = acts.review
+
+    def recorded_and_lost(*given: Any, **named: Any) -> Any:
+        review(*given, **named)
+        raise fault
+
+    monkeypatch.setattr(acts, "review", recorded_and_lost)
+    assert shop.press(shop.posted(claim).values["approve"]) == 200
+    assert shop.stored(claim).state is State.APPROVED
+    assert "Nothing was recorded" not in shop.whisper
+    assert "It isn't known whether this was recorded" in shop.whisper
+    assert f"/claims/{claim.id}" in shop.whisper
+
+
 def test_a_second_press_changes_nothing(opened: Callable[..., Shop]) -> None:
     """Twice, by two at once, or sent again by somebody who saw it: one review, and who presses late is told."""
     shop = opened()
@@ -518,7 +543,7 @@ def test_an_account_of_another_workspace_is_not_linked(opened: Callable[..., Sho
 
 
 def test_a_link_that_was_planted_altered_or_put_back_is_none(opened: Callable[..., Shop]) -> None:
-    """Who writes the table makes no link, moves none to another account, and revives none that was ended."""
+    """A writer of the table makes no link, moves none to another account, and revives none that was ended."""
     shop = opened(pools=POOLS)
     service = shop.running.service
     assert service.slack is not None
@@ -537,7 +562,7 @@ def test_a_link_that_was_planted_altered_or_put_back_is_none(opened: Callable[..
     assert accounts.person(ACCOUNT, now + timedelta(days=8)) is None
     browser.submit(page, page.form("/slack/unlink"))
     shop.running.store.keep_signed(ACCOUNT, text, week)
-    time.sleep(1.1)
+    next_look()
     assert accounts.person(ACCOUNT, service.now()) is None
 
 

@@ -157,7 +157,7 @@ def an_event(revision: int, age: timedelta = timedelta(0)) -> Event:
 
 
 def revisions(events: list[Event], store: Any, *, by_lock: bool = False, since: int = 1) -> list[int]:
-    """What of these is handed out, after a read from the event `since` on."""
+    """Revisions of these that are handed out, after a read from the event `since` on."""
     begin = NOON + timedelta(seconds=since)
     return [event.revision for event in gapless(events, begin, by_lock=by_lock, store=store)]
 

@@ -65,7 +65,7 @@ def walked(records: list[Record], head: Head, now: datetime = NOW, later: Head |
 
 
 def findings(events: list[Event], head: Head | None = None, now: datetime = NOW) -> list[str]:
-    """What the audit finds in a log of those events."""
+    """Findings of the audit in a log of those events."""
     return walked([record(event) for event in events], head or head_of(a_log()), now).report.findings
 
 
@@ -182,7 +182,7 @@ def test_what_is_gone_before_its_time_is_a_fault() -> None:
 
 
 def test_an_altered_event_excuses_no_gap_before_it() -> None:
-    """What can't be trusted doesn't tell when the event before it was written."""
+    """An event that can't be trusted doesn't tell when the one before it was written."""
     events = a_log()
     records = [record(events[0]), record(events[3], kind="nothing known"), *map(record, events[4:])]
     found = walked(records, head_of(events), OLD).report.findings
@@ -200,7 +200,7 @@ def test_events_that_landed_since_the_walk_began_are_no_fault() -> None:
 
 
 def test_of_two_events_that_landed_under_one_number_one_is_found() -> None:
-    """What the head counts once may be there once."""
+    """An event that the head counts once may be there once."""
     events = a_log()
     double = replace(events[-1], timestamp=events[-1].timestamp - timedelta(seconds=1))
     walk = walked([record(event) for event in (*events[:-1], double, events[-1])], head_of(events[:-1]), later=head_of(events))
