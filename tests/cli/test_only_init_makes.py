@@ -12,10 +12,9 @@ import pytest
 
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.dynamodb.table import definition
-from cli import cli
 from tests.builders import FrozenTime
 from tests.cli.conftest import POOL, Run, claim_of, refused
-from tests.docs.help_page import commands
+from tests.docs.help_page import at, commands
 
 A = "10000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 EXEMPT = {("init",), ("doctor",)}
@@ -34,11 +33,7 @@ NEEDED: dict[tuple[str, ...], list[str]] = {
 def leaves() -> Iterator[tuple[str, ...]]:
     """Every command that has a connection, by its path; `init` is left out."""
     for path in commands():
-        command: click.Command = cli
-        for name in path:
-            found = command.get_command(click.Context(command), name) if isinstance(command, click.Group) else None
-            assert found is not None
-            command = found
+        command = at(path)
         connects = any(option.name == "table" for option in command.params)
         if path and connects and not isinstance(command, click.Group) and path not in EXEMPT:
             yield path
@@ -55,11 +50,7 @@ notify:
 
 def arguments(path: tuple[str, ...], policy: Path) -> list[str]:
     """What that command needs to reach its table."""
-    command: click.Command = cli
-    for name in path:
-        assert isinstance(command, click.Group)
-        command = command.get_command(click.Context(command), name) or command
-    words = [word for one in command.params if isinstance(one, click.Argument) for word in GIVEN.get(one.name or "", ["x"])]
+    words = [word for one in at(path).params if isinstance(one, click.Argument) for word in GIVEN.get(one.name or "", ["x"])]
     files = {"POLICY": str(policy), "CONFIG": str(policy.with_name("config.yaml"))}
     return [*path, *(files.get(word, word) for word in (*NEEDED.get(path, []), *words))]
 

@@ -33,6 +33,17 @@ def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterat
             yield from commands(found, (*path, name))
 
 
+def at(path: tuple[str, ...]) -> click.Command:
+    """The command at that path."""
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, path
+        command = found
+    return command
+
+
 def help_of(path: tuple[str, ...]) -> str:
     """The text that the program prints for `--help` after that path."""
     result = CliRunner().invoke(cli, [*path, "--help"], prog_name=PROGRAM, terminal_width=COLUMNS)

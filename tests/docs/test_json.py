@@ -15,12 +15,11 @@ import pytest
 from approval_resource.claims import review as reviews
 from approval_resource.model.claim import Verdict
 from approval_resource.store.dynamodb.store import DynamoStore
-from cli import cli
 from demo.engine import ROOT
 from tests.builders import under
 from tests.cli.conftest import POOL, Run, claim_of
 from tests.cli.test_queue import wait
-from tests.docs.help_page import commands
+from tests.docs.help_page import at, commands
 from tests.scripts.conftest import Concourse
 
 PAGE = ROOT / "docs" / "json.md"
@@ -146,11 +145,7 @@ def test_each_example_has_the_keys_that_the_program_writes(written: dict[str, An
 def writers() -> Iterator[str]:
     """The commands that have a JSON form."""
     for path in commands():
-        command: click.Command = cli
-        for name in path:
-            assert isinstance(command, click.Group)
-            command = command.get_command(click.Context(command), name) or command
-        for option in command.params:
+        for option in at(path).params:
             if option.name == "form" and isinstance(option.type, click.Choice) and "json" in option.type.choices:
                 yield " ".join(path)
 
