@@ -23,7 +23,7 @@ MAX_DURATION = timedelta(days=366)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?")
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+UNIT = re.compile(r"([smhd])")
 
 MISSING = "required"
 NO_TEXT = "must be text; put it in quotes"
@@ -174,7 +174,10 @@ def duration(value: object) -> timedelta:
     written = str(value).strip()
     try:
         if DURATION.fullmatch(written):
-            told = sum(Decimal(number) * UNITS[unit] for number, unit in DURATION_PART.findall(written))
+            numbers_and_units = UNIT.split(written)
+            told = sum(
+                Decimal(n) * UNITS[unit] for n, unit in zip(numbers_and_units[::2], numbers_and_units[1::2], strict=False)
+            )
         else:
             told = Decimal(written) * 60
         if not 1 <= told <= Decimal(MAX_DURATION.total_seconds()):

@@ -13,7 +13,8 @@ MAX_LINE = 900
 """Upper bound of the characters in one line. Texts from outside may be much longer."""
 MAX_LINES = 20
 """Upper bound of the lines shown of a list."""
-MAIL = re.compile(r"([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
+MAIL = re.compile(r"(?<![^\s@<>()\"',;:])([^\s@<>()\"',;:]+)@[^\s@<>()\"',;:]+")
+"""A mail address. It is looked for only where a word begins, so that a long word takes linear time."""
 IGNORABLE = (
     *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
     *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),

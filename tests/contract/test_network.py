@@ -222,7 +222,7 @@ BROKEN: dict[str, tuple[str | None, str]] = {
     "text": ("hello", "holds no certificate in PEM"),
     "no base64": (
         "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
-        "holds a certificate that can't be read: number 1 is no base64",
+        "holds a certificate that can't be read: number 1 is cut off, or no base64",
     ),
     "no certificate": ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds a certificate that can't be"),
 }

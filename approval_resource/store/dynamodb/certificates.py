@@ -18,7 +18,8 @@ from approval_resource.errors import ConfigError
 
 SYSTEM = "/etc/ssl/certs"
 """Directory where Concourse mounts a worker's certificates, in the containers of resources."""
-PEM = re.compile(r"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END", re.DOTALL)
+BEGIN = re.compile(r"-----BEGIN (?:X509 )?CERTIFICATE-----")
+END = "-----END"
 HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 NO_PEM = "holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----"
@@ -31,18 +32,21 @@ def decoded(text: str) -> list[bytes]:
         ValueError: there is none, or one is not base64.
     """
     found = []
-    for number, block in enumerate(PEM.findall(text), start=1):
+    for number, block in enumerate(BEGIN.split(text)[1:], start=1):
         try:
             found.append(_decoded(block))
         except ValueError as wrong:
-            raise ValueError(f"holds a certificate that can't be read: number {number} is no base64") from wrong
+            raise ValueError(f"holds a certificate that can't be read: number {number} is cut off, or no base64") from wrong
     if not found:
         raise ValueError(NO_PEM)
     return found
 
 
 def _decoded(block: str) -> bytes:
-    return binascii.a2b_base64("".join(block.split()), strict_mode=True)
+    body, end, _ = block.partition(END)
+    if not end:
+        raise ValueError("the block has no end")
+    return binascii.a2b_base64("".join(body.split()), strict_mode=True)
 
 
 class Certificates:
@@ -93,7 +97,7 @@ class Certificates:
                 text = path.read_text(encoding="utf-8", errors="replace")
             except OSError:
                 continue
-            for block in PEM.findall(text):
+            for block in BEGIN.split(text)[1:]:
                 with suppress(ValueError, ssl.SSLError):
                     self._load([_decoded(block)])
         return True
