@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, field, fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
@@ -185,6 +185,19 @@ def duration(value: object) -> timedelta:
         return timedelta(seconds=float(told))
     except ArithmeticError:
         raise WrongError(NO_DURATION) from None
+
+
+def instant_of(text: object) -> datetime:
+    """Parse an instant as people write it; without a time zone it is in UTC.
+
+    Raises:
+        ValueError: the text is no instant.
+    """
+    try:
+        at = datetime.fromisoformat(str(text).strip().upper())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as wrong:
+        raise ValueError("must be an instant such as 2026-11-20T09:00:00Z") from wrong
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -29,9 +29,10 @@ from approval_resource.commands.shared import (
 from approval_resource.errors import ConfigError, CorruptRecordError
 from approval_resource.policy.authoring import cases
 from approval_resource.policy.authoring.lint import lint, require_no_errors
-from approval_resource.policy.authoring.trial import document_of, instant_of, trial, trial_on_input
+from approval_resource.policy.authoring.trial import document_of, trial, trial_on_input
 from approval_resource.policy.facts import not_suppliable
 from approval_resource.policy.language.load import parse, stored, text_of
+from approval_resource.strict_options import instant_of
 from approval_resource.text import clean, counted, shortened
 
 FILES = click.argument("files", metavar="[FILE]...", nargs=-1, type=A_FILE)

@@ -26,7 +26,7 @@ from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import ConfigError
 from approval_resource.model.settings import MAX_RETENTION_DAYS, Settings
 from approval_resource.store.interface import LockStore
-from approval_resource.strict_options import duration
+from approval_resource.strict_options import duration, instant_of
 from approval_resource.text import clean, counted, quoted
 
 
@@ -100,7 +100,6 @@ def _warn_if_unused(store: LockStore, pool: str) -> None:
 def _until(text: str | None) -> datetime | timedelta | None:
     if text is None:
         return None
-    from approval_resource.policy.authoring.trial import instant_of
 
     for read in (duration, instant_of):
         try:

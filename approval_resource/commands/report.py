@@ -34,8 +34,7 @@ from approval_resource.commands.shared import (
     store_of,
 )
 from approval_resource.errors import ApprovalError, ConfigError, LockNotFoundError
-from approval_resource.policy.authoring.trial import instant_of
-from approval_resource.strict_options import duration
+from approval_resource.strict_options import duration, instant_of
 from approval_resource.text import clean, quoted
 
 SECONDS = 1.0

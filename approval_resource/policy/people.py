@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 APART = (CONCOURSE, *SENT)
 """Prefixes of identities under which a human who has another identity could approve a second time."""
+MANY_SOURCES = 6
+"""Upper bound of one side's sources whose parts are all tried. Above it, only each alone and all together."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
 """Stands for all typed names. Anyone may invent a name, so together they are one person, in no list."""
@@ -200,48 +203,53 @@ class Roster:
         shown = self._shown({person: review.reviewer for person, review in heard.items()})
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
-    def hearings(self, reviews: Iterable[Review]) -> list[list[Voice]]:
+    def hearings(self, reviews: Sequence[Review]) -> list[list[Voice]]:
         """Return one list of voices for each way to count no human twice, the one with most approvals first.
 
         One human may approve by AWS and by a Concourse, by two Concourses, by Slack, or by a channel's link.
         AWS with all issuers is one side; each Concourse, each workspace of Slack and each channel is another.
         Two approvals are by two people if one side has identities of both, or if `people` lists them apart.
-        Otherwise each way counts the approvals of one side, and sets `may_be` on the others.
+        Otherwise each way counts approvals of one side, and sets `may_be` on the others. Some ways count a part
+        of a side, so that a stranger's approval never takes that of a listed person away.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]
         if not any(voice.identity.startswith(APART) for voice in approving):
             return [voices]
-        strangers = [voice for voice in approving if voice.person not in self._policy.people]
-        sides = {
-            _side(voice.identity): [one for one in strangers if _side(one.identity) == _side(voice.identity)]
-            for voice in strangers
+        # A person may approve under several identities. One more must not take from them what another tells.
+        trusted = {
+            self.person(review.reviewer)
+            for review in reviews
+            if review.verdict is Verdict.APPROVE and not review.reviewer.startswith(APART)
         }
+        strangers = [voice for voice in approving if voice.person not in self._policy.people]
+        listed = [voice for voice in approving if voice not in strangers]
         ways: dict[frozenset[str], str] = {}
-        for side in [*sides.values(), []]:
-            counted = [
-                voice
-                for voice in approving
-                if (voice in side if voice in strangers else all(self._told_apart(voice, other) for other in side))
+        for chosen in _choices([voice.identity for voice in strangers]):
+            counted = [voice for voice in strangers if knower(voice.identity) in chosen]
+            counted += [
+                voice for voice in listed if all(self._told_apart(voice.person, other.identity, trusted) for other in counted)
             ]
             if counted:
                 uncounted = frozenset(voice.person for voice in approving) - {voice.person for voice in counted}
-                ways.setdefault(uncounted, counted[0].shown)
+                ways.setdefault(uncounted, min(counted, key=approving.index).shown)
         return [
             [replace(voice, may_be=beside) if voice.person in uncounted else voice for voice in voices]
             for uncounted, beside in sorted(ways.items(), key=lambda way: (len(way[0]), sorted(way[0])))
+            if not any(more < uncounted for more in ways)
         ]
 
-    def _told_apart(self, listed: Voice, stranger: Voice) -> bool:
-        """Whether the listed person and the stranger, whom no list has, are certainly two people.
+    def _told_apart(self, listed: str, stranger: str, trusted: Container[str]) -> bool:
+        """Whether the listed person and the stranger's identity, which no list has, are certainly two people.
 
-        AWS and issuers are trusted to tell people apart. A Concourse and a workspace of Slack tell their own
-        people apart. A channel's link may be used by anybody who has it.
+        AWS and issuers are trusted to tell people apart; `trusted` are the people who approve by one of them.
+        A Concourse and a workspace of Slack tell their own people apart. A channel's link may be used by
+        anybody who has it.
         """
-        if not any(voice.identity.startswith(APART) for voice in (listed, stranger)):
+        if listed in trusted and not stranger.startswith(APART):
             return True
-        known = (self._spelled(identity) for identity in self._policy.people[listed.person])
-        return knower(stranger.identity) in map(knower, known)
+        known = (self._spelled(identity) for identity in self._policy.people[listed])
+        return knower(stranger) in map(knower, known)
 
     def _shown(self, identities: Mapping[str, str]) -> dict[str, str]:
         """Return each person's shortest name that is nobody else's, given the identity that they used."""
@@ -326,8 +334,17 @@ class Roster:
         return listed or (name if ":" in name else self._person.get(name, name))
 
 
-def _side(identity: str) -> str:
-    return knower(identity) if identity.startswith(APART) else ""
+def _choices(strangers: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the sources of identities whose strangers can be counted together: parts of each side, and none."""
+    sides: dict[str, set[str]] = {}
+    for identity in strangers:
+        source = knower(identity)
+        sides.setdefault(source if identity.startswith(APART) else "", set()).add(source)
+    for sources in sides.values():
+        sizes = range(1, len(sources) + 1) if len(sources) <= MANY_SOURCES else (1, len(sources))
+        for size in sizes:
+            yield from itertools.combinations(sorted(sources), size)
+    yield ()
 
 
 def _names(person: str, identity: str) -> list[str]:

@@ -57,6 +57,16 @@ def test_list_prints_the_table_of_the_original_to_the_character(connect: Connect
     assert (ran.exit_code, ran.stderr) == (0, "")
 
 
+def test_a_list_loads_no_policies(store: DynamoStore, process: Process) -> None:
+    """Where nobody set a policy, pydantic and YAML would take longer to load than the list itself."""
+    claim_of(store, A)
+    ran = process("list", PYTHONPROFILEIMPORTTIME="1")
+    assert A in ran.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()}
+    assert "approval_resource.commands.looking" in loaded
+    assert loaded.isdisjoint({"pydantic", "yaml", "boto3", "approval_resource.policy"})
+
+
 def test_an_empty_list_is_one_plain_line(store: DynamoStore, run: Run) -> None:
     """Nothing to show is said in words."""
     store.create_table()

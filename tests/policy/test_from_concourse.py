@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from approval_resource.model.claim import Review
@@ -230,10 +230,29 @@ LISTS: list[Document] = [
 ]
 
 
-@given(st.lists(st.sampled_from(WHO), unique=True, max_size=6), st.sampled_from(WHO), st.sampled_from(LISTS), st.integers(1, 3))
-def test_another_approval_never_hurts(before: list[str], more: str, people: Document, required: int) -> None:
-    """Whatever kinds of identity come together."""
-    one = policy(required_approvals=required, people=people, reviewers={"concourse": True})
+MEMBER, OTHER_MEMBER, LINK = "slack:T1#U1", "slack:T1#U2", "link:ops"
+ANYBODY = [*WHO, MEMBER, OTHER_MEMBER, LINK, "oidc:https://other.example#7"]
+ANY_LISTS: list[Document] = [
+    *LISTS,
+    {"ana": [ANA, MEMBER, "concourse:ana"]},
+    {"ana": [MEMBER, "oidc:https://login.example#1"], "zoe": ["concourse:zoe", LINK]},
+    {"ana": [ANA, "oidc:https://login.example#1", LINK], "ben": [MEMBER, OTHER_MEMBER]},
+]
+GROUPS: list[Document] = [{}, {"ops": [OTHER_MEMBER, LINK, BOB]}, {"ops": [ANA, "oidc:https://login.example#1", MEMBER]}]
+
+
+@example(before=[ANA, BOB, WHO[3]], more=here("ana"), people=LISTS[1], groups={}, required=3)
+@example(before=[BOB, OTHER, here("ana")], more="typed:x", people=LISTS[1], groups={}, required=2)
+@given(
+    st.lists(st.sampled_from(ANYBODY), unique=True, max_size=7),
+    st.sampled_from(ANYBODY),
+    st.sampled_from(ANY_LISTS),
+    st.sampled_from(GROUPS),
+    st.integers(1, 3),
+)
+def test_another_approval_never_hurts(before: list[str], more: str, people: Document, groups: Document, required: int) -> None:
+    """Whatever kinds of identity come together, of people whom lists name or of strangers."""
+    one = policy(required_approvals=required, people=people, groups=groups, reviewers={"concourse": True})
     if answer(one, *map(approval, before), **BUILD) == "approve":
         assert answer(one, *map(approval, dict.fromkeys([*before, more])), **BUILD) == "approve"
 
@@ -244,10 +263,14 @@ def test_of_those_counted_everybody_is_told_from_everybody(said: list[str], peop
     one = policy(required_approvals=1, people=people, reviewers={"concourse": True})
     roster = Roster(one, concourse=URL)
     reviews: list[Review] = [approval(who) for who in said]
+    by_trusted = {
+        person: any(roster.person(who) == person and not who.startswith("concourse:") for who in said)
+        for person in map(roster.person, said)
+    }
 
     def apart(a: str, b: str) -> bool:
         pair = [roster.person(a), roster.person(b)]
-        if not any(who.startswith("concourse:") for who in (a, b)) or all(person in people for person in pair):
+        if all(person in people for person in pair) or all(by_trusted[person] for person in pair):
             return True
         known = [{knower(one) for one in people.get(person, [who])} for person, who in zip(pair, (a, b), strict=True)]
         return bool(known[0] & known[1])

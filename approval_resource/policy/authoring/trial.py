@@ -6,7 +6,7 @@ No claim is touched.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
@@ -23,23 +23,11 @@ from approval_resource.policy.kinds import rego
 from approval_resource.policy.language.document import Policy
 from approval_resource.policy.language.load import Loaded
 from approval_resource.policy.language.strict import Document, Flag, Name, one_or_more, problems_of
+from approval_resource.strict_options import instant_of
 from approval_resource.text import clean
 
 MAX_TRIAL_REVIEWS = 500
 VERDICTS = {"approve": Verdict.APPROVE, "approved": Verdict.APPROVE, "reject": Verdict.REJECT, "rejected": Verdict.REJECT}
-
-
-def instant_of(text: object) -> datetime:
-    """Parse an instant as people write it; without a time zone it is in UTC.
-
-    Raises:
-        ValueError: the text is no instant.
-    """
-    try:
-        at = datetime.fromisoformat(str(text).strip().upper())
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as wrong:
-        raise ValueError("must be an instant such as 2026-11-20T09:00:00Z") from wrong
 
 
 def an_instant(value: object) -> object:
