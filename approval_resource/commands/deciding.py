@@ -21,6 +21,7 @@ from approval_resource.commands.shared import (
     REASON,
     REVIEWER,
     connected,
+    filled_in,
     find_claim,
     reason_of,
     reviewer_of,
@@ -92,7 +93,7 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
         raise ConfigError([f"--comment: at most {MAX_COMMENT} characters, not {len(comment)}"])
     if force and not comment.strip():
         raise ConfigError(["--comment: required with --force, since the record shall tell why"])
-    filled = _filled(inputs)
+    filled = filled_in(inputs)
     store, connection = store_of(options)
     who = reviewer_of(connection, reviewer)
     failed = uncounted = False
@@ -157,21 +158,6 @@ def told(claim: Claim) -> str:
     """Return a claim as people know it, such as `production (shop/deploy #21: release 3.2)`."""
     about = f"{claim.build}: {claim.description}" if claim.description else str(claim.build)
     return shortened(clean(f"{claim.lock_name} ({about})"))
-
-
-def _filled(inputs: tuple[str, ...]) -> dict[str, str]:
-    """Parse the values of --input into a map by name.
-
-    Raises:
-        ConfigError: one isn't NAME=VALUE, or a name comes twice.
-    """
-    found: dict[str, str] = {}
-    for given in inputs:
-        name, equals, value = given.partition("=")
-        if not equals or not name or name in found:
-            raise ConfigError([f"--input: {clean(given)[:80]} must be NAME=VALUE, each name once"])
-        found[name] = value
-    return found
 
 
 @click.command()

@@ -17,7 +17,7 @@ from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.notify import run
 from approval_resource.notify.channels import apprise
 from approval_resource.notify.config import AppriseChannel, Config, load
-from approval_resource.notify.connections import ChannelDownError
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 from approval_resource.notify.links import PageLinks
 from approval_resource.notify.outlets import outlet_of
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -99,8 +99,8 @@ def _check(config: Config, connection: Connection) -> None:
     for name in config.channels:
         try:
             outlet_of(config.channel(name)).check()
-        except ChannelDownError as down:
-            problems.append(f"channel {name}: {down}")
+        except (ChannelDownError, MessageRefusedError) as wrong:
+            problems.append(f"channel {name}: {wrong}")
     for problem in problems:
         say_error(problem)
     if problems:

@@ -16,7 +16,7 @@ from tabulate import tabulate
 from approval_resource.clock import HostClock
 from approval_resource.commands.device import Device, by_https
 from approval_resource.commands.exit_codes import FAILED
-from approval_resource.commands.shared import FORMAT, connection_of, say_error
+from approval_resource.commands.shared import FORMAT, connection_of, filled_in, say_error
 from approval_resource.errors import ApprovalError, ConfigError, StoreUnavailableError
 from approval_resource.model.claim import MAX_COMMENT
 from approval_resource.program import called
@@ -224,7 +224,7 @@ def _deciding(status: str) -> Callable[..., Any]:
     ) -> None:
         if not ids:
             raise ConfigError([f"Please give an id, see {called()} --service URL list"])
-        filled = dict(given.partition("=")[::2] for given in inputs)
+        filled = filled_in(inputs)
         body = {"status": status, "comment": comment, "represented_as": list(rules), "force": force}
         body |= {"inputs": filled} if filled else {}
         body |= {"supersede": list(older)} if older else {}

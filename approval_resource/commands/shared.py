@@ -249,6 +249,21 @@ def connection_in(context: click.Context, base: Connection, options: Mapping[str
     return connection_of(base, given)
 
 
+def filled_in(inputs: tuple[str, ...]) -> dict[str, str]:
+    """Parse the values of --input into a map by name.
+
+    Raises:
+        ConfigError: one isn't NAME=VALUE, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for given in inputs:
+        name, equals, value = given.partition("=")
+        if not equals or not name or name in found:
+            raise ConfigError([f"--input: {clean(given)[:80]} must be NAME=VALUE, each name once"])
+        found[name] = value
+    return found
+
+
 def reviewer_of(connection: Connection, typed: str | None, say: Callable[[str], object] = TO_STDERR) -> str:
     """Return the reviewer's identity, which begins with how it is known.
 

@@ -209,8 +209,8 @@ class Roster:
         One human may approve by AWS and by a Concourse, by two Concourses, by Slack, or by a channel's link.
         AWS with all issuers is one side; each Concourse, each workspace of Slack and each channel is another.
         Two approvals are by two people if one side has identities of both, or if `people` lists them apart.
-        Otherwise each way counts approvals of one side, and sets `may_be` on the others. Some ways count a part
-        of a side, so that a stranger's approval never takes that of a listed person away.
+        Otherwise each way counts approvals of one side, and sets `may_be` on the others. Some ways count a
+        part of a side, so that a stranger's approval never takes that of a listed person away.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]

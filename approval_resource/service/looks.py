@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 FRESH_SECONDS = 1.0
 FOR_EVER = float("inf")
+OPENERS_SECONDS = 30.0
 MAX_ENTRIES = 4_096
 MAX_ID = 36
 """Upper bound of the characters of a claim's id: nothing longer is looked for, or kept as a key."""
@@ -97,7 +98,8 @@ class Looks:
         self._terms: Cache[Terms] = Cache(FOR_EVER, 512)
         self._contents: Cache[bytes] = Cache(FOR_EVER, MAX_CONTENTS)
         self._decisions: Cache[Decision] = Cache()
-        self._openers: Cache[Openers] = Cache(FOR_EVER, 1_024)
+        # What opens a gate changes with time, too: windows, waiting, lapsing approvals.
+        self._openers: Cache[Openers] = Cache(OPENERS_SECONDS, 1_024)
         self._earlier: Cache[Claim | None] = Cache(30.0, 512)
 
     def open_claims(self, pool: str) -> list[Claim]:

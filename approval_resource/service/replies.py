@@ -55,6 +55,8 @@ def reply(verdict: Verdict, call: Call) -> Response:
     claim, link = _found(call, verdict)
     if link.channel not in call.service.config.links.bearer:
         raise NotSignedInError("this link only finds the claim; open it in a browser, sign in and decide there")
+    if claim.pool not in call.service.desk.access.pools:
+        raise GoneError("this link has come to its end: the service no longer serves the claim's pool")
     body = _body(call)
     identity = f"link:{link.channel}"
     if claim.state is not State.PENDING:

@@ -44,7 +44,7 @@ def faults(path: Path) -> Iterator[str]:
     else:
         yield from unreachable(told) if told else ()
     issuers: list[Login | Machine] = [config.login, *config.machines]
-    for one in {(one.issuer, one.discovery): one for one in issuers}.values():
+    for one in issuers:
         try:
             issuer = Issuer(one.issuer, one.discovery, Web())
             names = ("authorization_endpoint", "token_endpoint") if one is config.login else ()

@@ -38,6 +38,8 @@ class Provider:
     keys: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
     kid: str = "k1"
     device: dict[str, Any] = field(default_factory=dict)
+    lacks: str = ""
+    """Endpoint that its configuration leaves out."""
 
     def __post_init__(self) -> None:
         self.rotate("k1")
@@ -52,6 +54,7 @@ class Provider:
         self.twist, self.sign, self.kid = lambda claims: claims, None, "k1"
         self.asked.clear()
         self.device.clear()
+        self.lacks = ""
 
     def token(self, claims: Claims, kid: str = "") -> str:
         """A token with those claims, signed with the provider's key."""
@@ -90,15 +93,14 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             query = dict(parse_qsl(parts.query))
             provider.asked.append(parts.path)
             if parts.path == "/.well-known/openid-configuration":
-                self._json(
-                    {
-                        "issuer": provider.issuer,
-                        "authorization_endpoint": f"{provider.url}/authorize",
-                        "token_endpoint": f"{provider.url}/token",
-                        "jwks_uri": f"{provider.url}/jwks",
-                        "device_authorization_endpoint": f"{provider.url}/device",
-                    }
-                )
+                told = {
+                    "issuer": provider.issuer,
+                    "authorization_endpoint": f"{provider.url}/authorize",
+                    "token_endpoint": f"{provider.url}/token",
+                    "jwks_uri": f"{provider.url}/jwks",
+                    "device_authorization_endpoint": f"{provider.url}/device",
+                }
+                self._json({name: value for name, value in told.items() if name != provider.lacks})
             elif parts.path == "/jwks":
                 self._json(provider.jwks())
             elif parts.path == "/authorize":

@@ -201,6 +201,16 @@ def test_a_link_dies_with_its_claim(hooked: Running) -> None:
     assert browser.go(address).status == 410
 
 
+def test_a_link_dies_with_the_service_of_its_pool(hooked: Running, serve: Serve) -> None:
+    """A pool that was taken out of the config is decided by no link that was sent before."""
+    claim = hooked.claim()
+    later = serve(url=hooked.url, links={"bearer": ["hook"]}, pools={"other": {"viewers": ["everyone"]}})
+    refused = post(later.browser(), link(hooked, claim).replace(hooked.url, later.url), BODY)
+    assert refused.status == 410
+    assert "no longer serves" in refused.text
+    assert hooked.store.claim(claim.id) == claim
+
+
 def test_a_link_lasts_no_longer_than_its_claim(hooked: Running) -> None:
     """Nor longer than a week."""
     soon = hooked.claim(expires_after=timedelta(hours=1))

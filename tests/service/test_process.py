@@ -184,6 +184,14 @@ def test_check_says_all_that_is_wrong(
     code, told = checked(channels={"hook": {"webhook": f"http://127.0.0.1:{free_port()}/", "secret": "env:HOOK_SECRET"}})
     assert code == 1
     assert "channel hook: http://127.0.0.1" in told
+    machines = [
+        {"issuer": ISSUER, "discovery": provider.url, "audience": name, "device": name == "cli"} for name in ("cli", "api")
+    ]
+    for lacking in ("device_authorization_endpoint", "authorization_endpoint"):
+        provider.lacks = lacking
+        code, told = checked(machines=machines)
+        assert code == 1
+        assert lacking in told
     code, told = checked(endpoint_url=f"http://127.0.0.1:{free_port()}")
     assert code == 1
     assert f"table {connection.table}" in told

@@ -61,6 +61,16 @@ def test_a_claim_is_rejected_or_withdrawn(remote: Running) -> None:
     assert run(remote, "approve", "unknown").exit_code == 1
 
 
+@pytest.mark.parametrize("given", [["ticket"], ["=x"], ["ticket=1", "ticket=2"]])
+def test_inputs_are_read_as_beside_the_table(remote: Running, given: list[str]) -> None:
+    """A value without its name, or a name given twice, is refused before anything is sent."""
+    claim = remote.claim()
+    ran = run(remote, "approve", claim.id, *(word for one in given for word in ("--input", one)))
+    assert ran.exit_code == 1
+    assert "must be NAME=VALUE, each name once" in ran.output
+    assert remote.store.claim(claim.id) == claim
+
+
 def test_what_needs_the_table_says_so(remote: Running) -> None:
     """And a token is never sent in the clear."""
     answer = run(remote, "audit", "verify")
