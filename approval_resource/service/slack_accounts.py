@@ -15,8 +15,8 @@ from approval_resource.store.dynamodb.store import DynamoStore
 ISSUER = "https://slack.com"
 
 
-def account_mark(identity: str) -> str:
-    """Return the name of the mark that ends the links of one account of Slack."""
+def links_mark(identity: str) -> str:
+    """Return the name of the mark that ends all links that one person has made so far."""
     return f"slack#{digest(identity)}"
 
 
@@ -48,9 +48,9 @@ class Accounts:
         self._store.keep_signed(account, self._signer.pack("slack", document), self.life)
         return until
 
-    def unlink(self, account: str) -> None:
-        """End every link of that account so far."""
-        self._endings.end(account_mark(account))
+    def unlink(self, person: Person) -> None:
+        """End every link that the person has made so far."""
+        self._endings.end(links_mark(person.identity))
 
     def person(self, account: str, now: datetime) -> Person | None:
         """Return the person who linked that account, or None where nobody did, or the link has ended."""
@@ -68,4 +68,4 @@ class Accounts:
             overage=document["overage"],
             via="slack",
         )
-        return None if self._endings.ended([account_mark(account), persons_mark(person.identity)], begun) else person
+        return None if self._endings.ended([links_mark(person.identity), persons_mark(person.identity)], begun) else person

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
@@ -30,7 +30,6 @@ COOKIE = "__Host-slack"
 SECONDS = 300
 UNKNOWN = "It isn't known whether this was recorded; look at the page"
 """Answer to a presser whose verdict was sent, and for which no outcome came back."""
-MAX_ACCOUNT = 60
 
 
 def interactions(call: Call) -> Response:
@@ -71,7 +70,7 @@ def _record(call: Call, slack: Slack, press: Press) -> None:
 def page(call: Call) -> Response:
     """Offer to link an account of Slack. Nothing changes."""
     _require_session(call)
-    return call.page("slack.html", accounts=_accounts(call), address="", linked="", until=None)
+    return _shown(call, _accounts(call))
 
 
 def begin(call: Call) -> Response:
@@ -82,7 +81,7 @@ def begin(call: Call) -> Response:
     until = (call.now + timedelta(seconds=SECONDS)).timestamp()
     document = {"state": state, "nonce": nonce, "verifier": verifier, "session": person.session, "until": until}
     address = _client(accounts).authorization_url(state=state, nonce=nonce, verifier=verifier, max_age=None)
-    answer = call.page("slack.html", accounts=accounts, address=address, linked="", until=None)
+    answer = _shown(call, accounts, address=address)
     text = call.service.signer.pack("slack-begun", document)
     answer.set_cookie(COOKIE, text, max_age=SECONDS, path="/", secure=True, httponly=True, samesite="lax")
     return answer
@@ -105,23 +104,24 @@ def callback(call: Call) -> Response:
     account = f"slack:{team}#{user}"
     until = accounts.link(account, replace(person, session=""), now)
     call.request.scope["told"] |= {"linked": account}
-    answer = call.page("slack.html", accounts=accounts, address="", linked=account, until=until)
+    answer = _shown(call, accounts, linked=account, until=until)
     answer.delete_cookie(COOKIE, secure=True, httponly=True, samesite="lax")
     return answer
 
 
 def unlink(call: Call) -> Response:
-    """End the links of an account that this person linked."""
+    """End the links that this person made, whichever accounts they are of."""
     accounts, person = _accounts(call), _require_session(call)
-    fields = dict(call.form())
-    call.require_own_form(fields)
-    account = fields.get("account", "")
-    found = accounts.person(account, call.now) if account.startswith("slack:") and len(account) <= MAX_ACCOUNT else None
-    if found is None or found.identity != person.identity:
-        raise HiddenError("that account isn't linked with you")
-    accounts.unlink(account)
-    call.request.scope["told"] |= {"unlinked": account}
-    return call.page("slack.html", accounts=accounts, address="", linked="", until=None)
+    call.require_own_form(dict(call.form()))
+    accounts.unlink(person)
+    call.request.scope["told"] |= {"unlinked": person.identity}
+    return _shown(call, accounts, ended=True)
+
+
+def _shown(
+    call: Call, accounts: Accounts, *, address: str = "", linked: str = "", until: datetime | None = None, ended: bool = False
+) -> Response:
+    return call.page("slack.html", accounts=accounts, address=address, linked=linked, until=until, ended=ended)
 
 
 def _slack(call: Call) -> Slack:
