@@ -127,7 +127,8 @@ def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Att
         left = next((claim for claim in own if claim and claim.claimed and claim.request == request.digest), None)
         if left is not None:
             return Commit(
-                changes=(end_change(left, snapshot, State.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),)
+                changes=(end_change(left, snapshot, State.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),),
+                urgent=True,
             )
         if own[0] is not None or not attempt.in_flight:
             return Commit()
@@ -142,7 +143,8 @@ def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Att
         )
         never = transition(bare, State.WITHDRAWN, actor=str(build), reason=ABORT_REASON, at=snapshot.now)
         return Commit(
-            changes=(ClaimChange(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),)
+            changes=(ClaimChange(claim=never, kind=Kind.WITHDRAWN, actor=str(build), build=build.link, reason=ABORT_REASON),),
+            urgent=True,
         )
 
     done = store.commit(_read_set(request, claimant, claim_id), decide, new_id())

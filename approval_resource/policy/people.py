@@ -335,7 +335,7 @@ class Roster:
 
 
 def _choices(strangers: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the sources of identities whose strangers can be counted together: parts of each side, and none."""
+    """Yield the sources whose strangers can be counted together: parts of each side, and none."""
     sides: dict[str, set[str]] = {}
     for identity in strangers:
         source = knower(identity)

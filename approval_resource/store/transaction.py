@@ -110,6 +110,8 @@ class Commit:
     reason: str = ""
     spends: str = ""
     """Id of the link that is used up, with these changes or without any; or an empty string."""
+    urgent: bool = False
+    """Whether the caller has only seconds, so that its next tries are not spread."""
 
     @property
     def nothing(self) -> bool:

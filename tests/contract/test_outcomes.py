@@ -24,7 +24,7 @@ from approval_resource.claims.request import Attempt
 from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
 from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
-from approval_resource.steps.aborts import Aborted
+from approval_resource.steps.aborts import GRACE_SECONDS, Aborted
 from approval_resource.store.dynamodb.commits import COMMIT_SECONDS
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import ManualClock, a_build, a_request, take, under
@@ -407,6 +407,26 @@ def test_a_claim_in_flight_when_its_build_is_aborted_can_never_land(quick: Dynam
     assert store.open_claims("payments") == []
     assert events(store) == [(Kind.WITHDRAWN, attempt.claim_id)]
     assert audit.verify(store, "payments").findings == []
+
+
+def test_an_abort_does_not_make_way(connect: Connect, store: DynamoStore) -> None:
+    """It has seconds. On a busy pool, where a try takes a third of one, its next tries come at once all the same."""
+    clock = ManualClock()
+    contended = connect(clock=clock)
+    build, attempt = a_build(1), Attempt()
+    claims.take(store, a_request(), Claimant(build), attempt)
+    assert contended.head("payments") is not None
+
+    def slowly(request: Any) -> Any:
+        clock.slept.append(0.3)
+        return cancelled("TransactionConflict")(request)
+
+    faults = Faults.on(contended, WRITE, *[slowly] * 5)
+    left = claims.abandon(contended, a_request(), Claimant(build), attempt)
+    assert left is not None
+    assert left.state is State.WITHDRAWN
+    assert faults.seen == 6
+    assert sum(clock.slept) < 5 * 0.3 + 0.02 * (1 + 2 + 4 + 8 + 16) < GRACE_SECONDS
 
 
 def test_a_build_that_was_aborted_while_it_waited_leaves_no_trace(store: DynamoStore) -> None:

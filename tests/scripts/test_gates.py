@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -692,6 +693,9 @@ def stopped(running: Running) -> None:
     assert result.seconds < ABORT_SECONDS
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+    if "may still be there" in result.stderr:
+        assert os.environ.get("FAULTY_STORE"), result.stderr
+        pytest.skip("the store refused for as long as an aborted step has, and the step said so")
 
 
 def test_an_aborted_await_leaves_the_claim(concourse: Concourse, store: DynamoStore) -> None:

@@ -29,6 +29,8 @@ SCRIPTS = ("tests/scripts/test_gates.py", "tests/cli/test_deciding.py")
 """Not what counts requests or asks the engine by itself, as the original's suite and the audit's do."""
 ELSEWHERE = "moto"
 """An engine to which this line does not lead."""
+FAULTY = "FAULTY_STORE"
+"""Variable that tells the suites of it: an aborted step may then run out of the seconds that it has to undo what it did."""
 COUNTING = ("a_look_is_one_read", "looks_twice_a_second", "cheap_read", "costs_no_more")
 """Tests of the steps that count requests, and would count those that were refused."""
 LINE = """#!/bin/sh
@@ -48,7 +50,7 @@ def run_again(suites: tuple[str, ...], kinds: tuple[str, ...], engine: Engine, s
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--basetemp", str(scratch / "again")]
     command += ["--numprocesses", str(WORKERS), "--timeout", str(SECONDS), "-m", "not long"]
     command += ["-k", " and ".join(f"not {name}" for name in (ELSEWHERE, *COUNTING))]
-    code, told = _run([*command, *suites], {"MINISTACK": str(line)})
+    code, told = _run([*command, *suites], {"MINISTACK": str(line), FAULTY: "1"})
     assert code == 0, told[-20_000:]
     passed = re.search(r"(\d+) passed", told)
     assert passed, told

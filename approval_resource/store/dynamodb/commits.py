@@ -145,7 +145,8 @@ class Commits:
             except RequestFailedError as failed:
                 if failed.failure.outcome is Outcome.UNKNOWN and uncertain_since is None:
                     uncertain_since = snapshot.head
-                self._requests.again(failed.failure, budget, spread=LOCK_WRITE not in failed.refused)
+                spread = not wanted.urgent and LOCK_WRITE not in failed.refused
+                self._requests.again(failed.failure, budget, spread=spread)
             else:
                 self._retire(planned.claims, planned.keep)
                 return Committed(_after(snapshot, planned), planned.events)
