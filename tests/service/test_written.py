@@ -174,9 +174,20 @@ def pages(text: str, state: State) -> dict[str, str]:
         "confirm.html": {"claim_id": text, "known": False},
         "error.html": {"problem": Problem(401, "kind", "Title"), "lines": [text], "way_in": f"/auth/login?next={text}"},
         "signed_out.html": {},
-        "slack.html": {"linked": text, "address": "", "until": NOON},
-        "slack.html, to sign in": {"linked": "", "address": f"https://slack.example/?state={text}"},
-        "slack.html, to begin": {"linked": "", "address": "", "accounts": SimpleNamespace(life=timedelta(days=30))},
+        "slack.html": {"linked": text, "address": "", "until": NOON, "ended": False},
+        "slack.html, to sign in": {"linked": "", "address": f"https://slack.example/?state={text}", "ended": False},
+        "slack.html, to begin": {
+            "linked": "",
+            "address": "",
+            "ended": False,
+            "accounts": SimpleNamespace(life=timedelta(days=30)),
+        },
+        "slack.html, unlinked": {
+            "linked": "",
+            "address": "",
+            "ended": True,
+            "accounts": SimpleNamespace(life=timedelta(days=30)),
+        },
     }
     found = {
         name: bytes(RENDERER.response(name.partition(",")[0], 200, **common, **about).body).decode()
