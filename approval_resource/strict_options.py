@@ -191,13 +191,13 @@ def instant_of(text: object) -> datetime:
     """Parse an instant as people write it; without a time zone it is in UTC.
 
     Raises:
-        ValueError: the text is no instant.
+        WrongError: the text is no instant.
     """
     try:
         at = datetime.fromisoformat(str(text).strip().upper())
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as wrong:
-        raise ValueError("must be an instant such as 2026-11-20T09:00:00Z") from wrong
+        raise WrongError("must be an instant such as 2026-11-20T09:00:00Z") from wrong
 
 
 def mapping(value: object) -> dict[str, Any]:

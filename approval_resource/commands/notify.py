@@ -17,9 +17,8 @@ from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.notify import run
 from approval_resource.notify.channels import apprise
 from approval_resource.notify.config import AppriseChannel, Config, load
-from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 from approval_resource.notify.links import PageLinks
-from approval_resource.notify.outlets import outlet_of
+from approval_resource.notify.outlets import unreachable
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection, LockStore, Outbox
 from approval_resource.text import clean, counted
@@ -96,11 +95,7 @@ def _check(config: Config, connection: Connection) -> None:
                 click.echo(f"INFO: nothing was ever claimed in pool {clean(pool)}; check its name", err=True)
     except ApprovalError as error:
         problems.append(str(error))
-    for name in config.channels:
-        try:
-            outlet_of(config.channel(name)).check()
-        except (ChannelDownError, MessageRefusedError) as wrong:
-            problems.append(f"channel {name}: {wrong}")
+    problems += unreachable(config)
     for problem in problems:
         say_error(problem)
     if problems:

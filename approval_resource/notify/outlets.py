@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from approval_resource.notify.channels.apprise import AppriseOutlet
 from approval_resource.notify.channels.interface import Outlet
 from approval_resource.notify.channels.mail import MailOutlet
@@ -11,11 +13,13 @@ from approval_resource.notify.channels.webhook import WebhookOutlet
 from approval_resource.notify.config import (
     AnyChannel,
     AppriseChannel,
+    Config,
     MailChannel,
     SlackChannel,
     TeamsChannel,
     WebhookChannel,
 )
+from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
 
 
 def outlet_of(channel: AnyChannel) -> Outlet:
@@ -31,3 +35,12 @@ def outlet_of(channel: AnyChannel) -> Outlet:
             return TeamsOutlet(channel.teams)
         case AppriseChannel():
             return AppriseOutlet(channel.apprise)
+
+
+def unreachable(config: Config) -> Iterator[str]:
+    """Yield a line for each channel that can't be reached. Nobody is told anything."""
+    for name in config.channels:
+        try:
+            outlet_of(config.channel(name)).check()
+        except (ChannelDownError, MessageRefusedError) as why:
+            yield f"channel {name}: {why}"

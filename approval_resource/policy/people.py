@@ -226,13 +226,16 @@ class Roster:
         listed = [voice for voice in approving if voice not in strangers]
         ways: dict[frozenset[str], str] = {}
         for chosen in _choices([voice.identity for voice in strangers]):
-            counted = [voice for voice in strangers if knower(voice.identity) in chosen]
-            counted += [
-                voice for voice in listed if all(self._told_apart(voice.person, other.identity, trusted) for other in counted)
+            heard = [voice for voice in strangers if knower(voice.identity) in chosen]
+            counted = [
+                voice
+                for voice in approving
+                if voice in heard
+                or (voice in listed and all(self._told_apart(voice.person, other.identity, trusted) for other in heard))
             ]
             if counted:
                 uncounted = frozenset(voice.person for voice in approving) - {voice.person for voice in counted}
-                ways.setdefault(uncounted, min(counted, key=approving.index).shown)
+                ways.setdefault(uncounted, counted[0].shown)
         return [
             [replace(voice, may_be=beside) if voice.person in uncounted else voice for voice in voices]
             for uncounted, beside in sorted(ways.items(), key=lambda way: (len(way[0]), sorted(way[0])))

@@ -10,12 +10,13 @@ from pathlib import Path
 import uvicorn
 
 from approval_resource.errors import ApprovalError, ConfigError
+from approval_resource.notify.outlets import unreachable
 from approval_resource.service.app import app_of, service_of
 from approval_resource.service.config import Config, Login, Machine, read_config, read_secrets
 from approval_resource.service.fetch import Web
 from approval_resource.service.guard import Lines
 from approval_resource.service.oidc import Issuer
-from approval_resource.service.telling import channels_of, unreachable
+from approval_resource.service.telling import channels_of
 from approval_resource.store.dynamodb.store import DynamoStore
 
 log = logging.getLogger("approval_resource.service.server")
@@ -44,17 +45,21 @@ def faults(path: Path) -> Iterator[str]:
     else:
         yield from unreachable(told) if told else ()
     issuers: list[Login | Machine] = [config.login, *config.machines]
+    needed: dict[tuple[str, str | None], set[str]] = {}
     for one in issuers:
+        names = needed.setdefault((one.issuer, one.discovery), {"jwks_uri"})
+        if one is config.login:
+            names |= {"authorization_endpoint", "token_endpoint"}
+        elif isinstance(one, Machine) and one.device:
+            names |= {"device_authorization_endpoint", "token_endpoint"}
+    for (name_of_issuer, discovery), names in needed.items():
         try:
-            issuer = Issuer(one.issuer, one.discovery, Web())
-            names = ("authorization_endpoint", "token_endpoint") if one is config.login else ()
-            if isinstance(one, Machine) and one.device:
-                names = ("device_authorization_endpoint", "token_endpoint")
-            for name in ("jwks_uri", *names):
+            issuer = Issuer(name_of_issuer, discovery, Web())
+            for name in sorted(names):
                 issuer.endpoint(name)
             issuer.web.document(issuer.endpoint("jwks_uri"))
         except ApprovalError as wrong:
-            yield f"issuer {one.issuer}: {wrong}"
+            yield f"issuer {name_of_issuer}: {wrong}"
     try:
         store = DynamoStore.connect(config.connection)
         for pool in config.pools:

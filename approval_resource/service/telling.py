@@ -20,8 +20,6 @@ from approval_resource.model.claim import Claim, Verdict
 from approval_resource.notify import config as channels
 from approval_resource.notify import run
 from approval_resource.notify.channels import apprise
-from approval_resource.notify.connections import ChannelDownError, MessageRefusedError
-from approval_resource.notify.outlets import outlet_of
 from approval_resource.notify.worker import Worker
 from approval_resource.service.config import Config
 from approval_resource.service.links import Links
@@ -72,15 +70,6 @@ def with_buttons(config: channels.Config) -> dict[str, channels.SlackChannel]:
     """Return the channels whose messages have buttons, by name."""
     found = {name: config.channel(name) for name in config.channels}
     return {name: one for name, one in found.items() if isinstance(one, channels.SlackChannel) and one.buttons}
-
-
-def unreachable(config: channels.Config) -> Iterator[str]:
-    """Yield a line for each channel that can't be reached. Nobody is told anything."""
-    for name in config.channels:
-        try:
-            outlet_of(config.channel(name)).check()
-        except (ChannelDownError, MessageRefusedError) as down:
-            yield f"channel {name}: {down}"
 
 
 class Ways:

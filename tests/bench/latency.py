@@ -19,7 +19,9 @@ from tests.bench.results import Budget, Group, ms
 from tests.builders import a_build, a_request
 
 GATES = 20
-ORIGINAL_GATES = 2
+ORIGINAL_GATES = 4
+ORIGINAL_PAUSE = 10.0
+"""Seconds between two looks of the original."""
 BOUND, LATE = 0.3, 0.6
 """Seconds that a gate may take after the approval: in the median, and of twenty all but one."""
 DAY_BOUND = 86_400
@@ -32,10 +34,10 @@ LOOKING_SECONDS = 8.0
 
 def measure(connection: Connection, store: DynamoStore) -> Group:
     """Both."""
-    # An approval comes at any moment between two looks, so the gates are approved at moments spread evenly over that.
     ours = running.script("in", "/tmp/approval-bench-gate")
-    waits = [_gate(connection, store, f"gate-{number}", ours, GATE_PAUSE * number / GATES) for number in range(GATES)]
-    old = [_gate(connection, store, f"old-{number}", None, 0.0) for number in range(ORIGINAL_GATES)]
+    waits = [_gate(connection, store, f"gate-{number}", ours, at) for number, at in enumerate(_moments(GATE_PAUSE, GATES))]
+    old_moments = _moments(ORIGINAL_PAUSE, ORIGINAL_GATES)
+    old = [_gate(connection, store, f"old-{number}", None, at) for number, at in enumerate(old_moments)]
     a_look, looks = _cost(connection, store)
     units = a_look * looks * DAY
     group = Group(
@@ -52,6 +54,11 @@ def measure(connection: Connection, store: DynamoStore) -> Group:
         Budget("gate, read units a day", units, DAY_BOUND),
     ]
     return group
+
+
+def _moments(pause: float, number: int) -> list[float]:
+    """Seconds after a look at which gates are approved, spread evenly until the next one: people approve at any moment."""
+    return [pause * (part + 0.5) / number for part in range(number)]
 
 
 def _gate(connection: Connection, store: DynamoStore, pool: str, command: list[str] | None, after: float) -> float:

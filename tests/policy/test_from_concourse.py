@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -255,6 +256,18 @@ def test_another_approval_never_hurts(before: list[str], more: str, people: Docu
     one = policy(required_approvals=required, people=people, groups=groups, reviewers={"concourse": True})
     if answer(one, *map(approval, before), **BUILD) == "approve":
         assert answer(one, *map(approval, dict.fromkeys([*before, more])), **BUILD) == "approve"
+
+
+def test_any_number_of_issuers_is_heard_in_bounded_time() -> None:
+    """Parts of a side double with each source: above a few, each alone and all together are tried."""
+    people: Document = {"ana": [ANA, "concourse:ana"]}
+    one = policy(required_approvals=20, people=people, reviewers={"concourse": True})
+    strangers = [f"oidc:https://issuer{number}.example#1" for number in range(40)]
+    began = time.process_time()
+    ways = Roster(one, concourse=URL).hearings([approval(who) for who in [*strangers, here("ana")]])
+    assert time.process_time() - began < 1
+    assert [sum(not voice.may_be for voice in way) for way in ways] == [40, 1]
+    assert answer(one, *map(approval, [*strangers, here("ana")]), **BUILD) == "approve"
 
 
 @given(st.lists(st.sampled_from(WHO), unique=True, max_size=6), st.sampled_from(LISTS))

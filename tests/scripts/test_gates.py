@@ -22,6 +22,7 @@ from approval_resource.model.event import Kind, State
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.scripts.conftest import LOCK, POOL, SECONDS, Concourse, Running, Wire, held_by, kept, until
+from tests.soak.toxics import FAULTY
 
 ABORT_SECONDS = 5.0
 """Concourse kills ten seconds after it told a step to stop; this is what the steps promise."""
@@ -694,7 +695,7 @@ def stopped(running: Running) -> None:
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
     if "may still be there" in result.stderr:
-        assert os.environ.get("FAULTY_STORE"), result.stderr
+        assert os.environ.get(FAULTY), result.stderr
         pytest.skip("the store refused for as long as an aborted step has, and the step said so")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from time import process_time, sleep
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +17,15 @@ from approval_resource.claims.end import force_release
 from approval_resource.model.claim import Attachment, Claim, Verdict
 from approval_resource.model.event import State
 from approval_resource.notify.message import excerpt
+from approval_resource.service import looks as looks_module
 from approval_resource.service.acts import Said
+from approval_resource.service.looks import Looks
 from approval_resource.service.people import Person
 from approval_resource.service.render import MAX_DIFF_LINES, ago, coloured, difference, visible
 from approval_resource.store.dynamodb import items
+from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.text import BLANK, IGNORABLE
-from tests.builders import NOON, under
+from tests.builders import NOON, FrozenTime, take, under
 from tests.service.conftest import ANA, Running, Serve, next_look
 
 OLGA = "oidc:https://login.example.com#olga"
@@ -129,6 +134,31 @@ def test_each_state_has_its_own_face(serve: Serve) -> None:
     next_look()
     assert "the database burns" in browser.go(f"/claims/{calm.id}").text
     assert "the database burns" in browser.go("/pools/payments").text
+
+
+def test_who_can_open_a_gate_is_looked_up_anew_as_time_goes_by(
+    connect: Callable[..., DynamoStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in's time comes while nothing about the claim changes; until the answer is old, one look serves all."""
+    at, now = [0.0], FrozenTime()
+    monkeypatch.setattr(looks_module, "time", SimpleNamespace(monotonic=lambda: at[0]))
+    store = connect(now)
+    tomorrow = (NOON + timedelta(days=1)).date()
+    stand_in = {"person": ANA, "delegate": OLGA, "from": str(tomorrow), "until": str(tomorrow)}
+    claim = take(store, terms=under(approval_rules=[{"user": ANA}], delegates=[stand_in]))
+    looks = Looks(store)
+
+    def people() -> set[str]:
+        found = looks.openers(claim, store.settings(claim.pool)).sets
+        return {name for wanted in found for _, names in wanted for name in names}
+
+    first = people()
+    assert first == {ANA}
+    now.tick(days=1)
+    at[0] = looks_module.OPENERS_SECONDS
+    assert people() == first
+    at[0] += 0.1
+    assert people() == {ANA, OLGA}
 
 
 def test_who_asked_is_told_that_their_approval_does_not_count(serve: Serve) -> None:

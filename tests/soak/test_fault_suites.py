@@ -17,7 +17,7 @@ import pytest
 
 from demo.engine import ROOT, Engine
 from tests import tally
-from tests.soak.toxics import CONTENTION
+from tests.soak.toxics import CONTENTION, FAULTY
 
 RATE = 0.3
 SECONDS = 800
@@ -29,8 +29,6 @@ SCRIPTS = ("tests/scripts/test_gates.py", "tests/cli/test_deciding.py")
 """Not what counts requests or asks the engine by itself, as the original's suite and the audit's do."""
 ELSEWHERE = "moto"
 """An engine to which this line does not lead."""
-FAULTY = "FAULTY_STORE"
-"""Variable that tells the suites of it: an aborted step may then run out of the seconds that it has to undo what it did."""
 COUNTING = ("a_look_is_one_read", "looks_twice_a_second", "cheap_read", "costs_no_more")
 """Tests of the steps that count requests, and would count those that were refused."""
 LINE = """#!/bin/sh

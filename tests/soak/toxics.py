@@ -20,6 +20,8 @@ WRITE = "TransactWriteItems"
 BATCH = "BatchGetItem"
 OPERATIONS = frozenset({WRITE, BATCH, "GetItem", "UpdateItem", "Query", "Scan"})
 """By which the store reads and writes items. What makes and describes a table meets no faults unless a test asks for one."""
+FAULTY = "FAULTY_STORE"
+"""Variable that tells a suite of faults: an aborted step may run out of the seconds that it has to undo what it did."""
 SILENCE = 12.0
 """Longer than any client here waits for an answer."""
 JSON = "application/x-amz-json-1.0"

@@ -34,12 +34,15 @@ def literals() -> Iterator[tuple[str, bool]]:
         (node.value.id, node.attr) for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
     searched = {name for name, method in used if method in SEARCHES}
+    named = {
+        id(node.value): node.targets[0].id
+        for node in nodes
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
     for node in nodes:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(attr="compile"), args=[of, *_])):
-                looked_for = name in searched
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr=name), args=[of, *_]) if name != "compile":
-                looked_for = name in SEARCHES
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr=name), args=[of, *_]):
+                looked_for = named.get(id(node)) in searched if name == "compile" else name in SEARCHES
             case ast.Call(func=ast.Attribute(attr="matching") | ast.Name(id="matching"), args=[of, *_]):
                 looked_for = False
             case _:
