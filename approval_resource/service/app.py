@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
+from approval_resource.errors import StoreUnavailableError
 from approval_resource.model.claim import Verdict
 from approval_resource.service import api, openapi, pages, replies, signin, slack_pages
 from approval_resource.service.acts import Acts
@@ -165,10 +166,14 @@ def ready(call: Call) -> Response:
 
 
 def metrics(call: Call) -> Response:
-    """Tell the numbers, the pools' as they are now."""
-    call.service.metrics.heard(call.service.telling.statuses())
-    for pool in call.service.config.pools:
-        call.service.metrics.saw(pool, call.service.desk.looks.open_claims(pool), call.now)
+    """Tell the numbers, the pools' as they are now. Where the table fails, tell that, and theirs as they were."""
+    service = call.service
+    try:
+        service.metrics.heard(service.telling.statuses())
+        for pool in service.config.pools:
+            service.metrics.saw(pool, service.desk.looks.open_claims(pool), call.now)
+    except StoreUnavailableError:
+        service.metrics.store_errors.inc()
     return Response(call.service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -77,7 +78,7 @@ class Browser:
     def close(self) -> None:
         self.pool.clear()
 
-    def send(self, method: str, url: str, *, body: bytes | str | None = None, **headers: str) -> Answer:
+    def send(self, method: str, url: str, *, body: bytes | str | Iterator[bytes] | None = None, **headers: str) -> Answer:
         """One request, with the cookies of its host, and no redirect followed."""
         url = urljoin(self.home, url)
         host = urlsplit(url).netloc

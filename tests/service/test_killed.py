@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from demo.engine import REGION, ROOT
 from tests.bench import served
 from tests.bench.meter import Meter, metered
 from tests.builders import a_build, take
+from tests.scripts.conftest import until
 from tests.service.browser import Browser
 from tests.service.conftest import Running
 from tests.service.provider import Provider
@@ -64,6 +66,55 @@ def test_a_verdict_whose_answer_was_lost_is_on_record_once(
     assert (after.state, [one.comment for one in after.reviews.values()]) == (State.APPROVED, ["fine"])
     verdicts = [event for event in store.events("payments") if event.verdict]
     assert [event.claim_id for event in verdicts] == [claim.id]
+
+
+@pytest.mark.long
+def test_a_verdict_that_is_under_way_at_a_stop_is_answered(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is asked to stop while the table takes its time: the reviewer still learns what became of it."""
+    store = DynamoStore.connect(connection, creates=True)
+    claim = take(store, a_build(1), pool="payments", lock_name="deploy")
+    landed, slow = threading.Event(), threading.Event()
+
+    def count(meter: Meter, operation: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        if operation == "TransactWriteItems" and slow.is_set():
+            landed.set()
+            stopping.wait(20)
+
+    monkeypatch.setattr(Meter, "count", count)
+    stopping = threading.Event()
+    with (
+        metered(connection.endpoint_url) as meter,
+        served.service(replace(connection, endpoint_url=meter.url), ["payments"], tmp_path) as first,
+    ):
+        browser = served.person(first.url, store, "ana")
+        form = browser.go(f"/claims/{claim.id}").form("/review")
+        body = urlencode({**form.fields, "verdict": "approve", "comment": "fine"})
+        sent = {"body": body, "Content_Type": FORM, "Origin": "null", "Sec_Fetch_Site": "same-origin"}
+        slow.set()
+        with ThreadPoolExecutor(1) as beside:
+            answer = beside.submit(browser.send, "POST", form.action, **sent)
+            assert landed.wait(20)
+            os.kill(first.pid, signal.SIGTERM)
+            until(lambda: not served.answers(f"{first.url}/healthz"), "refuses new requests")
+            assert not answer.done()
+            stopping.set()
+            assert answer.result(20).status == 303
+    after = store.claim(claim.id)
+    assert after is not None
+    assert after.state is State.APPROVED
+
+
+@pytest.mark.long
+def test_strangers_choose_no_address_to_be_counted_by(connection: Connection, tmp_path: Path) -> None:
+    """Without `proxies`, a header that names another address each time is still one caller, who is slowed."""
+    DynamoStore.connect(connection, creates=True).create_table()
+    with served.service(connection, ["payments"], tmp_path) as process:
+        browser = Browser(process.url)
+        sent = {"body": "", "Content_Type": FORM, "Sec_Fetch_Site": "same-origin"}
+        answers = [browser.send("POST", "/auth/logout", X_Forwarded_For=f"10.0.0.{part}", **sent).status for part in range(90)]
+    assert 429 in answers
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -284,6 +285,11 @@ def test_an_unreachable_table_is_told_and_readiness_says_so(serve: Serve, connec
     answer = browser.send("GET", "/readyz")
     assert answer.status == 503
     assert answer.headers["retry-after"] == "5"
+    numbers = browser.send("GET", "/metrics")
+    assert numbers.status == 200, "what counts the store's errors is told while there are some"
+    failed = re.search(r"^approval_store_errors_total (\S+)$", numbers.text, re.MULTILINE)
+    assert failed is not None
+    assert float(failed[1]) >= 2
 
 
 @pytest.mark.long

@@ -224,6 +224,15 @@ def test_no_redirect_leads_elsewhere(path: str) -> None:
     assert found == "/" or (found == path and found.startswith("/%"))
 
 
+@pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "https://evil.example", "/%5cevil.example"])
+def test_a_sign_in_ends_at_home(running: Running, path: str) -> None:
+    """Wherever its link says to go on to."""
+    browser = running.browser()
+    page = browser.go(f"/auth/login?next={quote(path, safe='')}")
+    done = browser.submit(page, page.form("/login"), ("user", "ana"))
+    assert urlsplit(done.url).netloc == urlsplit(running.url).netloc
+
+
 @pytest.mark.parametrize(
     "path", ["/batch/", "/auth/login/", "/claims/x/", "/api/v1/claims/", "/pools/payments/", "//evil.example/"]
 )
@@ -238,8 +247,9 @@ def test_a_large_body_is_refused(running: Running) -> None:
     browser = running.browser()
     browser.sign_in("ana")
     big = "a" * 100_000
-    sent = browser.send("POST", "/claims/x/review", body=big, Content_Type=FORM, Sec_Fetch_Site="same-origin")
-    assert sent.status == 413
+    for body in (big, iter([big.encode()])):
+        sent = browser.send("POST", "/claims/x/review", body=body, Content_Type=FORM, Sec_Fetch_Site="same-origin")
+        assert sent.status == 413
 
 
 def test_floods_are_slowed(serve: Serve) -> None:
@@ -341,9 +351,32 @@ def test_another_pool_s_claims_are_not_there(running: Running) -> None:
     assert browser.go("/pools/secret").status == 404
     form = browser.go(f"/claims/{running.claim(3).id}").form("/review")
     body = urlencode({**form.fields, "verdict": "approve"})
-    sent = browser.send("POST", f"/claims/{claim.id}/review", body=body, Content_Type=FORM, Sec_Fetch_Site="same-origin")
-    assert sent.status == 404
+    for act in ("review", "withdraw"):
+        sent = browser.send("POST", f"/claims/{claim.id}/{act}", body=body, Content_Type=FORM, Sec_Fetch_Site="same-origin")
+        assert sent.status == 404
     assert untouched(running, claim)
+
+
+def test_another_pool_s_claims_are_not_acted_on(serve: Serve, provider: Provider) -> None:
+    """By the API a hidden claim is none, whoever's token it is; a batch says so of it alone, and decides the others."""
+    running = serve(machines=[{"issuer": ISSUER, "discovery": provider.url, "audience": "approvals-api"}])
+    hidden, open_ = running.claim(pool="secret"), running.claim(2)
+    token = provider.token(provider.claims("ben", audience="approvals-api"))
+    sent = {"Authorization": f"Bearer {token}", "Content_Type": "application/json"}
+    for path, body in (("reviews", {"status": "approved"}), ("withdrawal", {"reason": "mine now", "force": True})):
+        for id_ in (hidden.id, "0" * 36):
+            answer = running.browser().send("POST", f"/api/v1/claims/{id_}/{path}", body=json.dumps(body), If_Match="*", **sent)
+            assert answer.status == 404, path
+    ben = running.browser()
+    page = ben.sign_in("ben", "/batch")
+    seen = re.search(rf'name="claim-{open_.id}" value="([^"]+)"', page.text)
+    assert seen is not None
+    chosen = {f"claim-{hidden.id}": "none", f"claim-{open_.id}": seen[1]}
+    done = ben.submit(page, page.form("/batch"), ("verdict", "approve"), **chosen)
+    assert done.status == 200
+    assert "secret" not in done.text
+    assert untouched(running, hidden)
+    assert running.store.claim(open_.id).state is State.APPROVED  # type: ignore[union-attr]
 
 
 def test_a_viewer_sees_and_decides_nothing(running: Running) -> None:
