@@ -28,7 +28,7 @@ class Poller:
     """One waiter's polling of the store."""
 
     def __init__(self, clock: Clock, interval: float, tell: Callable[[str], None]) -> None:
-        """Pause for about `interval` seconds at most. `tell` takes one line for the build log."""
+        """Pause for `interval` seconds at most. `tell` takes one line for the build log."""
         self._clock = clock
         self.interval = interval
         self.until: float | None = None
@@ -46,8 +46,8 @@ class Poller:
         return self._clock.monotonic()
 
     def pause(self, most: float = math.inf) -> None:
-        """Sleep for the interval, or `most` if less, with jitter, and not past the end of the wait."""
-        pause = min(most, self.interval) * _random.uniform(1 - JITTER, 1 + JITTER)
+        """Sleep for about `most` seconds, never for longer than the interval, and not past the end of the wait."""
+        pause = min(most * _random.uniform(1 - JITTER, 1 + JITTER), self.interval * _random.uniform(1 - JITTER, 1))
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 
     def call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -24,7 +24,7 @@ from tests.builders import NOON, FrozenTime, a_build, a_claim, a_review
 LOCKS = 20
 PAGE = 7 * 2**20
 """Bytes that a page of a query may take. Once the log is longer than one, the page worked on and the next are held."""
-SECONDS_AN_EVENT = 0.0005
+SECONDS_AN_EVENT = 0.00025
 
 
 class Writer:

@@ -36,6 +36,7 @@ from approval_resource.claims.poller import Poller
 from approval_resource.claims.proof import require_supported
 from approval_resource.claims.request import Attempt
 from approval_resource.errors import (
+    AlreadyReviewedError,
     ApprovalLapsedError,
     ConfigError,
     CorruptRecordError,
@@ -173,6 +174,21 @@ def test_a_rule_is_picked_by_name(shared: DynamoStore) -> None:
         said(shared, claim, "aws:ann", represented_as=("security",))
     said(shared, claim, "aws:bob", represented_as=("security",))
     assert said(shared, claim, "aws:ann").state is State.APPROVED
+
+
+def test_naming_another_rule_moves_ones_approval(shared: DynamoStore) -> None:
+    """While nothing is decided: one review, which then stands for the other rule alone. After that it stands."""
+    rules = [{"name": "QA", "group": "qa"}, {"name": "security", "group": "sec"}]
+    terms = under(approval_rules=rules, groups={"qa": ["aws:ann", "aws:bob"], "sec": ["aws:bob"]})
+    claim = take(shared, 1, terms=terms)
+    for rule in ("security", "QA"):
+        left = said(shared, claim, "aws:bob", represented_as=(rule,))
+        assert [review.represented_as for review in left.reviews.values()] == [(rule,)]
+    assert left.state is State.PENDING
+    assert said(shared, claim, "aws:ann").state is State.PENDING, "bob stands for QA now, so security is open"
+    assert said(shared, claim, "aws:bob", represented_as=("security",)).state is State.APPROVED
+    with pytest.raises(AlreadyReviewedError):
+        said(shared, claim, "aws:bob", represented_as=("QA",))
 
 
 # ---- decided by nobody --------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from approval_resource.errors import NoApprovalNeededError
 from approval_resource.model.event import State
 from approval_resource.policy.authoring.trial import trial_on_input
 from tests.builders import a_claim, a_request
-from tests.policy.asking import approval, change, loaded_rego, ran, review, run_input, verdict, written
+from tests.policy.asking import approval, change, errors, loaded_rego, ran, review, run_input, told, verdict, written
 
 HOURS = """package spacelift
 hour := time.clock(input.run.created_at)[0]
@@ -169,3 +170,99 @@ def test_a_claim_that_asks_for_no_approval_is_simply_held() -> None:
     assert held.claimed
     with pytest.raises(NoApprovalNeededError):
         reviewed(held, approval("typed:ann"))
+
+
+REVIEW_FIELDS = (
+    "author",
+    "request.remote_ip",
+    "request.timestamp_ns",
+    "session.login",
+    "session.name",
+    "session.teams[_]",
+    "state",
+)
+RUN_FIELDS = [
+    "based_on_local_workspace",
+    "branch",
+    "changes[_].action",
+    "changes[_].entity.address",
+    "changes[_].entity.name",
+    "changes[_].entity.type",
+    "changes[_].entity.entity_vendor",
+    "changes[_].entity.entity_type",
+    "changes[_].entity.data",
+    "changes[_].phase",
+    "command",
+    "commit.author",
+    "commit.branch",
+    "commit.created_at",
+    "commit.hash",
+    "commit.message",
+    "created_at",
+    "creator_session.admin",
+    "creator_session.creator_ip",
+    "creator_session.login",
+    "creator_session.name",
+    "creator_session.teams[_]",
+    "creator_session.machine",
+    "drift_detection",
+    "flags[_]",
+    "id",
+    "runtime_config.before_init[_]",
+    "runtime_config.project_root",
+    "runtime_config.runner_image",
+    "runtime_config.terraform_version",
+    "state",
+    "triggered_by",
+    "type",
+    "updated_at",
+    "user_provided_metadata[_]",
+]
+STACK_FIELDS = [
+    "administrative",
+    "autodeploy",
+    "branch",
+    "labels[_]",
+    "locked_by",
+    "name",
+    "namespace",
+    "project_root",
+    "repository",
+    "state",
+    "terraform_version",
+    "worker_pool.id",
+    "worker_pool.labels[_]",
+    "worker_pool.name",
+    "worker_pool.public",
+]
+DOCUMENTED = [
+    *(
+        f"reviews.{which}[_].{field}"
+        for which in ("current.approvals", "current.rejections", "older")
+        for field in REVIEW_FIELDS
+    ),
+    *(f"run.{field}" for field in RUN_FIELDS),
+    *(f"stack.{field}" for field in STACK_FIELDS),
+]
+"""Every field of the input that Spacelift's page on approval policies documents (November 2026)."""
+UNKNOWN = re.compile("is not in the schema|does not exist")
+
+
+@pytest.mark.parametrize("field", DOCUMENTED)
+def test_every_documented_field_is_known(field: str) -> None:
+    """Filled in, or never known, which the docs tell: no text that asks for it is called misspelt."""
+    misspelt = f"{field}.x" if field.endswith("[_]") else f"{field}x"
+    unknown = [
+        [line for line in told(f"package spacelift\napprove {{ input.{path} == input.run.id }}\n") if UNKNOWN.search(line)]
+        for path in (field, misspelt)
+    ]
+    assert unknown[0] == []
+    assert len(unknown[1]) == 1
+
+
+def test_roles_of_an_author_are_refused_with_what_to_use() -> None:
+    """Spacelift has spaces and roles; nothing here can fill them."""
+    text = 'package spacelift\napprove { input.reviews.current.approvals[_].author_roles[_].slug == "space-admin" }\n'
+    (found,) = errors(text)
+    assert "author_roles" in found
+    assert "there are no roles here; list people under groups, and ask for session.teams" in found
