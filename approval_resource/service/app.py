@@ -166,7 +166,7 @@ def ready(call: Call) -> Response:
 
 
 def metrics(call: Call) -> Response:
-    """Tell the numbers, the pools' as they are now. Where the table fails, tell that, and theirs as they were."""
+    """Tell the numbers: the pools' as they are, or as they were where the table fails."""
     service = call.service
     try:
         service.metrics.heard(service.telling.statuses())
