@@ -561,6 +561,9 @@ def test_a_stranger_to_a_free_lock_gets_its_newest_end(concourse: Concourse, sto
     releases.release(store, POOL, LOCK, Claimant(a_build(2)))
     late = concourse.put("release", build=3, lock_name=LOCK)
     assert late.version["id"] == second.id != first.id
+    assert f"Nothing to release: this build never got the lock {LOCK}, so nothing was freed" in late.stderr
+    assert "claim again" not in late.stderr
+    assert "action: claim" not in late.stderr
 
 
 def test_ones_own_pending_claim_is_withdrawn(concourse: Concourse, store: DynamoStore) -> None:
