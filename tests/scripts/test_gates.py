@@ -702,6 +702,20 @@ def stopped(running: Running) -> None:
         pytest.skip("the store refused for as long as an aborted step has, and the step said so")
 
 
+def test_the_build_log_repeats_no_value_of_the_source(concourse: Concourse, store: DynamoStore) -> None:
+    """Concourse redacts what comes from a secret, so that a hint with such a value could not be pasted."""
+    store.create_table()  # whoever makes one is told its name
+    logs = [concourse.claim()]
+    waiting = concourse.start_get(logs[0].version, need_approval=True)
+    waiting.says(WAITS)
+    reviews.review(store, logs[0].version["id"], reviewer="typed:bob", verdict=Verdict.APPROVE)
+    logs += [waiting.ends(), concourse.put("release", lock_name=LOCK), concourse.put("release", build=9, lock_name=LOCK)]
+    told = "".join(log.stderr for log in logs)
+    assert "approvals approve --id" in told
+    for option in ("endpoint_url", "table", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert concourse.source[option] not in told, option
+
+
 def test_an_aborted_await_leaves_the_claim(concourse: Concourse, store: DynamoStore) -> None:
     """Others may still decide on a claim whose await was aborted."""
     claim = take(store, 1)
