@@ -18,7 +18,7 @@ from pathlib import Path
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, ministack
-from tests.bench import contention, growth, latency, memory, pages, plot, starts, waiting
+from tests.bench import audits, contention, growth, latency, memory, pages, plot, starts, waiting
 from tests.bench.results import Group
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -48,6 +48,7 @@ def main() -> None:
             "memory": lambda: [memory.measure(connection, store)],
             "waiting": lambda: [waiting.measure(connection, store)],
             "pages": lambda: [pages.measure(connection, store)],
+            "audits": lambda: [audits.measure(store)],
         }
         for kind in sys.argv[1:] or kinds:
             tell(*kinds[kind]())

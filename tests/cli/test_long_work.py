@@ -29,9 +29,9 @@ from approval_resource.model.event import Event
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.dynamodb.values import document
 from approval_resource.store.interface import Connection
+from tests.bench.audits import Writer, a_long_log
 from tests.builders import FrozenTime
 from tests.cli.conftest import POOL, ROOT, SECONDS, Environment, Run
-from tests.contract.test_audit_size import Writer, a_long_log
 
 LONG = {
     "audit verify": ("audit", "verify"),
