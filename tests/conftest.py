@@ -6,10 +6,12 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from approval_resource.audit import verify
 from approval_resource.clock import StoreClock
@@ -23,6 +25,10 @@ from tests.builders import FrozenTime
 # What a shell starts in the background ignores SIGINT, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Each client parses botocore's models anew: a tenth of a second, which a command pays once and a run of the tests 2,500 times.
+parsed = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
+JSONFileLoader.load_file = lambda _loader, path: parsed(path)
 
 # Nothing of the machine's own AWS set-up may reach a test, and no test may reach AWS, unless it was named.
 if not os.environ.get("DYNAMODB_ENDPOINT"):
