@@ -55,6 +55,7 @@ LINES = {
     "withdraw": ("withdraw", A),
 }
 """A line for each command that prints something. `serve` prints nothing but its help before it serves."""
+QUICK = ("approve", "audit export", "doctor", "list", "policy lint", "show")
 CASES = """
 policy: policy.yaml
 cases:
@@ -117,7 +118,7 @@ def unread(monkeypatch: pytest.MonkeyPatch, environment: Environment) -> Iterato
     log_to(logging.NullHandler(), debug=False)
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in LINES])
 def test_a_command_whose_reader_has_gone_ends_quietly(
     files: dict[str, str], unread: Callable[..., int], capfd: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -11,6 +11,7 @@ from approval_resource.store.dynamodb.store import DynamoStore
 from tests.cli.conftest import POOL, Run, claim_of, refused, revision
 
 
+@pytest.mark.long
 def test_retention_is_set_shown_and_on_record(store: DynamoStore, run: Run) -> None:
     """400 days until somebody says otherwise; who did is an event, and the audit stays clean."""
     claim_of(store)

@@ -236,6 +236,7 @@ def told_of(run: Run, *narrow: str) -> list[str]:
     return [*lines[first:end], *(line for line in lines[end:] if line.startswith("  "))]
 
 
+@pytest.mark.long
 def test_an_altered_policy_is_no_proof(week: DynamoStore, wire: Any, run: Run) -> None:
     """What is kept beside the claim must be what it was decided by."""
     from approval_resource.store.dynamodb import items

@@ -261,6 +261,7 @@ def test_a_list_for_programs_asks_nobody_who_calls(run: Run, monkeypatch: pytest
 # ---- watch ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_watch_redraws_one_screen_and_marks_what_is_new(store: DynamoStore, terminal: Terminal) -> None:
     """A header with table and time, the screen cleared before each look, and what came since the last marked."""
     claim_of(store, A)

@@ -89,6 +89,7 @@ def test_people_decide_from_concourse(play: Any, concourse: Concourse, store: Dy
     assert [kind for kind, _ in kinds] == ["pending", "approved", "passed", "released"]
 
 
+@pytest.mark.long
 def test_two_people_of_a_quorum_decide_from_concourse(play: Any, concourse: Concourse, store: DynamoStore) -> None:
     """The README's first gate, with nothing but Concourse and the table, where the pool's policy asks for two.
 
@@ -122,6 +123,7 @@ def test_two_people_of_a_quorum_decide_from_concourse(play: Any, concourse: Conc
     assert held_by(store, LOCK) == ""
 
 
+@pytest.mark.long
 def test_people_reject_from_concourse(play: Any, concourse: Concourse, store: DynamoStore) -> None:
     """The job that rejects succeeds, and the deploying one fails with who rejected it."""
     player = play("by-hand")

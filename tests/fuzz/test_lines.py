@@ -148,8 +148,9 @@ def test_a_version_of_any_year_sorts_as_time(world: World, claim: Claim, year: s
 
 
 ROLE = {"role_arn": "arn:aws:iam::123456789012:role/x", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+SLOW = "a container's role that can't be asked"
 SETTINGS: dict[str, dict[str, str]] = {
-    "a container's role that can't be asked": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/x"},
+    SLOW: {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/x"},
     "a container's role that is elsewhere": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://role.example/x"},
     "half the keys": {"AWS_ACCESS_KEY_ID": "AKIA1"},
     "a token that is no file": {"AWS_ROLE_ARN": ROLE["role_arn"], "AWS_WEB_IDENTITY_TOKEN_FILE": "/no such"},
@@ -162,6 +163,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "a file that can't be read": {"AWS_CONFIG_FILE": "broken"},
     "a bundle that is not there": {"AWS_CA_BUNDLE": "/no such"},
 }
+EACH = [pytest.param(name, marks=pytest.mark.long) if name == SLOW else name for name in SETTINGS]
 
 
 @pytest.fixture
@@ -175,7 +177,7 @@ def config(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("config")
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", EACH)
 def test_settings_of_aws_that_cant_work_are_told(world: World, setting: str) -> None:
     """A worker whose credentials can't be had, or whose settings are wrong, says so in a line."""
     source = ROLE | {"role_arn": ""}
@@ -185,7 +187,7 @@ def test_settings_of_aws_that_cant_work_are_told(world: World, setting: str) -> 
 
 
 @pytest.mark.usefixtures("config")
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", EACH)
 def test_settings_of_aws_that_cant_assume_a_role_are_told(world: World, setting: str) -> None:
     """The same where a role shall be assumed with what the worker has."""
     ran = world.run("check", json.dumps({"source": world.source | ROLE}).encode(), SETTINGS[setting])

@@ -143,6 +143,7 @@ def test_the_pipeline_policy_suffices_for_a_gate_from_claim_to_release(
     assert answer(pipeline.check(pool, pending, lock_name="deploy")) == seen
 
 
+@pytest.mark.long
 def test_the_pipeline_policy_suffices_for_waiting_in_out_and_for_another_claim_in_the_way(
     pipeline: Caller, reviewer: Caller, pool: str
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_claim_is_told_to_every_channel_and_so_is_its_decision(
     ]
 
 
+@pytest.mark.long
 def test_one_channel_that_fails_is_told_and_hinders_no_other(
     run: Run,  # noqa: F811
     configured: str,
@@ -184,6 +185,7 @@ def test_a_wrong_file_is_refused_with_all_that_is_wrong(run: Run, tmp_path: Path
     assert run("notify").exit_code == 2
 
 
+@pytest.mark.long
 def test_the_table_cannot_be_asked(run: Run, configured: str) -> None:  # noqa: F811
     """One line for each channel, exit code 1."""
     nobody = f"http://127.0.0.1:{free_port()}"
@@ -258,6 +260,7 @@ def test_of_two_one_tells_and_the_other_takes_over_within_15_seconds(
     assert len(receiver.ids) == len(set(receiver.ids)) == 2
 
 
+@pytest.mark.long
 def test_one_that_follows_ends_when_asked_and_leaves_its_leases(
     following: Callable[[], subprocess.Popen[str]], store: DynamoStore, receiver: Receiver
 ) -> None:

@@ -694,6 +694,7 @@ def void(_: object) -> None:
     """Return nothing."""
 
 
+@pytest.mark.long
 def test_a_fault_in_one_channel_is_told_and_hinders_no_other(
     store: DynamoStore, working: Working, caplog: pytest.LogCaptureFixture
 ) -> None:

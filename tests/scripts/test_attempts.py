@@ -247,6 +247,7 @@ def test_killed_before_the_decision_it_goes_on_waiting(concourse: Concourse, sto
     assert other.ends().version["id"] != claim.id
 
 
+@pytest.mark.long
 @ON_ITS_OWN_PROCESS
 def test_killed_before_the_decision_and_decided_before_it_runs_again(concourse: Concourse, store: DynamoStore) -> None:
     """People don't wait for Concourse: what they decide while nothing runs counts, an approval as much as a rejection."""
@@ -329,6 +330,7 @@ def test_killed_after_the_decision_it_passes_once(
     assert point > 1, "killed at each request, the passage among them"
 
 
+@pytest.mark.long
 @ON_ITS_OWN_PROCESS
 def test_killed_in_the_queue_it_gets_its_turn(concourse: Concourse, store: DynamoStore) -> None:
     """The second attempt takes the place that the first one had."""
@@ -375,6 +377,7 @@ def test_put_and_implicit_get_are_tried_again_together(
 # ---- another worker ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @ON_ITS_OWN_PROCESS
 def test_a_build_that_lost_its_worker_goes_on_with_its_claim(concourse: Concourse, store: DynamoStore) -> None:
     """Run again elsewhere with the same BUILD_ID and the same files: the same claim; with another plan it asks anew."""
@@ -472,6 +475,7 @@ def test_a_step_that_was_stopped_isn_t_asked_about_again(concourse: Concourse, s
     assert held_by(store) == ""
 
 
+@pytest.mark.long
 def test_an_await_that_was_stopped_waits_anew(concourse: Concourse, store: DynamoStore) -> None:
     """It made no claim and ends none; the next attempt goes by the same decision."""
     version = concourse.claim().version
@@ -485,6 +489,7 @@ def test_an_await_that_was_stopped_waits_anew(concourse: Concourse, store: Dynam
     assert log(store) == ["pending", "approved", "spent"]
 
 
+@pytest.mark.long
 def test_waiting_for_the_lock_is_tried_again(concourse: Concourse, store: DynamoStore) -> None:
     """`wait_timeout` is a failure without a claim, so each attempt waits for as long, and the second may get the lock."""
     held = concourse.claim(build=1).version

@@ -93,6 +93,7 @@ def test_a_comment_may_come_from_a_file(concourse: Concourse, store: DynamoStore
     assert kept(store, version).reviews[identity("anna")].comment == "two lines of it"
 
 
+@pytest.mark.long
 def test_show_and_receipt_and_history_tell_who_and_by_which_concourse(concourse: Concourse) -> None:
     """Whoever looks later finds the person, the Concourse, and the build in which they said it."""
     version = concourse.claim().version
@@ -120,6 +121,7 @@ def test_the_same_build_again_changes_nothing_and_answers_again(concourse: Conco
     assert len(list(store.events(POOL))) == events
 
 
+@pytest.mark.long
 def test_the_same_build_again_answers_with_what_has_become_of_the_claim(concourse: Concourse, store: DynamoStore) -> None:
     """Where the gate was passed and its lock released meanwhile, the retry says that, and fails nothing."""
     version = concourse.claim().version
@@ -169,6 +171,7 @@ def test_a_rerun_by_somebody_else_is_somebody_else_s(concourse: Concourse, store
     assert set(kept(store, version).reviews) == {identity("anna"), identity("ben")}
 
 
+@pytest.mark.long
 def test_a_retry_by_somebody_else_is_never_the_first_s(concourse: Concourse, store: DynamoStore) -> None:
     """Where a Concourse made anew numbers a build as before, another person's is not answered with the first one's word."""
     version = concourse.claim().version
@@ -176,6 +179,7 @@ def test_a_retry_by_somebody_else_is_never_the_first_s(concourse: Concourse, sto
     assert "is approved by" in decide(concourse, version, by("eve")).refused()
 
 
+@pytest.mark.long
 def test_two_people_at_once_are_both_heard(concourse: Concourse, store: DynamoStore) -> None:
     """Neither review is lost, and the claim is approved once."""
     version = concourse.claim(policy=TWO).version
@@ -193,6 +197,7 @@ def test_two_people_at_once_are_both_heard(concourse: Concourse, store: DynamoSt
     ]
 
 
+@pytest.mark.long
 def test_approve_against_reject_has_one_outcome(concourse: Concourse, store: DynamoStore) -> None:
     """Of two people at once who disagree one is heard; the other is told how it stands."""
     version = concourse.claim().version
@@ -215,6 +220,7 @@ def test_approve_against_reject_has_one_outcome(concourse: Concourse, store: Dyn
 # ---- what can't be decided -----------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_build_without_a_creator_decides_nothing(concourse: Concourse, store: DynamoStore) -> None:
     """Whether the resource hides it or the scheduler started it: the line to add, and to start it by hand."""
     version = concourse.claim().version
@@ -393,6 +399,7 @@ def test_rules_name_who_decides_at_the_claim_s_concourse(concourse: Concourse, s
         assert decide(concourse, version, by("anna", 80 + number)).version["state"] == "approved"
 
 
+@pytest.mark.long
 def test_where_people_are_named_concourse_counts_only_if_the_policy_says_so(concourse: Concourse, store: DynamoStore) -> None:
     """The pool's operators decide that, and the reviewer is told which line would."""
     aws = "aws:arn:aws:iam::111122223333:user/anna"
@@ -407,6 +414,7 @@ def test_where_people_are_named_concourse_counts_only_if_the_policy_says_so(conc
     assert decide(concourse, version, by("anna", 51)).version["state"] == "approved"
 
 
+@pytest.mark.long
 def test_a_pool_can_shut_concourse_out(concourse: Concourse, store: DynamoStore) -> None:
     """Whatever a pipeline's own policy says."""
     set_policy(store, POOL, json.dumps([{"required_approvals": 1, "reviewers": {"concourse": False}}]), actor="aws:op")
@@ -438,6 +446,7 @@ def test_inputs_are_filled_in_and_rules_named(concourse: Concourse, store: Dynam
     assert (review.represented_as, dict(review.inputs)) == (("qa", "ops"), {"ticket": "CHG-1"})
 
 
+@pytest.mark.long
 def test_who_may_bypass_forces_a_decision(concourse: Concourse, store: DynamoStore) -> None:
     """With a comment, and on record as forced."""
     policy = {"required_approvals": 3, "bypass": {"users": ["concourse:anna"]}}
@@ -466,6 +475,7 @@ def test_whom_the_pool_lets_bypass_breaks_a_freeze(concourse: Concourse, store: 
     assert frozen.passes == (version["id"],)
 
 
+@pytest.mark.long
 def test_one_human_by_two_ways_is_one_approval(concourse: Concourse, store: DynamoStore) -> None:
     """Nothing tells a name of Concourse from somebody else's proof, so both together are not two people; the log says why."""
     version = concourse.claim(policy=TWO).version
@@ -476,6 +486,7 @@ def test_one_human_by_two_ways_is_one_approval(concourse: Concourse, store: Dyna
     assert decide(concourse, version, by("ben", 51)).version["state"] == "approved"
 
 
+@pytest.mark.long
 def test_the_pool_s_lists_tell_who_is_who(concourse: Concourse, store: DynamoStore) -> None:
     """By either identity anna is one person, and ben is another."""
     anna, ben = ("aws:arn:aws:iam::111122223333:user/anna", "aws:arn:aws:iam::111122223333:user/ben")

@@ -277,6 +277,7 @@ def test_a_shorter_timeout_leaves_the_claim_its_longer_one(
     assert patient.ends().code == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["get", "await"])
 def test_a_timeout_may_count_from_the_step(
     concourse: Concourse, store: DynamoStore, connect: Callable[..., DynamoStore], step: str
@@ -298,6 +299,7 @@ def test_a_timeout_may_count_from_the_step(
     assert gate.ends().code == 0
 
 
+@pytest.mark.long
 def test_a_timeout_that_counts_from_the_step_ends_the_claim_that_has_no_other_end(
     concourse: Concourse, store: DynamoStore
 ) -> None:
@@ -446,6 +448,7 @@ def test_what_cant_be_attached_is_refused(concourse: Concourse, store: DynamoSto
     assert store.head(POOL) is None
 
 
+@pytest.mark.long
 def test_files_depend_on_version_and_params_alone(concourse: Concourse, store: DynamoStore) -> None:
     """Concourse may hand one build's files to another, so what happens later must not change them."""
     concourse.write("plan.txt", "+ one machine")
@@ -465,6 +468,7 @@ def test_files_depend_on_version_and_params_alone(concourse: Concourse, store: D
     assert gated.keys() - plain.keys() == {"receipt.json"} == decided.keys() - plain.keys()
 
 
+@pytest.mark.long
 def test_gated_files_are_the_same_for_every_build(concourse: Concourse, store: DynamoStore) -> None:
     """Two builds that pass one gate, with another's await between them, get the same files."""
     claim = take(store, 1)
@@ -566,6 +570,7 @@ def test_a_stranger_to_a_free_lock_gets_its_newest_end(concourse: Concourse, sto
     assert "action: claim" not in late.stderr
 
 
+@pytest.mark.long
 def test_ones_own_pending_claim_is_withdrawn(concourse: Concourse, store: DynamoStore) -> None:
     """A build that releases while it still waits takes its question back; its gate says so."""
     version = concourse.claim().version
@@ -577,6 +582,7 @@ def test_ones_own_pending_claim_is_withdrawn(concourse: Concourse, store: Dynamo
     assert "withdrawn by main/app/deploy #1" in gate.ends().refused()
 
 
+@pytest.mark.long
 def test_every_release_has_a_version_that_get_knows(concourse: Concourse, store: DynamoStore) -> None:
     """The implicit get of a release finds what the put gave, files and all."""
     concourse.put("claim", lock_name=LOCK)
@@ -597,6 +603,7 @@ def test_a_different_question_replaces_the_pending_one(concourse: Concourse, sto
     assert held_by(store) == second["id"] != first["id"]
 
 
+@pytest.mark.long
 def test_a_different_question_after_the_decision_is_refused(concourse: Concourse, store: DynamoStore) -> None:
     """What was decided stays so: asking for more under the same key is refused with the way out."""
     first = concourse.claim(description="one").version
@@ -678,6 +685,7 @@ def test_a_first_check_with_states_sees_open_claims_only(concourse: Concourse, s
     assert concourse.sourced(states=["approved"]).versions() == []
 
 
+@pytest.mark.long
 def test_check_with_states_ends_what_is_overdue(concourse: Concourse, store: DynamoStore) -> None:
     """A deadline passes without a container that waits: the check that looks for it applies it."""
     claim = take(store, 1)
@@ -737,6 +745,7 @@ def test_an_aborted_claimer_never_claims(concourse: Concourse, store: DynamoStor
     assert concourse.put("claim", build=3, lock_name=LOCK).seconds < 15
 
 
+@pytest.mark.long
 def test_a_claim_whose_answer_was_not_given_is_withdrawn(concourse: Concourse, store: DynamoStore, wire: Wire) -> None:
     """Concourse forgets an aborted put, so a claim that landed a moment before is taken back."""
     reads_back = threading.Event()

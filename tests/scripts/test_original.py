@@ -155,6 +155,7 @@ def test_a_rejection_shuts_the_gate_and_frees_the_lock(concourse: Concourse, sto
     assert held_by(store) == ""
 
 
+@pytest.mark.long
 def test_a_timeout_counts_as_a_rejection(concourse: Concourse, store: DynamoStore) -> None:
     """Minutes counted from the claim: when they are over the gate fails and the lock is free."""
     version = concourse.claim().version
@@ -382,6 +383,7 @@ def test_a_get_on_a_released_lock_ends(concourse: Concourse, store: DynamoStore)
     assert kept(store, version).state is State.RELEASED
 
 
+@pytest.mark.long
 def test_who_decided_and_why_is_kept(concourse: Concourse, store: DynamoStore) -> None:
     """A decision's author, reason and time stay with the claim and in the log, when the lock is used again too."""
     rejected = {"id": take(store, 1).id}
@@ -483,6 +485,7 @@ def test_debug_never_tells_a_secret(concourse: Concourse, store: DynamoStore, sc
     assert not any(CANARY.encode() in content for content in written)
 
 
+@pytest.mark.long
 def test_no_step_makes_a_table_that_is_there(concourse: Concourse, wire: Wire) -> None:
     """The table is made once, when it is missing, and no later step tries."""
     listened = concourse.sourced(endpoint_url=wire.url)

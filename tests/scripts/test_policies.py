@@ -66,6 +66,7 @@ def test_policies_and_facts_come_from_files_of_the_build(concourse: Concourse, s
     assert "not met" in refused.stderr
 
 
+@pytest.mark.long
 def test_every_problem_of_a_policy_is_told_at_the_claim(concourse: Concourse, store: DynamoStore) -> None:
     """With file, line, column and the way out; nothing is claimed."""
     concourse.write("policy.yaml", 'required_approval: 1\nwindows: [{from: "25:00"}]\n')

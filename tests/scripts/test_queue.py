@@ -69,6 +69,7 @@ def test_a_killed_waiter_holds_nobody_up(concourse: Concourse, store: LockStore)
     assert in_queue(store) == []
 
 
+@pytest.mark.long
 def test_giving_up_waiting_is_a_failed_step(concourse: Concourse, store: LockStore) -> None:
     """`wait_timeout`: exit 1 with who holds the lock, and nothing left behind."""
     held = concourse.claim(build=1).version
@@ -78,6 +79,7 @@ def test_giving_up_waiting_is_a_failed_step(concourse: Concourse, store: LockSto
     assert held_by(store) == held["id"]
 
 
+@pytest.mark.long
 def test_priority_goes_before_arrival(concourse: Concourse, store: LockStore) -> None:
     """Higher first."""
     held = concourse.claim(build=1).version
@@ -128,6 +130,7 @@ def test_an_approval_has_a_deadline(concourse: Concourse, store: LockStore) -> N
     assert held_by(store) == ""
 
 
+@pytest.mark.long
 def test_an_expiry_with_nobody_waiting_is_found_by_check(concourse: Concourse, store: LockStore) -> None:
     """A resource with `states` ends the claim, and emits that."""
     pending = concourse.claim(build=1, expires_after="1s").version

@@ -276,6 +276,7 @@ def test_any_number_of_processes_serve_one_table(serve: Serve) -> None:
     assert "It is approved" in other.decide(page, "approve").text
 
 
+@pytest.mark.long
 def test_an_unreachable_table_is_told_and_readiness_says_so(serve: Serve, connection: Connection) -> None:
     """503 with the next move; the process stays alive."""
     gone = DynamoStore.connect(replace(connection, endpoint_url=f"http://127.0.0.1:{free_port()}"))

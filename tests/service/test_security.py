@@ -475,6 +475,7 @@ def test_the_issuer_can_end_sessions(serve: Serve, provider: Provider) -> None:
     assert browser.send("GET", "/").status == 303
 
 
+@pytest.mark.long
 def test_the_issuer_can_end_a_session_without_naming_its_person(serve: Serve, provider: Provider) -> None:
     """A logout token may hold a `sid` instead of a subject. It signs nobody in, whomever it names."""
     running = serve(machines=[{"issuer": ISSUER, "discovery": provider.url, "audience": "approvals-api"}])

@@ -476,6 +476,7 @@ def test_a_button_from_before_a_recent_sign_in_was_asked_for_decides_nothing(ope
     assert strict.reviews(claim) == {}
 
 
+@pytest.mark.long
 def test_without_the_option_there_are_no_buttons_and_no_endpoint(opened: Callable[..., Shop], slack: Slack) -> None:
     """It is off by default."""
     channel = {"slack": CHANNEL, "token": "env:SLACK_TOKEN", "api": f"{slack.url}/api"}

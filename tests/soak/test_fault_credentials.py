@@ -199,6 +199,7 @@ def test_keys_that_run_out_and_cant_be_renewed_are_one_line(
     require_shut(store, claim, waiting.ends(), "the AWS session token has expired; give a new one, or a role")
 
 
+@pytest.mark.long
 def test_keys_that_may_assume_the_role_no_more_are_one_line(
     gate: Callable[..., Running], store: DynamoStore, sts: Sts, ledger: Ledger
 ) -> None:
@@ -211,6 +212,7 @@ def test_keys_that_may_assume_the_role_no_more_are_one_line(
     require_shut(store, claim, waiting.ends(), "its trust policy must name that caller")
 
 
+@pytest.mark.long
 def test_sessions_that_have_ended_when_they_are_given_are_sat_out(
     gate: Callable[..., Running], store: DynamoStore, sts: Sts, ledger: Ledger
 ) -> None:

@@ -28,9 +28,9 @@ WAVE_SECONDS, WAVE_WAKINGS = 30.0, 12
 LOOK = 0.03
 SOMETIMES = 0.1
 """How many of the looks a person looks too."""
-SHARES = (2, 4)
+SHARES = (1, 4)
 """Into how many tests the kills are divided, so that they run side by side: in a short run, and in a soak."""
-KILLS = (24, 320)
+KILLS = (12, 320)
 SECONDS = (90, 400)
 """How long each may go on, far more than it needs."""
 OVER = object()

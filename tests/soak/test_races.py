@@ -117,6 +117,7 @@ def test_approve_against_reject_has_one_outcome(
     both_happened(outcomes, effort, "approved", "rejected")
 
 
+@pytest.mark.long
 def test_approve_against_expiry_has_one_outcome(
     connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
 ) -> None:
@@ -139,6 +140,7 @@ def test_approve_against_expiry_has_one_outcome(
     both_happened(outcomes, effort, "approved", "expired")
 
 
+@pytest.mark.long
 def test_override_against_approve_has_one_outcome(
     connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
 ) -> None:
@@ -167,6 +169,7 @@ def test_override_against_approve_has_one_outcome(
     both_happened(outcomes, effort, "approved", "superseded")
 
 
+@pytest.mark.long
 def test_release_against_takeover_has_one_outcome(
     connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
 ) -> None:
@@ -190,6 +193,7 @@ def test_release_against_takeover_has_one_outcome(
     both_happened(outcomes, effort, "released", "expired")
 
 
+@pytest.mark.long
 def test_renewal_against_takeover_has_one_outcome(
     connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
 ) -> None:
@@ -212,6 +216,7 @@ def test_renewal_against_takeover_has_one_outcome(
     both_happened(outcomes, effort, "held", "expired")
 
 
+@pytest.mark.long
 def test_passing_against_release_has_one_outcome(
     connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort
 ) -> None:
@@ -249,6 +254,7 @@ def test_one_build_that_runs_many_times_at_once_has_one_claim(connection: Connec
     assert len(list(store.events(races.POOL))) == rounds
 
 
+@pytest.mark.long
 def test_many_ends_at_once_are_one_end(connection: Connection, store: DynamoStore, rounds: int, effort: tally.Effort) -> None:
     """The build that releases and people who free its lock: one of them ends the claim, and the others are told how it ended."""
     played = race("ends", rounds, connection)

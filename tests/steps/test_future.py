@@ -76,6 +76,7 @@ def test_what_is_honest_after_it_counts_from_its_own_time(gate: Gate) -> None:
     assert NOON + timedelta(minutes=5) <= gate.time.at < NOON + timedelta(minutes=6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("early")
 def test_an_honest_approval_after_it_opens_in_its_own_time(gate: Gate) -> None:
     """`not_before` counts from its claim; the events tell their true time, and the lock is free again."""
