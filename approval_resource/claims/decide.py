@@ -14,7 +14,7 @@ from approval_resource.claims.lifecycle import transition
 from approval_resource.claims.lookup import read_content
 from approval_resource.documents.settings import policy_digest
 from approval_resource.errors import ConfigError, CorruptRecordError
-from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, POOL_POLICY_CONTENT, Claim
+from approval_resource.model.claim import FACTS_CONTENT, POLICY_CONTENT, POOL_POLICY_CONTENT, Claim, Review, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.model.settings import Settings
 from approval_resource.store.interface import RecordReads
@@ -299,10 +299,11 @@ def outlook(store: RecordReads, claim: Claim, reviewer: str, pool_policy: str | 
     if not isinstance(decision, Waiting):
         return Outlook(short_reasons(decision))
     policies, facts, reviews = policies_of(terms, pool_policy), facts_of(claim, terms), [*claim.reviews.values()]
+    trial = Review(reviewer=reviewer, verdict=Verdict.APPROVE, at=now)
     people = needs.needs(policies, facts, reviews)
     return Outlook(
         " and ".join(people) or short_reasons(decision),
-        waits=asked and needs.waits_for(policies, facts, reviews, decision, reviewer, now),
+        waits=asked and needs.waits_for(policies, facts, reviews, decision, trial),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from approval_resource.model.claim import Review, Verdict
@@ -86,10 +85,8 @@ def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
     return "" if judged or review.reviewer in against else "is named by no rule"
 
 
-def waits_for(
-    policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], decision: Decision, reviewer: str, now: datetime
-) -> bool:
-    """Whether a pending claim waits for that person.
+def waits_for(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], decision: Decision, trial: Review) -> bool:
+    """Whether a pending claim waits for the reviewer of `trial`, the approval that they could give.
 
     A policy still lacks an approval that theirs would make up for, they may review, and they haven't approved
     yet. Nobody can tell from a Rego text whom it lacks: it waits for all whose approval it is shown.
@@ -97,12 +94,11 @@ def waits_for(
     """
     if not isinstance(decision, Waiting):
         return False
-    others = [review for review in reviews if review.reviewer != reviewer]
-    trial = Review(reviewer=reviewer, verdict=Verdict.APPROVE, at=now)
+    others = [review for review in reviews if review.reviewer != trial.reviewer]
     if refusal(policies, facts, others, trial) is not None:
         return False
     return any(
-        not (dropped(policy, facts) or result.ready) and _lacks(policy, facts, reviews, [*others, trial], reviewer)
+        not (dropped(policy, facts) or result.ready) and _lacks(policy, facts, reviews, [*others, trial], trial.reviewer)
         for policy, result in zip((*policies, DEFAULT), decision.policies, strict=False)
     )
 

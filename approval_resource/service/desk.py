@@ -20,6 +20,7 @@ from approval_resource.policy.authoring.trial import document_of
 from approval_resource.policy.decision import Decision, Undecidable, Waiting
 from approval_resource.policy.language.document import Input, Policy
 from approval_resource.policy.language.identities import OIDC_GROUP
+from approval_resource.policy.needs import waits_for
 from approval_resource.policy.unblock import Openers
 from approval_resource.service.looks import MAX_ENDED, MAX_ID, Looks
 from approval_resource.service.people import Access, Person, Role
@@ -49,11 +50,8 @@ class Standing:
     own: Review | None = None
     asked: bool = False
     """Whether they asked for the claim, and no approval of theirs would count."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether the claim waits for this person's word."""
-        return self.can_decide and self.own is None and not self.asked
+    waits: bool = False
+    """Whether the claim waits for this person's word, as `list --waiting` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +261,7 @@ class Desk:
             frozen = settings.frozen(now) is not None and entitlement.may_force(pools, facts, trial)
             return Standing(can_decide=False, why_not="it is approved", own=own, operates=operates, may_force=frozen)
         refused = entitlement.refusal(policies, facts, others, trial)
+        decision = self.looks.decision(claim, settings)
         asked = [
             policy
             for policy in policies
@@ -276,6 +275,7 @@ class Desk:
             operates=operates,
             own=own,
             asked=bool(asked),
+            waits=not claim.overdue(now) and waits_for(policies, facts, [*claim.reviews.values()], decision, trial),
         )
 
 

@@ -209,7 +209,8 @@ def test_a_claim_waits_for_whom_a_policy_lacks_and_may_count(
     )
     loaded, facts = policies_of(terms, ""), facts_of(claim, terms)
     decision = decide(claim, terms, "", FrozenTime().at)
-    assert needs.waits_for(loaded, facts, [*claim.reviews.values()], decision, ROOT_ARN, FrozenTime().at) is waits
+    [trial] = approved(ROOT_ARN)
+    assert needs.waits_for(loaded, facts, [*claim.reviews.values()], decision, trial) is waits
 
 
 @pytest.fixture

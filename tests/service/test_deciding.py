@@ -8,7 +8,7 @@ from approval_resource.clock import HostClock
 from approval_resource.model.claim import Verdict
 from approval_resource.model.event import State
 from tests.builders import under
-from tests.service.conftest import ANA, BEN, Running, Serve
+from tests.service.conftest import ANA, BEN, Running, Serve, next_look
 from tests.service.provider import ISSUER
 
 
@@ -44,6 +44,25 @@ def test_the_first_page_answers_what_waits_for_whom(serve: Serve) -> None:
     assert "mine to decide" in mine
     assert "second" in others
     assert "second" not in mine.partition("Waiting for you")[2]
+
+
+def test_a_claim_waits_only_for_whom_it_lacks(serve: Serve) -> None:
+    """As `list --waiting` has it: not for who could only break the glass, nor once others have done that person's part."""
+    running = serve()
+    ana = f"oidc:{ISSUER}#ana"
+    people = {"ana": [ana], "ben": [f"oidc:{ISSUER}#ben"], "olga": [f"oidc:{ISSUER}#olga"]}
+    groups = {"sec": ["ana", "ben"], "ops": ["olga"]}
+    terms = under(approval_rules=[{"group": "sec"}, {"group": "ops"}], people=people, groups=groups)
+    shared = running.claim(1, lock_name="shared", terms=terms)
+    running.claim(2, lock_name="broken", terms=under(approval_rules=[{"user": "olga"}], people=people, bypass=["ana"]))
+    browser = running.browser()
+    page = browser.sign_in("ana")
+    mine, _, others = page.text.partition("Waiting for others")
+    assert ("shared" in mine, "broken" in mine, "broken" in others) == (True, False, True)
+    other = running.browser()
+    other.decide(other.sign_in("ben", f"/claims/{shared.id}"), "approve")
+    next_look()
+    assert "Nothing waits for you." in browser.go("/").text
 
 
 def test_nothing_waiting_says_so(serve: Serve) -> None:
