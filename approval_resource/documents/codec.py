@@ -54,7 +54,7 @@ class Codec(Generic[T]):
     """Codec of one noun. Its documents have the order of its fields."""
 
     def __init__(self, noun: Callable[..., T], title: Callable[[Mapping[str, Any]], str], *fields: Field | Derived) -> None:
-        """Name documents in messages by `title`."""
+        """Read and write documents of `noun`. `title` names a document in messages."""
         self._noun = noun
         self._title = title
         self._fields = fields
