@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 APART = (CONCOURSE, *SENT)
 """Prefixes of identities under which a human who has another identity could approve a second time."""
 MANY_SOURCES = 6
-"""Upper bound of one side's sources whose parts are all tried. Above it, only each alone and all together."""
+"""Number of one side's sources up to which all subsets are tried. Above it: each alone, and all together."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
-"""Stands for all typed names. Anyone may invent a name, so together they are one person, in no list."""
+"""Person behind all typed names. Anyone may invent a name, so they are one person together, in no list."""
 TYPED_LOGIN = "typed names"
 
 Memberships = Mapping[str, frozenset[str]]
@@ -143,7 +143,7 @@ class Roster:
         """Return the groups that the reviewer's issuer named, and the policy's groups that list those."""
         if not review.reviewer.startswith("oidc:"):
             return set()
-        # An issuer speaks of its own people's groups, and of no other's.
+        # An issuer is trusted for its own groups alone.
         issuer = review.reviewer.removeprefix("oidc:").partition("#")[0]
         told = {group for group in review.groups if group.startswith(f"{OIDC_GROUP}{issuer}#")}
         return told.union(*(self._told.get(group, ()) for group in told))
@@ -158,7 +158,7 @@ class Roster:
         return list(dict.fromkeys(found))
 
     def can_be(self, person: str) -> bool:
-        """Whether some reviewer can be that person: the name is an identity, or `people` lists one for it."""
+        """Whether the person's name, or one that `people` lists for it, is an identity that counts."""
         return any(":" in identity and self.counts(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
@@ -216,7 +216,7 @@ class Roster:
         approving = [voice for voice in voices if voice.approves]
         if not any(voice.identity.startswith(APART) for voice in approving):
             return [voices]
-        # A person may approve under several identities. One more must not take from them what another tells.
+        # A person may approve under several identities. One of AWS or an issuer is enough to be trusted.
         trusted = {
             self.person(review.reviewer)
             for review in reviews
@@ -338,7 +338,7 @@ class Roster:
 
 
 def _choices(strangers: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the sources whose strangers can be counted together: parts of each side, and none."""
+    """Yield each set of sources whose strangers can count together: a subset of one side, or none."""
     sides: dict[str, set[str]] = {}
     for identity in strangers:
         source = knower(identity)

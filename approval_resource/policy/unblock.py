@@ -36,7 +36,7 @@ CONCOURSE_STRANGER = "\0anybody"
 """Placeholder for users of a Concourse whom no policy names. No real user can have this name."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
-"""A set of openers: numbers of people, each with the interchangeable people to choose from."""
+"""Set of openers: for each group of interchangeable people, how many are needed, and who is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Openers:
 
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
-    """Return the smallest sets of people whose approval would open the gate, beside the reviews there are.
+    """Return the smallest sets of people whose approval, added to the reviews, would open the gate.
 
     Windows, freezes, waiting times and inputs are left out.
     """
@@ -180,7 +180,7 @@ def _before(applying: Sequence[Policy], facts: Facts, person: str, spoken: Mappi
 def _ways(applying: Sequence[Policy], facts: Facts, person: str, before: Review | None, now: datetime) -> list[Review]:
     """Return the approvals that the person may still give.
 
-    Each is a plain one, or one that names rules where that changes anything.
+    Each is plain, or names rules if that may change the outcome.
     """
     plain = _approval(before.reviewer if before else person, now)
     ways = [] if before else [plain]

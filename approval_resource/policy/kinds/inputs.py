@@ -1,4 +1,4 @@
-"""Inputs: fields that approvers fill in, checked, and merged over all approvals that count."""
+"""Inputs: fields that approvers fill in. Values are checked, and merged over all approvals that count."""
 
 from __future__ import annotations
 

@@ -78,12 +78,12 @@ def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator
     today = now.astimezone(window.tz).date()
     for step in range(-1, days + 1):
         day = today + timedelta(days=step)
-        if DAYS[day.weekday()] in window.days and day not in closed and _comes(window, day):
+        if DAYS[day.weekday()] in window.days and day not in closed and _exists(window, day):
             yield _span(window, day)
 
 
-def _comes(window: Window, day: date) -> bool:
-    """Whether the day exists in the window's time zone: Samoa skipped 30 December 2011."""
+def _exists(window: Window, day: date) -> bool:
+    """Whether the window's time zone has that day: Samoa skipped 30 December 2011."""
     midnights = (datetime.combine(one, time(), window.tz) for one in (day, day + timedelta(days=1)))
     begin, end = (_instant(at) for at in midnights)
     return begin < end

@@ -58,7 +58,7 @@ def budget(seconds: float = BUDGET_SECONDS, clock: Clock = stopped_clock) -> Ite
     """Share a budget of processor seconds among all tasks run meanwhile.
 
     Budgets nest: a task may use no more than the smallest remainder, and takes from every budget. `clock`:
-    counts the work of this process too, where that has to count.
+    its progress counts too, such as the processor time of this process's own work.
     """
     mark = _budgets.set((*_budgets.get(), _Budget(seconds, clock)))
     try:
