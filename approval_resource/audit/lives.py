@@ -70,7 +70,7 @@ class SetDifference:
 
 
 class Lives:
-    """Verification of every claim in the log, and of whether each event follows from the one before it.
+    """Verification of every claim in the log, and that each of its events follows from the one before it.
 
     It keeps a claim from its newest event to its first, so memory grows with the claims open at one time.
     """

@@ -257,13 +257,13 @@ def _verify_added(store: RecordReads, walk: Walk, lives: Lives) -> None:
         while batch := list(islice(differing, BATCH)):
             suspects |= {claim_id: claim for claim_id, claim in claims(store, batch) if isinstance(claim, Claim)}
     for claim in suspects.values():
-        if not _told(store, report.pool, claim) and not _aged(walk, claim):
+        if not _has_event(store, report.pool, claim) and not _aged(walk, claim):
             report.findings.append(
                 f"claim {claim.id} was added: the log knows nothing of it; {title_of(claim)}, {says_now(claim)}"
             )
 
 
-def _told(store: RecordReads, pool: str, claim: Claim) -> bool:
+def _has_event(store: RecordReads, pool: str, claim: Claim) -> bool:
     """Whether the log has the claim's event, even an unreadable one, at the place that the claim names."""
     try:
         event = store.event(pool, claim.changed)
