@@ -132,7 +132,7 @@ class EvaluationCache:
         self._kept: dict[object, Any] = {}
 
     def instant(self, claim: Claim, snapshot: Snapshot, about: object = None, fixed: datetime | None = None) -> datetime:
-        """Return the instant to evaluate for: the last try's if its evaluations are reusable, else `now`.
+        """Return the instant to evaluate for: the last try's if that is reusable, else the snapshot's.
 
         `about`: key of the claim, by default the claim itself. A claim in the making has other times in each
         try, so its id is the key. `fixed`: instant to evaluate for, whatever the snapshot's is.

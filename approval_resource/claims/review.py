@@ -73,9 +73,9 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     issuer. `seen`: `shown_digest` of what they were shown; empty to skip that comparison. `link`: id of the
     one-time link that they used; this call marks it as used.
 
-    A repeated verdict changes nothing, with the exceptions that `entitlement.merged` lists. A different one
-    replaces it until the claim is decided. The policies are evaluated in either case: time or a new pool
-    policy may let an old verdict decide.
+    A repeated verdict changes nothing, with the exceptions that `entitlement.merged` lists. A different
+    verdict replaces the earlier one until the claim is decided. The policies are evaluated in either case:
+    time or a new pool policy may let an old verdict decide.
 
     Raises:
         LockNotFoundError: there is no such claim.

@@ -65,7 +65,7 @@ class RollCall:
     def __init__(self, seconds: Callable[[], float]) -> None:
         """Measure time by `seconds`, a monotonic clock."""
         self._seconds = seconds
-        self._what: tuple[str, int] | None = None
+        self._observed: tuple[str, int] | None = None
         self._looks = 0
         self._since = self._last = self._slowest = 0.0
         self._dropped: Counter[int] = Counter()
@@ -74,10 +74,10 @@ class RollCall:
         """Record one look of the waiter at that place, and return what it does about it."""
         what, at = (turn.roll, max(turn.round, 1)), self._seconds()
         if place <= 0 or not turn.free(now):
-            self._what = None
+            self._observed = None
             return Act.WAIT
-        if what != self._what:
-            self._what, self._looks, self._since, self._last, self._slowest = what, 0, at, at, 0.0
+        if what != self._observed:
+            self._observed, self._looks, self._since, self._last, self._slowest = what, 0, at, at, 0.0
             return Act.LOOK
         self._looks += 1
         waited, self._slowest, self._last = at - self._since, max(self._slowest, at - self._last), at
@@ -101,5 +101,5 @@ class RollCall:
         if self._looks < CALL_LOOKS * patience or waited < needed:
             return Act.LOOK
         self._dropped.update(gone)
-        self._what = None
+        self._observed = None
         return Act.DROP

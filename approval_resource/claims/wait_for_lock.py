@@ -31,7 +31,7 @@ MAX_SHOWN = 200
 MISSED_LOOKS = 2
 """Number of looks without a usable hint before the lock is read. A single one may be a stale replica."""
 DOUBT_SECONDS = 3.0
-"""Seconds after its last read of the lock when a waiter reads it again, times its place, counted from 1."""
+"""Seconds between a waiter's reads of the lock, for each place in the queue, the front's included."""
 READ_EACH_SECOND = 30
 """Length of a queue in which each waiter reads a changed lock at most once a second.
 
