@@ -108,7 +108,7 @@ def _judged(
 
 def _heard(name: str, view: View) -> PolicyResult:
     """Return the result of the policy for one way to count voices."""
-    parts = _people(view)
+    parts = _parts_except_time(view)
     people = combine(name, _answers(parts.values()))
     filled_in = {key: value for part in parts.values() for key, value in part.filled_in.items()}
     # A policy that its selector drops can't be forced, and its rules of time delay nothing.
@@ -146,7 +146,7 @@ def _answers(parts: Iterable[Part]) -> list[Explanation]:
     return [answer for part in parts for answer in part.answers]
 
 
-def _people(view: View) -> dict[str, Part]:
+def _parts_except_time(view: View) -> dict[str, Part]:
     """Return the part of every kind of rule but time, by kind."""
     parts: dict[str, Part] = {}
     for kind, part in parts_of(EXCEPT_TIME, view):

@@ -223,28 +223,28 @@ def _classes(applying: Sequence[Policy], facts: Facts, spoken: Mapping[str, Revi
     for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:
         before = _before(applying, facts, person, spoken)
         if _ways(applying, facts, person, before, now):
-            known.setdefault((before and before.reviewer, _looks(rosters, person, now)), []).append(person)
+            known.setdefault((before and before.reviewer, _traits(rosters, person, now)), []).append(person)
     return list(known.values())
 
 
-def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
+def _traits(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
     """Return everything by which the policies may tell that person from another.
 
     A Rego policy may do so by a name in its text.
     """
-    looks: list[object] = [_stranger(person)]
+    traits: list[object] = [_stranger(person)]
     for policy, roster in rosters:
         voice = next(iter(roster.voices([_approval(person, now)])), None)
         if voice is None:
-            looks.append(None)
+            traits.append(None)
             continue
         fitting = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
         names = (person, *policy.people.get(person, ()))
         by_name = person if any(name in text for text in policy.rego for name in names) else ""
-        looks.append(
+        traits.append(
             (voice.groups, tuple(voice.stands_for), voice.may_be_requester and not policy.allow_self_approval, fitting, by_name)
         )
-    return tuple(looks)
+    return tuple(traits)
 
 
 def _counts(classes: Sequence[Sequence[str]], size: int) -> Iterator[tuple[int, ...]]:

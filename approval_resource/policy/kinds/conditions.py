@@ -268,7 +268,7 @@ def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults:
     A default stands there, or the fact is missing and is compared with null, which equals a missing fact.
     """
     nulls = dict.fromkeys(path for path in _nulls(criteria) if matching.at(facts, path) is matching.ABSENT)
-    return [*(path for path in defaults if any(_asks(one, path) for one in criteria)), *nulls]
+    return [*(path for path in defaults if any(_reads(one, path) for one in criteria)), *nulls]
 
 
 def _nulls(query: object) -> Iterator[str]:
@@ -288,13 +288,13 @@ def _nulls(query: object) -> Iterator[str]:
                 yield key
 
 
-def _asks(query: object, path: str) -> bool:
+def _reads(query: object, path: str) -> bool:
     """Whether the query reads that path, or one below or above it."""
     if isinstance(query, list):
-        return any(_asks(one, path) for one in query)
+        return any(_reads(one, path) for one in query)
     if not isinstance(query, Mapping):
         return False
     return any(
-        _asks(value, path) if key in LOGICAL else f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")
+        _reads(value, path) if key in LOGICAL else f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")
         for key, value in query.items()
     )

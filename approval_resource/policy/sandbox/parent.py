@@ -87,7 +87,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     used = seconds
     answer: dict[str, Any] = {}
     try:
-        code, out, err = _ended(json.dumps({**task, "seconds": seconds}).encode())
+        code, out, err = _run_child(json.dumps({**task, "seconds": seconds}).encode())
         if not code:
             answer = json.loads(out)
             used = float(answer["used"])
@@ -106,7 +106,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _ended(text: bytes) -> tuple[int, bytes, bytes]:
+def _run_child(text: bytes) -> tuple[int, bytes, bytes]:
     """Run the child; return its exit code, stdout and stderr.
 
     The child is gone when this returns or raises, on Ctrl-C too.
