@@ -152,9 +152,9 @@ class RecordReads(Protocol):
 class LockStore(RecordReads, Protocol):
     """Pools, locks, claims and their log.
 
-    Reads are strongly consistent, with two exceptions. `glance` and, by default, `turn` are eventually so.
-    `open_claims` and `open_claim_ids` find claims by a sparse global secondary index, which may lag by
-    moments; `open_claims` then reads those claims strongly consistently. Any method may raise
+    Reads are strongly consistent, with two exceptions. `glance` is eventually consistent, and so is `turn` by
+    default. `open_claims` and `open_claim_ids` find claims by a sparse global secondary index, which may lag
+    by moments; `open_claims` then reads those claims strongly consistently. Any method may raise
     `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
     """
 

@@ -152,7 +152,7 @@ class Commits:
                 return Committed(_after(snapshot, planned), planned.events)
 
     def _spend(self, link: str, snapshot: Snapshot) -> Failure | None:
-        """Mark a link as used whose verdict changed nothing. Return the failure, or None for success."""
+        """Mark as used a link whose verdict changed nothing. Return the failure, or None for success."""
         put = self._put(items.link_item(link, snapshot.now), 0)["Put"]
         try:
             self._requests.call("put_item", **put)

@@ -250,7 +250,7 @@ class Requests:
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
             raise RequestFailedError(failure, refused(error)) from error
         except (ResponseParserError, RuntimeError, KeyError) as error:
-            # botocore raises these if not STS answers, or if STS answers with expired credentials.
+            # botocore raises these if some other server answers, or if STS answers with expired credentials.
             message = (
                 f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
             )

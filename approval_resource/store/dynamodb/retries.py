@@ -67,7 +67,7 @@ class RetryBudget:
         return True
 
     def restart(self) -> None:
-        """Restart the time limit after another's change, if the last try failed by contention."""
+        """Restart the time limit after a change by others, if the last try failed by contention."""
         if self._contended:
             self._started = self._clock.monotonic()
 
