@@ -43,10 +43,10 @@ class StoreClock:
     """
 
     def __init__(self, clock: Clock) -> None:
-        """Extend the time by `clock`. No time is known until a Date header is observed."""
+        """Use `clock` to extend the newest header's time. No time is known before the first header."""
         self._clock = clock
         self._seen: tuple[datetime, float] | None = None
-        """The time by the newest header, and the monotonic clock then; one value, for threads to share."""
+        """Store's time and monotonic time at the newest header. One tuple, which threads read as a whole."""
 
     def observe(self, date: str | None) -> None:
         """Take over an answer's Date header. An absent or unreadable header is ignored."""

@@ -1,4 +1,4 @@
-"""Files of configuration: YAML read strictly; a secret is named in it and stands elsewhere."""
+"""Configuration files: YAML, read strictly. They name their secrets, which are kept elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SECRET = 64 * 1024
 
 
 class NoSecretError(Exception):
-    """Absence of a secret where its name leads to."""
+    """Missing secret: its variable is unset or empty, or its file can't be read or is empty."""
 
 
 def document_in(path: Path) -> object:
@@ -59,7 +59,7 @@ def secret_of(named: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def matching(pattern: str, told: str) -> BeforeValidator:
-    """Return a validator that takes texts of that form alone, and says `told` of others."""
+    """Return a validator that accepts only text in the form `pattern`, and answers others with `told`."""
     form = re.compile(pattern, re.ASCII)
 
     def read(value: object) -> object:

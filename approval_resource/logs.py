@@ -11,8 +11,7 @@ from approval_resource.text import clean, shortened, without_mail
 def log_to(handler: logging.Handler, *, debug: bool) -> None:
     """Send this package's warnings to `handler`, and its requests too if `debug` is set.
 
-    The libraries below stay quiet. Their warnings come back as errors with a line of their own, and their
-    logs hold tracebacks.
+    The libraries below stay quiet: this package reports their failures, and their logs hold tracebacks.
     """
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.NullHandler())
@@ -33,7 +32,7 @@ class Log:
         """Write one line. A line too long to be read is cut."""
         for secret in self.secrets:
             line = line.replace(secret, "((redacted))")
-        # Build pages may be public, so a line says no more of mail addresses than the metadata beside it.
+        # Build pages may be public, so mail addresses lose their hosts here, as in the metadata.
         text = shortened(without_mail(clean(line))).encode(self._stream.encoding or "utf-8", "backslashreplace")
         self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
         self._stream.flush()

@@ -15,7 +15,7 @@ from approval_resource.store.transaction import Commit, ReadSet, Snapshot
 MAX_RETENTIONS = 100
 """Upper bound of the retentions kept.
 
-A replaced retention is kept until every record from its time has expired.
+A replaced retention is kept until all records that it applies to may have been removed.
 """
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Setti
 def freeze(store: LockStore, pool: str, until: datetime | timedelta | None, reason: str, *, actor: str) -> Settings:
     """Open no gate of the pool until that instant, or until `unfreeze` if `until` is None.
 
-    A timedelta counts from the store's time. The freeze replaces one that is there.
+    A timedelta counts from the store's time. An earlier freeze is replaced.
 
     Raises:
         ConfigError: that instant is over already.
@@ -98,9 +98,9 @@ def unfreeze(store: LockStore, pool: str, reason: str, *, actor: str) -> Setting
 
 
 def _without_past(retentions: list[Retention], now: datetime) -> list[Retention]:
-    """Reduce the retentions whose records may all have been removed by now.
+    """Drop or merge the retentions whose records may all have been removed by now.
 
-    Those at the start are dropped. Elsewhere, neighbours among them become one, with the fewer days.
+    At the start of the list they are dropped. Elsewhere, a run of them becomes one, with the fewest days.
     """
     kept: list[Retention] = []
     past = True

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 VERSION = "0.1.0"
-"""The version in pyproject.toml, which isn't there to be read in the image."""
+"""Copy of the version in pyproject.toml, because the image has no such file."""
 PROGRAM = "approvals"
 """Name of the installed command, which the hints of a step's build log give."""
 _called: ContextVar[str] = ContextVar("called", default=PROGRAM)
@@ -20,7 +20,7 @@ def called() -> str:
 
 @contextmanager
 def called_as(words: str) -> Iterator[None]:
-    """Give hints these words while the context lasts."""
+    """Make `called` return these words while the context lasts."""
     before = _called.set(words)
     try:
         yield

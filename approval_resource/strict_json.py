@@ -1,4 +1,4 @@
-"""JSON without surprises: exact numbers, and no constants that JSON lacks."""
+"""JSON without surprises: exact numbers, and neither NaN nor infinity."""
 
 from __future__ import annotations
 

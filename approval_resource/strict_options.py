@@ -212,7 +212,7 @@ def mapping(value: object) -> dict[str, Any]:
 
 
 def filled(value: T) -> T:
-    """Return the value, unless it is an empty list, which a variable that wasn't set may give.
+    """Return the value. Refuse an empty list, because it may come from a variable that wasn't set.
 
     Raises:
         WrongError: the list is empty.
@@ -226,7 +226,7 @@ def texts(value: object) -> dict[str, str]:
     """Parse a map of texts.
 
     Raises:
-        WrongError: the value is no map, or the named parts are no texts.
+        WrongError: the value is no map, or its entries in `parts` are no texts.
     """
     wrong = []
     found = {}

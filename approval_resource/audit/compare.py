@@ -24,10 +24,10 @@ OF_CONTENTS = ("policy", "pool_policy", "inputs")
 
 
 def compare(store: RecordReads, walk: Walk, against: Copy) -> None:
-    """Compare the copy with what is stored; what differs goes into the walk's report.
+    """Compare the copy with the stored log, and add each difference to the walk's report.
 
     Raises:
-        ConfigError: it is a receipt or an export of another pool, or an export with an invalid line.
+        ConfigError: the copy is of another pool, is no valid receipt, or is an export with an invalid line.
     """
     try:
         if against.receipt:
@@ -94,13 +94,13 @@ def _by_claim(store: RecordReads, walk: Walk, given: Mapping[str, Any], claim: C
 
 
 def _by_event(given: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
-    """Return the given receipt with all that its event proves, for a claim that is gone."""
+    """Return the given receipt with the parts that its event proves replaced. Its claim is gone."""
     proven, claim = told_by_event(event), given.get("claim")
     return {**given, **proven, "claim": {**(claim if isinstance(claim, Mapping) else {}), **proven["claim"]}}
 
 
 def _differing(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Return the parts in which two receipts differ. JSON is compared, since Python holds 1 equal to true."""
+    """Return the parts in which two receipts differ. They are compared as JSON, since 1 == True in Python."""
     left, right = ({name: json.dumps(value, sort_keys=True) for name, value in one.items()} for one in (given, expected))
     return sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
 
@@ -108,8 +108,8 @@ def _differing(given: Mapping[str, Any], expected: Mapping[str, Any]) -> list[st
 def _gone_by_age(walk: Walk, younger: Event | None, at: datetime, digest: str) -> bool:
     """Whether an event with that digest may have been there and be gone by its age.
 
-    `younger` is the next event that is left. Each event holds place and digest of the one before it, and the
-    head those of the newest, so no other event can have been between the two.
+    `younger` is the next event that is still stored, or None. It holds the place and digest of the event
+    before it, and the head holds those of the newest event. So no event lay between that place and `younger`.
     """
     if not walk.keeping.may_be_gone(at):
         return False

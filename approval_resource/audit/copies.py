@@ -74,10 +74,10 @@ def read(given: str) -> Copy:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object that these are the entries of, as `object_pairs_hook` of `json.loads`.
+    """Return the object with these entries, as the `object_pairs_hook` of `json.loads`.
 
     Raises:
-        ValueError: a name comes twice, so that two readers may read two things.
+        ValueError: a name comes twice, so that two parsers may read different values.
     """
     document = dict(pairs)
     if len(document) != len(pairs):
@@ -88,7 +88,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _line(line: bytes, where: str) -> Mapping[str, Any]:
     try:
         document = json.loads(line)
-        # No record of an export has an event inside. A receipt has, whatever else was written into it.
+        # No record of an export has an entry `event`. A receipt has one, even if somebody added a `record`.
         if not isinstance(document.get("record"), str) or "event" in document:
             EVENT.read(document)
     except (ValueError, RecursionError, AttributeError, CorruptRecordError) as wrong:

@@ -1,4 +1,4 @@
-"""Exports: the whole record of pools as JSON lines, which can be verified without the table."""
+"""Exports: everything stored of some pools as JSON lines, which can be verified without the table."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def content_of(content: bytes) -> dict[str, str]:
 
 
 def export(store: RecordReads, pools: Iterable[str]) -> Iterator[str]:
-    """Yield the lines of an export: of each pool all its records, then its events, the oldest first.
+    """Yield the lines of an export: for each pool its records, its events, the oldest first, and its head.
 
     The last line has the digest of all lines before it. A pool without a log is left out, and an export of
     no pool has no line.
 
     Raises:
-        CorruptRecordError: something was altered. What was written until then has no last line.
+        CorruptRecordError: something was altered. The export stays without its last line.
         StoreUnavailableError: the pool's settings changed meanwhile.
     """
     seal, told = hashlib.sha256(), []
@@ -61,7 +61,7 @@ def export(store: RecordReads, pools: Iterable[str]) -> Iterator[str]:
 def _documents(store: RecordReads, pool: str) -> Iterator[dict[str, Any]]:
     """Yield the records of one pool.
 
-    The head comes first and again last, as an audit reads it: what lands in between is told apart by that.
+    The head comes first and again last. An audit needs both to tell which events landed during the export.
     """
     head = store.head(pool)
     if head is None:
@@ -90,7 +90,7 @@ def _contents(store: RecordReads, claim: Claim) -> Iterator[dict[str, Any]]:
         try:
             content = read_content(store, claim, name, digest)
         except CorruptRecordError:
-            # Contents are removed by age on their own. The verification judges whether these may be gone.
+            # TTL removes each content by itself. The verification judges whether these may be gone.
             if claim.ended is None:
                 raise
         else:

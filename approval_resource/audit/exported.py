@@ -37,14 +37,14 @@ PARTS: Mapping[str, tuple[set[str], ...]] = {
     "head": ({"head"},),
     "end": ({"pools", "digest"},),
 }
-"""Parts of each kind of record, beside its kind."""
+"""Keys of each kind of record besides `record`, in all variants."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 """Time of an export that has none of its own: so early that no event counts as gone by age."""
 
 
 @dataclass(slots=True)
 class Exported:
-    """Record of one pool in an export, read from the file at each call. Memory holds only places in the file.
+    """One pool in an export, read from the file at each call. Memory holds only offsets in the file.
 
     See `RecordReads` for its reads. An export of an older release holds events alone.
     """
@@ -53,11 +53,11 @@ class Exported:
     pool: str
     header: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     findings: list[str] = field(default_factory=list)
-    """Faults of the export's lines, whatever they record."""
+    """Faults of the export itself: of its lines, its ends and its digest."""
     offsets: array[int] = field(default_factory=lambda: array("Q"))
-    """Places of the events, in the order of the file."""
+    """Offsets of the events, in the order of the file."""
     places: dict[tuple[str, ...], int] = field(default_factory=dict)
-    """Places of the other records, by their kind and name."""
+    """Offsets of the other records, by their kind and name."""
     newest: dict[State, Place] = field(default_factory=dict)
     _looked: bool = False
 
@@ -136,7 +136,7 @@ class Exported:
         return []
 
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
-        """See `RecordReads.content`. Nothing is read again, for nothing changes."""
+        """See `RecordReads.content`. An export never changes, so nothing is read a second time."""
         found = self._record("content", claim_id, name)
         return None if found is None else _bytes(found)
 
@@ -173,7 +173,7 @@ class Exported:
 
 @contextmanager
 def opened(path: Path) -> Iterator[dict[str, Exported]]:
-    """Open an export: its pools by name, to be read while it is open.
+    """Open an export, and yield its pools by name. They can be read while the context lasts.
 
     Raises:
         ConfigError: it is no export.
@@ -193,9 +193,9 @@ class _Index:
         self._file = file
         self.pools: list[Exported] = []
         self._contents: Mapping[str, str] = EMPTY
-        """Digests of the contents that the claim read last names."""
+        """Digests of the contents of the claim that was read last, by name."""
         self._claim = ""
-        """Id of that claim."""
+        """Id of the claim that was read last."""
         seal, offset, ended = hashlib.sha256(), 0, False
         for number, line in enumerate(file, 1):
             document = self._parsed(line, number)

@@ -26,7 +26,7 @@ UNREADABLE = (CorruptRecordError, ConfigError)
 
 @dataclass(slots=True)
 class Life:
-    """Newest event of a claim, or of the settings, and the oldest that the walk has come to."""
+    """Newest event of a claim, or of the settings, and the oldest one that the walk has reached."""
 
     newest: Event
     gone: int
@@ -43,8 +43,7 @@ class Life:
 class SetDifference:
     """Difference of two sets of ids in constant memory. It tells which buckets of ids differ.
 
-    Ids fall into buckets by a digest with a key of this process, so that nobody can choose ids that cancel
-    each other out.
+    A digest with a random key chooses the buckets, so that nobody can choose ids that cancel each other out.
     """
 
     def __init__(self) -> None:
@@ -71,7 +70,7 @@ class SetDifference:
 
 
 class Lives:
-    """Verification of every claim that the log tells of, and of what its events say of each other.
+    """Verification of every claim in the log, and that each of its events follows from the one before it.
 
     It keeps a claim from its newest event to its first, so memory grows with the claims open at one time.
     """
@@ -83,7 +82,7 @@ class Lives:
         self._lives: dict[str, Life] = {}
         self._unread: list[str] = []
         self.holders: dict[str, set[str]] = defaultdict(set)
-        """Claims that hold each lock by the log, as far as it still tells."""
+        """Claims that hold each lock according to the log, as far as its events are left."""
         self.may_hold: set[str] = set()
         """Claims that their lock names as holder, while the log has lost events that could confirm it."""
         self.fences: dict[str, int] = defaultdict(int)
@@ -91,7 +90,7 @@ class Lives:
         self.absent: set[str] = set()
         """Locks with a claim that is gone, or can't be read."""
         self.stored = SetDifference()
-        """Claims that are stored, against those that the log tells of."""
+        """Stored claims that the log tells of, against all stored claims."""
 
     def step(self, event: Event) -> None:
         """Take the next older event."""
@@ -142,7 +141,7 @@ class Lives:
             )
 
     def _forget(self, claim_id: str, life: Life) -> None:
-        """Forget a claim once it was read and its first event was seen, after a comparison of the two."""
+        """Compare a claim with its first event and forget it, once both were read."""
         if not (life.read and life.begun):
             return
         del self._lives[claim_id]
@@ -191,7 +190,7 @@ class Lives:
                 self._found(finding)
 
     def _pinned(self, claim: Claim, newest: Event) -> bool:
-        """Whether the claim is as its newest event left it, or as one that landed during the walk left it."""
+        """Whether the claim is as its newest event left it, or an event that landed during the walk."""
         pin = claim_digest(claim)
         if pin == newest.claim:
             return True

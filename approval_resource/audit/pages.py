@@ -44,7 +44,7 @@ overflow-wrap:anywhere}pre{background:#f4f4f4;padding:.5rem;white-space:pre-wrap
 
 
 def page(pool: PoolReport, what: str, now: datetime) -> Iterator[str]:
-    """Yield a page of HTML that needs nothing but itself. Everything that others wrote is escaped."""
+    """Yield a self-contained HTML page. All text from the log is escaped."""
     yield "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n"
     yield f"<meta name=viewport content='width=device-width'>\n<title>{_html(what)}</title>\n<style>{STYLE}</style>\n"
     yield f"<h1>{_html(what)}</h1>\n"
@@ -94,7 +94,7 @@ def _rows(decision: Decision) -> Iterator[tuple[str, str]]:
 
 
 def rows(pool: PoolReport) -> Iterator[str]:
-    """Yield CSV, a line for the names and one for each decision. No cell is taken for a formula."""
+    """Yield CSV: a header, and a line for each decision. No spreadsheet takes a cell for a formula."""
     yield _csv(COLUMNS)
     for decision in pool.decisions:
         told = decision.document()

@@ -1,4 +1,4 @@
-"""Receipts: a decision as others keep a copy of it, to compare with the log later."""
+"""Receipts: copies of decisions that are kept elsewhere, to compare with the log later."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def receipt(store: RecordReads, claim: Claim, event: Event) -> dict[str, Any]:
     """Return the receipt of a claim that `event` decided, with what is kept beside it.
 
     Raises:
-        CorruptRecordError: what is kept beside the claim is not what it was decided by.
+        CorruptRecordError: the policies or facts kept beside the claim differ from those that decided it.
     """
     asked = claim.approved and any(review.inputs for review in claim.reviews.values())
     return receipt_of(claim, event, *kept_policies(store, claim), decision_of(store, claim).filled_in if asked else {})

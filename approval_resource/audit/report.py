@@ -54,7 +54,7 @@ class Decision:
 
     @property
     def proof(self) -> str:
-        """Return whether the decision is as it was recorded. `faults` has the reasons why it may not be."""
+        """Return the word for whether the decision is proven. If it isn't, `faults` has the reasons."""
         return UNVERIFIED if self.faults else VERIFIED
 
     @property

@@ -31,9 +31,9 @@ from approval_resource.store.interface import RecordReads
 from approval_resource.text import counted
 
 LANDED = 1.2
-"""Seconds between the two passes, by which a commit in flight at the first has become visible as a whole."""
+"""Seconds between the two passes. A commit in flight at the first is wholly visible at the second."""
 Watch = Callable[[int, int], None]
-"""Callback of long work: how much is done, and of how much."""
+"""Callback for progress: the number of events read, and the number of all."""
 
 
 def verify(
@@ -46,14 +46,14 @@ def verify(
     """Walk the pool's log from its newest event back, and compare everything else with it.
 
     Findings are: events that were altered, dropped, reordered or added; claims, locks, settings, the head,
-    payloads and attachments that differ from what the log left; claims that no event tells of, wherever they
-    lie; events dated in the future; and, with a receipt, a log that was rewritten or cut as a whole. Changes
-    that land during the walk are no findings. An item whose retention is over may be missing, and TTL may
-    remove items in any order. Each event holds the time of the event before it, so the age of a missing event
-    is known. Build records are not covered.
+    payloads and attachments that differ from what the log pins; claims that no event tells of, open or not;
+    events dated in the future; and, with a copy, a log that was rewritten or cut as a whole. Changes that
+    land during the walk are no findings. An item whose retention is over may be missing, and TTL may remove
+    items in any order. Each event holds the time of the event before it, so the age of a missing event is
+    known. Build records are not covered.
 
     Raises:
-        ConfigError: `against` is a receipt or an export of another pool, or an export with an invalid line.
+        ConfigError: as `compare`.
     """
     report = _once(store, pool, against, watch)
     if report.findings:
@@ -67,7 +67,7 @@ def verify(
 
 
 def verify_export(exported: Exported, against: Copy | None = None, watch: Watch | None = None) -> Report:
-    """Verify the record of a pool as an export has it, as `verify` does that of a table.
+    """Verify a pool in an export, as `verify` does a pool in a table.
 
     Raises:
         ConfigError: as `verify`.
@@ -257,14 +257,14 @@ def _verify_added(store: RecordReads, walk: Walk, lives: Lives) -> None:
         while batch := list(islice(differing, BATCH)):
             suspects |= {claim_id: claim for claim_id, claim in claims(store, batch) if isinstance(claim, Claim)}
     for claim in suspects.values():
-        if not _told(store, report.pool, claim) and not _aged(walk, claim):
+        if not _has_event(store, report.pool, claim) and not _aged(walk, claim):
             report.findings.append(
                 f"claim {claim.id} was added: the log knows nothing of it; {title_of(claim)}, {says_now(claim)}"
             )
 
 
-def _told(store: RecordReads, pool: str, claim: Claim) -> bool:
-    """Whether the log tells of a claim at the place that the claim names, readable or not."""
+def _has_event(store: RecordReads, pool: str, claim: Claim) -> bool:
+    """Whether the log has the claim's event, even an unreadable one, at the place that the claim names."""
     try:
         event = store.event(pool, claim.changed)
     except CorruptRecordError:

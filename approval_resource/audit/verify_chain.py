@@ -58,7 +58,7 @@ class Keeping:
         return at is not None and self.settings.may_be_gone(at, self.now)
 
     def all_may_be_gone(self, oldest: int, newest: int, at: datetime | None) -> bool:
-        """Whether all events from `oldest` to `newest`, which happened at `at`, may be gone by age."""
+        """Whether the events from `oldest` to `newest`, which is of `at`, may all be gone by age."""
         return at is not None and self.settings.all_may_be_gone(oldest, newest, at, self.now)
 
 
@@ -131,7 +131,7 @@ class Walk:
         return event
 
     def _verify_place(self, event: Event, record: Record, what: str) -> None:
-        """Hold an event against its own digest, its place, and the events after it."""
+        """Compare an event with its own digest, its place, and the events after it."""
         self.report.events += 1
         if event.revision == self._head.revision and event.timestamp != self._head.timestamp:
             self._found("the head was altered: its timestamp is not that of the newest event")

@@ -17,7 +17,7 @@ from approval_resource.store.interface import LockStore, new_id
 from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Snapshot
 
 SLOW = ("rego", "conditions")
-"""Kinds of policy that may run in a child process, and so for some seconds."""
+"""Kinds of policy that may run in a child process, which may take seconds."""
 ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 
 
@@ -30,10 +30,10 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
     - `may_hand_back` refuses it: the build gets a new one. The earlier one is superseded if it is open.
     - The requests are equal: this is a retry. It gets the earlier claim, in whatever state that is, and
       `attempt.claim_id` becomes its id.
-    - The earlier claim is pending: the new one supersedes it. If its time is up, it ends and the lock goes to
-      the front of the queue.
+    - The earlier claim is pending: the new one supersedes it. If the deadline or lease of the earlier one is
+      over, it expires instead, and the lock goes to the front of the queue.
     - The earlier claim holds the lock or was decided: `RequestChangedError`.
-    - It ended undecided: the build gets a new one.
+    - The earlier claim ended undecided: the build gets a new one.
 
     Raises:
         LockHeldError: another claim holds the lock.
@@ -55,7 +55,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
             elif mine.request == request.digest:
                 return Commit()
             elif mine.state is State.PENDING:
-                # A claim whose time is up is ended below instead: its lock goes to the queue's front.
+                # If its deadline or lease is over, it expires below instead: the queue's front gets the lock.
                 if _takeover_change(mine, snapshot, build) is None:
                     ended.append(_superseded(mine, snapshot, build))
             elif mine.claimed or mine.decided is not None:
@@ -80,7 +80,7 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
     try:
         done = store.commit(_read_set(request, claimant, claim_id), decide, claim_id)
     except (LockHeldError, NotYourTurnError, RequestChangedError):
-        # The refusal rests on a read that followed every earlier write, so none of those can still land.
+        # The refusal rests on a read after all of this attempt's writes, so none of them can still land.
         attempt.in_flight = False
         raise
     own = done.after.claims.get(claim_id) or done.after.made
@@ -117,7 +117,7 @@ def abandon(store: LockStore, request: Request, claimant: Claimant, attempt: Att
 
     A claim that the attempt made is withdrawn. So is a claim that an earlier run of this build made for an
     equal request. While the attempt's write may still be in flight, a tombstone is written: a withdrawn claim
-    with the attempt's id, on which the late write fails its condition. Return the withdrawn claim or the
+    with the attempt's id, which makes the late write's condition fail. Return the withdrawn claim or the
     tombstone; None where nothing was written.
     """
     claim_id, build = attempt.claim_id, claimant.build

@@ -1,4 +1,4 @@
-"""Decisions on a claim, by its own policies, which are kept beside it, and by its pool's."""
+"""Decisions on a claim by its own policies, kept beside it, and by its pool's."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ class EvaluationCache:
     """Evaluations shared by the retries of one commit, so that a slow policy doesn't starve in a busy pool.
 
     They are reused for at most `MAX_REUSE`, while the claim, the pool's policy and the policies' answers
-    about time stay the same. They keep the instant at which they were made. The claim records that instant,
-    and a gate evaluates the policies for it again.
+    about time stay the same. All are for the instant of the first one. The claim records that instant, and a
+    gate evaluates the policies for it again.
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -132,7 +132,7 @@ class EvaluationCache:
         self._kept: dict[object, Any] = {}
 
     def instant(self, claim: Claim, snapshot: Snapshot, about: object = None, fixed: datetime | None = None) -> datetime:
-        """Return the instant to evaluate for: the last try's if its evaluations hold, else the snapshot's.
+        """Return the instant to evaluate for: the last try's if that is reusable, else the snapshot's.
 
         `about`: key of the claim, by default the claim itself. A claim in the making has other times in each
         try, so its id is the key. `fixed`: instant to evaluate for, whatever the snapshot's is.
@@ -223,7 +223,7 @@ def decision_of(store: RecordReads, claim: Claim) -> Decision:
     """Return the policies' decision on the claim: as of the time it was decided, else as of now.
 
     Raises:
-        CorruptRecordError: the kept policies or facts are not those it was made under or decided by.
+        CorruptRecordError: the kept policies or facts differ from those of the claim's making or decision.
     """
     if claim.decided is None:
         settings: Settings = store.settings(claim.pool)
@@ -238,7 +238,7 @@ def kept_policies(store: RecordReads, claim: Claim) -> tuple[str, str]:
     Each is a JSON list, or an empty string for none.
 
     Raises:
-        CorruptRecordError: they are not those that it was made under or decided by.
+        CorruptRecordError: they differ from the policies that the claim was made under or decided by.
     """
     kept = ((POLICY_CONTENT, claim.policy), (POOL_POLICY_CONTENT, claim.pool_policy))
     own, pool = (read_content(store, claim, name, digest).decode() if digest else "" for name, digest in kept)
@@ -246,7 +246,7 @@ def kept_policies(store: RecordReads, claim: Claim) -> tuple[str, str]:
 
 
 def missing(store: RecordReads, claim: Claim) -> str:
-    """Return the reasons why a pending claim isn't decided, in one line. `needed` is the summary of it.
+    """Return the reasons why a pending claim isn't decided, in one line. `needed` gives a shorter summary.
 
     The line is empty for a claim that isn't pending. It is also empty if no policy is set, since one approval
     is enough then.
@@ -326,7 +326,7 @@ def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
 def weighed(store: RecordReads, claim: Claim, pool_policy: str) -> dict[str, str]:
     """Return by reviewer why a review counts for no policy of the claim; an empty text where it counts.
 
-    `pool_policy` is that by which the claim was decided.
+    `pool_policy` is the pool's policy at the claim's decision.
 
     Raises:
         ConfigError: a policy can't be read.

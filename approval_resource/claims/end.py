@@ -41,7 +41,7 @@ def end_claim(store: LockStore, claim: Claim, state: State, *, actor: str, reaso
 
 
 def force_release(store: LockStore, claim: Claim, *, actor: str, reason: str) -> Claim:
-    """End the claim in any open state, as `release_or_withdraw` does. Its event is marked as forced.
+    """End an open claim as `release_or_withdraw` does. Its event is marked as forced.
 
     Raises:
         StaleLockError: the claim has ended.

@@ -30,8 +30,8 @@ def freezes(claim: Claim, terms: Terms, settings: Settings, now: datetime) -> li
     """Return the freezes in effect for a claim: of its policies, its pool's policies, and the pool itself.
 
     A forced approval breaks a freeze if it was given during the freeze, by a person in `bypass` of the
-    freeze's policy document. For the pool's own freeze, `bypass` of the pool's policies counts, or the claim
-    is in the freeze's `passes`. This fails closed: a policy that can't be read counts as a freeze.
+    freeze's policy document. For the pool's own freeze, only `bypass` of the pool's policies counts. A claim
+    in its `passes` needs no forced approval. This fails closed: a policy that can't be read is a freeze.
     """
     stop = settings.frozen(now)
     if stop is None and '"freezes"' not in terms.policy + settings.policy:

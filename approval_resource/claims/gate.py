@@ -116,7 +116,7 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
         ApprovalSpentError: another build used the approval.
         ApprovalLapsedError: the approval is older than its policy's `valid_for`.
         PoolFrozenError: a freeze is in effect that nobody broke for this claim.
-        Others: as `require_passable`, by the claim's state at the moment this is written.
+        Others: as `require_passable`, for the claim's state at the commit.
     """
     key = build.key()
     terms = terms_of(store, claim)

@@ -12,10 +12,10 @@ from approval_resource.text import clean
 
 
 def read_content(store: RecordReads, claim: Claim, name: str, digest: str) -> bytes:
-    """Return content kept beside a claim, checked against `digest`, which the claim has for it.
+    """Return content kept beside a claim, checked against `digest`, which the claim names.
 
     Raises:
-        CorruptRecordError: the content is missing, or its SHA-256 is another.
+        CorruptRecordError: the content is missing, or has another SHA-256.
     """
     content = store.content(claim.id, name, digest)
     if content is None or hashlib.sha256(content).hexdigest() != digest:

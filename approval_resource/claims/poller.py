@@ -46,7 +46,7 @@ class Poller:
         return self._clock.monotonic()
 
     def pause(self, most: float = math.inf) -> None:
-        """Sleep for about `most` seconds, within the interval and the end of the wait."""
+        """Sleep for about `most` seconds, but not longer than the interval or past the end of the wait."""
         pause = min(most * _random.uniform(1 - JITTER, 1 + JITTER), self.interval * _random.uniform(1 - JITTER, 1))
         self._clock.sleep(pause if self.until is None else max(0.0, min(pause, self.until - self.seconds())))
 

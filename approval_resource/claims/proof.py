@@ -37,8 +37,8 @@ DOUBT = timedelta(minutes=2)
 def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
     """Return the claim as it is stored now, once its newest event in the log confirms that.
 
-    Reads are not transactional, so a commit in flight looks like an edit: a difference is read again a few
-    times.
+    Reads are not transactional, so a commit in flight looks like an edit. Only a difference that lasts for
+    `FRESH_SECONDS` is an error.
 
     Raises:
         LockNotFoundError: the log has no event of the claim any more.
@@ -58,7 +58,7 @@ def borne_out(store: LockStore, claim: Claim, poller: Poller) -> Claim:
 
 
 def _looks(poller: Poller) -> int:
-    """Return how many looks, with the pauses between them, last for `FRESH_SECONDS`."""
+    """Return the number of looks that last `FRESH_SECONDS` with their pauses, at most `MAX_LOOKS`."""
     return FRESH_LOOKS + int(min(MAX_LOOKS - FRESH_LOOKS, FRESH_SECONDS / poller.interval))
 
 
@@ -118,7 +118,7 @@ def state_event(store: LockStore, claim: Claim, state: State, timestamp: datetim
 
 
 def require_supported(store: LockStore, claim: Claim, event: Event) -> Decision:
-    """Evaluate the stored decision again, and return it if it supports the approval that `event` records.
+    """Evaluate the policies again. Return their decision if it supports the approval that `event` records.
 
     Raises:
         UnsupportedDecisionError: it doesn't, or the claim is no longer what its pipeline asked for.

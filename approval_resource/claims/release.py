@@ -22,18 +22,18 @@ class Ended:
 
 
 def release(store: LockStore, pool: str, lock_name: str, claimant: Claimant, *, claim_id: str = "") -> Ended:
-    """End the claim `claim_id`, or the one that this build made or passed, or the lock's holder.
+    """End one claim of the lock.
 
-    Without `claim_id`, it is the claim that this build made or whose gate it passed. If there is none, it is
-    the holder.
+    It is the claim `claim_id`. Without `claim_id`, it is the claim that this build made or whose gate it
+    passed. If there is none, it is the lock's holder.
 
     The holder is ended only under four conditions: this build neither made nor passed a claim on the lock,
     the lock has no record of a claim by this build's job, the holder is of the same team and pipeline, and
     the holder isn't pending. The original resource's pipelines need just that: one job claims, and another
     releases.
 
-    A claim stays untouched, even when it is named, while another build of this job uses its approval. A
-    pending claim is withdrawn instead of released. A claim that has ended stays as it is.
+    A claim stays untouched, even with `claim_id`, while another build of this job uses its approval, unless
+    this build made it. A pending claim is withdrawn instead of released. An ended claim stays as it is.
 
     Raises:
         LockNotFoundError: nobody ever claimed the lock, it has no claim with that id, or none is on record.

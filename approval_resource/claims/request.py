@@ -88,7 +88,7 @@ class Attempt:
     joining: bool = False
     """Whether a write of its place in the queue may be in flight."""
     slow: bool = False
-    """Whether its policies may take long, so that its turn has to last longer."""
+    """Whether its policies may be slow, so that a roll call has to wait for it longer."""
 
 
 @dataclass(frozen=True, slots=True)

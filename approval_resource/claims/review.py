@@ -67,15 +67,15 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
     seen: str = "",
     link: str = "",
 ) -> Recorded:
-    """Record that person's verdict and, in the same transaction, what the policies make of it.
+    """Record that person's verdict and, in the same transaction, the policies' decision, if there is one.
 
-    `build`: link to the build in which they said it, for the log. `groups`: those that their issuer told.
-    `seen`: digest of what they were shown, by `shown_digest`; empty to skip that comparison. `link`: id of
-    the link by which it comes, which this uses up.
+    `build`: URL of the build in which they gave it, for the log. `groups`: the person's groups, by their
+    issuer. `seen`: `shown_digest` of what they were shown; empty to skip that comparison. `link`: id of the
+    one-time link that they used; this call marks it as used.
 
-    A repeated verdict changes nothing, with the exceptions that `entitlement.merged` lists. Another verdict
-    replaces it until the claim is decided. The policies are evaluated in either case: time or a new pool
-    policy may let an old verdict decide.
+    A repeated verdict changes nothing, with the exceptions that `entitlement.merged` lists. A different
+    verdict replaces the earlier one until the claim is decided. The policies are evaluated in either case:
+    time or a new pool policy may let an old verdict decide.
 
     Raises:
         LockNotFoundError: there is no such claim.
@@ -83,9 +83,10 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         AlreadyReviewedError: it was decided or has ended.
         ReviewTimeoutError: its deadline has passed; the claim is expired by this call.
         NotEntitledError: no policy gives this person a say, or lets them force a decision.
-        ConfigError: a rule in `represented_as` doesn't exist or fit, or an input is invalid.
+        ConfigError: a rule in `represented_as` doesn't exist or fit, an input is invalid, or a policy needs
+            the Rego engine, which is not installed.
         ReviewsFullError: it has as many reviews as it can hold, in number or in bytes.
-        ChangedSinceShownError: it is no longer as it was shown.
+        ChangedSinceShownError: it, or its pool's settings, changed since they were shown.
         LinkSpentError: the link was used before.
     """
     found = find(store, claim_id)
@@ -125,7 +126,7 @@ def review(  # noqa: PLR0913 - each is a word of its own at the call
         change = apply_policies(given, terms, snapshot, said, evaluations, at)
         if change.claim.decided is None:
             if given == claim:
-                # Kept, the link could undo a verdict that comes after this one.
+                # If the link stayed valid, it could later undo a verdict that comes after this one.
                 return Commit(spends=link)
             # A review that is not longer than the one it replaces always fits.
             grown = _size(change.claim) > max(MAX_CLAIM - ROOM, _size(claim))
@@ -233,7 +234,7 @@ def _break_glass(
     """Let an approved claim pass the pool's freeze. The pool's policy must let the reviewer bypass it.
 
     Raises:
-        NotEntitledError: it doesn't.
+        NotEntitledError: the pool's policy doesn't let the reviewer bypass the freeze.
         ConfigError: too many claims may pass.
     """
     from approval_resource.policy import entitlement

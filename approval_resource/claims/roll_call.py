@@ -20,7 +20,7 @@ CALL_PAUSE = 0.2
 CALL_SECONDS = 1.3
 """Seconds at a free lock after which waiters that have not answered are presumed dead.
 
-In that time each living waiter looks twice, at its own pause and at that of a call.
+In that time each living waiter looks twice: after its own pause, and after the pause of a call.
 """
 CALL_LOOKS = 6
 """Lower bound of the looks before waiters are presumed dead. A busy machine slows everybody's looks."""
@@ -56,16 +56,16 @@ class Act(Enum):
 class RollCall:
     """One waiter's part in roll calls, by its looks and by this host's monotonic clock.
 
-    If the front doesn't take a free lock, each waiter answers by its ticket in the hint, unless one ahead of
-    it has answered. So one waiter at last has answered and sees no answer from those ahead of it. It drops
-    all of them together after `CALL_SECONDS` or longer. The front answers before it takes the lock, since its
-    commit may take long in a busy pool.
+    If the front doesn't take a free lock, each waiter answers by writing its ticket into the hint, unless one
+    ahead of it has answered. In the end, the first living waiter has answered, and nobody ahead of it has. It
+    drops all of those together after `CALL_SECONDS` or longer. The front answers before it takes the lock,
+    since its commit may take long in a busy pool.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Measure by `seconds`."""
+        """Measure time by `seconds`, a monotonic clock."""
         self._seconds = seconds
-        self._what: tuple[str, int] | None = None
+        self._observed: tuple[str, int] | None = None
         self._looks = 0
         self._since = self._last = self._slowest = 0.0
         self._dropped: Counter[int] = Counter()
@@ -74,10 +74,10 @@ class RollCall:
         """Record one look of the waiter at that place, and return what it does about it."""
         what, at = (turn.roll, max(turn.round, 1)), self._seconds()
         if place <= 0 or not turn.free(now):
-            self._what = None
+            self._observed = None
             return Act.WAIT
-        if what != self._what:
-            self._what, self._looks, self._since, self._last, self._slowest = what, 0, at, at, 0.0
+        if what != self._observed:
+            self._observed, self._looks, self._since, self._last, self._slowest = what, 0, at, at, 0.0
             return Act.LOOK
         self._looks += 1
         waited, self._slowest, self._last = at - self._since, max(self._slowest, at - self._last), at
@@ -101,5 +101,5 @@ class RollCall:
         if self._looks < CALL_LOOKS * patience or waited < needed:
             return Act.LOOK
         self._dropped.update(gone)
-        self._what = None
+        self._observed = None
         return Act.DROP

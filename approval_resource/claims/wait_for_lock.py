@@ -31,7 +31,7 @@ MAX_SHOWN = 200
 MISSED_LOOKS = 2
 """Number of looks without a usable hint before the lock is read. A single one may be a stale replica."""
 DOUBT_SECONDS = 3.0
-"""Seconds without a new hint after which a waiter reads the lock, for each place in the queue."""
+"""Seconds between a waiter's reads of the lock, for each place in the queue, the front's included."""
 READ_EACH_SECOND = 30
 """Length of a queue in which each waiter reads a changed lock at most once a second.
 
@@ -166,7 +166,7 @@ def _wait_for_turn(  # noqa: PLR0913 - each is a word of its own at the call
     standing: Callable[[Standing], None],
     watch: _Watch,
 ) -> None:
-    """Poll until another `take` may succeed, or is needed because the build is no longer in the queue.
+    """Poll until another `take` may succeed, or until the build is no longer in the queue.
 
     Raises:
         _TimeIsUpError: the wait reached its end first.
@@ -209,7 +209,7 @@ class News(Enum):
     LOOK = auto()
     """The lock has changed in a way that matters, or the wait is over."""
     DOUBT = auto()
-    """The hint can't be right, or hasn't changed for long."""
+    """The hint is missing, outdated or without this waiter, or the lock was not read for long."""
 
 
 class _Watch:
@@ -225,7 +225,7 @@ class _Watch:
         self._turn: Turn | None = None
 
     def poll(self, lock: Lock, place: int) -> News:
-        """Poll until the hint tells of more than `lock`, which was read just now."""
+        """Poll the hint until there is a reason to stop, and return that. `lock` was read just now."""
         poller, read_at, missed, pause = self._poller, self._poller.seconds(), 0, pause_at(place)
         while True:
             poller.pause(pause)

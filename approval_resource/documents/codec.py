@@ -54,7 +54,7 @@ class Codec(Generic[T]):
     """Codec of one noun. Its documents have the order of its fields."""
 
     def __init__(self, noun: Callable[..., T], title: Callable[[Mapping[str, Any]], str], *fields: Field | Derived) -> None:
-        """Name documents in messages by `title`."""
+        """Read and write documents of `noun`. `title` names a document in messages."""
         self._noun = noun
         self._title = title
         self._fields = fields
@@ -126,7 +126,7 @@ def _typed(kind: type, told: str) -> Callable[[Any], Any]:
     return read
 
 
-def _same(value: object) -> object:
+def _unchanged(value: object) -> object:
     return value
 
 
@@ -139,7 +139,7 @@ def within(most: int) -> Form:
             raise ValueError(f"is not between 0 and {most}")
         return number
 
-    return Form(_same, read)
+    return Form(_unchanged, read)
 
 
 def enum(kind: type[E]) -> Form:
@@ -177,9 +177,9 @@ def mapping_of(form: Form, key: Callable[[str], Any] = str) -> Form:
     return Form(lambda values: {str(name): form.write(value) for name, value in values.items()}, read)
 
 
-TEXT = Form(_same, _typed(str, "is no text"))
-NUMBER = Form(_same, _typed(int, "is no whole number"))
-FLAG = Form(_same, _typed(bool, "is neither true nor false"))
+TEXT = Form(_unchanged, _typed(str, "is no text"))
+NUMBER = Form(_unchanged, _typed(int, "is no whole number"))
+FLAG = Form(_unchanged, _typed(bool, "is neither true nor false"))
 INSTANT = Form(instant, lambda text: parse_instant(TEXT.read(text)))
 WHEN = optional(INSTANT)
 """Instant, or an empty text for None."""

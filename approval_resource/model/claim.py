@@ -1,4 +1,4 @@
-"""Builds, claims and reviews, frozen, with what follows from them alone."""
+"""Builds, claims and reviews: frozen, with the properties that follow from their fields."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Build:
             told = ", ".join(f"{name}: {value}" for name, value in pairs)
         except (ValueError, RecursionError):
             told = self.instance_vars
-        # Names of builds stand in many places of a claim, which has to fit its item.
+        # A claim stores the names of several builds, and the size of its item is limited.
         return f"({told if len(told) <= MAX_INSTANCE else f'{told[:MAX_INSTANCE]}…'})" if told else ""
 
     def __str__(self) -> str:
@@ -159,9 +159,9 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """Change of a claim to a state that matters: by whom, why and when.
+    """Decision or end of a claim: the new state, by whom, why and when.
 
-    `timestamp` is the deciding event's place in the log.
+    `timestamp` is its event's place in the log.
     """
 
     state: State
@@ -212,7 +212,7 @@ class Claim:
     spent_job: str = ""
     """Key of that build's job."""
     policy: str = ""
-    """Digest of the policies that the claim was made under, or an empty string when nobody set any."""
+    """Digest of the claim's own policies, or an empty string if it has none."""
     facts: str = ""
     """Digest of the facts that its pipeline gave."""
     pool_policy: str = ""
@@ -280,7 +280,7 @@ class Claim:
 
     @property
     def frees_at(self) -> datetime | None:
-        """Instant from which on the claim is overdue or overstayed. None if it has neither end."""
+        """Instant at which the deadline or the end of the lease frees the lock, or None if neither will."""
         ends = [end for end, ended in ((self.deadline, self.overdue), (self.hold_until, self.overstayed)) if end and ended(end)]
         return min(ends, default=None)
 

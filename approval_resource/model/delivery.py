@@ -11,9 +11,9 @@ from approval_resource.canonical import EMPTY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Progress of one channel: its cursors, the lease of whoever tells it, and its failures.
+    """Progress of one channel: its cursors, the lease of the process that sends to it, and its failures.
 
-    Anybody who can write the table can write one. It decides what is told and when, and nothing else.
+    Anybody who can write the table can forge it, so it decides only which messages are sent, and when.
     """
 
     channel: str
@@ -22,7 +22,7 @@ class Progress:
     until: datetime | None = None
     """End of the lease."""
     cursors: Mapping[str, datetime] = field(default_factory=lambda: EMPTY)
-    """Place in the log up to which the channel needs nothing more, by pool."""
+    """By pool, the place in its log up to which nothing is left to send."""
     failing_since: datetime | None = None
     """Instant of the first of the consecutive failed tries, or None."""
     tries: int = 0
@@ -31,7 +31,7 @@ class Progress:
     error: str = ""
     """Newest failure. It is kept after the channel has recovered."""
     refused: str = ""
-    """Id of the message at hand, if the channel refused it for what it is; else an empty string."""
+    """Id of the current message, if the channel refused its content; else an empty string."""
     refusals: int = 0
     """Number of times that the channel refused that message. An outage in between is no refusal."""
     skipped: int = 0
@@ -57,6 +57,6 @@ class Delivery:
     told: datetime | None = None
     """Place of the newest event that was told."""
     reminded: datetime | None = None
-    """Instant for which a reminder was sent last."""
+    """Instant at which the newest reminder that was sent was due."""
     at: datetime | None = None
     revision: int = 0

@@ -66,7 +66,7 @@ class Kind(StrEnum):
 class Place:
     """Place of a state change in the log, with its claim and lock.
 
-    It is all that a version needs, and leads to the event.
+    It is all that a version needs, and locates the event.
     """
 
     timestamp: datetime

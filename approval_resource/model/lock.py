@@ -59,19 +59,19 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """Hint of whose turn it is: what waiters poll instead of the lock, in one small item.
+    """Hint of whose turn it is, in one small item. Waiters poll it instead of the lock.
 
-    It is evidence for nothing. Whoever acts on it commits on the lock itself, so a wrong one costs time only.
+    It proves nothing: a waiter acts on it by a commit on the lock itself, so a wrong hint only costs time.
     """
 
     pool: str
     lock_name: str
     revision: int
-    """Revision of the lock that it tells of."""
+    """Revision of the lock that the hint describes."""
     events: int
     held: bool
     frees_at: datetime | None = None
-    """Instant at which time frees the lock from its holder, or None."""
+    """Instant at which the holder's deadline or lease ends its hold, or None."""
     order: tuple[int, ...] = ()
     """Ticket of each waiter, the front first. A long queue's end is left out."""
     pace: int = 0

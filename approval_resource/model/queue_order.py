@@ -19,7 +19,7 @@ class Waiter:
     link: str = ""
     since: datetime
     pace: int = 0
-    """Seconds between polls that a roll call allows for; set if policies are slow or the release is old."""
+    """Seconds between polls that a roll call allows for; 0 unless policies are slow or the release is old."""
 
 
 def in_order(waiters: Iterable[Waiter]) -> tuple[Waiter, ...]:

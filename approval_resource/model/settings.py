@@ -44,7 +44,7 @@ class Settings:
 
     pool: str
     retentions: tuple[Retention, ...] = ()
-    """Retentions that may still matter, oldest first. An event has the retention of its time."""
+    """Retentions that may still matter, oldest first. An event is kept by the one in force at its time."""
     policy: str = ""
     """JSON list of policies that every claim in the pool must satisfy too, or an empty string for none."""
     freeze: Freeze | None = None

@@ -105,7 +105,7 @@ class PolicyResult:
     """Earliest instant at which time stops delaying the gate. None if it doesn't delay it, or if that instant
     is unknown."""
     ready: bool = False
-    """Whether only time delays the approval, and until an instant that is known."""
+    """Whether the approval lacks nothing, or only time until a known instant."""
     valid_for: timedelta | None = None
     forced_by: str = ""
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)

@@ -28,9 +28,9 @@ MAX_REPRESENTED = 5
 def merged(policies: Sequence[Policy], before: Review | None, new: Review) -> Review:
     """Return the review to keep of one person: `before` itself where the new one changes nothing.
 
-    A repeated verdict changes nothing, its comment included, unless it does one of four things: it forces a
-    decision that was not forced, it fills in other values, its reviewer is in other groups by now, or it
-    names another rule. The approval then moves to that rule, or under `per_rule` counts there too.
+    A repeated verdict changes nothing, not even the comment, with four exceptions: it forces a decision that
+    was not forced, it fills in other values, its reviewer's groups have changed, or it names another rule. In
+    the last case the approval moves to that rule, or under `per_rule` counts there too.
     """
     if before is None or before.verdict is not new.verdict:
         return new

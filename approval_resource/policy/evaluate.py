@@ -108,10 +108,10 @@ def _judged(
 
 def _heard(name: str, view: View) -> PolicyResult:
     """Return the result of the policy for one way to count voices."""
-    parts = _people(view)
+    parts = _parts_except_time(view)
     people = combine(name, _answers(parts.values()))
     filled_in = {key: value for part in parts.values() for key, value in part.filled_in.items()}
-    # A policy that its selector drops can't be forced, and holds nothing back by time either.
+    # A policy that its selector drops can't be forced, and its rules of time delay nothing.
     dropped = people.answer is Answer.ABSTAIN
     if not dropped and (forced := _forced(view)) is not None:
         from approval_resource.policy.kinds import inputs
@@ -146,7 +146,7 @@ def _answers(parts: Iterable[Part]) -> list[Explanation]:
     return [answer for part in parts for answer in part.answers]
 
 
-def _people(view: View) -> dict[str, Part]:
+def _parts_except_time(view: View) -> dict[str, Part]:
     """Return the part of every kind of rule but time, by kind."""
     parts: dict[str, Part] = {}
     for kind, part in parts_of(EXCEPT_TIME, view):
@@ -169,8 +169,7 @@ def time_agrees(policies: Sequence[Policy], facts: Facts, at: datetime, now: dat
 def dropped(policy: Policy, facts: Facts) -> bool:
     """Whether the selector drops the whole policy for a claim with those facts.
 
-    Only a policy that has nothing but conditions is dropped. All other rules apply whatever the selector
-    says.
+    A policy with other rules besides conditions is never dropped: those apply whatever the selector says.
     """
     if policy.selector is None or _asks_more(policy):
         return False

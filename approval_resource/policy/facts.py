@@ -280,5 +280,5 @@ def _session(login: str, groups: frozenset[str]) -> dict[str, Any]:
 
 _SAMPLE = Facts(created_at=datetime(2026, 1, 1, tzinfo=UTC), requester="somebody")
 SAMPLE = _SAMPLE.document(Roster(DEFAULT, "somebody"), [], datetime(2026, 1, 1, tzinfo=UTC))
-"""Sample input document: every field that is never missing is in it."""
+"""Sample input document. It has every field that is always present."""
 SAMPLE_DEFAULTS = _SAMPLE.defaults

@@ -88,8 +88,8 @@ def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
 def waits_for(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], decision: Decision, trial: Review) -> bool:
     """Whether a pending claim waits for the reviewer of `trial`, the approval that they could give.
 
-    A policy still lacks an approval that theirs would make up for, they may review, and they haven't approved
-    yet. Nobody can tell from a Rego text whom it lacks: it waits for all whose approval it is shown.
+    That is so if they may review, haven't approved yet, and their approval would fill a need of a policy.
+    Rego doesn't tell whom it needs, so it counts as waiting for everybody whose approval it would see.
     `decision` is that of these policies on these reviews.
     """
     if not isinstance(decision, Waiting):
@@ -98,13 +98,13 @@ def waits_for(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review
     if refusal(policies, facts, others, trial) is not None:
         return False
     return any(
-        not (dropped(policy, facts) or result.ready) and _lacks(policy, facts, reviews, [*others, trial], trial.reviewer)
+        not (dropped(policy, facts) or result.ready) and _helps(policy, facts, reviews, [*others, trial], trial.reviewer)
         for policy, result in zip((*policies, DEFAULT), decision.policies, strict=False)
     )
 
 
-def _lacks(policy: Policy, facts: Facts, reviews: Sequence[Review], then: Sequence[Review], reviewer: str) -> bool:
-    """Whether the policy lacks less after the reviews `then`, which have that person's approval."""
+def _helps(policy: Policy, facts: Facts, reviews: Sequence[Review], then: Sequence[Review], reviewer: str) -> bool:
+    """Whether that person's approval, which `then` adds to the reviews, fills a need of the policy."""
     roster = facts.roster(policy)
     person = roster.person(reviewer)
     before, after = (roster.hearings(said)[0] for said in (reviews, then))

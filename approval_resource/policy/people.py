@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 APART = (CONCOURSE, *SENT)
 """Prefixes of identities under which a human who has another identity could approve a second time."""
 MANY_SOURCES = 6
-"""Upper bound of one side's sources whose parts are all tried. Above it, only each alone and all together."""
+"""Number of one side's sources up to which all subsets are tried. Above it: each alone, and all together."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
-"""Stands for all typed names. Anyone may invent a name, so together they are one person, in no list."""
+"""Person behind all typed names. Anyone may invent a name, so they are one person together, in no list."""
 TYPED_LOGIN = "typed names"
 
 Memberships = Mapping[str, frozenset[str]]
@@ -85,17 +85,17 @@ class Roster:
         listed.sort(key=lambda one: is_full(one[0]))
         self._person = {self._spelled(identity): person for identity, person in listed}
         self._groups: dict[str, set[str]] = {}
-        self._told: dict[str, set[str]] = {}
+        self._groups_listing: dict[str, set[str]] = {}
         for group, members in policy.groups.items():
             for member in members:
                 if member.startswith(OIDC_GROUP):
-                    self._told.setdefault(member, set()).add(group)
+                    self._groups_listing.setdefault(member, set()).add(group)
                 else:
                     self._groups.setdefault(self.person(member), set()).add(group)
         for identity, groups in memberships.items():
             if not identity.startswith(TYPED):
                 self._groups.setdefault(self.person(identity), set()).update(groups)
-        self._asker = requester
+        self._requester_name = requester
         self.requester = self._requester(requester)
         """Person who asked for the claim; empty if that is unknown."""
         if requester:
@@ -137,16 +137,16 @@ class Roster:
     @property
     def issuers_groups(self) -> list[str]:
         """Return the issuers' groups that the policy counts as members of its own."""
-        return list(self._told)
+        return list(self._groups_listing)
 
-    def _told_of(self, review: Review) -> set[str]:
+    def _issued_groups(self, review: Review) -> set[str]:
         """Return the groups that the reviewer's issuer named, and the policy's groups that list those."""
         if not review.reviewer.startswith("oidc:"):
             return set()
-        # An issuer speaks of its own people's groups, and of no other's.
+        # An issuer is trusted for its own groups alone.
         issuer = review.reviewer.removeprefix("oidc:").partition("#")[0]
         told = {group for group in review.groups if group.startswith(f"{OIDC_GROUP}{issuer}#")}
-        return told.union(*(self._told.get(group, ()) for group in told))
+        return told.union(*(self._groups_listing.get(group, ()) for group in told))
 
     @property
     def everybody(self) -> list[str]:
@@ -158,7 +158,7 @@ class Roster:
         return list(dict.fromkeys(found))
 
     def can_be(self, person: str) -> bool:
-        """Whether some reviewer can be that person: the name is an identity, or `people` lists one for it."""
+        """Whether an identity of that person counts: one that `people` lists, else the name itself."""
         return any(":" in identity and self.counts(identity) for identity in self._policy.people.get(person, (person,)))
 
     def is_one_of(self, voice: Voice, users: Iterable[str], groups: Iterable[str]) -> bool:
@@ -177,8 +177,8 @@ class Roster:
             return False
         person = self.person(identity)
         spelled = self._spelled(identity)
-        resembling = (self.requester, self._person.get(self._asker), *self._at_concourse(self._asker))
-        if person in resembling or spelled == self._here(self._asker):
+        resembling = (self.requester, self._person.get(self._requester_name), *self._at_concourse(self._requester_name))
+        if person in resembling or spelled == self._here(self._requester_name):
             return True
         if spelled in self._person and self.requester in self._policy.people:
             return False
@@ -186,7 +186,7 @@ class Roster:
             # A member's id resembles no name, so only `people` tells which user of Concourse the member is.
             return not any(one.startswith(CONCOURSE) for one in self._policy.people.get(person, ()))
         own = name_at_concourse(spelled) or identity.rsplit("/", 1)[-1]
-        return _bare(self._asker) in (_bare(person), _bare(own))
+        return _bare(self._requester_name) in (_bare(person), _bare(own))
 
     def voices(self, reviews: Iterable[Review]) -> list[Voice]:
         """Return each person's newest review, among those that the policy counts.
@@ -216,7 +216,7 @@ class Roster:
         approving = [voice for voice in voices if voice.approves]
         if not any(voice.identity.startswith(APART) for voice in approving):
             return [voices]
-        # A person may approve under several identities. One more must not take from them what another tells.
+        # A person may approve under several identities. One of AWS or an issuer is enough to be trusted.
         trusted = {
             self.person(review.reviewer)
             for review in reviews
@@ -269,7 +269,7 @@ class Roster:
 
     def _voice(self, person: str, newest: Review, against: frozenset[str], shown: str) -> Voice:
         typed = person == TYPED_NAMES
-        own = self.groups_of(person) | self._told_of(newest)
+        own = self.groups_of(person) | self._issued_groups(newest)
         may_be_requester = self.may_be_requester(newest.reviewer)
         stands_for = {} if typed else self._stands_for(person, newest.at, against)
         return Voice(
@@ -338,7 +338,7 @@ class Roster:
 
 
 def _choices(strangers: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the sources whose strangers can be counted together: parts of each side, and none."""
+    """Yield each set of sources whose strangers can count together: a subset of one side, or none."""
     sides: dict[str, set[str]] = {}
     for identity in strangers:
         source = knower(identity)

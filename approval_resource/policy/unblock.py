@@ -36,7 +36,7 @@ CONCOURSE_STRANGER = "\0anybody"
 """Placeholder for users of a Concourse whom no policy names. No real user can have this name."""
 
 Wanted = tuple[tuple[int, tuple[str, ...]], ...]
-"""A set of openers: numbers of people, each with the interchangeable people to choose from."""
+"""Set of openers: for each group of interchangeable people, how many are needed, and who is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Openers:
 
 
 def openers(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], now: datetime) -> Openers:
-    """Return the smallest sets of people whose approval would open the gate, beside the reviews there are.
+    """Return the smallest sets of people whose approval, added to the reviews, would open the gate.
 
     Windows, freezes, waiting times and inputs are left out.
     """
@@ -180,7 +180,7 @@ def _before(applying: Sequence[Policy], facts: Facts, person: str, spoken: Mappi
 def _ways(applying: Sequence[Policy], facts: Facts, person: str, before: Review | None, now: datetime) -> list[Review]:
     """Return the approvals that the person may still give.
 
-    Each is a plain one, or one that names rules where that changes anything.
+    Each is plain, or names rules if that may change the outcome.
     """
     plain = _approval(before.reviewer if before else person, now)
     ways = [] if before else [plain]
@@ -223,28 +223,28 @@ def _classes(applying: Sequence[Policy], facts: Facts, spoken: Mapping[str, Revi
     for person in [*named, *(f"{who}-{number + 1}" for who in anyone for number in range(strangers))]:
         before = _before(applying, facts, person, spoken)
         if _ways(applying, facts, person, before, now):
-            known.setdefault((before and before.reviewer, _looks(rosters, person, now)), []).append(person)
+            known.setdefault((before and before.reviewer, _traits(rosters, person, now)), []).append(person)
     return list(known.values())
 
 
-def _looks(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
+def _traits(rosters: Sequence[tuple[Policy, Roster]], person: str, now: datetime) -> object:
     """Return everything by which the policies may tell that person from another.
 
     A Rego policy may do so by a name in its text.
     """
-    looks: list[object] = [_stranger(person)]
+    traits: list[object] = [_stranger(person)]
     for policy, roster in rosters:
         voice = next(iter(roster.voices([_approval(person, now)])), None)
         if voice is None:
-            looks.append(None)
+            traits.append(None)
             continue
         fitting = tuple(rule.label for rule in policy.approval_rules if fits(roster, voice, rule))
         names = (person, *policy.people.get(person, ()))
         by_name = person if any(name in text for text in policy.rego for name in names) else ""
-        looks.append(
+        traits.append(
             (voice.groups, tuple(voice.stands_for), voice.may_be_requester and not policy.allow_self_approval, fitting, by_name)
         )
-    return tuple(looks)
+    return tuple(traits)
 
 
 def _counts(classes: Sequence[Sequence[str]], size: int) -> Iterator[tuple[int, ...]]:

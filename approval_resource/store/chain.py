@@ -1,4 +1,4 @@
-"""Chain of a pool's log: each new event's place, number and digest, and what it makes of head and lock."""
+"""Chain of a pool's log: place, number and digest of each new event, and the head and lock after it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Chain:
         self._now, self._operation = now, operation
 
     def next_place(self) -> tuple[datetime, datetime]:
-        """Return the next event's place in the log, and the time that people are shown of it."""
+        """Return the next event's place in the log, and its time, which people are shown."""
         timestamp = self.head.next_timestamp(self._now)
         return timestamp, timestamp if timestamp - self._now < CLOCK_PRECISION else self._now
 
     def apply_claim(self, claim: Claim, *, fresh: bool) -> None:
-        """Change the lock's holder, fence, jobs and queue as the change of a claim on it demands."""
+        """Update the lock's holder, fence, jobs and queue for a changed claim. `fresh`: the claim is new."""
         lock = self.lock.left(claim.build_key) if fresh else self.lock
         if claim.claimed and lock.holder != claim.id:
             if lock.holder or not fresh:

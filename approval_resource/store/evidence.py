@@ -1,4 +1,4 @@
-"""Evidence for a snapshot: its items are mutable, so the newest event of each is read beside it."""
+"""Evidence for a snapshot: the newest event of each item, because items change and events don't."""
 
 from __future__ import annotations
 

@@ -9,26 +9,25 @@ from approval_resource.model.event import Event
 from approval_resource.store.interface import LockStore
 
 SETTLED = timedelta(minutes=1)
-"""Age of an event at which a gap before it is final: the missing event was removed, or the event was planted.
+"""Age of an event at which a gap before it is final: the missing event was removed, or this one was planted.
 
-An event is planned only after the one before it was written, however long each commit was retried. So only
-the visibility of a written item is waited for.
+A commit numbers its event only after the event before it was written. So a gap that may still close is a
+written item that isn't visible yet, however long commits were retried.
 """
 
 SKEW = timedelta(seconds=2)
-"""Time by which a place may be ahead of the store's time as it is known here: that errs by up to a second."""
+"""Time by which an honest place may be ahead of the store's time: `StoreClock` errs by up to a second."""
 
 
 def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: LockStore) -> Iterator[Event]:
     """Yield the events, which were read from `since` on, up to the first gap that a commit may still fill.
 
-    A read during two commits can show the later one without the earlier. A caller that goes on from the later
-    one would skip the earlier for ever. Removal by age leaves gaps, too. A gap before an event that was
-    older than `SETTLED` at the read was left by removal, and is passed over. So is one before an event that
-    is dated as far ahead: no commit wrote that, and waiting for its age would end what is handed out for
-    ever. An event whose place is ahead of the store's time by more than `SKEW`, and after the log's head, was
-    planted, too. A caller that went on from there would miss all that is real until then, so it ends what is
-    handed out.
+    A read during two commits can show the later event without the earlier one. A caller that continued after
+    the later one would never see the earlier. Two other kinds of gap are passed over. If the event after the
+    gap was older than `SETTLED` at the read, removal by age left the gap. If that event is dated as far ahead
+    of the store's time, it was planted, and a wait for its age could last for ever. The output ends at an
+    event whose place is more than `SKEW` ahead of the store's time and after the log's head: it was planted,
+    too, and a caller that continued after it would miss every real event before that place.
     """
     expected: int | None = None
     read_at: datetime | None = None
@@ -37,7 +36,7 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
         # Age counts from the read. The caller may work on one event for minutes before it takes the next.
         read_at = read_at or store.now()
         if event.timestamp > read_at + SKEW:
-            # Events of a client whose endpoint lied about the time are real, and all that follows is ahead.
+            # If an endpoint told a client a wrong time, its real events are ahead, and so are later ones.
             end = end or _end(event.pool, store)
             if event.timestamp > end:
                 return

@@ -110,7 +110,7 @@ class RecordReads(Protocol):
         """Return the lock, or None when nobody ever claimed it."""
 
     def lock_names(self, pool: str) -> list[str]:
-        """Return the names of all locks of the pool, sorted. Their keys give the names."""
+        """Return the names of all locks of the pool, sorted. They are taken from the items' keys."""
 
     def settings(self, pool: str) -> Settings:
         """Return the pool's settings. They have revision 0 if no operator made any."""
@@ -152,9 +152,9 @@ class RecordReads(Protocol):
 class LockStore(RecordReads, Protocol):
     """Pools, locks, claims and their log.
 
-    Reads are strongly consistent, with two exceptions. `glance` and `turn` are eventually consistent.
-    `open_claims` and `open_claim_ids` find claims by a sparse global secondary index, which may lag by
-    moments; `open_claims` then reads those claims strongly consistently. Any method may raise
+    Reads are strongly consistent, with two exceptions. `glance` is eventually consistent, and so is `turn` by
+    default. `open_claims` and `open_claim_ids` find claims by a sparse global secondary index, which may lag
+    by moments; `open_claims` then reads those claims strongly consistently. Any method may raise
     `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
     """
 
@@ -181,7 +181,7 @@ class LockStore(RecordReads, Protocol):
         """
 
     def glance(self, claim_id: str) -> Claim | None:
-        """Return the same as `claim`, eventually consistent and at half the price: a hint to look closer."""
+        """Read as `claim` does, but eventually consistent, at half the price: a hint for a closer look."""
 
     def turn(self, pool: str, lock_name: str, *, consistent: bool = False) -> Turn | None:
         """Return the hint of whose turn it is, or None where there is none that can be understood.
@@ -232,7 +232,7 @@ class Outbox(Protocol):
         """Return the channel's progress. It has revision 0 where there is none."""
 
     def delivery(self, channel: str, claim_id: str) -> Delivery:
-        """Return what is on record as told to the channel about the claim: revision 0 where nothing is."""
+        """Return the record of what the channel was told about the claim, of revision 0 if there is none."""
 
     def write(self, progress: Progress, delivery: Delivery | None = None) -> Progress | None:
         """Write both or neither, on condition that each still has the revision that it was read with.

@@ -45,7 +45,7 @@ class Snapshot:
     build: BuildRecord | None = None
     claims: Mapping[str, Claim] = field(default_factory=lambda: EMPTY)
     link_spent: bool = False
-    """Whether the link that the read names was used before."""
+    """Whether `ReadSet.link` was used before."""
 
     @property
     def holder(self) -> Claim | None:
@@ -109,7 +109,7 @@ class Commit:
     actor: str = ""
     reason: str = ""
     spends: str = ""
-    """Id of the link that is used up, with these changes or without any; or an empty string."""
+    """Id of the link that is used up, even if there are no changes; an empty string for none."""
     urgent: bool = False
     """Whether the caller has only seconds, so that its next tries are not spread."""
 

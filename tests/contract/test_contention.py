@@ -194,13 +194,13 @@ def test_a_window_that_opens_is_applied_in_a_busy_pool(busy: Busy) -> None:
 def children(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The task of each child process that is started."""
     started: list[bytes] = []
-    real = sandbox._ended
+    real = sandbox._run_child
 
-    def ended(task: bytes) -> tuple[int, bytes, bytes]:
+    def run_child(task: bytes) -> tuple[int, bytes, bytes]:
         started.append(task)
         return real(task)
 
-    monkeypatch.setattr(sandbox, "_ended", ended)
+    monkeypatch.setattr(sandbox, "_run_child", run_child)
     return started
 
 

@@ -26,7 +26,7 @@ def evaluations(result: PolicyResult) -> dict[str, Any]:
 
 
 def shape(found: Matched) -> dict[str, Any]:
-    """Render conditions that were held against facts."""
+    """Render conditions that were matched with facts."""
     return {
         **({} if found.id in (None, "") else {"id": found.id}),
         "selected": found.selected,

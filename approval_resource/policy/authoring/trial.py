@@ -139,7 +139,7 @@ def trial(loaded: Sequence[Loaded], facts: object, reviews: object, now: datetim
     policies = [one.policy if one.policy.name else one.policy.model_copy(update={"name": one.name}) for one in loaded]
     said, groups = reviews_of(reviews, policies, now)
     known = facts_of(facts, now, requester)
-    # A forced review by somebody who may not force is refused, and leaves nothing.
+    # A claim would refuse a forced review by somebody who may not force. So the trial drops it.
     kept = [one for one in said if not one.forced or entitlement.may_force(policies, known, one, groups)]
     return evaluate(policies, known, kept, now, groups)
 

@@ -174,7 +174,7 @@ def selected(policy: Policy, facts: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Conditions of one policy, held against facts."""
+    """Conditions of one policy, matched with facts."""
 
     id: int | str | None
     facts: Mapping[str, Any]
@@ -213,8 +213,8 @@ def _judged(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str]) -
         return Explanation(Answer.ERROR, f"the conditions are broken: {wrong[0][1]}"), True, []
     conditions = policy.conditions or {}
     criteria = [{key: value} for key, value in conditions.items()]
-    # A selector fails closed by applying: a condition on a missing fact counts in favour of a match. No
-    # pipeline gets rid of a policy by silence.
+    # A selector fails closed by applying: a condition on a missing fact counts in favour of a match. So no
+    # pipeline escapes a policy by leaving a fact out.
     queries = [(policy.selector, False)] if policy.selector is not None else []
     queries += [(one, True) for one in criteria]
     try:
@@ -232,7 +232,7 @@ def _judged(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str]) -
 def _answer(policy: Policy, met: Met, assumed: Sequence[str]) -> Explanation:
     """Return the answer of conditions that apply.
 
-    `assumed`: the paths by which they are met though nobody gave the fact.
+    `assumed`: the paths at which a condition is met without a given fact.
     """
     told = tuple(
         Explanation(Answer.ABSTAIN, f"{'met' if is_met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
@@ -263,13 +263,12 @@ def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any
 
 
 def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults: Sequence[str]) -> list[str]:
-    """Return the paths by which conditions are met though nobody gave the fact.
+    """Return the paths at which a condition is met without a given fact.
 
-    A path counts if a default stands there. It also counts if the fact is missing and compared with null,
-    since null equals a missing fact.
+    A default stands there, or the fact is missing and is compared with null, which equals a missing fact.
     """
     nulls = dict.fromkeys(path for path in _nulls(criteria) if matching.at(facts, path) is matching.ABSENT)
-    return [*(path for path in defaults if any(_asks(one, path) for one in criteria)), *nulls]
+    return [*(path for path in defaults if any(_reads(one, path) for one in criteria)), *nulls]
 
 
 def _nulls(query: object) -> Iterator[str]:
@@ -289,13 +288,13 @@ def _nulls(query: object) -> Iterator[str]:
                 yield key
 
 
-def _asks(query: object, path: str) -> bool:
+def _reads(query: object, path: str) -> bool:
     """Whether the query reads that path, or one below or above it."""
     if isinstance(query, list):
-        return any(_asks(one, path) for one in query)
+        return any(_reads(one, path) for one in query)
     if not isinstance(query, Mapping):
         return False
     return any(
-        _asks(value, path) if key in LOGICAL else f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")
+        _reads(value, path) if key in LOGICAL else f"{key}.".startswith(f"{path}.") or path.startswith(f"{key}.")
         for key, value in query.items()
     )

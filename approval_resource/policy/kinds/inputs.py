@@ -1,4 +1,4 @@
-"""Inputs: fields that approvers fill in, checked, and merged over all approvals that count."""
+"""Inputs: fields that approvers fill in. Values are checked, and merged over all approvals that count."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _matches(pattern: str, value: str) -> bool:
     return answer.get("results") == [True]
 
 
-def _meant(asked: Iterable[Input], value: str) -> str:
+def _canonical(asked: Iterable[Input], value: str) -> str:
     """Return the canonical form of a value: several choices come in the policy's order."""
     for one in asked:
         if one.kind == "choices" and not _unfit(one, value):
@@ -103,7 +103,7 @@ def filled_in(policy: Policy, able: Iterable[Voice]) -> tuple[dict[str, str], li
         for name, given in voice.inputs.items():
             if name not in asked:
                 continue
-            value = _meant(asked[name], given)
+            value = _canonical(asked[name], given)
             if values.setdefault(name, value) != value:
                 disputed.append(name)
     return values, list(dict.fromkeys(disputed))

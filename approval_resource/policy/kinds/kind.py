@@ -40,7 +40,7 @@ class Part:
     settles: bool = False
     """Whether the kind decides without people; see `View.settled`."""
     opens_at: datetime | None = None
-    """Instant at which time may let the gate open, where time is in the way; None for no known instant."""
+    """Instant at which the kind stops delaying the gate. None if it doesn't delay it, or none is known."""
     notes: Sequence[str] = ()
     flags: Sequence[str] = ()
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)
@@ -58,10 +58,10 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Kind of rule: its module, and whether a policy has any of it.
+    """Kind of rule: its module, and whether a policy has rules of that kind.
 
-    The module is imported only where a policy wants it. Most claims have no policy, and their gates open
-    sooner.
+    The module is imported only for a policy that has some. Most claims have no policy, and so the import
+    doesn't delay their gates.
     """
 
     name: str

@@ -55,8 +55,8 @@ def _fault(message: str) -> dict[str, Any]:
 def judge(view: View) -> Part:
     """Return the answers of the policy's Rego texts on the claim."""
     heard = [voice for voice in view.voices if not voice.approves or not uncounted(view.policy, voice, view.roster.requester)]
-    # A Rego text that reads a field of facts.IDENTITY_PATHS sees no typed approval, since it may be the
-    # requester's.
+    # A Rego text that reads a field of facts.IDENTITY_PATHS sees no typed approval, since a typed name may be
+    # the requester's.
     known = [voice for voice in heard if not voice.typed]
     document, known_only = (view.facts.document(view.roster, voices, view.now) for voices in (heard, known))
     given = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def uncounted(policy: Policy, voice: Voice, requester: str) -> str:
-    """Return why that approval doesn't count, whatever rules say; an empty string where it may."""
+    """Return why that approval can't count under any rule; an empty string where it can."""
     if voice.may_be:
         return f"may be the same person as {clean(voice.may_be)} (if not, list both under people)"
     return self_approval(policy, voice, requester)
@@ -32,7 +32,7 @@ def self_approval(policy: Policy, voice: Voice, requester: str) -> str:
 
 
 def judge(view: View) -> Part:
-    """Fail where the requester is unknown and the policy has to know them."""
+    """Fail where the requester is unknown, and the policy needs to know them to refuse a self-approval."""
     if view.policy.allow_self_approval or view.roster.requester or view.policy.unknown_requester == "allow":
         return Part()
     why = (

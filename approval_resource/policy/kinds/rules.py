@@ -41,7 +41,7 @@ class Tally:
 def fits(roster: Roster, voice: Voice, rule: Rule) -> str:
     """Return the person for whom the voice counts under the rule; empty where it doesn't count.
 
-    That is the voice's own person where they are named, else one for whom they stand in.
+    That is the voice's own person if the rule names them, else a person for whom they stand in.
     """
     if voice.typed:
         return ""
@@ -163,7 +163,7 @@ def _able(policy: Policy, roster: Roster, rule: Rule) -> set[str]:
     named = [rule.user] if rule.user is not None else policy.groups.get(rule.group or "", [])
     # Whether an identity can exist is checked elsewhere, for every place that names one.
     able = {person for person in map(roster.person, named) if roster.can_be(person)}
-    # Nobody here knows how many people an issuer's group has, so that it may have enough.
+    # The size of an issuer's group is unknown here, so the group counts as large enough.
     return able | {f"{group}\0{number}" for group in named if group in roster.issuers_groups for number in range(MAX_REVIEWS)}
 
 

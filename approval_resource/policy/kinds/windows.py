@@ -20,7 +20,7 @@ LOOK_AHEAD = 800
 """Upper bound of the search for the next window, in days."""
 
 
-FOLLOWING = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "GMT": "Europe/London"}
+DAYLIGHT_SAVING = {"EST": "America/New_York", "MST": "America/Denver", "HST": "Pacific/Honolulu", "GMT": "Europe/London"}
 """Legacy time zones with one offset all year, each with the zone that people may have meant."""
 
 
@@ -48,8 +48,8 @@ def doubtful_zones(policy: Policy) -> Iterator[tuple[tuple[str | int, ...], str]
         for number, zone in enumerate(listed):
             key, offset = zone.key, datetime(2026, 1, 1, tzinfo=zone).strftime("%z")
             told = f"{key} is UTC{offset[:3]}:{offset[3:]} all year, whatever clocks do"
-            if key in FOLLOWING:
-                yield (option, number, "tz"), f"{told}; write {FOLLOWING[key]} where daylight saving is meant"
+            if key in DAYLIGHT_SAVING:
+                yield (option, number, "tz"), f"{told}; write {DAYLIGHT_SAVING[key]} where daylight saving is meant"
             elif re.fullmatch(r"(Etc/)?GMT[-+][1-9]\d*", key):
                 yield (option, number, "tz"), f"{told}: its sign is turned round; name a place, such as Europe/Paris"
 
@@ -78,12 +78,12 @@ def _spans(policy: Policy, window: Window, now: datetime, days: int) -> Iterator
     today = now.astimezone(window.tz).date()
     for step in range(-1, days + 1):
         day = today + timedelta(days=step)
-        if DAYS[day.weekday()] in window.days and day not in closed and _comes(window, day):
+        if DAYS[day.weekday()] in window.days and day not in closed and _exists(window, day):
             yield _span(window, day)
 
 
-def _comes(window: Window, day: date) -> bool:
-    """Whether the day exists in the window's time zone: Samoa skipped 30 December 2011."""
+def _exists(window: Window, day: date) -> bool:
+    """Whether the window's time zone has that day: Samoa skipped 30 December 2011."""
     midnights = (datetime.combine(one, time(), window.tz) for one in (day, day + timedelta(days=1)))
     begin, end = (_instant(at) for at in midnights)
     return begin < end

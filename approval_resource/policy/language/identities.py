@@ -1,4 +1,4 @@
-"""Forms and spellings of identities, so that lint finds one that no caller can have."""
+"""Forms and spellings of identities. Lint finds an identity that no caller can have."""
 
 from __future__ import annotations
 
@@ -168,10 +168,9 @@ def is_full(identity: str) -> bool:
 
 
 def knower(identity: str) -> str:
-    """Return the source of an identity: AWS, an issuer, a Concourse or Slack. Each tells its people apart.
+    """Return the source of an identity: AWS, an issuer, a Concourse, a workspace of Slack, or a channel.
 
-    A channel's links tell nobody apart, since whoever has one can reply. So each channel is a source of its
-    own.
+    Each but a channel tells its people apart. Anybody who has a channel's link can reply by it.
     """
     if identity.startswith(LINK):
         return identity

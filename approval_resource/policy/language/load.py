@@ -23,7 +23,7 @@ MAX_TEXT = 131_072
 MAX_DATA = 4_000_000
 """Upper bound of facts, reviews and inputs in JSON, in characters."""
 MOST_READ = 16_000_000
-"""Resource limit: bytes read of one file. No valid one has more, and one like /dev/zero has no end."""
+"""Resource limit: bytes read of one file. No valid file has more, and a file such as /dev/zero never ends."""
 MAX_DEPTH = 40
 MAX_NODES = 20_000
 MAX_DOCUMENTS = 20

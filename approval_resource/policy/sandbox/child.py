@@ -1,8 +1,8 @@
 """Child process: evaluate untrusted Rego, conditions and patterns under resource limits.
 
 It is run by path, and imports only this directory of the package, to start fast and to keep all other code
-out of reach of untrusted text. One JSON document comes in on stdin, one goes out on stdout. Whatever else
-happens, a crash included, is an error to its caller.
+out of reach of untrusted text. It reads one JSON document from stdin, and writes one to stdout. Its caller
+takes anything else, such as a crash, as an error.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Clause:
 
 
 class Expressions:
-    """Abstract interpretation of expressions: each has all the paths of the input that its value may be."""
+    """Abstract interpretation of expressions: a value has all the input paths that it may come from."""
 
     def __init__(self, tree: Node, source: bytes) -> None:
         """Resolve the imports of the text; its rules and arguments have no values yet."""
@@ -102,7 +102,7 @@ class Expressions:
                 self._use(one, start, whole=True)
 
     def _taken(self, node: Node, scope: Scope, *, whole: bool) -> None:
-        """Record the use of an expression whose value goes no further."""
+        """Record the use of an expression whose value is not followed any further."""
         self._use(self._value(node, scope), ast.start_of(node), whole=whole)
 
     def _match(self, pattern: Node, value: Value, scope: Scope, *, declares: bool = True) -> None:
@@ -257,7 +257,7 @@ class Expressions:
             scope.bind(name, NOTHING)
             place = scope
         if place is not None and name not in place.assigned:
-            # A name that is assigned nowhere else iterates over all parts there are, at its first use.
+            # At its first use, a name that is assigned nowhere else iterates over all parts.
             first = place.loops.setdefault(name, index["span"]["start"])
             if first == index["span"]["start"]:
                 held = OTHER if value.items is None else value.items if value.members else OTHER | value.items

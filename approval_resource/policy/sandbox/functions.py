@@ -196,8 +196,8 @@ def library() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _turned(name: str, call: Node) -> bool:
-    """Whether the call is rewritten to one of the library."""
+def _rewritten(name: str, call: Node) -> bool:
+    """Whether the call is rewritten to call the library."""
     return name in ALLOWED and _may_fail(name) and len(call["params"]) == len(SIGNATURES[name])
 
 
@@ -234,14 +234,14 @@ def edits(source: bytes, tree: Node) -> list[Edit]:
 def calls(source: bytes, tree: Node) -> Iterator[tuple[str, Node, str, bool]]:
     """Yield every call and arithmetic expression that may fail: kind, node and the function's name.
 
-    The last part is whether a failure fails safe: it can only prevent an approval.
+    The last part says whether a failure is safe, that is, can only prevent an approval.
     """
     loud, own = _loud(source, tree), ast.functions(tree)
     for name, _, rule in ast.heads(tree):
         for kind, body, fails_safe in _positions(rule, fails_safe=name not in loud):
             if kind == "ArithExpr" and body["op"] in OPERATORS:
                 yield kind, body, OPERATORS[body["op"]][1], fails_safe
-            elif kind == "Call" and ast.own_function(function := ast.called(body), own) is None and _turned(function, body):
+            elif kind == "Call" and ast.own_function(function := ast.called(body), own) is None and _rewritten(function, body):
                 yield kind, body, function, fails_safe
 
 
@@ -292,7 +292,7 @@ def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool
 
 
 def _names(node: Any, names: set[str], *, fails_safe: bool) -> Iterator[tuple[str, bool]]:
-    """Yield each rule that `node` refers to, and whether its being undefined only undefines the referrer."""
+    """Yield each rule that `node` refers to, and whether the node's own rule is undefined if that one is."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")

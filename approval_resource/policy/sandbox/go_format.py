@@ -9,8 +9,8 @@ from typing import Any
 DIRECTIVE = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>[0-9]*)(?:\.(?P<precision>[0-9]*))?(?P<verb>.)?", re.DOTALL)
 VERBS = "%vdsqxXobtfFeEg"
 MAX_WIDTH = 1_000
-WHOLE = 2**63
-EXACT = 10**15
+INT64_END = 2**63
+EXACT_BELOW = 10**15
 ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"'}
 
 
@@ -75,9 +75,9 @@ def _argument(kind: str, value: Any) -> int | float | str:
     if kind == "string":
         return str(value)
     if kind == "number":
-        if isinstance(value, float) and (value.is_integer() or abs(value) >= EXACT):
+        if isinstance(value, float) and (value.is_integer() or abs(value) >= EXACT_BELOW):
             raise UnlikeGoError("a number of that size can't be written as in OPA")
-        if isinstance(value, int) and not -WHOLE <= value < WHOLE:
+        if isinstance(value, int) and not -INT64_END <= value < INT64_END:
             raise UnlikeGoError("a number of that size can't be written as in OPA")
         return int(value) if isinstance(value, int) else float(value)
     if kind == "set":

@@ -58,7 +58,7 @@ def budget(seconds: float = BUDGET_SECONDS, clock: Clock = stopped_clock) -> Ite
     """Share a budget of processor seconds among all tasks run meanwhile.
 
     Budgets nest: a task may use no more than the smallest remainder, and takes from every budget. `clock`:
-    counts the work of this process too, where that has to count.
+    its progress counts too, such as the processor time of this process's own work.
     """
     mark = _budgets.set((*_budgets.get(), _Budget(seconds, clock)))
     try:
@@ -87,7 +87,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     used = seconds
     answer: dict[str, Any] = {}
     try:
-        code, out, err = _ended(json.dumps({**task, "seconds": seconds}).encode())
+        code, out, err = _run_child(json.dumps({**task, "seconds": seconds}).encode())
         if not code:
             answer = json.loads(out)
             used = float(answer["used"])
@@ -106,7 +106,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _ended(text: bytes) -> tuple[int, bytes, bytes]:
+def _run_child(text: bytes) -> tuple[int, bytes, bytes]:
     """Run the child; return its exit code, stdout and stderr.
 
     The child is gone when this returns or raises, on Ctrl-C too.

@@ -1,7 +1,7 @@
 """Reach of a Rego text into its input: every path that it may read, and what can't be followed.
 
-The text isn't run. By abstract interpretation, each expression stands for all the parts of the input that its
-value may be. Values are followed through names, rules, functions' arguments and results, `some … in`,
+The text isn't run. Abstract interpretation gives each expression all the parts of the input that may be its
+value. Values are followed through names, rules, functions' arguments and results, `some … in`,
 `every`, comprehensions, and collections that the policy builds. A key that can't be known reaches everything
 beside it.
 """

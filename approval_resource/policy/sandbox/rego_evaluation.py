@@ -24,7 +24,7 @@ BOM = "\ufeff"
 MAX_DOUBTS = 4
 """Upper bound of the rules that are tried both true and undefined. Each doubles the work."""
 FAILED = "approval-failed"
-"""Prefix by which this program's own messages are found in those of the engine."""
+"""Mark of this program's own messages, to find them within the engine's."""
 
 
 def evaluate(text: str, task: dict[str, Any]) -> dict[str, Any]:
@@ -336,7 +336,7 @@ class _Policy:
     # ---- lint ----
 
     def doubts(self, sample: dict[str, Any], known: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the error of a trial evaluation, and warnings about what an approval would lack."""
+        """Return the error of evaluating the sample, and warnings about what an approval would lack."""
         told = self._ask(self._whole, sample["document"], RULES).get("error")
         found = [told] if told else []
         supply = Supply({**known, "defaults": sample["defaults"]}, sample["document"])

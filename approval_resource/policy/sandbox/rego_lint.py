@@ -190,12 +190,12 @@ class _Lint:
     # ---- failures at evaluation ----
 
     def _failing(self) -> Iterator[Told]:
-        """Yield calls that may fail on a pipeline's facts, where failing is an error and not undefined."""
+        """Yield calls that may fail on a pipeline's facts, if a failed call is an error and not undefined."""
         starts = {call.start: call for clause in self._reach.clauses for call in clause.calls}
-        for _, body, name, holds in functions.calls(self._source, self._tree):
+        for _, body, name, fails_safe in functions.calls(self._source, self._tree):
             call = starts.get(body["span"]["start"])
             paths = call.paths if call is not None else frozenset()
-            if not holds and any(_optional(_steps(path), self._schema) is not None for path in paths):
+            if not fails_safe and any(_optional(_steps(path), self._schema) is not None for path in paths):
                 yield _problem(
                     body["span"],
                     f"where {functions.WRITTEN.get(name, name)} fails it is an error here, and not undefined as in OPA, since the "
@@ -247,7 +247,7 @@ def _with(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _cover(body: dict[str, Any], covered: set[int]) -> None:
-    """Add the references within a reference to `covered`, since they are no references of their own."""
+    """Add the inner references of a reference to `covered`, so that only the whole one is looked at."""
     inner = body.get("refr")
     while isinstance(inner, dict):
         kind, value = ast.kind_of(inner)
@@ -284,7 +284,7 @@ def _schema_at(path: Path, schema: dict[str, Any]) -> dict[str, Any] | None:
 def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] | None:
     """Return a message on a path that the schema doesn't have, and whether it is an error; else None.
 
-    It is only a warning where a pipeline may give the fact.
+    The message is only a warning if a pipeline may give the fact.
     """
     known = schema
     for number, step in enumerate(path):

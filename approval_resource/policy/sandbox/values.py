@@ -33,7 +33,7 @@ class Value:
     members: bool = False
     """Whether that collection is a set, whose keys are its members."""
     other: bool = False
-    """Whether it may be something else, too."""
+    """Whether it may also be a value that the other fields don't describe."""
     unknown_shape_of: str = ""
     """Name of the function whose result this is, if its shape is unknown; else empty."""
 
@@ -64,7 +64,7 @@ class Value:
         )
 
     def depth(self) -> int:
-        """Return the depth to which the policy nested collections in it."""
+        """Return how deep the collections are nested that the policy built."""
         return 1 + max([0, *(one.depth() for one in self.held())])
 
     def held(self) -> list[Value]:
@@ -108,8 +108,7 @@ class Scope:
         self.values: dict[str, Value] = {}
         self.assigned: set[str] = set()
         self.loops: dict[str, int] = {}
-        """Offset of the first use of each name that is never assigned. There it iterates over all parts there
-        are."""
+        """Offset of the first use of each name that is never assigned. There it iterates over all parts."""
 
     def find(self, name: str) -> Scope | None:
         """Return the nearest scope that has the name; None where none has."""

@@ -50,15 +50,15 @@ def _decoded(block: str) -> bytes:
 
 
 class Certificates:
-    """Trusted certificates: the source's `ca_certs`, and either a bundle or what this machine has.
+    """Trusted certificates: the source's `ca_certs`, and either a bundle or this machine's certificates.
 
-    A bundle from AWS's own variables or profile replaces this machine's certificates. Without a bundle, those
-    from all places of this machine add up.
+    AWS's variables or profile may name a bundle. Without one, the certificates from all of this machine's
+    places are trusted.
 
     Named certificates and files are loaded at once, so that a fault in them is reported. A certificate takes
     0.15 ms to load, and a machine has 130 of them. So OpenSSL gets the directories with hash links, as
-    update-ca-certificates makes them, and opens the one file it needs. The rest is loaded only when a server
-    would otherwise not be trusted.
+    update-ca-certificates makes them, and opens the one file it needs. Everything else, such as files without
+    links, is loaded only if a server would otherwise not be trusted.
     """
 
     def __init__(self, ca_certs: Sequence[str], bundle: tuple[str, str] | None) -> None:

@@ -40,7 +40,7 @@ LOCK_WRITE = 1
 class Proofs:
     """Evidence from the log for the snapshots of one commit.
 
-    A snapshot that says the same as the last proven one is not looked up.
+    The log is not read again for a snapshot that says the same as the last proven one.
     """
 
     def __init__(self, reads: DynamoReads, budget: RetryBudget) -> None:
@@ -152,7 +152,7 @@ class Commits:
                 return Committed(_after(snapshot, planned), planned.events)
 
     def _spend(self, link: str, snapshot: Snapshot) -> Failure | None:
-        """Use a link up that changed nothing. Return why that failed, or None where it didn't."""
+        """Mark as used a link whose verdict changed nothing. Return the failure, or None for success."""
         put = self._put(items.link_item(link, snapshot.now), 0)["Put"]
         try:
             self._requests.call("put_item", **put)

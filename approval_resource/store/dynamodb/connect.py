@@ -19,8 +19,8 @@ from approval_resource.store.interface import Connection
 from approval_resource.text import without_user
 
 if TYPE_CHECKING:
-    # Certificates, proxies and other credentials than keys are loaded where a connection has them: most of a
-    # check is loading modules.
+    # Modules for certificates, proxies, and credentials other than keys are loaded only for a connection that
+    # has these: a check spends most of its time on loading modules.
     from approval_resource.store.dynamodb.certificates import Certificates
 
 CONNECT_SECONDS = 5
@@ -118,7 +118,7 @@ def _require_hyphens(address: str) -> None:
 def _concerns_us(handler: tuple[Any, ...]) -> bool:
     """Whether one of botocore's handlers may concern the services that are called.
 
-    A handler is registered for an event such as `before-call` or `before-call.s3`. Of its 127
+    A handler is registered for an event such as `before-call` or `before-call.s3`. Of botocore's 127
     handlers, about a dozen are for every service or for one of these.
     """
     event, *service = handler[0].split(".")
@@ -128,7 +128,8 @@ def _concerns_us(handler: tuple[Any, ...]) -> bool:
 def session_of(connection: Connection) -> Session:
     """Return a session with the connection's credentials.
 
-    They are its keys, else its profile, else what AWS's SDKs look for. Its roles are assumed with them.
+    The credentials are the connection's keys, else its profile's, else those that AWS's SDKs would find. The
+    connection's roles are assumed with them.
 
     The session is of botocore, the core of boto3. boto3's layer around it would cost each process as much
     again, and isn't used here.
@@ -221,7 +222,7 @@ def caller_arn(connection: Connection) -> str:
     set for it.
 
     Raises:
-        StoreUnavailableError: STS should know, and could not be asked.
+        StoreUnavailableError: STS could not be asked.
     """
     endpoint = connection.endpoint_url or os.environ.get("AWS_ENDPOINT_URL_DYNAMODB", "")
     local = (urlsplit(endpoint).hostname or "").startswith(LOOPBACK)

@@ -1,4 +1,4 @@
-"""Credentials: where AWS's variables say they are, and the chain of roles assumed with them."""
+"""Credentials: the files that AWS's variables name, and the chain of roles assumed with credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examination of a table and of a caller's permissions. It asks for nothing that could change an item."""
+"""Examination of a table and of a caller's permissions. None of its requests can change an item."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _switch(status: Callable[[], str], on: tuple[str, ...], subject: str, off: s
 
 
 def _permissions(client: Any, table: str) -> Iterator[Finding]:
-    """Try each kind of request with a condition that can't be met, so that only a permission decides."""
+    """Try each kind of request. Writes have a condition that can't be met, so only permissions matter."""
     name, by_key = (
         {"TableName": table},
         {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": NOWHERE["pk"]}},

@@ -1,4 +1,4 @@
-"""Keys of the table: where each item lies, and what its key says of it."""
+"""Keys of the table: the key of each item, and the names that can be read from a key."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def session_key(session: str) -> Item:
 
 
 def signed_key(subject: str) -> Item:
-    """Return the key of a text that the reviewers' service signed. A planted one's signature doesn't hold."""
+    """Return the key of a text that the reviewers' service signed. The signature exposes a planted text."""
     return key(f"signed#{name(subject)}", "text")
 
 
@@ -133,7 +133,7 @@ def lock_event(lock_name: str, timestamp: datetime | None) -> str:
 
 
 def event_in_place(item: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
-    """Whether a stored event's sort keys are those that its content leads to."""
+    """Whether a stored event's sort keys follow from its content."""
     keys = {"sk": f"{EVENT_PREFIX}{document.get('timestamp')}"}
     keys["lock_event"] = f"{name(str(document.get('lock_name')))}#{document.get('timestamp')}"
     return all(item.get(attribute) == {"S": value} for attribute, value in keys.items())

@@ -17,7 +17,7 @@ from approval_resource.store.dynamodb.values import Item, values
 from approval_resource.store.interface import require_identity
 
 KEEP = timedelta(days=400)
-"""How long a delivery is kept after it was written last."""
+"""Period that a delivery is kept after it was written last."""
 
 
 class DynamoOutbox:

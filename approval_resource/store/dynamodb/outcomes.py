@@ -150,7 +150,7 @@ def classify(error: Exception, *, table: str, endpoint: str) -> Failure:
         return _answered(error, table, f"DynamoDB at {endpoint}")
     from approval_resource.store.dynamodb.proxies import through
 
-    # The error may come from fetching credentials, and names their address then.
+    # If the error comes from fetching credentials, it names the address that was asked for them.
     asked = through(without_user(getattr(error, "kwargs", {}).get("endpoint_url") or endpoint).removesuffix("/"))
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)):
         return Failure(
@@ -263,7 +263,7 @@ def _answered(error: ClientError, table: str, service: str) -> Failure:
 
 
 def _cancelled(error: ClientError, table: str) -> Failure:
-    """Return the failure of a transaction. Each item has a reason, and the most final one counts."""
+    """Return the failure of a transaction. Each item has a reason. One that no retry can mend comes first."""
     reasons = error.response.get("CancellationReasons") or []
     codes = {reason.get("Code", "") for reason in reasons} - {"None", ""}
     if not codes:

@@ -1,4 +1,4 @@
-"""Regions of AWS that botocore's data names, for a message about one that it doesn't."""
+"""Regions of AWS in botocore's data, for a hint about an unknown one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SHOWN = 3
 
 
 def unknown_region(address: str) -> str:
-    """Return a hint where an address of AWS has a region that botocore's data doesn't name, else nothing.
+    """Return a hint if botocore's data lacks the region in an address of AWS, else an empty string.
 
-    It is a hint for an address that nobody answers at, and no check: AWS has regions newer than any data.
+    It is a hint for an address at which nobody answers, and no check: AWS has newer regions than the data.
     """
     named = ADDRESS.match(address)
     if named is None:

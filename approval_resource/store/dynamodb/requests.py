@@ -37,7 +37,7 @@ class RequestFailedError(Exception):
     """Failure of one request."""
 
     def __init__(self, failure: Failure, refused: frozenset[int] = frozenset()) -> None:
-        """Keep the classified `failure`, and which writes of a transaction `refused` it, by their index."""
+        """Keep the classified `failure`, and the indexes of the writes that cancelled a transaction."""
         self.failure = failure
         self.refused = refused
         super().__init__(failure.message)
@@ -142,7 +142,7 @@ class Requests:
         yield from _emptied(answer)
 
     def glance(self, wanted: Item) -> dict[str, Any] | None:
-        """Return the document at that key by an eventually consistent read, at half the price, or None.
+        """Return the document at that key, or None, by an eventually consistent read at half the price.
 
         Raises:
             StoreUnavailableError: as `ask`.
@@ -203,7 +203,7 @@ class Requests:
         return RetryBudget(self._clock, seconds)
 
     def ask(self, method: str, budget: RetryBudget, **request: Any) -> dict[str, Any]:
-        """Make a read, and retry it while that can help.
+        """Make a request that may be repeated, such as a read, and retry it while that can help.
 
         Raises:
             StoreUnavailableError: a retry can't help, or the budget is spent.
@@ -250,7 +250,7 @@ class Requests:
             log.debug("%s: %s (%s)", method, failure.outcome.name.lower(), type(error).__name__)
             raise RequestFailedError(failure, refused(error)) from error
         except (ResponseParserError, RuntimeError, KeyError) as error:
-            # botocore raises these if something else than STS answers, or STS with expired credentials.
+            # botocore raises these if some other server answers, or if STS answers with expired credentials.
             message = (
                 f"AWS's answer about credentials could not be used ({type(error).__name__}); check role_arn, STS and proxies"
             )
@@ -269,7 +269,7 @@ class Requests:
 
 
 def _emptied(answer: dict[str, Any]) -> Iterator[Item]:
-    """Yield a page's items, and let go of each, so that memory holds a page's rest and the next page."""
+    """Yield a page's items, and drop each from the page, so that memory never holds more than two pages."""
     items = answer.pop("Items")[::-1]
     while items:
         yield items.pop()

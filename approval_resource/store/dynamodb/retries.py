@@ -59,7 +59,7 @@ class RetryBudget:
         self._created = False
 
     def look_again(self) -> bool:
-        """Pause before a new look at a contradiction. Return False once no commit in flight explains it."""
+        """Pause before a new look at a contradiction. Return False if the looks are used up."""
         if self._looks == FRESH_LOOKS:
             return False
         self._clock.sleep(FRESH_PAUSE * 2**self._looks)
@@ -67,7 +67,7 @@ class RetryBudget:
         return True
 
     def restart(self) -> None:
-        """Restart the time limit, because another's change has landed, if that is why the last try failed."""
+        """Restart the time limit after a change by others, if the last try failed by contention."""
         if self._contended:
             self._started = self._clock.monotonic()
 

@@ -33,7 +33,7 @@ class DynamoStore(DynamoReads):
         renew: Callable[[], Any] | None = None,
         creates: bool = False,
     ) -> None:
-        """Use `client`. `Requests` says what `renew` and `creates` are for."""
+        """Use `client`. `renew` and `creates` are as for `Requests`."""
         self._client = client
         self._table = table_name
         super().__init__(Requests(client, table_name, clock or HostClock(), store_clock, renew, creates))
@@ -65,7 +65,7 @@ class DynamoStore(DynamoReads):
         return self._requests.create_table()
 
     def examine(self) -> list[Finding]:
-        """Return what is right and wrong with the table and this caller's way to it. Nothing is changed."""
+        """Return the findings on the table and on this caller's permissions. Nothing is changed."""
         from approval_resource.store.dynamodb.examination import examine
 
         return examine(self._client, self._table)

@@ -85,7 +85,7 @@ def _told_keys(schema: list[dict[str, str]], types: Mapping[str, str] = EMPTY) -
 
 
 def tables_hint(client: Any) -> str:
-    """Return which tables there are instead, as the beginning of a hint."""
+    """Return the beginning of a hint for a missing table: the tables that exist."""
     try:
         names = client.list_tables(Limit=SHOWN + 1)["TableNames"]
     except (ClientError, BotoCoreError):
@@ -141,7 +141,7 @@ def _create(client: Any, table: str) -> bool:
 def protect(client: Any, table: str, clock: Clock) -> None:
     """Switch on TTL and point-in-time recovery, unless they are on.
 
-    If the engine or the role doesn't allow that, a warning is logged, and the table works without.
+    If the engine or the role doesn't allow one of them, a warning is logged, and the table works without it.
     """
     ttl = {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}
     recovery = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}

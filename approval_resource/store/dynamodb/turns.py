@@ -31,7 +31,7 @@ class Turns:
         self._table = table
 
     def transaction_write(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
-        """Return the write of the hint for a transaction, whose other writes have the conditions."""
+        """Return the hint's write in a transaction. Only the other writes have conditions."""
         return {"Update": self._update(turn_of(lock, holder))}
 
     def after(self, lock: Lock) -> None:

@@ -60,7 +60,7 @@ PLAIN: Mapping[str, Callable[[Any], object]] = {
     "M": lambda inner: {name: _plain(one) for name, one in inner.items()} if isinstance(inner, dict) else math.nan,
     "L": lambda inner: [_plain(one) for one in inner] if isinstance(inner, list) else math.nan,
 }
-"""How a value of each type is read."""
+"""Functions that read the values of one type, by the type's name."""
 
 
 def values(document: Mapping[str, object]) -> Item:
