@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
 import pytest
 
 from approval_resource.errors import StoreUnavailableError
+from approval_resource.store.dynamodb import reads
+from approval_resource.store.dynamodb.requests import READ_SECONDS
 from approval_resource.store.dynamodb.store import DynamoStore
-from tests.builders import take
+from tests.builders import ManualClock, take
 from tests.contract.faults import Faults, answers, before
 
 EVENTS, PAGE = 7, 2
 
 
 @pytest.fixture
-def paged(store: DynamoStore) -> DynamoStore:
+def clock() -> ManualClock:
+    """A clock on which pauses take no time."""
+    return ManualClock()
+
+
+@pytest.fixture
+def paged(connect: Callable[..., DynamoStore], clock: ManualClock) -> DynamoStore:
     """A store with a log of several pages, each of two events."""
+    store = connect(clock=clock)
     for number in range(EVENTS):
         take(store, number, lock_name=f"lock-{number}")
 
@@ -61,6 +71,18 @@ def test_a_read_with_a_limit_asks_for_no_page_beforehand(paged: DynamoStore) -> 
     assert next(events).revision == EVENTS
     events.close()  # type: ignore[attr-defined]
     assert queries.seen == 1
+
+
+def test_a_caller_who_takes_long_over_a_page_loses_no_retry(
+    paged: DynamoStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit of a page begins with its request, not with the page before."""
+    monkeypatch.setattr(reads, "FIRST_PAGE", PAGE)
+    Faults.on(paged, "Query", lambda _: None, answers(400, "ProvisionedThroughputExceededException"))
+    events = paged.events("payments", newest_first=True)
+    found = [next(events).revision, next(events).revision]
+    clock.sleep(10 * READ_SECONDS)
+    assert [*found, *(event.revision for event in events)] == list(range(EVENTS, 0, -1))
 
 
 def test_requests_beside_a_fetch_ahead_keep_their_own_answers(paged: DynamoStore) -> None:

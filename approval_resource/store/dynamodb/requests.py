@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -131,11 +130,14 @@ class Requests:
             StoreUnavailableError: as `ask`.
         """
         page = {"TableName": self._table, **request}
-        answer = self.ask(method, budget or self.budget(), **page)
+
+        def fetch() -> Item:
+            return self.ask(method, budget or self.budget(), **page)
+
+        answer = fetch()
         while "LastEvaluatedKey" in answer:
             limited = page.pop("Limit", None)
             page["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-            fetch = partial(self.ask, method, budget or self.budget(), **page)
             fetched = fetch if limited else _ahead(fetch)
             yield from _emptied(answer)
             answer = fetched()
