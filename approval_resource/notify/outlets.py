@@ -1,4 +1,4 @@
-"""Outlets: which kind of channel is told by which module."""
+"""Outlets: the class that sends to each kind of channel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from approval_resource.notify.connections import ChannelDownError, MessageRefuse
 
 
 def outlet_of(channel: AnyChannel) -> Outlet:
-    """Return the way to a channel. Nothing is sent yet."""
+    """Return the outlet to a channel. Nothing is sent yet."""
     match channel:
         case SlackChannel():
             return SlackOutlet(channel.slack, channel.token, channel.api, channel.people)

@@ -18,9 +18,9 @@ class Outlet(Protocol):
     """Whether a message that was sent can be edited, so that each claim has one."""
 
     def send(self, message: Message, ref: str, at: int) -> str:
-        """Send the message, or edit or answer the one at `ref`. Return the claim's first `ref`.
+        """Send the message, or edit or answer the one that `ref` names. Return the `ref` to keep.
 
-        `at` is the store's time in seconds since 1970.
+        `ref` is the channel's id of the claim's message, or empty. `at` is the store's time, in Unix seconds.
         """
 
     def check(self) -> None:
