@@ -48,11 +48,11 @@ class Standing:
     operates: bool = False
     own: Review | None = None
     asked: bool = False
-    """Whether they asked for the claim, and no approval of theirs would count."""
+    """Whether they may be its requester, and a policy counts no self-approval."""
 
     @property
     def waits(self) -> bool:
-        """Whether the claim waits for this person's word."""
+        """Whether the claim waits for this person's review."""
         return self.can_decide and self.own is None and not self.asked
 
 
@@ -64,7 +64,7 @@ class View:
     settings: Settings
     now: datetime
     etag: str
-    """Digest of what a verdict binds: the claim with its reviews, and the pool's settings."""
+    """Digest that a verdict is bound to: of the claim with its reviews, and of the pool's settings."""
     standing: Standing
     decision: Decision | None
     broken: str = ""
@@ -79,10 +79,9 @@ class View:
 
     @property
     def tag(self) -> str:
-        """Return the entity tag of all that is shown: what a verdict binds, then what changes without it.
+        """Return the entity tag of all that is shown: the digest that binds a verdict, then that of the rest.
 
-        The queue, the person's rights and what time makes of the policies refuse nobody's verdict, but a page
-        that shows older ones is out of date.
+        A change of the queue, of rights or by time alone makes a page stale, but no verdict.
         """
         rest = {
             "standing": asdict(replace(self.standing, own=None)),
@@ -121,7 +120,7 @@ class Row:
 
 
 class Desk:
-    """Everything that people see, by what the config lets them."""
+    """Claims and pools as each person may see them, by the config."""
 
     def __init__(self, looks: Looks, access: Access) -> None:
         """Show what `looks` finds, as far as `access` allows."""

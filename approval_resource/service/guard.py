@@ -93,7 +93,7 @@ class Guard:
                 log.info("request", extra={"told": fields | logged})
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
-        # A path or a query in it would become part of the request's own address.
+        # Starlette builds the request's address from Host, so a path or query in it must be refused.
         if not self._host.fullmatch(headers.get("host", "")) and scope["path"] not in OPEN_PATHS:
             return "host"
         if scope["method"] in SAFE or self._proves(scope["path"], headers):
@@ -113,7 +113,7 @@ class Guard:
 
     @staticmethod
     def _proves(path: str, headers: Headers) -> bool:
-        """Whether the request has a token of its own, or nothing that browsers or balancers add."""
+        """Whether no other site can forge it: by Authorization, or a program's path without ambient proof."""
         bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
         by_program = path.startswith(("/approval/", "/api/")) or path in SIGNED_PATHS
         return (bare and by_program) or bool(headers.get("authorization"))
@@ -142,7 +142,7 @@ class Buckets:
 
 
 class Lines(logging.Formatter):
-    """Log lines of JSON: level, logger, and what was told, without a token ever being among it."""
+    """Log lines of JSON: level, logger, and the fields that were told, in which callers put no token."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""

@@ -24,7 +24,7 @@ MARKS = {"+": "add", "-": "del", "~": "chg", "@": "hunk"}
 
 
 def visible(text: str) -> Markup:
-    """Return text with each character that isn't seen, or turns others, shown as its number."""
+    """Return text with each invisible or bidirectional control character shown as its code point."""
     if text.isascii() and text.isprintable():
         return escape(text)
     return Markup("").join(

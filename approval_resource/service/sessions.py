@@ -38,7 +38,7 @@ def persons_mark(identity: str) -> str:
 
 
 class Endings:
-    """Ended sessions, as the table and this process know them. One look a second serves everybody."""
+    """Ended sessions, as the table and this process know them. The table is read once a second at most."""
 
     def __init__(self, store: DynamoStore) -> None:
         """Read them from `store`."""
