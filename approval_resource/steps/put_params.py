@@ -1,4 +1,4 @@
-"""The `params` of a put step, checked at the door."""
+"""The `params` of a put step, validated before the store is used."""
 
 from __future__ import annotations
 
