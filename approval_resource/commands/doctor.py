@@ -1,4 +1,4 @@
-"""doctor: examine the table, this role and this machine. Each line names its remedy."""
+"""doctor: examine the table, this role and this machine. Each fault is told with its remedy."""
 
 from __future__ import annotations
 

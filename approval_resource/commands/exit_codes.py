@@ -10,6 +10,6 @@ COULD_NOT_LOOK = 3
 UNCOUNTED = 3
 """An approval was recorded and counts for nothing."""
 INTERRUPTED = 130
-"""Ctrl-C, as shells tell it."""
+"""Interrupted by Ctrl-C. Shells give SIGINT this code."""
 READER_GONE = 141
 """The output's reader has gone, as `| head` does. Shells give SIGPIPE this code."""

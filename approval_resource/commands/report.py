@@ -1,4 +1,4 @@
-"""audit report, receipt: proof for auditors. Also the times that people type."""
+"""audit report, receipt: proof for auditors. `moment` parses their times."""
 
 from __future__ import annotations
 
