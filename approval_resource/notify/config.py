@@ -40,7 +40,7 @@ def _secret(value: object) -> object:
 
 
 def _address(*schemes: str, secret: bool = False) -> BeforeValidator:
-    """Return a validator of URLs with these schemes. With `secret`, env:NAME and file:PATH may name one."""
+    """Return a validator of URLs with these schemes. With `secret`, env:NAME may name the URL."""
 
     def read(value: object) -> Address:
         if secret and names_secret(value):
@@ -116,7 +116,7 @@ class SlackChannel(Channel):
 
 
 class WebhookChannel(Channel):
-    """Address of a program, by signed POST requests."""
+    """Program that gets signed POST requests."""
 
     webhook: Annotated[Address, _address("https", secret=True)]
     secret: Annotated[Secret, AfterValidator(_signing)]

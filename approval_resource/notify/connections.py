@@ -286,8 +286,8 @@ def require_accepted(address: Address, answer: Answer, refused: Collection[int])
     """Pass if the answer accepts the message. `refused`: statuses that refuse it permanently.
 
     Raises:
-        ChannelDownError: it wasn't, and a later try may succeed.
-        MessageRefusedError: it never will be.
+        ChannelDownError: it doesn't, and a later try may succeed.
+        MessageRefusedError: it refuses the message for good.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return

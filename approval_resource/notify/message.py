@@ -152,7 +152,7 @@ def reminder(store: LockStore, claim: Claim, due: datetime, reading: Reading) ->
 
 
 def digest_of(claims: Sequence[Claim], day: str, reading: Reading, now: datetime) -> Message:
-    """Return the list of all claims that wait, for one morning."""
+    """Return the digest of all claims that wait, for one day."""
     shown = [_listed(claim, reading, now) for claim in claims[:MAX_LISTED]]
     if len(claims) > MAX_LISTED:
         shown.append(("", f"and {counted(len(claims) - MAX_LISTED, 'more', 'more')}"))

@@ -38,7 +38,7 @@ def outlet_of(channel: AnyChannel) -> Outlet:
 
 
 def unreachable(config: Config) -> Iterator[str]:
-    """Yield a line for each channel that can't be reached. Nobody is told anything."""
+    """Yield a line for each channel that can't be reached. No message is sent."""
     for name in config.channels:
         try:
             outlet_of(config.channel(name)).check()

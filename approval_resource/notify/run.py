@@ -1,4 +1,4 @@
-"""All channels at once, each by its own worker, so that an outage of one delays no other."""
+"""All channels, each by its own worker, so that a failure of one stops no other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One channel's worker: follow the logs, tell what is new, keep the place.
+"""One channel's worker: follow the logs, tell what is new, keep the cursors.
 
-The log is the outbox. A lease lets one of several workers tell a channel. The place in the log moves on in
-the transaction that records the delivery, so a crash before it repeats one message under the same id.
+The log is the outbox. A lease lets one of several workers tell a channel. The cursor moves in the transaction
+that records the delivery, so a crash before it repeats one message under the same id.
 """
 
 from __future__ import annotations

@@ -8,10 +8,9 @@ from approval_resource.notify.message import Message
 
 
 class Outlet(Protocol):
-    """Way to one channel.
+    """Sender to one channel.
 
-    Each method may raise `ChannelDownError` if a later try may succeed, and `MessageRefusedError` if no try
-    of this message can.
+    A method fails with `ChannelDownError` if a later try may succeed, else with `MessageRefusedError`.
     """
 
     edits: bool
@@ -24,4 +23,4 @@ class Outlet(Protocol):
         """
 
     def check(self) -> None:
-        """Try the way there without telling anybody anything."""
+        """Check that the channel can be reached, as far as that is possible without a message."""
