@@ -47,7 +47,7 @@ class Said:
     """Ids of older claims of the pipeline that shall end with an approval."""
 
     def problems(self) -> list[str]:
-        """Return what is wrong with it, whatever the claim is."""
+        """Return what is wrong with the verdict itself, for any claim."""
         found = []
         if len(self.comment) > MAX_COMMENT:
             found.append(f"comment: at most {MAX_COMMENT} characters, not {len(self.comment)}")

@@ -201,7 +201,7 @@ class Secrets:
     slack_client: str = ""
 
     def __repr__(self) -> str:
-        """Return nothing of them."""
+        """Return no secret."""
         return "Secrets(...)"
 
 

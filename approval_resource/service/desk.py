@@ -257,7 +257,7 @@ class Desk:
         trial = Review(reviewer=person.identity, verdict=Verdict.APPROVE, at=now, groups=person.groups)
         may_force = entitlement.may_force(policies, facts, trial)
         if claim.state is State.APPROVED:
-            # A freeze is the pool's, so that the claim's own policy lets nobody past it.
+            # A freeze is the pool's, so only the pool's policy can let somebody past it.
             pools = policies_of(Terms(), settings.policy)
             frozen = settings.frozen(now) is not None and entitlement.may_force(pools, facts, trial)
             return Standing(can_decide=False, why_not="it is approved", own=own, operates=operates, may_force=frozen)

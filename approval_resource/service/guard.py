@@ -96,7 +96,7 @@ class Guard:
         # Starlette builds the request's address from Host, so a path or query in it must be refused.
         if not self._host.fullmatch(headers.get("host", "")) and scope["path"] not in OPEN_PATHS:
             return "host"
-        if scope["method"] in SAFE or self._proves(scope["path"], headers):
+        if scope["method"] in SAFE or self._is_unforgeable(scope["path"], headers):
             return ""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         # With the policy no-referrer, a browser sends Origin: null for a form, but still sends
@@ -112,8 +112,8 @@ class Guard:
         return PlainTextResponse(f"refused: {why}\n", kind.status)
 
     @staticmethod
-    def _proves(path: str, headers: Headers) -> bool:
-        """Whether no other site can forge it: by Authorization, or a program's path without ambient proof."""
+    def _is_unforgeable(path: str, headers: Headers) -> bool:
+        """Whether the request has Authorization, or a program's path without cookie and balancer's header."""
         bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
         by_program = path.startswith(("/approval/", "/api/")) or path in SIGNED_PATHS
         return (bare and by_program) or bool(headers.get("authorization"))

@@ -51,7 +51,7 @@ class Cache(Generic[T]):
     """Values by key, each made once at a time and kept for some seconds; a failure for one second."""
 
     def __init__(self, seconds: float = FRESH_SECONDS, most: int = MAX_ENTRIES) -> None:
-        """Keep each value for `seconds`, and `most` of them."""
+        """Keep each value for `seconds`, and `most` values at most."""
         self._seconds = seconds
         self._most = most
         self._lock = threading.Lock()

@@ -180,7 +180,7 @@ def _require_subject(found: Mapping[str, Any], *, event: bool) -> None:
 
 
 def fit_name(text: str) -> bool:
-    """Whether a name can be kept as it is told: not empty, not too long, and of characters that are shown."""
+    """Whether a name can be stored unchanged: not empty, not too long, and of visible characters alone."""
     return bool(text.strip()) and len(text) <= MAX_NAME and text == clean(text).strip()
 
 

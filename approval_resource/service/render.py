@@ -60,7 +60,7 @@ def as_text(content: bytes) -> str | None:
 
 def difference(before: str, after: str) -> str:
     """Return a unified diff of two texts; an empty string if they are equal, or too long to compare."""
-    # Split at newlines alone: other separators of lines must not look equal.
+    # Split at newlines alone, so that a change of another line separator is shown.
     old, new = before.split("\n"), after.split("\n")
     if max(len(old), len(new)) > MAX_DIFF_LINES:
         return ""

@@ -29,7 +29,7 @@ TEAM_CLAIM, USER_CLAIM = f"{ISSUER}/team_id", f"{ISSUER}/user_id"
 COOKIE = "__Host-slack"
 SECONDS = 300
 UNKNOWN = "It isn't known whether this was recorded; look at the page"
-"""Answer to a presser whose verdict was sent, and for which no outcome came back."""
+"""Answer to a presser if the outcome of the press isn't known."""
 
 
 def interactions(call: Call) -> Response:

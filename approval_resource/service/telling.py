@@ -76,7 +76,7 @@ class Ways:
     """`Links` of the service's own messages: pages, links by which programs decide, buttons."""
 
     def __init__(self, store: DynamoStore, links: Links, signer: Signer, config: Config, buttons: Collection[str]) -> None:
-        """Sign what leads to `config.url`. `buttons`: the channels that have some."""
+        """Make links below `config.url`. `buttons`: names of the channels that have buttons."""
         self._store = store
         self._links = links
         self._signer = signer
@@ -127,7 +127,7 @@ class Telling:
     """Notifications of a running service."""
 
     def __init__(self, config: channels.Config | None, store: DynamoStore, ways: Ways) -> None:
-        """Tell the channels of `config` of what `store` holds."""
+        """Send what `store` holds to the channels of `config`."""
         self.config = config
         self.ways = ways
         self._store = store
