@@ -32,7 +32,7 @@ DONE = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
 
 
 def reviewer_of(build: Build) -> str:
-    """Return the identity of who started the build.
+    """Return the identity of the person who started the build.
 
     Raises:
         ConfigError: Concourse doesn't say who that was, or which Concourse it is.
@@ -55,7 +55,7 @@ def reviewer_of(build: Build) -> str:
 
 
 def decide(step: Step, params: DecideParams) -> Claim:
-    """Record the verdict of who started this build, and return the claim as it is then.
+    """Record the verdict of the person who started this build, and return the claim after it.
 
     A second run by the same build, as with `attempts`, changes nothing and returns the claim as it is now. A
     stopped step says whether its review is on record. The review stays, since it may have opened a gate.
@@ -174,7 +174,7 @@ def _claim_with_id(step: Step, claim_id: str) -> Claim:
 
 
 def _comment(directory: Path, params: DecideParams) -> str:
-    """Return the comment, from wherever it is given.
+    """Return the comment, given inline or in a file.
 
     Raises:
         ConfigError: it can't be read, is too long, or is missing where a decision is forced.

@@ -18,7 +18,7 @@ from approval_resource.strict_options import MAX_NAME
 from approval_resource.text import as_displayed, clean, quoted
 
 MARK = "…"
-"""Mark in front of the digest of a name that is not shown as it is."""
+"""Mark between an altered name and its digest."""
 
 
 @dataclass(frozen=True, slots=True)
