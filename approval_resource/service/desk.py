@@ -48,11 +48,11 @@ class Standing:
     operates: bool = False
     own: Review | None = None
     asked: bool = False
-    """Whether they may be its requester, and a policy counts no self-approval."""
+    """Whether they asked for the claim, and no approval of theirs would count."""
 
     @property
     def waits(self) -> bool:
-        """Whether the claim waits for this person's review."""
+        """Whether the claim waits for this person's word."""
         return self.can_decide and self.own is None and not self.asked
 
 
