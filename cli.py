@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # a Python that is isolated (-I) looks in no folder by itself
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # an isolated Python (-I) adds no folder to sys.path by itself
 
 from approval_resource.__main__ import main
 from approval_resource.commands.root import cli

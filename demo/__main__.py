@@ -1,4 +1,4 @@
-"""Plays a pipeline's gate on this machine: the real scripts and command line, on an embedded engine."""
+"""Play a pipeline's gate on this machine: the real scripts and command line, on an embedded engine."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def rejection(play: Stage) -> None:
 
 
 def changed_plan(play: Stage) -> None:
-    """What was approved is what is used: a plan that changed after its approval is refused."""
+    """A plan that changed after its approval is refused."""
     heading("3. A plan that changes after its approval")
     play.shell("mkdir plan; echo 'add 1 database' > plan/plan.txt")
     print("\nThe plan is attached to the claim, and approved:")
@@ -153,7 +153,7 @@ def changed_plan(play: Stage) -> None:
 
 
 def main() -> int:
-    """Play all of it; returns 0 when everything came as it must."""
+    """Play the whole demo. Return the exit code."""
     try:
         with terminable(), ministack() as engine, stage(engine) as play:
             preview(engine)

@@ -33,7 +33,7 @@ class Engine:
     pid: int
 
     def environment(self, table: str = "") -> dict[str, str]:
-        """What a process needs in its environment to use this engine, and nothing else, as AWS."""
+        """Environment variables by which a process uses this engine as AWS, and nothing else."""
         return {
             "AWS_ACCESS_KEY_ID": "demo",
             "AWS_SECRET_ACCESS_KEY": "demo-secret",
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 @contextmanager
 def ministack(**settings: str) -> Iterator[Engine]:
-    """A fresh engine, stopped at the end whatever happens; `settings` are further environment variables of its.
+    """Run a fresh engine, and stop it at the end. `settings` are further environment variables of it.
 
     Raises:
         EngineMissingError: it isn't installed.
@@ -80,7 +80,7 @@ def ministack(**settings: str) -> Iterator[Engine]:
 
 @contextmanager
 def running(command: list[str], environment: Mapping[str, str], url: str, scratch: Path) -> Iterator[Engine]:
-    """That server, once it answers at `url`, stopped at the end."""
+    """Run a server: yield it once it answers at `url`, and stop it at the end."""
     log = scratch / "engine.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Program that the playground's service tells of claims by a webhook: it prints each message, with the link to decide."""
+"""Receiver of the playground's webhook: it prints each message, with the link to decide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_BODY = 1_000_000
 
 @contextmanager
 def inbox(secret: str) -> Iterator[str]:
-    """Address of the program, which takes what is signed with `secret`; stopped at the end."""
+    """Run the receiver, and stop it at the end. Yield its address. It takes messages signed with `secret`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

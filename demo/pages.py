@@ -1,4 +1,4 @@
-"""The reviewers' service of the playground, with the engine's Cognito as the issuer at which its people sign in."""
+"""Reviewers' service of the playground. People sign in at the engine's Cognito."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def issuer_of(engine: Engine, url: str, environ: Mapping[str, str]) -> Issuer:
 
 @contextmanager
 def service(engine: Engine, environ: Mapping[str, str], directory: Path) -> Iterator[tuple[str, Issuer]]:
-    """A service of the pool `try`, and the issuer of its people; stopped at the end. What waits is told to an inbox.
+    """Run a service of the pool `try`, which sends to an inbox. Yield its address and its issuer.
 
     Raises:
         RuntimeError: it did not start.

@@ -1,4 +1,4 @@
-"""Keeps the embedded engine and the reviewers' service running for three people, and prints what to try by hand."""
+"""Run the embedded engine and the reviewers' service for three people, and print lines to try by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from demo.pages import Issuer, service
 from demo.stage import environment, terminable
 
 UNSET = ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "APPROVAL_TABLE")
-"""What would lead elsewhere than to the engine."""
+"""Variables that would lead a program away from the engine."""
 
 SHOWN = ("AWS_", "NO_PROXY")
 PEOPLE = ("anna", "ben", "carl")
@@ -128,13 +128,13 @@ def settings_of(environ: Mapping[str, str], keys: Mapping[str, tuple[str, str]])
 
 
 def main() -> int:
-    """Run until Ctrl-C; returns 0 then."""
+    """Run until Ctrl-C. Return the exit code."""
     try:
         root = {"AWS_ACCESS_KEY_ID": "root-of-the-account", "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
         settings = {"AUTH": "true", "MINISTACK_ACCOUNT_ID": ACCOUNT, "SERVICES": SERVICES} | root
         with terminable(), ministack(**settings) as engine, TemporaryDirectory(prefix="playground-") as directory:
             environ = environment(engine) | root | {"AWS_ENDPOINT_URL_STS": engine.url}
-            os.environ.clear()  # what a person has set there would mislead the client that makes the users
+            os.environ.clear()  # a person's own settings would mislead the client that makes the users
             os.environ.update(environ)
             command = [sys.executable, "cli.py", "init"]
             subprocess.run(command, cwd=ROOT, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Where the demo plays: runs the real programs, shows what is typed and what they print, stops at the first surprise."""
+"""Stage of the demo: run the real programs, show input and output, stop at the first surprise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCREEN = 78
 PLAIN = {"NO_COLOR": "1", "TERM": "xterm", "LOGNAME": "ana"}
 METADATA = re.compile(r'"metadata": \[.*\]')
 STRAY = ("AWS_", "APPROVAL_", "BUILD_", "ATC_")
-"""How the variables begin that would lead a program to somewhere else than the engine."""
+"""Prefixes of variables that would lead a program away from the engine."""
 
 
 class SurpriseError(Exception):
@@ -41,7 +41,7 @@ class SurpriseError(Exception):
 
 
 def environment(engine: Engine) -> dict[str, str]:
-    """This process's environment without any AWS or Concourse of its own, with the engine and this checkout's Python."""
+    """This process's environment, with the engine in place of its AWS and Concourse, and with this Python."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(STRAY) and not name.lower().endswith("_proxy")
     }
@@ -51,7 +51,7 @@ def environment(engine: Engine) -> dict[str, str]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """While this lasts, SIGTERM stops the program as Ctrl-C does, and a second one doesn't disturb the tidying up."""
+    """Treat SIGTERM as Ctrl-C from here on. Ignore later signals, so that the clean-up can finish."""
 
     def stop(*_: object) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -65,7 +65,7 @@ def terminable() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Program:
-    """One started program, whose output is shown up to where it was looked at."""
+    """One started program. `shown` is the length of its stderr that was printed already."""
 
     title: str
     process: subprocess.Popen[bytes]
@@ -91,7 +91,7 @@ class Program:
         print("  … and it waits")
 
     def ends(self, *says: str, code: int = 0, whole: bool = False) -> str:
-        """Show the rest of what it printed, once it has ended; returns its stdout. Metadata is shown if `whole`.
+        """Wait for its end, show the rest of its output, and return its stdout. `whole` shows metadata too.
 
         Raises:
             SurpriseError: it ended with another exit code, without saying one of `says`, or not at all.
@@ -149,7 +149,7 @@ class Stage:
         return self._start(f"approvals {arguments[0]}", ["python3", "approvals", *arguments])
 
     def person(self, *arguments: str) -> str:
-        """Run the command line on a terminal, and show what a person sees; returns that.
+        """Run the command line on a terminal; show and return the output that a person sees.
 
         Raises:
             SurpriseError: it fails.
@@ -164,7 +164,7 @@ class Stage:
         ) as process:
             os.close(theirs)
             seen = b""
-            with suppress(OSError):  # Linux says so where nobody has the other end open any more
+            with suppress(OSError):  # Linux raises it once the other end is closed
                 while more := os.read(ours, 65536):
                     seen += more
         os.close(ours)
@@ -175,7 +175,7 @@ class Stage:
         return text
 
     def shell(self, line: str) -> None:
-        """Do what the line says in the build's directory."""
+        """Run the line in a shell, in the build's directory."""
         print(f"$ {line}")
         self._start(line, ["sh", "-c", line]).ends()
 
@@ -210,13 +210,13 @@ def stage(engine: Engine) -> Iterator[Stage]:
 
 
 def heading(text: str) -> None:
-    """A title between two parts of the play: bold in a terminal that takes it, plain elsewhere."""
+    """Print a title: bold on a terminal that takes it, underlined elsewhere."""
     bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print(f"\n\033[1m{text}\033[0m" if bold else f"\n{text}\n{'-' * len(text)}")
 
 
 def _laid_out(line: str) -> str:
-    """A line of output, indented; JSON broken at its spaces where the terminal is narrower."""
+    """Return a line of output, indented. JSON is wrapped at its spaces to the terminal's width."""
     if not line.startswith(("{", "[")):
         return f"  {line}"
     width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)

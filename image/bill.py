@@ -42,7 +42,7 @@ def read(export: IO[bytes]) -> dict[str, str]:
 
 
 def components(files: Mapping[str, str], base: str = "") -> list[Component]:
-    """Return what the base brought, as CycloneDX has it.
+    """Return the base's components, in the form of CycloneDX.
 
     Raises:
         UnknownError: some of it can't be told.
@@ -88,7 +88,7 @@ def _package(fields: Mapping[str, str], system: Mapping[str, str]) -> Component:
 
 
 def _source(source: str) -> Component:
-    """Return the source package, by which Debian names what is vulnerable, where it is called otherwise."""
+    """Return the source package if its name differs, since Debian's advisories name source packages."""
     return {"properties": [{"name": "debian:source", "value": source}]} if source else {}
 
 

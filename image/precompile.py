@@ -19,9 +19,9 @@ import botocore.session  # noqa: TID251 - it loads parts of itself, and of the s
 import approval_resource
 
 ALONE = {"approval_resource.policy.sandbox.child": ("contextlib", "importlib.util", "json", "re", "resource", "tempfile")}
-"""What is run by path in a process of its own, and what it imports: importing it would run it."""
+"""Modules run by path in a process of their own, with their imports. To import them would run them."""
 LATE = ("_strptime", "encodings.idna", "getpass", "http.cookies", "pwd", "stringprep", "uuid")
-"""What is imported only on some of the ways that a run can take."""
+"""Modules that only some runs import."""
 
 UNCHECKED = (1).to_bytes(4, "little")
 """Flags of a .pyc that is never compared with its source."""
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def compiled(source: str) -> bool:
-    """Whether an earlier run has compiled it: a layer above needs no second copy."""
+    """Whether an earlier run has compiled it, so that this layer of the image needs no second copy."""
     cache = Path(cache_from_source(source))
     return cache.exists() and cache.read_bytes()[4:8] == UNCHECKED
 

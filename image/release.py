@@ -20,7 +20,7 @@ class RefusedError(Exception):
 
 
 def release_tags(version: str, existing: Iterable[str]) -> list[str]:
-    """Return the tags to set, beside those that the registry has.
+    """Return the tags to set, given those that the registry has.
 
     Raises:
         RefusedError: it is no version, or it is released already.

@@ -1,6 +1,6 @@
-"""Cut botocore's data on some 400 services down to what this program asks of a few: run once, while the image is built.
+"""Cut botocore's data on some 400 services down to what this program uses. Run once, in the image's build.
 
-What is left reads in a fifth of the time, at each start of a script.
+Each script then reads that data in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import botocore  # noqa: TID251 - its files are what this is about
 
 SERVICES = ("dynamodb", "signin", "sso", "sso-oidc", "sts")
-"""The table's, and those that credentials may come from."""
+"""Services of the table, and of credentials."""
 OPERATIONS = (
     "BatchGetItem",
     "CreateTable",
@@ -31,7 +31,7 @@ OPERATIONS = (
     "UpdateItem",
     "UpdateTimeToLive",
 )
-"""Those of DynamoDB that the store makes; the script tests, run in the image, fail where one is missing."""
+"""Operations of DynamoDB that the store uses. The script tests, run in the image, fail if one is missing."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def used(service: dict[str, Any]) -> dict[str, Any]:
-    """Return the service's description, with the operations that are used and the shapes that they are made of."""
+    """Return the service's description with its used operations and their shapes alone."""
     operations = {name: service["operations"][name] for name in OPERATIONS}
     needed: set[str] = set()
     waiting = [shape["shape"] for shape in _references(list(operations.values()))]
@@ -66,7 +66,7 @@ def used(service: dict[str, Any]) -> dict[str, Any]:
 
 
 def _references(value: object) -> list[dict[str, Any]]:
-    """Every part of it that names a shape."""
+    """Return every part of the value that names a shape."""
     match value:
         case dict():
             own = [value] if isinstance(value.get("shape"), str) else []

@@ -1,4 +1,4 @@
-"""audit: check the record, or take it away."""
+"""audit: verify, export and report on the record."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from approval_resource.text import clean, counted, shortened
 
 A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 BATCH = 50
-"""Claims read together."""
+"""Number of claims that are read in one batch."""
 
 
 @click.command()
@@ -44,7 +44,7 @@ def backtest(files: tuple[Path, ...], pool: str, form: str, **options: str | Non
     store, connection = store_of(options)
     require_pool(store, pool, connection.table)
     asked = different = 0
-    # The summary comes first, so that the rows wait in a file: they may be as many as the claims.
+    # The summary is printed first. The rows, maybe as many as the claims, are kept in a file until then.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as kept:
         with progress(f"asking the policies about pool {pool}", "events") as watch:
             for row in _rows(store, pool, stored(loaded), watch):
@@ -77,7 +77,7 @@ def _lines(asked: int, different: int, rows: Iterable[str]) -> Iterator[str]:
 
 
 def _rows(store: LockStore, pool: str, policy: str, watch: Watch) -> Iterator[dict[str, str] | None]:
-    """Yield for each claim that asked for an approval and was decided its difference, or None for none."""
+    """Yield one item per claim that asked for approval and is no longer pending: its difference, or None."""
     head = store.head(pool)
     ids = _claims_of(store.events(pool), watch, head.revision if head else 0)
     while batch := list(islice(ids, BATCH)):
@@ -87,15 +87,15 @@ def _rows(store: LockStore, pool: str, policy: str, watch: Watch) -> Iterator[di
 
 
 def _claims_of(events: Iterable[Event], watch: Watch, total: int) -> Iterator[str]:
-    """Yield the id of each claim that the events tell of, once. Only claims that are open are remembered."""
-    living: set[str] = set()
+    """Yield the id of each claim in the events, once. Only open claims are kept in memory."""
+    open_ids: set[str] = set()
     for number, event in enumerate(events, 1):
         watch(number, max(number, total))
-        if event.claim_id and event.claim_id not in living:
-            living.add(event.claim_id)
+        if event.claim_id and event.claim_id not in open_ids:
+            open_ids.add(event.claim_id)
             yield event.claim_id
         if event.kind.state is not None and not event.kind.state.is_open:
-            living.discard(event.claim_id)
+            open_ids.discard(event.claim_id)
 
 
 def _difference(store: LockStore, claim: Claim, policy: str) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""Completion for shells: claim ids, pools and locks, as the table has them. A failure completes nothing."""
+"""Shell completion of claim ids, pools and locks from the table. A failure completes nothing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _store(context: click.Context) -> LockStore:
     return DynamoStore.connect(base)
 
 
-def _from(found: Callable[[LockStore, click.Context, str], Iterable[tuple[str, str]]]) -> Complete:
-    """Return a completion by what `found` yields: each word that fits, and what it stands for."""
+def _completion(found: Callable[[LockStore, click.Context, str], Iterable[tuple[str, str]]]) -> Complete:
+    """Return a completion by the words that `found` yields, each with its description."""
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
@@ -60,4 +60,4 @@ def _told(claim: Claim) -> str:
     return clean(f"{claim.lock_name}, {claim.state.value}{claim.description and f': {claim.description[:60]}'}")
 
 
-CLAIM_IDS, POOLS, LOCKS = _from(_claims), _from(_pools), _from(_locks)
+CLAIM_IDS, POOLS, LOCKS = _completion(_claims), _completion(_pools), _completion(_locks)

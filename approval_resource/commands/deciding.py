@@ -140,7 +140,7 @@ def _line(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: 
 
 
 def _answer(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: str) -> str:
-    """Return the answer for a person: what happened to what, and what that leaves to do."""
+    """Return the answer for a person: the verdict, the claim, and what is still needed."""
     after = recorded.claim
     what = told(after)
     if after.state is State.PENDING:

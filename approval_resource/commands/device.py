@@ -15,9 +15,9 @@ from approval_resource.text import clean
 LOCAL = ("127.0.0.1", "localhost", "::1")
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 LONGEST = 1_800.0
-"""Upper bound of the seconds for which somebody is waited for."""
+"""Longest wait for the sign-in, in seconds."""
 PAUSE, SLOWER, SLOWEST = 5.0, 5.0, 60.0
-"""Seconds between two questions where the issuer names none, seconds to add when it asks, and the most."""
+"""Seconds between polls by default, seconds to add on slow_down, and the upper bound of the pause."""
 
 
 class SignInError(ApprovalError):
@@ -25,7 +25,7 @@ class SignInError(ApprovalError):
 
 
 def by_https(url: object) -> bool:
-    """Whether that is an address to which a secret may go: https, or this machine."""
+    """Whether a secret may be sent to that URL: https to any host, http to this machine alone."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
     except ValueError:
@@ -38,16 +38,16 @@ def _local(scheme: str, host: str | None) -> bool:
 
 
 class Device:
-    """This command line, as the issuer knows it: a client without a secret."""
+    """Public OAuth client of the command line, which has no secret."""
 
     def __init__(self, service: str, clock: Clock, say: Callable[[str], None]) -> None:
-        """Sign in for `service`. `say` tells a person what to do."""
+        """Sign in for `service`. `say` shows the person what to do."""
         self._service = service.rstrip("/")
         self._clock = clock
         self._say = say
 
     def token(self) -> str:
-        """Return the token of whoever signs in.
+        """Return the id token of the person who signs in.
 
         Raises:
             SignInError: they refuse, take too long, or can't sign in this way.
@@ -67,9 +67,9 @@ class Device:
             raise SignInError(f"{clean(issuer)} began no sign-in ({clean(str(begun.get('error') or status))[:80]})")
         self._say(f"Sign in at {clean(str(where))} and enter {clean(shown)}. Enter no code there that you did not ask for.")
         until = begun_at + _seconds(begun.get("expires_in"), LONGEST, LONGEST)
-        return self._waited(str(endpoint), client | {"grant_type": GRANT, "device_code": code}, begun, until)
+        return self._poll(str(endpoint), client | {"grant_type": GRANT, "device_code": code}, begun, until)
 
-    def _waited(self, endpoint: str, form: Mapping[str, str], begun: Mapping[str, Any], until: float) -> str:
+    def _poll(self, endpoint: str, form: Mapping[str, str], begun: Mapping[str, Any], until: float) -> str:
         pause = _seconds(begun.get("interval"), PAUSE, SLOWEST)
         while self._clock.monotonic() + pause < until:
             self._clock.sleep(pause)
@@ -108,7 +108,7 @@ class Device:
 
 
 def _seconds(told: object, otherwise: float, most: float) -> float:
-    """Return a number of seconds as the issuer tells it, at least one and at most `most`."""
+    """Return the issuer's number of seconds, within 1 and `most`; `otherwise` if it names none."""
     if isinstance(told, bool) or not isinstance(told, int | float):
         return otherwise
     return min(max(float(told), 1.0), most)

@@ -1,4 +1,4 @@
-"""doctor: whether the table, this role and this machine are fit, each line with its way out."""
+"""doctor: examine the table, this role and this machine. Each fault is told with its remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from approval_resource.text import clean
 
 PACKAGES = ("botocore", "click", "pydantic", "tabulate")
 SKEW_SECONDS = 240
-"""Seconds by which this machine's clock may be wrong: AWS refuses signatures of another five minutes."""
+"""Tolerated error of this machine's clock, in seconds. AWS refuses signatures five minutes off."""
 MARKS = {True: ("ok", "green"), False: ("WRONG", "red"), None: ("note", "yellow")}
 
 

@@ -1,15 +1,15 @@
-"""Exit codes of the command line, beside 0 for done. click itself gives 2 where the command line is wrong.
+"""Exit codes of the command line, beside 0 for done and click's own 2 for a wrong command line.
 
-`Commands.invoke` in shared.py turns every failure raised on purpose into `FAILED`.
+`Commands.invoke` in shared.py turns an expected failure that no command handles into `FAILED`.
 """
 
 FAILED = 1
 """Refused or failed; or something was found: errors in a policy, faults in the record."""
 COULD_NOT_LOOK = 3
-"""An audit could not look at the record, so that it says nothing of it."""
+"""An audit could not read the record, so it found out nothing."""
 UNCOUNTED = 3
 """An approval was recorded and counts for nothing."""
 INTERRUPTED = 130
-"""Ctrl-C, as shells tell it."""
+"""Interrupted by Ctrl-C. Shells give SIGINT this code."""
 READER_GONE = 141
-"""Whoever reads the output stopped, as `| head` does; as shells tell SIGPIPE."""
+"""The output's reader has gone, as `| head` does. Shells give SIGPIPE this code."""

@@ -1,4 +1,4 @@
-"""List of claims as one person at a terminal sees it: theirs first, and what changed between two looks."""
+"""List of claims for one person at a terminal: theirs first, changes since the last refresh marked."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from approval_resource.text import clean, shortened
 
 WATCH_SECONDS = 2
 CLEAR = "\x1b[H\x1b[2J"
-"""Moves to the top of a terminal and clears it, with colours switched off too."""
+"""Escape sequence that clears a terminal. It is sent even if colours are off."""
 NOTHING_WAITS = "There is no waiting approval"
 """The original resource's line for an empty list."""
 
 
 class Listing:
-    """Looks of one person at the open claims. The second look knows what the first one showed."""
+    """Open claims as one person sees them. Each look marks what changed since the one before."""
 
     def __init__(self, store: LockStore, connection: Connection, typed: str | None) -> None:
-        """Take the name that was typed. STS is asked once, and only where a claim is pending."""
+        """`typed` is the person's typed name. STS is asked once, and only if a claim is pending."""
         self._store = store
         self._connection = connection
         self._typed = typed
@@ -80,7 +80,7 @@ class Listing:
 
 
 def outlook_of(store: LockStore, claim: Claim, reviewer: str = "", pool_policy: str | None = None) -> decisions.Outlook:
-    """Return the claim's outlook; one that can't be trusted doesn't hide the others."""
+    """Return the claim's outlook. For a corrupt claim it says so, and the list goes on."""
     try:
         return decisions.outlook(store, claim, reviewer, pool_policy)
     except CorruptRecordError as corrupt:
@@ -88,7 +88,7 @@ def outlook_of(store: LockStore, claim: Claim, reviewer: str = "", pool_policy: 
 
 
 def one_screen(text: str, connection: Connection, pool: str | None, store: LockStore) -> str:
-    """Return the text under a line that says of what and when it is, cut to the terminal's height."""
+    """Return the text under a header with table, pool and time, cut to the terminal's height."""
     rows = max(2, shutil.get_terminal_size().lines - 1)
     where = f"table {connection.table}{f', pool {clean(pool)}' if pool else ''}"
     header = f"{called()} list: {where}, {store.now():%H:%M:%S} UTC, every {WATCH_SECONDS} s, Ctrl-C ends it"

@@ -69,7 +69,7 @@ def list_(  # noqa: PLR0913 - each is an option of the command
             require_pool(store, pool, connection.table)
             text = _waiting(store, pool, form, on_screen=on_screen)
         else:
-            found = _ever(store, pool) if everything else store.open_claims(pool)
+            found = _all_claims(store, pool) if everything else store.open_claims(pool)
             if not found:
                 require_pool(store, pool, connection.table)
             text = listing.look(found) if on_screen else _listed(found, store, form, wide=wide)
@@ -100,7 +100,7 @@ def _waiting(store: LockStore, pool: str | None, form: str, *, on_screen: bool) 
     return (screen.queues_table if on_screen else queues_table)(found, store.now())
 
 
-def _ever(store: LockStore, pool: str | None) -> list[Claim]:
+def _all_claims(store: LockStore, pool: str | None) -> list[Claim]:
     if pool is None:
         found: Iterable[Claim] = store.all_claims()
     else:

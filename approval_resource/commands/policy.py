@@ -152,7 +152,7 @@ def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: st
     """
     loaded = loaded_from(files)
     warn(loaded)
-    _put(pool, stored(loaded), reviewer, options)
+    _set_policy(pool, stored(loaded), reviewer, options)
     screen.say(
         f"INFO: pool {clean(pool)} has {counted(len(loaded), 'policy document')}; they hold for claims that wait now, too"
     )
@@ -164,7 +164,7 @@ def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: st
 @connected
 def unset(pool: str, reviewer: str | None, **options: str | None) -> None:
     """Take POOL's policy away; the log tells who did."""
-    _put(pool, "", reviewer, options)
+    _set_policy(pool, "", reviewer, options)
     click.echo(f"INFO: pool {clean(pool)} has no policy of its own")
 
 
@@ -192,7 +192,7 @@ def show(pool: str, form: str, **options: str | None) -> None:
         click.echo(yaml.safe_dump(documents, sort_keys=False, allow_unicode=False), nl=False)
 
 
-def _put(pool: str, policy: str, reviewer: str | None, options: dict[str, str | None]) -> None:
+def _set_policy(pool: str, policy: str, reviewer: str | None, options: dict[str, str | None]) -> None:
     require_pool_name(pool)
     store, connection = store_of(options)
     pools.set_policy(store, pool, policy, actor=reviewer_of(connection, reviewer))

@@ -34,7 +34,7 @@ class RefusedError(ApprovalError):
 
 
 class Told(BaseModel):
-    """Answer of the service, as far as it is read here; whatever else it tells is for programs."""
+    """Answer of the service: the fields that are relied on here. Others are printed as they come."""
 
 
 class Listed(Told):
@@ -103,10 +103,10 @@ class Ended(Told):
 
 
 class Service:
-    """A reviewers' service, as its callers see it."""
+    """Client of a reviewers' service."""
 
     def __init__(self, url: str, connection: Connection) -> None:
-        """Speak to `url` under the identity of the token, else of the AWS credentials.
+        """Speak to `url` with the token in APPROVAL_TOKEN, else with one from the AWS credentials.
 
         Raises:
             ConfigError: the address has no host, or would send the token unencrypted.
@@ -185,7 +185,7 @@ def list_(pool: str | None, mine: bool, form: str) -> None:
         before, cursor = cursor, page["next"] or ""
         if not cursor:
             break
-        # Each page begins after the one before, so that the list has an end.
+        # Cursors must grow, so that no answer of the service makes this loop endless.
         if cursor <= before:
             raise StoreUnavailableError("the service's list comes to no end; try again")
     if form == "json":

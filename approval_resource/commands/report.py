@@ -1,4 +1,4 @@
-"""audit report, receipt: answers for auditors, and the times by which they ask."""
+"""audit report, receipt: proof for auditors. `moment` parses their times."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ from approval_resource.strict_options import duration, instant_of
 from approval_resource.text import clean, quoted
 
 SECONDS = 1.0
-"""Seconds between two looks at an entry that is just being written."""
+"""Longest pause between two reads of an entry whose commit is in flight, in seconds."""
 
 
 def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -> datetime | None:
-    """Return an instant as people write it: a day, an instant, or how long ago.
+    """Parse a day, an instant, or how long ago.
 
-    A day is read as its first instant. With `end`, it is the first instant of the next day, so that it
-    includes the day.
+    A day means its first instant; with `end`, the first instant of the next day, which includes the day.
 
     Raises:
         ConfigError: it is none of these.
@@ -57,7 +56,7 @@ def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -
     except ValueError:
         pass
     else:
-        day = min(day, date.max - timedelta(days=1))  # nothing is later, and the day after it must exist
+        day = min(day, date.max - timedelta(days=1))  # the day after must exist too
         return datetime.combine(day, time(), UTC) + timedelta(days=end)
     try:
         return instant_of(text)
@@ -130,7 +129,7 @@ def report(
 
 
 class Unproven:
-    """Whether any decision that passed wasn't proven."""
+    """Note of whether any decision yielded so far is unproven."""
 
     any = False
 

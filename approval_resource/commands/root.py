@@ -1,4 +1,4 @@
-"""Root of the command line: puts the commands together, parses, calls the core, prints."""
+"""Root of the command line: its commands, and the options before a command."""
 
 from __future__ import annotations
 

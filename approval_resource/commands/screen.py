@@ -1,4 +1,4 @@
-"""Tables for a terminal: laid out by tabulate to its width, newest decisions first, state by colour."""
+"""Tables for a terminal: laid out by tabulate to its width, with states coloured."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from approval_resource.text import clean, duration
 GAP = 2
 """Blanks between two columns."""
 NARROW = 8
-"""Fewest characters that a column of text is given."""
+"""Lower bound of a text column's width, in characters."""
 WORD = 16
-"""Characters of a word that is broken only where there is no other room."""
+"""Longest word that stays whole while the columns fit, in characters."""
 LINES = 3
 """Upper bound of the lines that one cell fills."""
 COLOURS = {
@@ -60,7 +60,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wanted(form: str, original: bool, color: str) -> bool:
-    """Whether the answer is for a person at a terminal. Colours are switched on or off then."""
+    """Return whether the answer is for a person at a terminal. Set the context's colours in any case."""
     context = click.get_current_context()
     context.color = {"always": True, "never": False}.get(color, None if not os.environ.get("NO_COLOR") else False)
     return form == "table" and not original and sys.stdout.isatty()
@@ -72,9 +72,9 @@ def width() -> int:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows as a table that fits the terminal: text wrapped, and columns left out where it must.
+    """Return the rows as a table that fits the terminal.
 
-    Empty columns go first, before any text is wrapped for them.
+    Empty columns are dropped first. Then text is wrapped, and then the least important columns are dropped.
     """
     shown = list(range(len(columns)))
     if sum(_natural(columns, rows)) > width() - GAP * (len(columns) - 1):
@@ -89,16 +89,16 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:
-    """Return names and values, a line each; long values go on below."""
+    """Return names and values, a line each; long values are wrapped."""
     rows = [row for row in rows if row[1]]
     first = max((_width(name) for name, _ in rows), default=0)
     return _laid_out([list(row) for row in rows], (), [first, max(NARROW, width() - GAP - first)], form="plain")
 
 
 def paragraph(line: str) -> str:
-    """Return a line, wrapped to the terminal; what follows is indented more than its beginning.
+    """Return a line wrapped to the terminal, with a hanging indent.
 
-    Ids are broken only where they are longer than the terminal is wide.
+    An id is broken only if it is wider than the terminal.
     """
     indent = line[: len(line) - len(line.lstrip())]
     folded = wrap(line.strip(), width(), initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
@@ -106,7 +106,7 @@ def paragraph(line: str) -> str:
 
 
 def say(line: str) -> None:
-    """Print a line of an answer: wrapped on a terminal, as it is where output is piped."""
+    """Print a line of an answer, wrapped if stdout is a terminal."""
     click.echo(paragraph(line) if sys.stdout.isatty() else line)
 
 
@@ -163,7 +163,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def state(claim: Claim, now: datetime) -> str:
-    """Return a claim's state in its colour; one whose deadline has passed is told so."""
+    """Return a claim's state in its colour, or `expired` if its deadline has passed."""
     name = "expired" if claim.overdue(now) else claim.state.value
     return click.style(name, fg=COLOURS.get(claim.state), bold=claim.state is State.PENDING)
 
@@ -185,7 +185,7 @@ def at(instant: datetime | None) -> str:
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return the beginning that tells each id from the others here, never shorter than a command takes."""
+    """Map each id to a prefix that is unique here, and long enough for a command."""
     known = list(dict.fromkeys(ids))
     length = MIN_PREFIX
     while len({one[:length] for one in known}) < len(known):
@@ -209,7 +209,7 @@ CLAIMS = (
     Column("needs", text=True, importance=6),
 )
 YOURS = Column("you", importance=7)
-"""Column of those that wait for the caller, shown where there is one."""
+"""Column that marks claims that wait for the caller. It is shown if there is one."""
 
 
 def claims_table(
@@ -222,8 +222,8 @@ def claims_table(
 ) -> str:
     """Return a table of claims.
 
-    By id: `needs` says what each still needs, `yours` has those that wait for the caller, and `marks` what is
-    written beside one, such as `new`.
+    All by claim id: `needs` is what a claim still needs, `yours` has those that wait for the caller, and
+    `marks` is a word to put beside the id, such as `new`.
     """
     ordered = in_order(claims, yours)
     ids, pools = short_ids(claim.id for claim in ordered), {claim.pool for claim in ordered}

@@ -33,7 +33,7 @@ MIN_PREFIX = 8
 FULL_ID = 36
 MAX_REVIEWER = 64
 MAX_SHOWN = 8
-"""Upper bound of the names that a hint tells."""
+"""Upper bound of the names in a hint."""
 CONNECTION_OPTIONS = (
     click.option("--table", envvar="APPROVAL_TABLE", help=f"The DynamoDB table [default: {DEFAULT_TABLE}]."),
     click.option("--region", envvar=["AWS_DEFAULT_REGION", "AWS_REGION"], help="The table's AWS region."),
@@ -58,12 +58,12 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Commands(click.Group):
-    """A group whose commands end with one line and exit code 1 on every failure raised on purpose."""
+    """Group whose commands turn an expected failure into lines on stderr and exit code 1."""
 
     def __init__(self, *args: Any, later: Mapping[str, str] = EMPTY, remote: str = "", **kwargs: Any) -> None:
-        """Take in `later` the groups that are loaded when they are called: name to module.
+        """Load each group of `later`, a map of name to module, only when it is called.
 
-        `remote`: module of the commands that stand in for these where --service is given.
+        `remote`: module of the commands that replace these with --service.
         """
         kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"], "max_content_width": 100})
         super().__init__(*args, **kwargs)
@@ -82,7 +82,7 @@ class Commands(click.Group):
             raise click.NoSuchCommand(unknown.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, loading its module where it is loaded later."""
+        """Return the command, loading its module if need be; with --service, the service's command."""
         if self._remote and ctx.params.get("service"):
             there: Mapping[str, click.Command] = importlib.import_module(self._remote).COMMANDS
             if cmd_name not in there and cmd_name in self.list_commands(ctx):
@@ -100,7 +100,7 @@ class Commands(click.Group):
         except NoArgsIsHelpError:
             raise
         except click.UsageError as wrong:
-            raise _fit(wrong) from wrong
+            raise _printable(wrong) from wrong
         except (KeyboardInterrupt, BrokenPipeError) as ended:
             raise _cut_short(ended) from None
 
@@ -119,7 +119,7 @@ class Commands(click.Group):
         except NoArgsIsHelpError:
             raise
         except click.UsageError as wrong:
-            raise _fit(wrong) from wrong
+            raise _printable(wrong) from wrong
         except UnicodeEncodeError:
             say_error("an argument holds bytes that are no text in UTF-8")
         except BrokenPipeError:
@@ -130,7 +130,7 @@ class Commands(click.Group):
 
 
 def _cut_short(by: KeyboardInterrupt | BrokenPipeError) -> click.exceptions.Exit:
-    """Return the end of a command that was interrupted, after its one line, or whose reader has gone."""
+    """Return the Exit of an interrupted command, after saying so, or of one whose reader has gone."""
     if isinstance(by, KeyboardInterrupt):
         with suppress(BrokenPipeError):
             click.echo("Interrupted; the same command may be given again", err=True)
@@ -140,7 +140,7 @@ def _cut_short(by: KeyboardInterrupt | BrokenPipeError) -> click.exceptions.Exit
 
 
 def _drop_output() -> None:
-    """Send to nowhere all that is still to be written: the interpreter flushes its streams when it ends."""
+    """Point stdout and stderr at /dev/null, since the interpreter flushes both when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # a stream of a test has no descriptor
@@ -148,8 +148,8 @@ def _drop_output() -> None:
     os.close(nowhere)
 
 
-def _fit(wrong: click.UsageError) -> click.UsageError:
-    """Return the error without control characters: click repeats in it what was typed."""
+def _printable(wrong: click.UsageError) -> click.UsageError:
+    """Return the error without control characters, since click's message repeats what was typed."""
     return click.UsageError(shortened(clean(wrong.format_message())), wrong.ctx)
 
 
@@ -166,10 +166,10 @@ def say_error(line: str) -> None:
 
 @contextmanager
 def progress(what: str, unit: str, *, beside_output: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback of long work: how much is done, and of how much, or 0 where nobody knows that.
+    """Yield a progress callback: items done, and their total or 0 if unknown.
 
-    It keeps one line on stderr, and none where stderr is no terminal. The line is gone at the end. With
-    `beside_output`, output is written meanwhile: on a terminal that is progress enough.
+    It keeps one line on stderr if that is a terminal, and erases it at the end. With `beside_output` it also
+    needs stdout to be piped: on a terminal, the output itself shows progress.
     """
     stream = sys.stderr
     shown = stream.isatty() and not (beside_output and sys.stdout.isatty())
@@ -200,13 +200,13 @@ OUTPUT = click.option(
 def output_to(file: Path | None) -> Iterator[Callable[[str], object]]:
     """Yield a function that writes text to the file, or to stdout for None.
 
-    The file gets its name when all is written. Until then an older one of that name stays, and what was
-    written of the new one is removed where anything goes wrong. A device or pipe of that name is written to.
+    Text goes to a temporary file, which replaces `file` once all is written, and is removed on any failure. A
+    device or pipe is written to directly.
     """
     if file is None:
         yield partial(click.echo, nl=False)
         return
-    file = file.resolve()  # a link stays one
+    file = file.resolve()  # the target of a symlink is replaced, not the symlink
     if file.exists() and not file.is_file():
         with file.open("w", encoding="utf-8", newline="") as written:
             yield written.write
@@ -217,7 +217,7 @@ def output_to(file: Path | None) -> Iterator[Callable[[str], object]]:
             yield written.write
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)  # as any new file has; a temporary one is the owner's alone
+        os.chmod(name, 0o666 & ~mask)  # the mode of a new file; mkstemp's is 0600
         os.replace(name, file)
     except BaseException:
         with suppress(OSError):
@@ -226,22 +226,22 @@ def output_to(file: Path | None) -> Iterator[Callable[[str], object]]:
 
 
 def connection_of(base: Connection, options: Mapping[str, str | None]) -> Connection:
-    """Return the connection with the options that are given in place of its own."""
+    """Return `base` with each option that isn't empty in place of its own value."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value}
     return replace(base, **given)
 
 
 def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection]:
-    """Return the store that the command's options and those before the command name, and its connection."""
+    """Return the store and its connection, by the options before and after the command's name."""
     context = click.get_current_context()
     connection = connection_in(context, context.find_object(Connection) or Connection(), options)
     return DynamoStore.connect(connection), connection
 
 
 def connection_in(context: click.Context, base: Connection, options: Mapping[str, str | None]) -> Connection:
-    """Return the connection `base` of the group, changed by a command's own options.
+    """Return the group's connection `base`, changed by a command's own options.
 
-    The environment was read for the group. Read again for the command, it would beat options before it.
+    The group has read the environment. Read again, it would override the options before the command.
     """
     given = {
         name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
@@ -265,12 +265,12 @@ def filled_in(inputs: tuple[str, ...]) -> dict[str, str]:
 
 
 def reviewer_of(connection: Connection, typed: str | None, say: Callable[[str], object] = TO_STDERR) -> str:
-    """Return the reviewer's identity, which begins with how it is known.
+    """Return the reviewer's identity: `aws:ARN`, or `typed:NAME` if AWS doesn't tell.
 
-    `say` is told where it isn't the one that was expected.
+    Call `say` with a line if STS can't be asked, or if the typed name is ignored.
 
     Raises:
-        ConfigError: STS should know and can't be asked, or there is no name.
+        ConfigError: STS can't be asked and no name was typed, or there is no usable name.
     """
     try:
         arn = caller_arn(connection)
@@ -334,11 +334,10 @@ def reason_of(text: str) -> str:
 
 
 def find_claim(store: LockStore, given: str, *, ended: bool = False) -> Claim:
-    """Return the claim with that id, or the one open claim whose id begins so.
+    """Return the claim with that id, or the one open claim whose id has that prefix.
 
-    With `ended`, a claim that has ended is found if no open one is.
-
-    Commands that decide leave `ended` off, so a prefix never leads them to a claim that has ended.
+    With `ended`, a prefix may also mean a claim that has ended, if it means no open one. Commands that decide
+    leave `ended` off.
 
     Raises:
         LockNotFoundError: there is none, or more than one.

@@ -30,7 +30,7 @@ CLAIM_COLUMNS = (
 """Columns of the original resource, in its order."""
 WIDE_COLUMNS = ("state", "job", "build", "requester", "deadline", "hold_until", "reviews", "fence", "link")
 NAMES = {"lockname": "lock_name"}
-"""Names outside the original's table, of what has another one there."""
+"""Field's name by column of the original's table, where the two differ."""
 WAITER_COLUMNS = ("pool", "lock", "place", "build", "waiting for", "priority", "held by", "claim")
 EVENT_COLUMNS = ("at", "lock", "event", "claim", "by", "why")
 
@@ -115,13 +115,13 @@ def claim_details(claim: Claim, now: datetime) -> str:
 def claim_for_programs(claim: Claim) -> dict[str, Any]:
     """Return all that is stored of a claim, and the link to its build.
 
-    `lockname` is `lock_name` as it is stored, kept for programs of before.
+    `lockname`, the stored name of `lock_name`, is kept beside it for older programs.
     """
     return CLAIM.write(claim) | {"lock_name": claim.lock_name, "link": claim.build.link}
 
 
 def _plain(rows: Iterable[Iterable[object]], headers: Sequence[str], form: str = "simple") -> str:
-    """Return a table as the original resource lays it out, which counts a wide character as one."""
+    """Lay a table out as the original resource does: a wide character counts as one column."""
     before, tabulate.WIDE_CHARS_MODE = tabulate.WIDE_CHARS_MODE, False
     try:
         return tabulate.tabulate(rows, headers=headers, tablefmt=form, disable_numparse=True)

@@ -40,7 +40,7 @@ def _secret(value: object) -> object:
 
 
 def _address(*schemes: str, secret: bool = False) -> BeforeValidator:
-    """Return a validator of addresses with one of these schemes; a secret one may be named as secrets are."""
+    """Return a validator of URLs with these schemes. With `secret`, env:NAME may name the URL."""
 
     def read(value: object) -> Address:
         if secret and names_secret(value):
@@ -96,13 +96,13 @@ class Channel(Document):
     """Options that every kind of channel has."""
 
     zone: Zone = ZoneInfo("UTC")
-    """Time zone in which its readers are told times."""
+    """Time zone of the times in its messages."""
     excerpt: int = Field(12, ge=0, le=MAX_EXCERPT)
     """Lines of the first attached text that are shown; 0 for none."""
     people: dict[str, str] = Field(default_factory=dict)
-    """Identities or names of a policy, each with the channel's own name for that person."""
+    """Channel's own name of each person, by identity or by name in policies."""
     digest: Time | None = None
-    """Local time of weekday mornings at which all that waits is listed, or None for never."""
+    """Local time at which a digest lists all pending claims on weekdays, or None."""
 
 
 class SlackChannel(Channel):
@@ -112,11 +112,11 @@ class SlackChannel(Channel):
     token: Secret
     api: Annotated[Address, _address("https")] = parse_address("https://slack.com/api")
     buttons: Flag = False
-    """Whether its messages have buttons by which people decide, where the reviewers' service tells it."""
+    """Whether its messages have buttons to decide by. Only the reviewers' service sends them."""
 
 
 class WebhookChannel(Channel):
-    """Address of a program, by signed POST requests."""
+    """Program that gets signed POST requests."""
 
     webhook: Annotated[Address, _address("https", secret=True)]
     secret: Annotated[Secret, AfterValidator(_signing)]
@@ -159,7 +159,7 @@ class Rule(Document):
 
     pools: Names
     locks: Names = Field(default_factory=lambda: ["*"])
-    """Patterns of locks' names, as a shell has them."""
+    """Shell patterns of lock names."""
     on: Annotated[tuple[State, ...], BeforeValidator(_states)] = DEFAULT_ON
     to: Names
     remind: Flag = True
@@ -181,7 +181,7 @@ class Config(Document):
         return found
 
     def rules(self, channel: str) -> list[Rule]:
-        """Return the rules by which the channel is told."""
+        """Return the rules that name the channel."""
         return [rule for rule in self.notify if channel in rule.to]
 
 
@@ -195,7 +195,7 @@ def load(path: str) -> Config:
 
 
 def read(document: object, where: str) -> Config:
-    """Return the configuration that a document says.
+    """Parse a configuration document.
 
     Raises:
         ConfigError: all that is wrong with it.
@@ -229,7 +229,7 @@ def _channel(name: str, options: object) -> tuple[AnyChannel | None, list[tuple[
 
 
 def _unmatched(told: object, where: str) -> list[str]:
-    """Return where rules and channels don't fit together, whatever else is wrong with them."""
+    """Return a line for each unknown channel that a rule names, and each channel that no rule names."""
     if not isinstance(told, Mapping) or not isinstance(told.get("channels"), Mapping):
         return []
     names = [str(name) for name in told["channels"]]

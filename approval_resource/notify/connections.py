@@ -1,4 +1,4 @@
-"""Connections to targets: named by the configuration alone, and made to an address that was checked."""
+"""Outgoing connections, each made to an IP address that was checked."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ METADATA = tuple(
         ("fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
     )
 )
-"""Addresses of metadata that are not link-local: of EC2 and Google by IPv6, of Alibaba, Azure and Oracle."""
+"""Metadata services beyond the link-local range: of EC2 and Google (IPv6), Alibaba, Azure, Oracle."""
 EMBEDDING = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
-"""Networks of IPv6 whose last 32 bits are an address of IPv4."""
+"""IPv6 networks whose last 32 bits are an IPv4 address."""
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -45,7 +45,7 @@ class ChannelDownError(Exception):
 
 
 class MessageRefusedError(Exception):
-    """Refusal of one message for what it is; the channel may take others."""
+    """Permanent refusal of one message; the channel may take others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Return the address that a URL says, once `address_problem` found nothing wrong with it."""
+    """Parse a URL in which `address_problem` finds nothing wrong."""
     parts = urlsplit(url)
     path = (parts.path or "") + (f"?{parts.query}" if parts.query else "")
     return Address(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme], path)
@@ -140,7 +140,7 @@ def lookup(host: str, port: int) -> list[str]:
 
 
 def checked(address: Address, resolve: Lookup = lookup) -> list[str]:
-    """Return the IP addresses to connect to. The name is looked up once; all its addresses are allowed.
+    """Return the IP addresses to connect to. The name is looked up once, and each address must be allowed.
 
     Raises:
         ChannelDownError: it has no address, or one that is forbidden.
@@ -174,7 +174,7 @@ class Answer:
 def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.socket]:
     """Yield a connection to the checked address of a target.
 
-    It is cut `SECONDS` after the lookup began, whatever the target does: a lease must not end meanwhile.
+    It is shut down `SECONDS` after the lookup began, since a worker's lease must not end meanwhile.
 
     Raises:
         ChannelDownError: there is no connection, or what is done with it fails.
@@ -183,22 +183,22 @@ def connected(address: Address, resolve: Lookup = lookup) -> Iterator[socket.soc
     ips = checked(address, resolve)
     late = Flag()
     try:
-        with _first_line(ips, address.port, end) as line:
-            # Nothing of a resolver bounds its time, so a late connection sends nothing.
+        with _connect_first(ips, address.port, end) as sock:
+            # The lookup has no timeout of its own. After a slow one, nothing is sent.
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            with _cut(line, late, left):
-                line.settimeout(left)
-                yield line
-                # An answer that was cut looks like one that ended.
+            with _cut(sock, late, left):
+                sock.settimeout(left)
+                yield sock
+                # A connection that was shut down looks like an answer that has ended.
                 _require_whole(late)
     except (OSError, HTTPException, ValueError) as error:
         why = "no answer in time" if late.is_set() else reason(error)
         raise ChannelDownError(f"{address} can't be reached: {why}") from error
 
 
-def _first_line(ips: Sequence[str], port: int, end: float) -> socket.socket:
+def _connect_first(ips: Sequence[str], port: int, end: float) -> socket.socket:
     """Return a connection to the first of the addresses that takes one."""
     *others, last = ips
     for ip in others:
@@ -213,9 +213,9 @@ def _require_whole(late: Flag) -> None:
 
 
 @contextmanager
-def _cut(line: socket.socket, late: Flag, seconds: float) -> Iterator[None]:
-    """Shut the connection down after some seconds, by a duplicate: TLS may take the socket itself over."""
-    with line.dup() as copy:
+def _cut(sock: socket.socket, late: Flag, seconds: float) -> Iterator[None]:
+    """Shut the connection down after some seconds, by a duplicate, since TLS detaches the socket itself."""
+    with sock.dup() as copy:
 
         def end() -> None:
             late.set()
@@ -234,11 +234,11 @@ def _cut(line: socket.socket, late: Flag, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _secured(address: Address, resolve: Lookup) -> Iterator[socket.socket]:
-    with connected(address, resolve) as line:
+    with connected(address, resolve) as sock:
         if address.scheme != "https":
-            yield line
+            yield sock
             return
-        with ssl.create_default_context().wrap_socket(line, server_hostname=address.host) as secure:
+        with ssl.create_default_context().wrap_socket(sock, server_hostname=address.host) as secure:
             yield secure
 
 
@@ -263,9 +263,9 @@ def request(
         ChannelDownError: there was no answer.
     """
     host = str(address).partition("://")[2]
-    with _secured(address, resolve) as line:
+    with _secured(address, resolve) as sock:
         connection = HTTPConnection(address.host, address.port)
-        connection.sock = line
+        connection.sock = sock
         given = {"Host": host, "User-Agent": "approval-resource", "Connection": "close", **headers}
         connection.request(method, address.path or "/", body=body, headers=given)
         answer = connection.getresponse()
@@ -283,11 +283,11 @@ def reach(address: Address, resolve: Lookup = lookup) -> None:
 
 
 def require_accepted(address: Address, answer: Answer, refused: Collection[int]) -> None:
-    """Pass for an answer that says that the message was taken. `refused`: statuses that refuse it for good.
+    """Pass if the answer accepts the message. `refused`: statuses that refuse it permanently.
 
     Raises:
-        ChannelDownError: it wasn't, and a later try may succeed.
-        MessageRefusedError: it never will be.
+        ChannelDownError: it doesn't, and a later try may succeed.
+        MessageRefusedError: it refuses the message for good.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
@@ -300,7 +300,7 @@ def require_accepted(address: Address, answer: Answer, refused: Collection[int])
 
 
 def _seconds(text: str | None) -> int:
-    """Return the seconds of a Retry-After header; 0 for none, and for a date, which backoff replaces."""
+    """Return the seconds of a Retry-After header; 0 for none or a date, so that backoff decides."""
     return min(int(text), MAX_RETRY_AFTER) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 

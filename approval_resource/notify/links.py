@@ -11,7 +11,7 @@ from approval_resource.model.claim import Claim
 
 
 class Links(Protocol):
-    """Links to wherever people decide. The reviewers' service knows more of them than this package does."""
+    """Links to where people decide. `PageLinks` has pages alone; the reviewers' service has all three."""
 
     def page(self, claim: Claim) -> str:
         """Return the address at which people see the claim, or an empty string."""
@@ -25,7 +25,7 @@ class Links(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PageLinks:
-    """Links without power: the claim's page below `url`, else its build's page at Concourse."""
+    """Links that decide nothing: the claim's page below `url`, else its build's page at Concourse."""
 
     url: str = ""
 

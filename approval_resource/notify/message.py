@@ -29,7 +29,7 @@ SPARE = 100
 MAX_LINK = 1_000
 LINK = re.compile(r"https?://[A-Za-z0-9\[][\w.:\[\]-]*(?:[/?#][!-~]*)?", re.ASCII)
 MAX_ASKED = 10
-"""Upper bound of the people who are named, and of the sets of people that are told."""
+"""Upper bound of the reviews in a message, and of its lines on who can open the gate."""
 MAX_LISTED = 30
 """Upper bound of the claims in a digest."""
 MAX_EXCERPT_BYTES = 256 * 1024
@@ -47,16 +47,16 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """Message of one event, one reminder or one morning."""
+    """Message about one event, one reminder or one day's digest."""
 
     id: str
-    """Idempotency key: equal whenever the same is told again."""
+    """Idempotency key: equal when the same message is sent again."""
     kind: str
     """`claim`, `reminder` or `digest`."""
     pool: str
     title: str
     subject: str
-    """Title that stays the same for all that is told of a claim."""
+    """Title shared by all messages about a claim."""
     facts: Sequence[tuple[str, str]] = ()
     """Label and text of each line."""
     excerpt_name: str = ""
@@ -67,17 +67,17 @@ class Message:
     state: State | None = None
     claim_id: str = ""
     asked: Sequence[str] = ()
-    """People whose approval it still takes, as the policies name them."""
+    """People whose approval could help to open the gate, as the policies name them."""
     requester: str = ""
     outcome: bool = False
     """Whether it tells the requester how the waiting ended."""
     document: Mapping[str, object] = field(default_factory=lambda: EMPTY)
-    """Same for programs, as JSON values."""
+    """Message for programs, as JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a channel's readers are told: in which zone, with how much of an attachment, by which links."""
+    """Presentation of messages to a channel's readers: time zone, lines of an excerpt, links."""
 
     channel: str
     zone: ZoneInfo
@@ -87,7 +87,7 @@ class Reading:
 
 def said(text: str, most: int = MAX_TEXT) -> str:
     """Return a text of others on one line, without the hosts of mail addresses, cut at `most` characters."""
-    # Cut first: to look for mail addresses takes the square of a text's length.
+    # Cut first: the search for mail addresses is quadratic in the text's length.
     shown = without_mail(clean(text[: most + SPARE]))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
@@ -98,7 +98,7 @@ def link(url: str) -> str:
 
 
 def about(store: LockStore, claim: Claim, event: Event, reading: Reading) -> Message:
-    """Return the message about a claim as it is now, because of that event."""
+    """Return the message that tells of `event`, with the claim as it is now."""
     message = _about(store, claim, reading, _key(event), "claim")
     told = {"id": message.id, "type": f"claim.{event.kind.value}", "timestamp": instant(event.at)}
     happened = {
@@ -138,7 +138,7 @@ def doubtful(claim: Claim, event: Event, why: str) -> Message:
 
 
 def _key(event: Event) -> str:
-    # The digest that the event holds may be any text that somebody put into the table, and a key is a header.
+    # Computed anew: the stored digest of a forged event may be any text, and the key goes into a header.
     return f"msg_{event_digest(event)[:32]}"
 
 
@@ -152,7 +152,7 @@ def reminder(store: LockStore, claim: Claim, due: datetime, reading: Reading) ->
 
 
 def digest_of(claims: Sequence[Claim], day: str, reading: Reading, now: datetime) -> Message:
-    """Return the list of all claims that wait, for one morning."""
+    """Return the digest of all claims that wait, for one day."""
     shown = [_listed(claim, reading, now) for claim in claims[:MAX_LISTED]]
     if len(claims) > MAX_LISTED:
         shown.append(("", f"and {counted(len(claims) - MAX_LISTED, 'more', 'more')}"))
@@ -246,7 +246,7 @@ def _claim(claim: Claim, reading: Reading) -> dict[str, object]:
 
 
 def _needs(store: LockStore, claim: Claim) -> tuple[list[str], str, list[str]]:
-    """Return who is still asked, what a pending claim needs, and who can open it together."""
+    """Return who can still approve, what a pending claim needs, and the sets of people who can open it."""
     if claim.state is not State.PENDING:
         return [], "", []
     try:
@@ -288,7 +288,7 @@ def _until(claim: Claim, zone: ZoneInfo) -> str:
 
 def local(at: datetime, zone: ZoneInfo) -> str:
     """Return an instant as the channel's readers know it, such as `Thu 26 Nov 2026, 14:05 CET`."""
-    # An instant at either end of time isn't one of every zone, and is told in UTC there.
+    # The earliest and latest instants can't be converted to every zone. They stay in UTC.
     with suppress(OverflowError):
         at = at.astimezone(zone)
     return f"{at:%a %d %b %Y, %H:%M %Z}"
@@ -319,7 +319,7 @@ def excerpt(text: str, lines: int) -> str:
 
 
 def _line(line: str) -> str:
-    """Return one line with its indentation; what would hide something is shown escaped."""
+    """Return one line with its indentation; characters that hide something are escaped."""
     indented = line.replace("\t", "    ")[: MAX_LINE + 1]
     shown = "".join(f"\\u{ord(c):04x}" if hides(c) else c for c in indented)
     shown = without_mail(shown)
@@ -327,7 +327,7 @@ def _line(line: str) -> str:
 
 
 def due_reminder(claim: Claim, reminded: datetime | None, now: datetime) -> datetime | None:
-    """Return the newest instant of an unsent reminder, at half and nine tenths of the time, or None."""
+    """Return when the newest unsent reminder was due (after 50 % or 90 % of the time), or None."""
     if claim.state is not State.PENDING or claim.deadline is None or claim.deadline <= now:
         return None
     span = claim.deadline - claim.created_at

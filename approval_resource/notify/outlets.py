@@ -1,4 +1,4 @@
-"""Outlets: which kind of channel is told by which module."""
+"""Outlets: the class that sends to each kind of channel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from approval_resource.notify.connections import ChannelDownError, MessageRefuse
 
 
 def outlet_of(channel: AnyChannel) -> Outlet:
-    """Return the way to a channel. Nothing is sent yet."""
+    """Return the outlet to a channel. Nothing is sent yet."""
     match channel:
         case SlackChannel():
             return SlackOutlet(channel.slack, channel.token, channel.api, channel.people)
@@ -38,7 +38,7 @@ def outlet_of(channel: AnyChannel) -> Outlet:
 
 
 def unreachable(config: Config) -> Iterator[str]:
-    """Yield a line for each channel that can't be reached. Nobody is told anything."""
+    """Yield a line for each channel that can't be reached. No message is sent."""
     for name in config.channels:
         try:
             outlet_of(config.channel(name)).check()

@@ -1,4 +1,4 @@
-"""All channels at once: each by a worker of its own, so that one that is down hinders no other."""
+"""All channels, each by its own worker, so that a failure of one stops no other."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ MAX_BEHIND = 1000
 """Upper bound of the events that are counted for a status."""
 
 STATES = ("ok", "new", "retrying", "refusing", "behind", "failed")
-"""States of a channel. A new one was never told anything; a refusing one refused its newest message."""
+"""States of a channel. `new`: no worker has run for it. `refusing`: it refused its newest message."""
 
 Connect = Callable[[], tuple[LockStore, Outbox]]
 
 
 def workers(config: Config, connect: Connect, links: Links, clock: Clock) -> list[Worker]:
-    """Return a worker for each channel, each with a connection of its own."""
+    """Return a worker for each channel, each on what a call of `connect` returns."""
     made = []
     for name in config.channels:
         channel = config.channel(name)
@@ -93,7 +93,7 @@ def _follow(worker: Worker, stop: Flag) -> None:
             worker.turn()
             told = ""
         except Exception as error:
-            # An outage is told once, and waited out. A fault of the program is told with its traceback.
+            # An outage is logged once, then retried in silence. A fault is logged with its traceback.
             why = str(error) if isinstance(error, ApprovalError) else f"a fault of this program: {type(error).__name__}"
             if why != told:
                 log.warning("channel %s: %s; still trying", worker.name, why, exc_info=not isinstance(error, ApprovalError))
@@ -107,15 +107,15 @@ def _follow(worker: Worker, stop: Flag) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Status of a channel, as people and programs are shown it."""
+    """Status of a channel."""
 
     channel: str
     state: str
     """One of `STATES`."""
     behind: int
-    """Events that it wasn't told of, or that don't concern it and weren't looked at."""
+    """Events after its cursors, whether they concern it or not."""
     since: datetime | None
-    """When its failures began, or the oldest of those events."""
+    """Start of its failures, else the instant of the oldest of those events."""
     progress: Progress
 
 
@@ -135,7 +135,7 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
         cursor = progress.cursors.get(pool)
         if cursor is None:
             continue
-        # As the worker reads it, so that nothing that it rightly leaves untold makes it look behind.
+        # Read as the worker reads, so that an event it rightly skips doesn't count as behind.
         for event in gapless(store.events(pool, since=cursor), cursor, by_lock=False, store=store):
             if event.timestamp > cursor:
                 behind += 1
@@ -156,5 +156,5 @@ def _status(name: str, config: Config, store: LockStore, outbox: Outbox) -> Stat
 
 
 def is_well(status: Status) -> bool:
-    """Whether nobody need look at that channel."""
+    """Whether the channel needs no attention: it is `ok`, `new` or `retrying`."""
     return status.state not in ("failed", "refusing", "behind")

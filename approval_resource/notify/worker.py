@@ -1,7 +1,7 @@
-"""One channel's worker: follow the logs, tell what is new, keep the place.
+"""One channel's worker: follow the logs, tell what is new, keep the cursors.
 
-The log is the outbox. A lease lets one of several workers tell a channel. The place in the log moves on in
-the transaction that records the delivery, so a crash before it repeats one message under the same id.
+The log is the outbox. A lease lets one of several workers tell a channel. The cursor moves in the transaction
+that records the delivery, so a crash before it repeats one message under the same id.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from approval_resource.text import clean
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=11)
-"""Lease: time after a worker's last write at which any other worker may take its channel."""
+"""Lease: time after a worker's last write until another worker may take its channel."""
 SKEW = timedelta(seconds=4)
 """Upper bound of the difference between two workers' readings of the store's time, with a margin."""
 ENOUGH = timedelta(seconds=8)
@@ -44,20 +44,20 @@ MAX_BACKOFF = timedelta(minutes=1)
 MAX_WAIT = timedelta(hours=1)
 """Longest pause that a channel may ask for."""
 MAX_REFUSED = 3
-"""Refusals after which a message is passed over. Tries that an outage failed don't count."""
+"""Refusals after which a message is passed over. Failures by an outage don't count."""
 MAX_ERROR = 300
 FAILED_AFTER = timedelta(minutes=15)
-"""Time of failures after which a channel is shown as failed."""
+"""Age of a failure or an untold event from which a channel's state is `failed` or `behind`."""
 LOOK_SECONDS = 0.5
-"""Pause between two looks at a claim that isn't as its newest event left it."""
+"""Longest pause between two reads of a claim that differs from its newest event."""
 LOOK = timedelta(seconds=30)
-"""Pause between two looks at what waits, for reminders."""
+"""Pause between two searches for due reminders."""
 DIGEST_HOURS = 3
-"""Hours within which a morning's digest still makes sense."""
+"""Hours after its time within which a digest is still sent."""
 WEEKDAYS = 5
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 SETTLING = timedelta(minutes=1)
-"""Span of the log that a new channel reads. The index of open claims, which may lag, gives what is older."""
+"""Span of the log that a new channel reads back. Older claims come from the index, which may lag."""
 
 
 class LeaseLostError(Exception):
@@ -65,12 +65,12 @@ class LeaseLostError(Exception):
 
 
 class NotYetError(Exception):
-    """Event of a claim that can't be seen yet, since their commit is landing; the next turn goes on."""
+    """Event whose claim isn't visible yet, since their commit is in flight. The next turn retries it."""
 
 
 @dataclass(slots=True)
 class Worker:
-    """Worker of one channel. It holds no state that it can't lose."""
+    """Worker of one channel. Its state may be lost: all that counts is in the store."""
 
     reading: Reading
     outlet: Outlet
@@ -79,7 +79,7 @@ class Worker:
     outbox: Outbox
     clock: Clock
     holder: str
-    """Name of this worker, unlike all others'."""
+    """Unique name of this worker."""
     digest: str = ""
     """Local time of the morning's digest, or an empty string."""
     _progress: Progress = field(init=False, default_factory=lambda: Progress(channel=""))
@@ -99,10 +99,10 @@ class Worker:
     def turn(self, *, patient: bool = True) -> bool:
         """Tell whatever is new. Return False where another worker has the lease.
 
-        `patient`: leave a channel that failed alone until its backoff is over.
+        `patient`: don't try a failed channel before its backoff is over.
 
         Raises:
-            StoreUnavailableError: the store can't be asked; the next turn goes on from there.
+            StoreUnavailableError: the store can't be asked. The next turn goes on.
         """
         self._progress = self._written = self.outbox.progress(self.name)
         now = self.store.now()
@@ -114,7 +114,7 @@ class Worker:
             if not (patient and _between(now, self._progress.retry_at, MAX_WAIT + SKEW)):
                 self._tell()
                 if self._progress.tries:
-                    self._progress = self._sent()  # what failed was told, or need not be told any more
+                    self._progress = self._without_failures()  # the failed message was sent, or isn't needed any more
                 if self._progress != self._written:
                     self._write(self._progress)
         except ChannelDownError as down:
@@ -124,7 +124,7 @@ class Worker:
         except ApprovalError:
             raise
         except Exception as fault:
-            # It is this channel's alone: it is told in its status, tried again, and ends no other.
+            # The fault is this channel's alone: its status shows it, it is retried, and other channels go on.
             log.exception("channel %s: a fault of this program", self.name)
             return self._failed(ChannelDownError(f"a fault of this program, see its log: {type(fault).__name__}"))
         return True
@@ -135,7 +135,7 @@ class Worker:
             self.outbox.write(replace(self._progress, holder="", until=None))
 
     def _hold(self) -> None:
-        """Make sure of the lease for as long as one message takes.
+        """Renew the lease unless it lasts for another message.
 
         Raises:
             LeaseLostError: another worker has it.
@@ -145,7 +145,7 @@ class Worker:
             self._write(progress)
 
     def _write(self, progress: Progress, delivery: Delivery | None = None) -> None:
-        """Write the progress, with the lease anew, and the delivery.
+        """Write the progress and the delivery, and renew the lease.
 
         Raises:
             LeaseLostError: another worker wrote it in between.
@@ -189,7 +189,7 @@ class Worker:
         head, cursor = self.store.head(pool), self._progress.cursors.get(pool)
         if head is None or head.timestamp is None:
             if cursor is None:
-                self._at(pool, BEGINNING)
+                self._move_cursor(pool, BEGINNING)
             return
         if cursor is None or cursor > head.timestamp:
             cursor = self._begin(pool, head.timestamp)
@@ -197,29 +197,29 @@ class Worker:
             return
         for event in gapless(self.store.events(pool, since=cursor), cursor, by_lock=False, store=self.store):
             if event.timestamp > head.timestamp:
-                # A commit that landed since is told at the next turn. What else is dated after the head was
-                # planted, and would hide what its claim comes to until then.
+                # A commit that landed since is told at the next turn. Any other event dated after the head is
+                # planted, and telling it would skip its claim's events up to that date.
                 return
             if event.timestamp > cursor:
                 try:
                     self._tell_event(event)
                 except NotYetError:
                     return
-                self._at(pool, event.timestamp)
+                self._move_cursor(pool, event.timestamp)
 
     def _begin(self, pool: str, end: datetime) -> datetime:
-        """Tell what waits in a pool that the channel is new to. Return the place to read the log from."""
+        """Tell of the pending claims of a pool without a usable cursor. Return the cursor to start from."""
         for claim in self._pending(pool):
             event = self.store.event(pool, claim.changed)
             if event is not None:
                 with suppress(NotYetError):
                     self._tell_event(event)
         cursor = max(end, BEGINNING + SETTLING) - SETTLING
-        self._at(pool, cursor)
+        self._move_cursor(pool, cursor)
         return cursor
 
-    def _at(self, pool: str, cursor: datetime) -> None:
-        """Move on to that place. It is written with the next delivery, or at the end of the turn."""
+    def _move_cursor(self, pool: str, cursor: datetime) -> None:
+        """Move the pool's cursor. It is written with the next delivery, or at the end of the turn."""
         self._progress = replace(self._progress, cursors={**self._progress.cursors, pool: cursor})
 
     def _tell_event(self, event: Event) -> None:
@@ -239,9 +239,9 @@ class Worker:
         self._deliver(self._message(claim, event), replace(delivery, told=event.timestamp), event)
 
     def _message(self, claim: Claim, event: Event) -> Message:
-        """Return what there is to say of the event, or a warning where the log doesn't bear the claim out."""
+        """Return the event's message, or a warning if the log contradicts the claim."""
         try:
-            # A commit may be seen item by item while it lands: the event already, the claim as it was before.
+            # Reads aren't transactional: the event may be visible before the claim's change. So poll.
             claim = borne_out(self.store, claim, Poller(self.clock, LOOK_SECONDS, log.warning))
         except CorruptRecordError as corrupt:
             return messages.doubtful(claim, event, str(corrupt))
@@ -250,7 +250,7 @@ class Worker:
         return messages.about(self.store, claim, event, self.reading)
 
     def _rule(self, pool: str, lock_name: str, state: State | None) -> Rule | None:
-        """Return the rule by which the channel is told that, or None."""
+        """Return the first rule for that state of the lock's claims, or None."""
         return next((rule for rule in self._rules(pool, lock_name) if state in rule.on), None)
 
     def _rules(self, pool: str, lock_name: str) -> Iterator[Rule]:
@@ -265,7 +265,7 @@ class Worker:
                 yield claim
 
     def _is_sound(self, claim: Claim) -> bool:
-        """Whether the log bears the claim out, or holds nothing of it any more."""
+        """Whether the log confirms the claim, or has no event of it left."""
         newest = newest_event(self.store, claim)
         sound = newest is None or (newest.claim == claim_digest(claim) and newest.digest == event_digest(newest))
         if not sound:
@@ -273,12 +273,12 @@ class Worker:
         return sound
 
     def _deliver(self, message: Message, delivery: Delivery, event: Event | None = None) -> None:
-        """Send a message, and record that with the place in the log after it."""
+        """Send a message; then record the delivery and the cursor after it in one transaction."""
         self._hold()
         delivery = replace(delivery, ref=self._send(message, delivery.ref), pool=message.pool, at=self.store.now())
         if event is not None and event.timestamp > self._progress.cursors.get(event.pool, event.timestamp):
-            self._at(event.pool, event.timestamp)
-        self._write(self._sent(), delivery)
+            self._move_cursor(event.pool, event.timestamp)
+        self._write(self._without_failures(), delivery)
 
     def _send(self, message: Message, ref: str) -> str:
         try:
@@ -296,11 +296,11 @@ class Worker:
         self._progress = replace(self._progress, lost=0, told_at=self.store.now())
         return found
 
-    def _sent(self) -> Progress:
-        """Return the progress once a message was sent, or passed over: whatever failed is over."""
+    def _without_failures(self) -> Progress:
+        """Return the progress after a message was sent or passed over: without failures."""
         return replace(self._progress, failing_since=None, tries=0, retry_at=None, refused="", refusals=0)
 
-    # ---- what time brings ---------------------------------------------------------------------
+    # ---- reminders and digests ----------------------------------------------------------------
 
     def _remind(self) -> None:
         for pool in dict.fromkeys(pool for rule in self.rules if rule.remind for pool in rule.pools):
@@ -329,7 +329,7 @@ class Worker:
         if waiting:
             self._hold()
             self._send(messages.digest_of(waiting, day, self.reading, self.store.now()), "")
-            self._progress = self._sent()
+            self._progress = self._without_failures()
         self._write(replace(self._progress, digest=day))
 
 

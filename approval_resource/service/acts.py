@@ -47,7 +47,7 @@ class Said:
     """Ids of older claims of the pipeline that shall end with an approval."""
 
     def problems(self) -> list[str]:
-        """Return what is wrong with it, whatever the claim is."""
+        """Return what is wrong with the verdict itself, for any claim."""
         found = []
         if len(self.comment) > MAX_COMMENT:
             found.append(f"comment: at most {MAX_COMMENT} characters, not {len(self.comment)}")
@@ -88,12 +88,12 @@ class Outcome:
 
 
 class Acts:
-    """Reviews, withdrawals and releases, for people whom the config lets."""
+    """Reviews, withdrawals and releases, by people to whom the config gives the right."""
 
     def __init__(self, desk: Desk, max_age: int | None) -> None:
-        """Act on what `desk` shows. To decide takes a sign-in within `max_age` seconds, or a token as young.
+        """Act on what `desk` shows. `max_age`: longest age, in seconds, of a sign-in or token that decides.
 
-        A button of Slack's proves none, so that it decides nothing then.
+        With one, a Slack button decides nothing: it carries neither. AWS identities and links are exempt.
         """
         self._desk = desk
         self._store = desk.looks.store
@@ -246,7 +246,7 @@ class Acts:
 
 
 def _same(own: Review, said: Said) -> bool:
-    """Whether a verdict says exactly what is recorded of that person, as a retry does."""
+    """Whether a verdict equals the person's recorded one, as that of a retry does."""
     return (own.verdict, own.comment, own.represented_as, own.forced, dict(own.inputs)) == (
         said.verdict,
         clean(said.comment),

@@ -107,7 +107,7 @@ def review(call: Call) -> Response:
     outcome = call.service.acts.review(person, found.id, said)
     count(call, outcome, said.verdict)
     view = call.service.desk.view(person, outcome.claim)
-    # Whoever lets an approved claim pass a freeze adds no review to it.
+    # Forcing an approved claim through a freeze adds no review.
     own = outcome.claim.reviews.get(person.identity)
     answer = shapes.Recorded(
         review=_approval(own) if own else None,

@@ -134,7 +134,7 @@ def app_of(service: Service) -> ASGIApp:
         title = error.detail if isinstance(error, HTTPException) else "Internal Server Error"
         headers = dict(getattr(error, "headers", None) or {})
         if status == 405:
-            # Each method has a route of its own, and the one that was asked knows no other.
+            # Each method has a route of its own, so the matched route knows one method alone.
             matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
             headers["Allow"] = ", ".join(sorted({method for route in matching for method in route.methods or ()}))
         if call.for_programs:
@@ -145,7 +145,7 @@ def app_of(service: Service) -> ASGIApp:
     inner = Starlette(
         routes=routes, exception_handlers={HTTPException: astray}, max_body_size=MAX_BODY, lifespan=service.telling.lifespan
     )
-    # Such redirects are made of the request's scheme and Host.
+    # Starlette would build such a redirect from the request's own scheme and Host.
     inner.router.redirect_slashes = False
     return Guard(inner, service.config.origin, service.config.host)
 
@@ -166,7 +166,7 @@ def ready(call: Call) -> Response:
 
 
 def metrics(call: Call) -> Response:
-    """Tell the numbers: the pools' as they are, or as they were where the table fails."""
+    """Return the metrics. Those of pools are from the last read if the table can't be read."""
     service = call.service
     try:
         service.metrics.heard(service.telling.statuses())

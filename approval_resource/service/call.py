@@ -37,7 +37,7 @@ log = logging.getLogger("approval_resource.service.call")
 MAX_FIELDS = 200
 
 PAGE_OF = {"review": "", "withdraw": "", "unlink": "/link"}
-"""Ends of the addresses of forms, which take no GET, and what stands in their place in the page's address."""
+"""End of each form's address, which takes no GET, with the end of its page's address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Service:
     slack: Slack | None
 
     def now(self) -> datetime:
-        """Return the store's time, asking the store for it where it never answered yet."""
+        """Return the store's time. If the store has never answered yet, ask it first."""
         try:
             return self.store.now()
         except StoreUnavailableError:
@@ -96,12 +96,12 @@ class Call:
 
     @property
     def for_programs(self) -> bool:
-        """Whether a program made the call, and wants JSON of its failure too."""
+        """Whether the path is the API's, so that a failure is JSON too."""
         return self.request.url.path.startswith("/api/")
 
     @property
     def person(self) -> Person | None:
-        """Whoever makes the call, or None where nothing in it claims to prove that.
+        """Person who makes the call, or None if it carries no proof of identity.
 
         Raises:
             NotSignedInError: a proof doesn't hold.
@@ -120,10 +120,10 @@ class Call:
         return self._person[0]
 
     def require_person(self) -> Person:
-        """Return whoever makes the call.
+        """Return the person who makes the call.
 
         Raises:
-            NotSignedInError: nobody has proven that.
+            NotSignedInError: the call carries no proof of identity, or an invalid one.
         """
         if self.person is None:
             raise NotSignedInError("sign in first" if not self.for_programs else "give a token: Authorization: Bearer TOKEN")
@@ -144,7 +144,7 @@ class Call:
             raise MalformedError("the form can't be read") from wrong
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON object that the body is.
+        """Parse the body as a JSON object.
 
         Raises:
             MalformedError: the body is no JSON object.
@@ -204,7 +204,7 @@ def endpoint(service: Service, answer: Endpoint) -> Callable[[Request], Any]:
 
 
 def failed(call: Call, error: ApprovalError) -> Response:
-    """Return a failure as the caller understands it, and log it."""
+    """Return a failure as JSON, a page or a redirect to the sign-in, and log it."""
     problem = problem_of(error)
     service, request = call.service, call.request
     service.metrics.refused(error, problem.type)

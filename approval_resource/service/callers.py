@@ -98,10 +98,10 @@ class Callers:
         return next((one for one in self._machines if one[0].device), None)
 
     def person(self, authorization: str, cookie: str, balancer: str, now: datetime) -> Person | None:
-        """Return whoever made a request, by its headers; None where nothing in it claims to prove that.
+        """Return the person that a request's headers prove; None if they carry no proof of identity.
 
         Raises:
-            NotSignedInError: a proof doesn't hold. No weaker one is looked for then.
+            NotSignedInError: a proof is invalid. No other proof is tried then.
             UnreachableError: a proof can't be checked.
         """
         if authorization:

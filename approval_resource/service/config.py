@@ -29,7 +29,7 @@ def local(url: str) -> bool:
 
 
 def _address(value: object) -> object:
-    """Refuse what is no address of a server, and plain http to anywhere but this machine."""
+    """Validate the URL of a server: https, or plain http to this machine."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         fit = parts is not None and bool(parts.hostname) and "@" not in parts.netloc and not parts.query and not parts.fragment
@@ -90,7 +90,7 @@ class Login(Document):
     groups_claim: Name = "groups"
     scopes: list[Name] = Field(default_factory=lambda: ["openid", "profile", "email"])
     max_age: Annotated[int, Field(ge=60, le=86_400)] | None = None
-    """Seconds after which somebody who decides has to have proven again who they are."""
+    """Longest age, in seconds, of the sign-in or token that decides. AWS identities and links are exempt."""
 
 
 class Machine(Document):
@@ -147,7 +147,7 @@ class SlackApp(Document):
     """Signing secret, by which Slack's own requests are known."""
     client_id: str = ""
     client_secret: Secret | None = None
-    """Client at which people sign in with Slack once, to link their account there with their own sign-in."""
+    """OAuth client by which people sign in with Slack once, to link that account with their own sign-in."""
     linked_days: Annotated[int, Field(ge=1, le=30)] = 30
     discovery: Address | None = None
 
@@ -201,7 +201,7 @@ class Secrets:
     slack_client: str = ""
 
     def __repr__(self) -> str:
-        """Return nothing of them."""
+        """Return no secret."""
         return "Secrets(...)"
 
 

@@ -62,7 +62,7 @@ class View:
     settings: Settings
     now: datetime
     etag: str
-    """Digest of what a verdict binds: the claim with its reviews, and the pool's settings."""
+    """Digest that a verdict is bound to: of the claim with its reviews, and of the pool's settings."""
     standing: Standing
     decision: Decision | None
     broken: str = ""
@@ -77,10 +77,9 @@ class View:
 
     @property
     def tag(self) -> str:
-        """Return the entity tag of all that is shown: what a verdict binds, then what changes without it.
+        """Return the entity tag of all that is shown: the digest that binds a verdict, then that of the rest.
 
-        The queue, the person's rights and what time makes of the policies refuse nobody's verdict, but a page
-        that shows older ones is out of date.
+        A change of the queue, of rights or by time alone makes a page stale, but no verdict.
         """
         rest = {
             "standing": asdict(replace(self.standing, own=None)),
@@ -119,7 +118,7 @@ class Row:
 
 
 class Desk:
-    """Everything that people see, by what the config lets them."""
+    """Claims and pools as each person may see them, by the config."""
 
     def __init__(self, looks: Looks, access: Access) -> None:
         """Show what `looks` finds, as far as `access` allows."""
@@ -256,7 +255,7 @@ class Desk:
         trial = Review(reviewer=person.identity, verdict=Verdict.APPROVE, at=now, groups=person.groups)
         may_force = entitlement.may_force(policies, facts, trial)
         if claim.state is State.APPROVED:
-            # A freeze is the pool's, so that the claim's own policy lets nobody past it.
+            # A freeze is the pool's, so only the pool's policy can let somebody past it.
             pools = policies_of(Terms(), settings.policy)
             frozen = settings.frozen(now) is not None and entitlement.may_force(pools, facts, trial)
             return Standing(can_decide=False, why_not="it is approved", own=own, operates=operates, may_force=frozen)

@@ -1,4 +1,4 @@
-"""HTTP requests of the service: to addresses of its config, bounded in time and size, never redirected."""
+"""HTTP requests of the service to other servers: bounded in time and size, never redirected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from approval_resource.notify.connections import ChannelDownError, address_probl
 MAX_ANSWER = 1_048_576
 """Upper bound of an answer, in bytes."""
 AT_ONCE = 16
-"""Upper bound of the requests under way at once; the threads that answer people are more."""
+"""Upper bound of concurrent requests. It is below the number of threads that answer people."""
 
 
 class UnreachableError(StoreUnavailableError):
@@ -22,10 +22,10 @@ class UnreachableError(StoreUnavailableError):
 
 
 class Web:
-    """Client of the addresses that the config names.
+    """HTTP client for issuers, STS and the keys of a balancer.
 
-    Strangers can make the service ask, by tokens that only an issuer or STS can refuse. So requests beyond
-    AT_ONCE fail at once, and leave the threads to everybody else.
+    A stranger's token can cause a request, since only an issuer or STS can refuse it. So requests beyond
+    AT_ONCE fail at once, and keep no thread from everybody else.
     """
 
     def __init__(self) -> None:

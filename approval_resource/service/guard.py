@@ -93,10 +93,10 @@ class Guard:
                 log.info("request", extra={"told": fields | logged})
 
     def _refusal(self, scope: Scope, headers: Headers) -> str:
-        # A path or a query in it would become part of the request's own address.
+        # Starlette builds the request's address from Host, so a path or query in it must be refused.
         if not self._host.fullmatch(headers.get("host", "")) and scope["path"] not in OPEN_PATHS:
             return "host"
-        if scope["method"] in SAFE or self._proves(scope["path"], headers):
+        if scope["method"] in SAFE or self._is_unforgeable(scope["path"], headers):
             return ""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         # With the policy no-referrer, a browser sends Origin: null for a form, but still sends
@@ -112,8 +112,8 @@ class Guard:
         return PlainTextResponse(f"refused: {why}\n", kind.status)
 
     @staticmethod
-    def _proves(path: str, headers: Headers) -> bool:
-        """Whether the request has a token of its own, or nothing that browsers or balancers add."""
+    def _is_unforgeable(path: str, headers: Headers) -> bool:
+        """Whether the request has Authorization, or a program's path without cookie and balancer's header."""
         bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
         by_program = path.startswith(("/approval/", "/api/")) or path in SIGNED_PATHS
         return (bare and by_program) or bool(headers.get("authorization"))
@@ -142,7 +142,7 @@ class Buckets:
 
 
 class Lines(logging.Formatter):
-    """Log lines of JSON: level, logger, and what was told, without a token ever being among it."""
+    """Log lines of JSON: level, logger, and the fields that were told, in which callers put no token."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""

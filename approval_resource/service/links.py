@@ -44,13 +44,13 @@ class Links:
         """Return a link to that verdict on the claim."""
         until = min(filter(None, (now + self._life, claim.deadline)))
         fixed = secrets.token_bytes(ID_BYTES) + bytes.fromhex(terms_digest(claim))
-        # A deadline that somebody wrote into the table may be no time of ours.
+        # A forged deadline may lie before 1970, which >I can't hold.
         head = fixed + struct.pack(">I", max(0, int(until.timestamp()))) + channel.encode()
         token = VERSION + encoded(head + self._signer.mac("link", self._message(claim.id, verdict, head)))
         return f"{self._url}/approval/{quote(claim.id)}/{PATHS[verdict]}?token={token}"
 
     def made(self, token: str, claim_id: str, verdict: Verdict) -> Link | None:
-        """Return the link with that token, if it was made here for a claim of that id.
+        """Return the link with that token, if it was made here for that claim's id and that verdict.
 
         The claim itself isn't looked at.
         """

@@ -1,4 +1,4 @@
-"""Looks at the store: one a second for everybody, however many ask; what never changes is kept."""
+"""Cached reads of the store, shared by all callers: for one second, some longer, contents for ever."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Cache(Generic[T]):
     """Values by key, each made once at a time and kept for some seconds; a failure for one second."""
 
     def __init__(self, seconds: float = FRESH_SECONDS, most: int = MAX_ENTRIES) -> None:
-        """Keep each value for `seconds`, and `most` of them."""
+        """Keep each value for `seconds`, and `most` values at most."""
         self._seconds = seconds
         self._most = most
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry[T]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the value kept under `key`, or what `make` makes of it."""
+        """Return the value kept under `key`, made by `make` if it is missing or too old."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
@@ -84,7 +84,7 @@ class Cache(Generic[T]):
 
 
 class Looks:
-    """Reads for pages and the API. They may be a second old: a review is checked where it is written."""
+    """Reads for pages and the API, each as old as its cache allows. The write of a review checks anew."""
 
     def __init__(self, store: DynamoStore) -> None:
         """Read `store`."""
@@ -168,7 +168,7 @@ class Looks:
     def approved_before(self, claim: Claim) -> Claim | None:
         """Return the claim that was approved last on this lock before that one, or None.
 
-        None too where the log doesn't bear it out: whoever edits it could hide a change.
+        None too if the log contradicts that claim, since an edited record could hide a change.
         """
         return self._earlier.get(claim.id, lambda: self._approved_before(claim))
 
@@ -187,7 +187,7 @@ class Looks:
         return newest is not None and newest.claim == claim_digest(found) and newest.digest == event_digest(newest)
 
     def forget(self, claim: Claim) -> None:
-        """Look anew at what a change of the claim touches."""
+        """Drop the cached reads that a change of the claim affects."""
         self._claims.forget(claim.id)
         self._open.forget(claim.pool)
         self._settings.forget(claim.pool)

@@ -40,7 +40,7 @@ class Metrics:
         self._skipped = Gauge("approval_channel_skipped", "Messages it refused for good", ["channel"], registry=self._registry)
 
     def heard(self, statuses: list[Status]) -> None:
-        """Take over how the channels are."""
+        """Set the gauges of the channels."""
         for status in statuses:
             for state in STATES:
                 self._channels.labels(status.channel, state).set(state == status.state)
@@ -54,7 +54,7 @@ class Metrics:
             self.store_errors.inc()
 
     def saw(self, pool: str, claims: list[Claim], now: datetime) -> None:
-        """Take over how a pool looks."""
+        """Set the gauges of a pool."""
         ages = [(now - claim.created_at).total_seconds() for claim in claims]
         pending = [age for claim, age in zip(claims, ages, strict=True) if claim.state is State.PENDING]
         self._pending.labels(pool).set(len(pending))

@@ -29,9 +29,9 @@ MAX_TOKEN = 32_768
 MAX_NAME = 255
 MAX_GROUPS = 1_000
 FRESH_SECONDS = 3_600.0
-"""Longest time for which an issuer's configuration and keys are relied on: a withdrawn key ends."""
+"""Longest use of an issuer's configuration and keys, in seconds: after that, a withdrawn key is refused."""
 KEYS_SECONDS = 60.0
-"""Shortest time between two looks at an issuer's keys, however many tokens name a key that is unknown."""
+"""Shortest time between two fetches of an issuer's keys, however many tokens name an unknown key."""
 LEEWAY = timedelta(seconds=60)
 
 
@@ -40,7 +40,7 @@ class NotSignedInError(ApprovalError):
 
 
 class Issuer:
-    """One issuer, as this service relies on it."""
+    """Issuer: its configuration, its keys, and the verification of its tokens."""
 
     def __init__(self, issuer: str, discovery: str | None, web: Web) -> None:
         """Look for its configuration at `discovery`, or below the issuer's own address."""
@@ -128,7 +128,7 @@ class Issuer:
                 if time.monotonic() - self._looked > KEYS_SECONDS:
                     self._looked = time.monotonic()
                     self._keys.forget("")
-            # Whoever comes meanwhile waits for the same look.
+            # Concurrent callers wait for the same fetch.
             known = _named(kid, self._keys.get("", self._fetched))
         if known is None:
             raise NotSignedInError("the token is signed by a key that its issuer doesn't publish")
@@ -180,7 +180,7 @@ def _require_subject(found: Mapping[str, Any], *, event: bool) -> None:
 
 
 def fit_name(text: str) -> bool:
-    """Whether a name can be kept as it is told: not empty, not too long, and of characters that are shown."""
+    """Whether a name can be stored unchanged: not empty, not too long, and of visible characters alone."""
     return bool(text.strip()) and len(text) <= MAX_NAME and text == clean(text).strip()
 
 
@@ -215,7 +215,7 @@ def person_of(claims: Mapping[str, Any], groups_claim: str, via: str) -> Person:
         groups=tuple(issuers_group(issuer, name) for name in names),
         overage=overage,
         via=via,
-        # A token for programs seldom tells when its person signed in, which was before it was made.
+        # A bearer token seldom has auth_time. iat stands in for it, though the sign-in was earlier.
         auth_time=_instant(claims.get("auth_time", claims.get("iat") if via == "bearer" else None)),
     )
 
@@ -251,7 +251,7 @@ class Client:
         return f"{address}{'&' if '?' in address else '?'}{urlencode(query)}"
 
     def claims(self, code: str, *, verifier: str, nonce: str, now: datetime) -> dict[str, Any]:
-        """Exchange a code for an id token, and return what that says.
+        """Exchange a code for an id token, and return its claims.
 
         Raises:
             NotSignedInError: the issuer refuses the code, or its token doesn't hold.

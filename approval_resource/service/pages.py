@@ -65,7 +65,7 @@ def claim_page(call: Call) -> Response:
     """Show one claim."""
     person = call.require_person()
     claim = call.service.desk.claim(person, call.path["id"])
-    # Anybody can send somebody an address, so it tells of no verdict that isn't on record.
+    # Anybody can send a link with ?done, so only a verdict on record is confirmed.
     recorded = claim.state is not State.PENDING or person.identity in claim.reviews
     done = call.query.get("done", "") if recorded else ""
     looks = call.service.desk.looks
@@ -87,8 +87,8 @@ def claim_answer(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Response:
     """Return a claim's page, with what went wrong or what became of a verdict on top.
 
-    `since` marks what is newer than what the reviewer was shown. `token` is that of the link by which they
-    came, and `wanted` its verdict.
+    Reviews after `since`, when the reviewer's page was made, are marked. `token` is that of the link by which
+    they came, and `wanted` its verdict.
     """
     view = call.service.desk.view(call.require_person(), claim)
     explanation = document_of(view.decision) if view.decision is not None else None
@@ -252,7 +252,7 @@ def attachment(call: Call) -> Response:
 
 
 def file_answer(name: str, content: bytes, digest: str) -> Response:
-    """Return a file so that no browser shows it as anything."""
+    """Return a file with headers that make browsers download it, and render nothing."""
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(clean(name).rpartition('/')[2], safe='')}",
         "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",

@@ -26,7 +26,7 @@ class Person:
     """Somebody who has proven who they are."""
 
     identity: str
-    """As it is recorded: `oidc:ISSUER#SUB` or `aws:ARN`. Name and mail are labels, and identify nobody."""
+    """Recorded: `oidc:ISSUER#SUB`, `aws:ARN`, `slack:TEAM#USER`, `link:CHANNEL`. Name and mail are labels."""
     name: str = ""
     mail: str = ""
     groups: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Person:
     session: str = ""
     """Id of the session, or an empty string."""
     until: datetime | None = None
-    """Instant at which they have to prove it again."""
+    """End of the session, after which they have to sign in again."""
 
     @property
     def shown(self) -> str:
@@ -66,7 +66,7 @@ class Access:
         return list(self._pools)
 
     def may(self, person: Person, pool: str, role: Role) -> bool:
-        """Whether the config gives that person the right. Who reviews or operates may see too."""
+        """Whether the config gives that person the right. Reviewers and operators may view too."""
         access = self._pools.get(pool)
         if access is None:
             return False

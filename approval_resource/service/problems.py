@@ -35,7 +35,7 @@ class GoneError(ApprovalError):
 
 
 class BadLinkError(ApprovalError):
-    """Refusal: the link was never made here, or not for that."""
+    """Refusal: the link was never made here, or not for that claim and verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ KINDS: dict[type[ApprovalError], Problem] = {
 
 
 def told(url: str, kind: Problem, lines: Sequence[str]) -> dict[str, Any]:
-    """Return the document of a failure, by RFC 9457. Below the service's `url` its type is explained."""
+    """Return the document of a failure, by RFC 9457. Types in `KINDS` are explained at /problems/TYPE."""
     return {
         "type": f"{url}/problems/{kind.type}",
         "title": kind.title,
@@ -85,7 +85,7 @@ def told(url: str, kind: Problem, lines: Sequence[str]) -> dict[str, Any]:
 
 
 def problem_of(error: ApprovalError) -> Problem:
-    """Return the kind of a failure. An unknown one is told as a conflict, since it was raised on purpose."""
+    """Return the kind of a failure. An unknown one is a conflict, since it was raised on purpose."""
     for kind in type(error).__mro__:
         if kind in KINDS:
             return KINDS[kind]

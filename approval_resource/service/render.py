@@ -24,7 +24,7 @@ MARKS = {"+": "add", "-": "del", "~": "chg", "@": "hunk"}
 
 
 def visible(text: str) -> Markup:
-    """Return text with each character that isn't seen, or turns others, shown as its number."""
+    """Return text with each invisible or bidirectional control character shown as its code point."""
     if text.isascii() and text.isprintable():
         return escape(text)
     return Markup("").join(
@@ -60,7 +60,7 @@ def as_text(content: bytes) -> str | None:
 
 def difference(before: str, after: str) -> str:
     """Return a unified diff of two texts; an empty string if they are equal, or too long to compare."""
-    # Split at newlines alone: other separators of lines must not look equal.
+    # Split at newlines alone, so that a change of another line separator is shown.
     old, new = before.split("\n"), after.split("\n")
     if max(len(old), len(new)) > MAX_DIFF_LINES:
         return ""

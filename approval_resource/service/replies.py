@@ -28,8 +28,7 @@ def _found(call: Call, verdict: Verdict) -> tuple[Claim, Link]:
         GoneError: it has come to its end.
     """
     links, claim_id, token = call.service.links, call.path["id"], call.query.get("token", "")
-    # Strangers reach this: the table is asked for no claim without a link that was made for it, and once a
-    # second for one with.
+    # Strangers reach this: a claim is read only with a link made for it, and at most once a second.
     claim = call.service.desk.looks.claim(claim_id) if links.made(token, claim_id, verdict) else None
     link = links.verified(token, claim, verdict) if claim else None
     if claim is None or link is None:

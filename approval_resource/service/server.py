@@ -22,7 +22,7 @@ from approval_resource.store.dynamodb.store import DynamoStore
 log = logging.getLogger("approval_resource.service.server")
 
 M_ARENA_MAX = -8
-"""Name that malloc.h gives this number."""
+"""Parameter of mallopt for the number of arenas, from malloc.h."""
 GRACE_SECONDS = 20
 """Upper bound of the seconds that a stopping process waits for requests in flight."""
 
@@ -69,7 +69,7 @@ def faults(path: Path) -> Iterator[str]:
 
 
 def bound_heaps() -> None:
-    """Let glibc keep two heaps for all threads, instead of eight a processor that each grow by themselves."""
+    """Limit glibc to two malloc arenas, instead of eight per processor that each grow by themselves."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(M_ARENA_MAX, 2)

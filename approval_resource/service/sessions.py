@@ -1,4 +1,4 @@
-"""Sessions: a signed cookie holds the whole session, and a mark in the table can only end it."""
+"""Sessions: a signed cookie holds the whole session. The table can revoke it, and can make none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def persons_mark(identity: str) -> str:
 
 
 class Endings:
-    """Ended sessions, as the table and this process know them. One look a second serves everybody."""
+    """Ended sessions, as the table and this process know them. The table is read once a second at most."""
 
     def __init__(self, store: DynamoStore) -> None:
         """Read them from `store`."""
@@ -49,7 +49,7 @@ class Endings:
         self._here: dict[str, datetime] = {}
 
     def end(self, mark: str) -> None:
-        """End the sessions of that name, everywhere."""
+        """Revoke the sessions with that mark, in every process."""
         self._store.revoke(mark)
         with self._lock:
             # This process keeps the mark, so deleting it from the table revives the session only in other

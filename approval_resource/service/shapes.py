@@ -13,7 +13,7 @@ from approval_resource.service.desk import MAX_OLDER
 
 
 def _force_tells_why(name: str) -> JsonDict:
-    """Describe that force needs words in that field, which `Acts` requires."""
+    """Return the JSON schema by which force requires a text in that field, as `Acts` does."""
     forced: JsonDict = {"properties": {"force": {"const": True}}, "required": ["force"]}
     return {"if": forced, "then": {"properties": {name: {"type": "string", "pattern": r"\S"}}, "required": [name]}}
 

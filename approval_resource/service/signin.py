@@ -21,7 +21,7 @@ LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
 def own_path(path: str) -> str:
-    """Return a path of this service's own to go on to; the first page for anything else."""
+    """Return the path if it is this service's own, else that of the first page: no open redirect."""
     fit = path.startswith("/") and not path.startswith(("//", "/\\", "/auth/")) and path == clean(path) and "\\" not in path
     return path if fit and len(path) <= 500 else "/"
 
@@ -82,7 +82,7 @@ def logout(call: Call) -> Response:
 
 
 def signed_out(call: Call) -> Response:
-    """Say that the session is over, and where the issuer's own can be ended."""
+    """Say that the session is over, and that the issuer's own may go on."""
     return call.page("signed_out.html")
 
 

@@ -78,7 +78,7 @@ class Signer:
         return document if isinstance(document, dict) else None
 
     def word(self, purpose: str, *parts: str) -> str:
-        """Return a short signed text that says nothing but that these parts were signed together."""
+        """Return a MAC over these parts together, as text."""
         return encoded(self.mac(purpose, json.dumps(parts).encode()))
 
     def is_word(self, word: str, purpose: str, *parts: str) -> bool:

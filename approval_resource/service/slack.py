@@ -29,7 +29,7 @@ from approval_resource.service.telling import BUTTONS, Ways
 MAX_PAYLOAD = 524_288
 """Upper bound of a request of Slack's in bytes. It repeats the whole message."""
 SECONDS = 2.0
-"""Time that a press may take before Slack is answered. Slack gives up after three."""
+"""Longest time before Slack is answered, in seconds. Slack gives up after three."""
 AT_ONCE = 4
 MAX_WAITING = 32
 USER = re.compile(r"[UW][A-Z0-9]{1,20}", re.ASCII)
@@ -64,7 +64,7 @@ class Slack:
         self._room = BoundedSemaphore(MAX_WAITING)
 
     def press(self, timestamp: str, signature: str, body: bytes, now: datetime) -> Press | None:
-        """Return the press that a request is about, or None where it is about nothing that decides.
+        """Return the press in a request, or None if it presses no deciding button.
 
         Raises:
             NotSignedInError: Slack didn't sign it within the last five minutes.
@@ -77,11 +77,11 @@ class Slack:
         return self._press(_payload(body))
 
     def account(self, press: Press) -> str:
-        """Return whom Slack says it was."""
+        """Return the identity of the presser, as Slack tells it."""
         return f"slack:{self.team}#{press.user}"
 
     def within_seconds(self, record: Callable[[], None]) -> None:
-        """Do that, and wait for it for as long as Slack does; it goes on where that is too short.
+        """Run `record`, and wait for it for `SECONDS`. After that it goes on in the background.
 
         Raises:
             TooManyError: too much is being done already.
@@ -93,7 +93,7 @@ class Slack:
         wait([done], SECONDS)
 
     def whisper(self, press: Press, text: str) -> None:
-        """Tell the presser alone. A failure is no reason to record less."""
+        """Tell the presser alone. A failure is ignored, since it changes nothing on record."""
         outlet = outlet_of(self._channels[press.channel])
         if isinstance(outlet, SlackOutlet):
             with suppress(ChannelDownError, MessageRefusedError):

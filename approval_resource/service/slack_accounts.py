@@ -1,4 +1,4 @@
-"""Accounts of Slack that people linked with their own sign-in. Each link is signed: the table makes none."""
+"""Accounts of Slack that people linked with their own sign-in. Links are signed, so none can be forged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Accounts:
         self._store = store
 
     def link(self, account: str, person: Person, now: datetime) -> datetime:
-        """Let presses by that account be that person's. Return until when."""
+        """Count presses by the account as the person's. Return until when."""
         until = now + self.life
         document = {
             "account": account,

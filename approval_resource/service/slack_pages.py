@@ -29,11 +29,11 @@ TEAM_CLAIM, USER_CLAIM = f"{ISSUER}/team_id", f"{ISSUER}/user_id"
 COOKIE = "__Host-slack"
 SECONDS = 300
 UNKNOWN = "It isn't known whether this was recorded; look at the page"
-"""Answer to a presser whose verdict was sent, and for which no outcome came back."""
+"""Answer to a presser if the outcome of the press isn't known."""
 
 
 def interactions(call: Call) -> Response:
-    """Record the press of a button. Slack is answered within seconds, however long that takes."""
+    """Record the press of a button. Slack is answered within seconds, even if the record takes longer."""
     slack = _slack(call)
     headers = call.request.headers
     timestamp, signature = (headers.get(f"x-slack-{name}", "") for name in ("request-timestamp", "signature"))
@@ -61,7 +61,7 @@ def _record(call: Call, slack: Slack, press: Press) -> None:
         lost = isinstance(error, StoreUnavailableError)
         told = f"{UNKNOWN} ({error})" if lost else f"Nothing was recorded: {error}"
     except Exception:
-        # Slack was answered already, and the presser has to learn it. The review is a transaction of its own.
+        # Slack may have its answer, so only a whisper reaches the presser. The review is atomic.
         log.exception("a press of a button ended in a fault")
         told = f"{UNKNOWN}, by a fault of the service."
     slack.whisper(press, f"{told}\n{service.config.url}/claims/{press.claim_id}")
@@ -88,7 +88,7 @@ def begin(call: Call) -> Response:
 
 
 def callback(call: Call) -> Response:
-    """Link the account that Slack says the browser's user has, with the person who signed in here."""
+    """Link the account of the sign-in at Slack with the person who signed in here."""
     accounts, person, now = _accounts(call), _require_session(call), call.now
     begun = call.service.signer.unpack("slack-begun", call.request.cookies.get(COOKIE, ""))
     if begun is None or begun["until"] <= now.timestamp() or begun["session"] != person.session:

@@ -22,7 +22,7 @@ ARN = re.compile(rb"<Arn>([^<]{1,2048})</Arn>|\"Arn\"\s*:\s*\"([^\"]{1,2048})\""
 
 
 class Sts:
-    """STS of one region, which tells whose a presigned request is."""
+    """STS of one region. It tells who signed a presigned request."""
 
     def __init__(self, aws: Aws, service: str, web: Web) -> None:
         """Take requests that are bound to `service`, from callers in the accounts that `aws` names."""

@@ -1,4 +1,4 @@
-"""Telling: the service's own notifications, whose links and buttons it answers, and how its channels are."""
+"""Notifications that the service sends, with links and buttons of its own, and its channels' status."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ class Ways:
     """`Links` of the service's own messages: pages, links by which programs decide, buttons."""
 
     def __init__(self, store: DynamoStore, links: Links, signer: Signer, config: Config, buttons: Collection[str]) -> None:
-        """Sign what leads to `config.url`. `buttons`: the channels that have some."""
+        """Make links below `config.url`. `buttons`: names of the channels that have buttons."""
         self._store = store
         self._links = links
         self._signer = signer
         self._url = config.url
-        # Who decides has to sign in anew there, which no button does.
+        # With max_age, deciding takes a recent sign-in, which a button can't prove.
         self._buttons = () if config.login.max_age is not None else buttons
 
     def page(self, claim: Claim) -> str:
@@ -95,7 +95,7 @@ class Ways:
         return {name: self._links.address(claim, verdict, channel, now) for name, verdict in ways}
 
     def buttons(self, claim: Claim, channel: str) -> Mapping[str, str]:
-        """See `notify.links.Links.buttons`. A claim whose approval takes more than a press has none."""
+        """See `notify.links.Links.buttons`. A claim has none if a policy asks for inputs."""
         if channel not in self._buttons:
             return EMPTY
         try:
@@ -113,7 +113,7 @@ class Ways:
         return values if all(len(value) <= MAX_VALUE for value in values.values()) else EMPTY
 
     def pressed(self, value: str, verdict: Verdict, channel: str) -> tuple[str, str] | None:
-        """Return the claim and the digest of what was shown that a value of ours names; None for others."""
+        """Return the claim's id and the shown digest in a button's value; None if it isn't ours."""
         claim_id, _, rest = value.partition(".")
         seen, _, word = rest.partition(".")
         fits = self._signer.is_word(word, "button", *self._parts(channel, claim_id, verdict, seen))
@@ -127,7 +127,7 @@ class Telling:
     """Notifications of a running service."""
 
     def __init__(self, config: channels.Config | None, store: DynamoStore, ways: Ways) -> None:
-        """Tell the channels of `config` of what `store` holds."""
+        """Send what `store` holds to the channels of `config`."""
         self.config = config
         self.ways = ways
         self._store = store
@@ -136,7 +136,7 @@ class Telling:
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[None]:
-        """Tell for as long as the application runs."""
+        """Send notifications while the application runs."""
         with self.running() as stop:
             try:
                 yield
@@ -146,7 +146,7 @@ class Telling:
 
     @contextmanager
     def running(self) -> Iterator[Flag]:
-        """Tell until the end, or until the flag that this yields is set."""
+        """Send notifications until the block ends, or until the flag that it yields is set."""
         stop = Flag()
         self._thread = self._begun(stop)
         try:
@@ -156,7 +156,7 @@ class Telling:
             self.finish()
 
     def finish(self) -> None:
-        """Wait until what is being told has been told."""
+        """Wait until each worker has ended its turn."""
         if self._thread:
             self._thread.join()
 
@@ -174,14 +174,14 @@ class Telling:
         return run.workers(self.config, lambda: ours, self.ways, HostClock()) if self.config else []
 
     def statuses(self) -> list[run.Status]:
-        """Return how each channel is."""
+        """Return the status of each channel."""
         if self.config is None:
             return []
         config = self.config
         return self._statuses.get("", lambda: run.statuses(config, self._store, self._store.outbox))
 
     def unwell(self, pools: Collection[str]) -> list[run.Status]:
-        """Return the channels of those pools that somebody has to look at."""
+        """Return the status of each channel of those pools that needs attention."""
         config = self.config
         if config is None:
             return []

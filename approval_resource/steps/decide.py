@@ -32,7 +32,7 @@ DONE = {Verdict.APPROVE: State.APPROVED, Verdict.REJECT: State.REJECTED}
 
 
 def reviewer_of(build: Build) -> str:
-    """Return the identity of who started the build.
+    """Return the identity of the person who started the build.
 
     Raises:
         ConfigError: Concourse doesn't say who that was, or which Concourse it is.
@@ -55,11 +55,10 @@ def reviewer_of(build: Build) -> str:
 
 
 def decide(step: Step, params: DecideParams) -> Claim:
-    """Record the verdict of who started this build, and return the claim as it is then.
+    """Record the verdict of the person who started this build, and return the claim after it.
 
     A second run by the same build, as with `attempts`, changes nothing and returns the claim as it is now. A
-    step that is stopped says whether its review is on record. The review stays, since a gate may have opened
-    by it.
+    stopped step says whether its review is on record. The review stays, since it may have opened a gate.
 
     Raises:
         ApprovalError: nobody is known to have started the build, the claim waits for no decision, or no
@@ -73,7 +72,7 @@ def decide(step: Step, params: DecideParams) -> Claim:
     problems.require_none()
     if reviewer is None or comment is None or claim_id is None:
         raise AssertionError("a value is None, but no problem was recorded for it")
-    claim = _meant(step, claim_id)
+    claim = _claim_with_id(step, claim_id)
     step.say(f"{visible(step.build.created_by)} of {clean(step.build.url)} is about to {verdict.value} claim {claim.id}")
     for line in _about(claim):
         step.say(f"  {line}")
@@ -160,7 +159,7 @@ def _claim_id_from(directory: Path, from_: str) -> str:
     return claim_id
 
 
-def _meant(step: Step, claim_id: str) -> Claim:
+def _claim_with_id(step: Step, claim_id: str) -> Claim:
     """Return the claim with that id.
 
     Raises:
@@ -175,7 +174,7 @@ def _meant(step: Step, claim_id: str) -> Claim:
 
 
 def _comment(directory: Path, params: DecideParams) -> str:
-    """Return the comment, from wherever it is given.
+    """Return the comment, given inline or in a file.
 
     Raises:
         ConfigError: it can't be read, is too long, or is missing where a decision is forced.
@@ -206,7 +205,7 @@ def _about(claim: Claim) -> list[str]:
 
 
 def _missing(store: LockStore, claim: Claim) -> str:
-    """Return what the claim still needs. A failure to determine it must not fail a step that has recorded."""
+    """Return what the claim still needs. If that can't be told, the step must not fail: it has recorded."""
     try:
         return missing(store, claim)
     except ApprovalError as unknown:

@@ -61,7 +61,7 @@ def regular(path: Path) -> Path:
 def attachment_of(path: Path, *, stored: bool) -> tuple[Attachment, bytes]:
     """Return a file's digest and size, and its content if `stored`.
 
-    A file of any size can be digested. Above `MAX_CONTENT`, content is incomplete, and the caller refuses it.
+    A file of any size can be digested. Content above `MAX_CONTENT` is cut, and the caller refuses it.
 
     Raises:
         OSError: the file can't be read.
@@ -262,7 +262,7 @@ def write_contents(store: LockStore, claim: Claim, directory: Path) -> None:
     """Write the claim's payload and kept attachments as files. Each is checked against its digest.
 
     Raises:
-        CorruptRecordError: one of them isn't what was claimed with, or can't be named as a file.
+        CorruptRecordError: one doesn't match its digest, or can't be named as a file.
     """
     payload = read_content(store, claim, PAYLOAD_CONTENT, claim.payload) if claim.payload else b"{}"
     (directory / "payload.json").write_bytes(payload + b"\n")

@@ -44,7 +44,7 @@ def main(step: str, leave: Callable[[int], object] = lambda code: None, log: Log
     """Run `check`, `in` or `out` as Concourse does; return the exit code.
 
     Exit codes: 0 done; 1 failed, for a reason given on stderr; 143 stopped. `leave` is called with 0 right
-    after the answer is written. Until it ends the process, a signal still undoes the step.
+    after the answer is written. Until `leave` ends the process, a signal still undoes the step.
     """
     out, sys.stdout = sys.stdout, sys.stderr
     log = log or Log(sys.stderr)
@@ -144,7 +144,7 @@ def _check(call: Call, _: Source | None) -> Work | None:
         try:
             return check(source, version, store)
         except TableMissingError as missing:
-            # A new resource is checked before its first put makes the table.
+            # Concourse checks a new resource before its first put creates the table.
             call.say(f"nothing has happened yet: {missing}")
             return []
 

@@ -136,7 +136,7 @@ class Source(Options):
     def secrets(self) -> list[str]:
         """Return the texts that must never be shown.
 
-        Below `MIN_SECRET` characters, no text is a credential of AWS, and redaction would blot out words.
+        A text below `MIN_SECRET` characters is no AWS credential, and its redaction would hide other words.
         """
         kept = (self.aws_access_key_id, self.aws_secret_access_key, self.aws_session_token, self.external_id)
         return [secret for secret in kept if len(secret) >= MIN_SECRET]
@@ -156,7 +156,7 @@ class RequestedVersion(Options):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One state change of one claim. Concourse stores it, hands it to steps, and asks for it again."""
+    """One state change of one claim. Concourse stores it, and hands it to steps and to the next check."""
 
     id: str
     lock_name: str

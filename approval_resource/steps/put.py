@@ -31,7 +31,7 @@ from approval_resource.text import quoted
 
 
 def check_put(source: Source, params: PutParams) -> None:
-    """Pass for options that make sense together.
+    """Pass if the options fit together.
 
     Raises:
         ConfigError: every contradiction.
@@ -137,7 +137,7 @@ def _claim(step: Step, params: ClaimParams) -> Claim:
 
 
 def _request(source: Source, params: ClaimParams, directory: Path, say: Callable[[str], None]) -> Request:
-    """Read what the claim is made with.
+    """Return the request for a claim, with the files that it names.
 
     Raises:
         ConfigError: every problem of payload, policies, facts and attachments.
@@ -192,7 +192,7 @@ def _release(step: Step, params: ReleaseParams) -> Claim:
 
 
 def _await(step: Step, params: AwaitParams) -> Claim:
-    claim = _meant(step, params)
+    claim = _claim_by_params(step, params)
     return pass_gate(
         step,
         claim,
@@ -205,13 +205,13 @@ def _await(step: Step, params: AwaitParams) -> Claim:
 
 
 def _renew(step: Step, params: RenewParams) -> Claim:
-    claim = renew(step.store, _meant(step, params), step.build, params.hold_timeout)
+    claim = renew(step.store, _claim_by_params(step, params), step.build, params.hold_timeout)
     step.say(f"The lock {claim.lock_name} may be held until {claim.hold_until:%Y-%m-%d %H:%M:%S} UTC")
     return claim
 
 
-def _meant(step: Step, params: AwaitParams | RenewParams) -> Claim:
-    """Return the claim that `from` names, else the one that the build means by the lock's name."""
+def _claim_by_params(step: Step, params: AwaitParams | RenewParams) -> Claim:
+    """Return the claim that `from` names, else the one that `claim_of_build` finds."""
     claim = _claim_from(step, params)
     if claim is not None:
         return claim

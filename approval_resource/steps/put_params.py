@@ -1,4 +1,4 @@
-"""The `params` of a put step, checked at the door."""
+"""The `params` of a put step, validated before the store is used."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class RenewParams(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideParams(Options):
-    """`params` of a put step in which who started the build approves or rejects a claim."""
+    """`params` of a put step that approves or rejects a claim for the person who started the build."""
 
     action: str = option(text)
     from_: str = option(text, called="from")

@@ -39,7 +39,7 @@ MAX_NAMED = 3
 def metadata(claim: Claim, state: str, event: Event | None) -> Metadata:
     """Return the pairs that Concourse shows with a step: never payloads, attachments or mail addresses.
 
-    `event`: event that brought the claim into `state`; None if it is gone by age.
+    `event`: event that brought the claim into `state`; None if it was removed by age.
     """
     pairs = {"lock": claim.lock_name, "pool": claim.pool, "state": state, "claim": claim.id}
     if claim.build.created_by:
@@ -116,7 +116,7 @@ def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _fly_value(value: object) -> str:
-    """Return a value as YAML on one line; text in quotes where it would be read as something else."""
+    """Return a value as YAML on one line. Text that YAML would read as another type is quoted."""
     plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value, re.ASCII)
     return str(value) if plain and value not in YAML_WORDS else json.dumps(value)
 
@@ -157,7 +157,7 @@ class Waiting:
         self._at: datetime | None = None
 
     def tell(self, standing: Standing) -> None:
-        """Write a line about a poll, if it found anything new. A lock that is free for a moment isn't new."""
+        """Write a line if a poll found a new holder or place. A lock that is free for a moment isn't news."""
         seen, now = standing.holder, standing.now
         holder = (seen.id, seen.state) if seen else self._holder
         again = self._at is None or now - self._at >= REMIND

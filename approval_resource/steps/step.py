@@ -18,7 +18,7 @@ from approval_resource.strict_options import MAX_NAME
 from approval_resource.text import as_displayed, clean, quoted
 
 MARK = "…"
-"""Mark in front of the digest of a name that is not shown as it is."""
+"""Mark between an altered name and its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Step:
 
     @property
     def poller(self) -> Poller:
-        """New poller with pauses as long as the source allows."""
+        """New poller that pauses for up to `source.wait_lock` seconds."""
         return Poller(self.clock, self.source.wait_lock, self.say)
 
     @property
     def gate_poller(self) -> Poller:
-        """New poller with the pauses of a gate, for which people wait."""
+        """New poller for a gate: with shorter pauses, since people wait for it to open."""
         return Poller(self.clock, min(GATE_PAUSE, self.source.wait_lock), self.say)
 
     def require_own_lock(self, lock_name: str, where: str) -> None:
@@ -63,23 +63,23 @@ def build_of(environ: Mapping[str, str]) -> Build:
     Without a BUILD_ID, a run can't be a retry of another, so it gets an id of its own.
     """
 
-    def told(name: str, *, exact: bool = False) -> str:
+    def variable(name: str, *, exact: bool = False) -> str:
         raw = environ.get(name, "").encode("utf-8", "surrogateescape")
         text = as_displayed(raw.decode("utf-8", "ignore")) if exact else clean(raw.decode("utf-8", "replace"))
         if exact and text and (text.encode() != raw or MARK in text):
-            # Two names that differ only in invisible characters must neither be equal nor look equal. Nor may
-            # anybody write the mark of somebody else into their own name.
+            # Two names that differ only in invisible characters must neither be equal nor look equal. A mark
+            # within a name could imitate another name's digest.
             text = f"{text[:MAX_NAME]}{MARK}{hashlib.sha256(raw).hexdigest()[:16]}"
-        # A claim has to fit its item, so a longer name is cut. The digest keeps it unlike any other.
+        # A claim has to fit into an item, so a long name is cut. The digest keeps it unique.
         return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}{MARK}{digest(text)[:16]}"
 
     return Build(
-        url=told("ATC_EXTERNAL_URL"),
-        team=told("BUILD_TEAM_NAME"),
-        pipeline=told("BUILD_PIPELINE_NAME"),
-        instance_vars=told("BUILD_PIPELINE_INSTANCE_VARS"),
-        job=told("BUILD_JOB_NAME"),
-        id=told("BUILD_ID") or f"unknown-{new_id()}",
-        name=told("BUILD_NAME"),
-        created_by=told("BUILD_CREATED_BY", exact=True),
+        url=variable("ATC_EXTERNAL_URL"),
+        team=variable("BUILD_TEAM_NAME"),
+        pipeline=variable("BUILD_PIPELINE_NAME"),
+        instance_vars=variable("BUILD_PIPELINE_INSTANCE_VARS"),
+        job=variable("BUILD_JOB_NAME"),
+        id=variable("BUILD_ID") or f"unknown-{new_id()}",
+        name=variable("BUILD_NAME"),
+        created_by=variable("BUILD_CREATED_BY", exact=True),
     )

@@ -20,7 +20,7 @@ from approval_resource.text import clean
 MAX_BODY = 4_000
 CHILD = Path(__file__).with_name("apprise_child.py")
 PASSED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables that the child gets of this process's environment."""
+"""Environment variables that are passed on to the child."""
 
 
 def missing() -> str:
@@ -56,7 +56,7 @@ class AppriseOutlet:
     def _ask(self, task: dict[str, str]) -> None:
         if told := missing():
             raise ChannelDownError(told)
-        # Neither a secret nor a proxy of this process's environment is the child's.
+        # The child gets no secret and no proxy from this process's environment.
         environment = {name: os.environ[name] for name in PASSED if name in os.environ} | {"NETRC": os.devnull}
         try:
             ran = subprocess.run(  # noqa: S603 - a file of this package

@@ -1,7 +1,7 @@
-"""Child process: let apprise send one message, and connect to no address that notifications may not reach.
+"""Child process: let apprise send one message, and connect to allowed addresses alone.
 
-It is run by path. apprise connects by itself, by other libraries, in threads of its own; an audit hook sees
-every connection of the process with the address that is connected to, whatever a name led to.
+It is run by path. apprise connects through other libraries and in threads, so an audit hook checks every
+connection of the process, by the IP address that a name was resolved to.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Guard:
     """Guard of this process: an audit hook, and requests without redirects."""
 
     def __init__(self) -> None:
-        """Allow loopback alone, until `plain` says otherwise."""
+        """Allow loopback alone, until `plain` is set to False."""
         self.plain = True
         """Whether the address names a protocol without TLS, which may go to the loopback alone."""
         self.why = ""
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse what is not allowed."""
+        """Raise for the start of a program, and for a connection that isn't allowed."""
         if event in STARTS:
             self._refuse("it wants to start another program")
         if event in CONNECTS and arguments[1] is not None:
@@ -53,7 +53,7 @@ class Guard:
         raise PermissionError(why)
 
     def adapter(self, inner: Any) -> Any:
-        """Return the method by which a session of requests finds its connection, for https alone."""
+        """Return requests' `Session.get_adapter`, wrapped to refuse http beyond the loopback."""
         from approval_resource.notify.connections import is_loopback
 
         def found(session: Any, url: str) -> Any:
@@ -65,7 +65,7 @@ class Guard:
 
 
 def answered(task: dict[str, Any]) -> dict[str, object]:
-    """Return whether the message went, and why not."""
+    """Send the message that the task may have. Return whether that worked, and why not."""
     apprise, requests = (importlib.import_module(name) for name in ("apprise", "requests"))
     guard = Guard()
     requests.Session.get_adapter = guard.adapter(requests.Session.get_adapter)
@@ -84,10 +84,10 @@ def answered(task: dict[str, Any]) -> dict[str, object]:
 
 def main() -> None:
     """Answer the one task that stdin holds."""
-    # Run by path, the package is not where Python looks for it.
+    # Run by path, this process lacks the package's folder in sys.path.
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     task, out = json.loads(sys.stdin.read()), sys.stdout
-    # Whatever a library prints is no answer.
+    # What a library prints must not mix with the answer.
     sys.stdout = sys.stderr
     out.write(json.dumps(answered(task)))
     out.flush()

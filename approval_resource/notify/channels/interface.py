@@ -8,20 +8,19 @@ from approval_resource.notify.message import Message
 
 
 class Outlet(Protocol):
-    """Way to one channel.
+    """Sender to one channel.
 
-    Each method may raise `ChannelDownError` if a later try may succeed, and `MessageRefusedError` if no try
-    of this message can.
+    A method fails with `ChannelDownError` if a later try may succeed, else with `MessageRefusedError`.
     """
 
     edits: bool
     """Whether a message that was sent can be edited, so that each claim has one."""
 
     def send(self, message: Message, ref: str, at: int) -> str:
-        """Send the message, or edit or answer the one at `ref`. Return the claim's first `ref`.
+        """Send the message, or edit or answer the one that `ref` names. Return the `ref` to keep.
 
-        `at` is the store's time in seconds since 1970.
+        `ref` is the channel's id of the claim's message, or empty. `at` is the store's time, in Unix seconds.
         """
 
     def check(self) -> None:
-        """Try the way there without telling anybody anything."""
+        """Check that the channel can be reached, as far as that is possible without a message."""

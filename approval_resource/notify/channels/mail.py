@@ -22,11 +22,11 @@ from approval_resource.notify.message import Message
 log = logging.getLogger(__name__)
 
 ENCODED = "=?"
-"""Beginning of an encoded word. Python decodes it in a header's text, where it could end the line."""
+"""Start of an encoded word (RFC 2047). Python decodes it in a header, where its text could end the line."""
 OWN = re.compile(r"<msg_[0-9a-f]{1,32}@[A-Za-z0-9.-]{1,189}>", re.ASCII)
 """Form of the id of a mail from here. Anything else comes from whoever wrote the table."""
 TOO_LARGE = 552
-"""Answer to a sender that refuses one message for its size."""
+"""Reply to MAIL FROM that refuses one message for its size."""
 FOR_GOOD = range(500, 600)
 
 
@@ -40,7 +40,7 @@ class MailOutlet:
     ) -> None:
         """Send to `to` from `sender`.
 
-        `people`: mail addresses by names in policies, whose owners are asked and told too.
+        `people`: mail addresses by name in policies, for those who are asked and for requesters.
         """
         self._to = to
         self._sender = sender
@@ -80,8 +80,8 @@ class MailOutlet:
         if not isinstance(failed, smtplib.SMTPResponseException):
             return ChannelDownError(f"{self._server} can't be used: {type(failed).__name__}")
         told = f"{self._server} answered {failed.smtp_code}"
-        # Only what comes after the message's content, or names its size, is about the message. Whoever is
-        # refused earlier would be refused with every other message as well.
+        # Only a refusal of the content or of its size concerns this message. An earlier refusal would meet
+        # every other message as well.
         refused = isinstance(failed, smtplib.SMTPDataError) and failed.smtp_code in FOR_GOOD
         refused = refused or (isinstance(failed, smtplib.SMTPSenderRefused) and failed.smtp_code == TOO_LARGE)
         return MessageRefusedError(told) if refused else ChannelDownError(told)
@@ -113,7 +113,7 @@ class MailOutlet:
         mail["Date"] = format_datetime(datetime.fromtimestamp(at, UTC))
         domain = self._sender.rpartition("@")[2]
         mail["Message-ID"] = f"<{message.id}@{domain}>"
-        # A relay such as SES puts an id of its own in the place of ours. These two it leaves.
+        # A relay such as SES replaces Message-ID. It leaves X-Approval-Id and References.
         mail["X-Approval-Id"] = message.id
         if message.kind != "digest":
             thread = [f"<msg_{digest([message.claim_id, 'thread'])[:32]}@{domain}>"]

@@ -13,7 +13,7 @@ from approval_resource.notify.connections import Address, ChannelDownError, Mess
 from approval_resource.notify.message import Message
 
 MAX_HEADER = 150
-"""Upper bound of a header's text, set by Slack; so are the next three."""
+"""Upper bound of a header's text, set by Slack, as are MAX_SECTION, MAX_FALLBACK and MAX_BLOCKS."""
 MAX_SECTION = 3000
 FENCE = 20
 """Upper bound of the characters around a quoted text."""
@@ -27,7 +27,7 @@ ICONS = {
     State.REJECTED: ":x:",
 }
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"})
-"""Errors by which a message can't be edited any more, so that a new one is sent."""
+"""Errors for a message that can't be edited or answered any more. A new one is sent."""
 REFUSED = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"})
 """Errors that are about one message."""
 THROTTLED = 429
@@ -47,7 +47,7 @@ def quoted(text: str, most: int) -> str:
 
 
 def _whole(text: str) -> str:
-    """Return a cut text without the beginning of an escape at its end."""
+    """Return a cut text without a cut escape at its end."""
     return re.sub(r"&[a-z]{0,3}\Z", "", text)
 
 
@@ -82,7 +82,7 @@ class SlackOutlet:
         self._call("auth.test", {})
 
     def whisper(self, user: str, text: str) -> None:
-        """Tell that one member of the channel something that nobody else sees.
+        """Show a text to one member of the channel alone.
 
         Raises:
             ChannelDownError, MessageRefusedError: as `Outlet.send`.
@@ -107,7 +107,7 @@ class SlackOutlet:
             return self._posted(self._content(message))
 
     def _reply(self, text: str, thread: str) -> None:
-        # As a block: Slack makes a link of an address in a text alone.
+        # As a block: in `text`, Slack would turn an address into a link.
         self._posted({"text": text[:MAX_FALLBACK], "blocks": [_section(_whole(text[:MAX_SECTION]))], "thread_ts": thread})
 
     def _posted(self, content: Mapping[str, Any]) -> str:
@@ -117,7 +117,7 @@ class SlackOutlet:
         return str(answer.get("ts", ""))
 
     def _content(self, message: Message) -> dict[str, Any]:
-        # Programs see by the id that a message came twice.
+        # The id lets programs recognise a repeated message.
         known = {"event_type": "approval_resource", "event_payload": {"id": message.id}}
         blocks = list(self._blocks(message))[:MAX_BLOCKS]
         return {"text": escaped(message.title)[:MAX_FALLBACK], "blocks": blocks, "metadata": known}
@@ -169,7 +169,7 @@ class SlackOutlet:
 
 
 class _GoneError(ChannelDownError):
-    """Failure by a message that is gone. Where nobody sends another instead, the next try does."""
+    """Failure because a message is gone. The caller sends a new one, or fails and is retried."""
 
 
 def _plain(text: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _parts(lines: Sequence[str]) -> Iterator[str]:
-    """Yield the lines in texts that fit a section each."""
+    """Yield the lines, joined into texts that each fit a section."""
     part = ""
     for line in lines:
         cut = line if len(line) <= MAX_SECTION else f"{_whole(line[: MAX_SECTION - 1])}…"

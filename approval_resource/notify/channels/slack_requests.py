@@ -13,7 +13,7 @@ VERSION = "v0"
 def from_slack(secret: str, timestamp: str, signature: str, body: bytes, now: datetime) -> bool:
     """Whether Slack signed these bytes within the last five minutes.
 
-    `body` is the request's as it came, before anything is parsed. `timestamp` and `signature` are the headers
+    `body` holds the request's raw bytes, unparsed. `timestamp` and `signature` are the headers
     X-Slack-Request-Timestamp and X-Slack-Signature.
     """
     if not secret or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):

@@ -16,7 +16,7 @@ REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStat
 
 
 class TeamsOutlet:
-    """`Outlet` to a workflow of Teams. A card can't be edited, so each event that is told is a card."""
+    """`Outlet` to a workflow of Teams. A card can't be edited, so each message is a new card."""
 
     edits = False
 

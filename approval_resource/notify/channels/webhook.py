@@ -18,7 +18,7 @@ REFUSED = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 def key_of(secret: str) -> bytes:
-    """Return the bytes that a secret stands for: base64 after `whsec_`, else its own.
+    """Return the key of a secret: base64 after `whsec_`, else the text's own bytes.
 
     Raises:
         ValueError: what follows `whsec_` is no base64, or nothing.
@@ -31,9 +31,9 @@ def key_of(secret: str) -> bytes:
     return key
 
 
-def signature(secret: str, key: str, at: int, body: bytes) -> str:
+def signature(secret: str, message_id: str, at: int, body: bytes) -> str:
     """Return the signature of a message with that id, sent at that second."""
-    signed = f"{key}.{at}.".encode() + body
+    signed = f"{message_id}.{at}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key_of(secret), signed, hashlib.sha256).digest()).decode()
 
 
