@@ -49,7 +49,7 @@ class Standing:
     operates: bool = False
     own: Review | None = None
     asked: bool = False
-    """Whether they asked for the claim, and no approval of theirs would count."""
+    """Whether they may be its requester, and a policy counts no self-approval."""
     waits: bool = False
     """Whether the claim waits for this person's word, as `list --waiting` has it."""
 
