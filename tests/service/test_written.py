@@ -128,6 +128,7 @@ def pages(text: str, state: State) -> dict[str, str]:
             for kind, more in (("string", {}), ("choice", {"choices": [text[:60]]}))
         ),
         older=(claim,),
+        passages=(filled(Event, text),),
     )
     tree = {"answer": "wait", "sentence": text, "parts": [{"answer": "wait", "sentence": text}]}
     explanation = {"reasons": [text], "notes": [text], "policies": [{"name": text, "explanation": tree}]}
