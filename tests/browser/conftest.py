@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from approval_resource.service.app import app_of, service_of
+from approval_resource.service.app import service_of
 from approval_resource.service.config import Config, Secrets
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
@@ -61,7 +61,7 @@ def running(engine: Engine, issuer: tuple[str, int]) -> Iterator[Running]:
         }
     )
     service = service_of(config, Secrets(SECRET, (KEY.encode(),)), DynamoStore.connect(connection, creates=True))
-    with ExitStack() as stack, serving(app_of(service), port):
+    with ExitStack() as stack, serving(service, port):
         yield Running(service, DynamoStore.connect(connection, creates=True), config.url, stack)
 
 
