@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -16,18 +17,26 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from approval_resource.claims.gate import wait
 from approval_resource.claims.poller import Poller
+from approval_resource.claims.review import review
 from approval_resource.clock import HostClock
 from approval_resource.commands.device import Device
 from approval_resource.model.claim import Attachment, Claim, Verdict
 from approval_resource.model.event import State
+from approval_resource.service.render import HERE as PAGES
 from cli import cli
 from tests.builders import under
 from tests.service.conftest import Running
+from tests.service.test_written import pages
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 SCREENS = [PHONE, DESK]
 AXE = (Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+SCHEMES: dict[Any, dict[str, Any]] = {
+    "light": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+    "dark": {"type": "rule", "values": ["color-contrast"]},
+}
+NOWHERE = "http://pages.invalid/"
 PLAN = b"# plan\n+ add one\n- drop two\n~ change three\n"
 
 
@@ -140,40 +149,92 @@ def test_the_first_screen_of_a_phone_tells_what_waits_and_the_buttons_are_at_han
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def faults_of(page: Page) -> list[Any]:
+    """Faults of the page at WCAG 2.2 AA in either scheme, with all that is folded in it opened.
+
+    Schemes differ in colours alone, so that the second is looked at for those.
+    """
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    page.evaluate(AXE)
+    found = []
+    for scheme, only in SCHEMES.items():
+        page.emulate_media(color_scheme=scheme)
+        result = page.evaluate("only => axe.run({runOnly: only})", only)
+        assert result["passes"], "it looked at nothing"
+        found += [(scheme, one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in result["violations"]]
+    return found
+
+
 @pytest.mark.parametrize("screen", SCREENS, ids=["phone", "desk"])
-def test_axe_finds_nothing(chromium: Browser, running: Running, screen: dict[str, Any], scheme: Any) -> None:
-    """At WCAG 2.2 AA, on every page, in either scheme."""
+def test_axe_finds_nothing(chromium: Browser, running: Running, screen: dict[str, Any]) -> None:
+    """On every page as the service answers it, before and after a verdict that was recorded, or refused, or of many."""
     claim = a_claim(
         running, terms=under({"required_approvals": 2, "inputs": [{"name": "ticket", "description": "Which one?"}]})
     )
-    decided = a_claim(running, terms=under(required_approvals=1))
-    context = opened_in(chromium, **screen, color_scheme=scheme, bypass_csp=True)
+    decided, other = (a_claim(running, terms=under(required_approvals=1)) for _ in range(2))
+    context = opened_in(chromium, **screen, bypass_csp=True)
     page = context.new_page()
+    found: dict[str, list[Any]] = {}
+
+    def look(at: str, path: str = "") -> None:
+        if path:
+            page.goto(f"{running.url}{path}")
+        found[at] = faults_of(page)
+
+    address = running.service.links.address(claim, Verdict.APPROVE, "mail", running.service.now())
+    look("a link", address.removeprefix(running.url))
     sign_in(page, running, "ana", f"/claims/{decided.id}")
     page.locator("button[value=approve]").click()
     page.wait_for_url("**done=1*")
-    found = {}
-    paths = [
-        "/",
-        f"/claims/{claim.id}",
-        f"/claims/{decided.id}?done=1",
-        f"/claims/{claim.id}/record",
-        "/pools/payments",
-        "/batch",
-        "/signed-out",
-        "/nothing",
-    ]
-    for path in paths:
-        page.goto(f"{running.url}{path}")
-        page.evaluate(AXE)
-        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-        result = page.evaluate("tags => axe.run({runOnly: {type: 'tag', values: tags}})", tags)
-        faults = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in result["violations"]]
-        if faults:
-            found[path] = faults
+    look("recorded")
+    for path in ("/", f"/claims/{claim.id}", f"/claims/{claim.id}/record", "/pools/payments", "/nothing", "/signed-out"):
+        look(path, path)
+    page.goto(f"{running.url}/claims/{claim.id}")
+    page.locator("button[value=reject]").click()
+    page.get_by_text("tell why you reject").wait_for()
+    look("refused")
+    review(running.store, claim.id, reviewer="aws:arn:aws:iam::123456789012:user/x", verdict=Verdict.APPROVE, comment="new")
+    page.fill("textarea[name=comment]", "no")
+    page.locator("button[value=reject]").click()
+    page.get_by_text("New:").wait_for()
+    look("changed meanwhile")
+    look("/batch", "/batch")
+    page.locator(f"input[name='claim-{other.id}']").check()
+    page.locator("button[value=approve]").click()
+    page.locator("[role=status] li").wait_for()
+    look("of many")
+    page.goto(f"{running.url}/claims/{claim.id}")
+    context.clear_cookies()
+    page.locator("button[value=approve]").click()
+    page.get_by_role("link", name="Sign in").wait_for()
+    look("signed out meanwhile")
     context.close()
-    assert found == {}
+    assert {at: faults for at, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=["phone", "desk"])
+def test_axe_finds_nothing_on_any_template(chromium: Browser, screen: dict[str, Any]) -> None:
+    """With every part of it, and with none; a claim's page in each state. A template that is added is looked at too."""
+    looked_at = dict(pages("plain", State.PENDING))
+    looked_at |= {"claim.html, approved": pages("plain", State.APPROVED)["claim.html"]}
+    for state in State:
+        looked_at |= {f"claim.html, to a viewer, {state.value}": pages("plain", state)["claim.html, to a viewer"]}
+    templates = {file.name for file in (PAGES / "templates").iterdir()} - {"base.html", "parts.html"}
+    assert {name.partition(",")[0] for name in looked_at} == templates
+    context = opened_in(chromium, **screen)
+    page = context.new_page()
+    page.route(
+        f"{NOWHERE}**",
+        lambda route: route.fulfill(body=looked_at[unquote(urlsplit(route.request.url).path)[1:]], content_type="text/html"),
+    )
+    page.route(f"{NOWHERE}static/*", lambda route: route.fulfill(path=PAGES / urlsplit(route.request.url).path[1:]))
+    found = {}
+    for name in looked_at:
+        page.goto(f"{NOWHERE}{quote(name)}")
+        assert page.evaluate("getComputedStyle(document.querySelector('.skip')).position") == "absolute", "without its style"
+        found[name] = faults_of(page)
+    context.close()
+    assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 def test_an_open_page_says_when_something_changed(chromium: Browser, running: Running) -> None:
@@ -183,9 +244,6 @@ def test_an_open_page_says_when_something_changed(chromium: Browser, running: Ru
     page = context.new_page()
     sign_in(page, running, "ana", f"/claims/{claim.id}")
     page.fill("textarea[name=comment]", "half a sentence")
-    from approval_resource.claims.review import review
-    from approval_resource.model.claim import Verdict
-
     review(running.store, claim.id, reviewer="aws:arn:aws:iam::123456789012:user/x", verdict=Verdict.APPROVE)
     page.locator("#live").filter(has_text="changed").wait_for(timeout=20_000)
     assert page.input_value("textarea[name=comment]") == "half a sentence"
