@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from queue import Queue
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
+from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from approval_resource.claims.gate import wait
-from approval_resource.claims.poller import Poller
+from approval_resource.claims.gate import pass_through
 from approval_resource.claims.review import review
 from approval_resource.clock import HostClock
 from approval_resource.commands.device import Device
@@ -25,7 +24,8 @@ from approval_resource.model.event import State
 from approval_resource.service.render import HERE as PAGES
 from cli import cli
 from tests.builders import under
-from tests.service.conftest import Running
+from tests.scripts.conftest import Concourse, held_by
+from tests.service.conftest import Running, next_look
 from tests.service.test_written import pages
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -81,33 +81,41 @@ def tab_to(page: Page, selector: str) -> None:
 
 @pytest.mark.parametrize("script", [False, True], ids=["without JavaScript", "with it"])
 @pytest.mark.parametrize("screen", SCREENS, ids=["phone", "desk"])
-def test_two_people_open_a_gate(chromium: Browser, running: Running, screen: dict[str, Any], script: bool) -> None:
-    """Each signs in, reads and decides by the keyboard; the step that waits goes on."""
-    claim = a_claim(running)
-    opened: list[Claim] = []
-    until = running.store.now() + timedelta(seconds=60)
-    poller = Poller(HostClock(), 0.2, lambda line: None)
-    gate = threading.Thread(
-        target=lambda: opened.append(wait(running.store, claim, poller=poller, give_up_at=until)), daemon=True
+def test_two_people_open_a_gate(
+    chromium: Browser, running: Running, concourse: Concourse, screen: dict[str, Any], script: bool
+) -> None:
+    """A put holds it, as a process of its own. Each signs in, reads and decides by the keyboard; the put goes on."""
+    lock = f"gate-{uuid4()}"
+    concourse.write("plan.txt", PLAN, build=41)
+    put = concourse.start_put(
+        "claim",
+        build=41,
+        lock_name=lock,
+        need_approval=True,
+        wait=True,
+        description="Release 41 to production",
+        attach={"plan.txt": "plan.txt"},
+        policy={"required_approvals": 2},
     )
-    gate.start()
+    put.says("is waiting for an approval")
+    path = f"/claims/{held_by(running.store, lock)}"
     for user in ("ana", "ben"):
-        context = opened_in(chromium, **screen, java_script_enabled=True)
+        assert put.running, put.stderr
+        context = opened_in(chromium, **screen, java_script_enabled=script)
         page = context.new_page()
         page.on("dialog", lambda dialog: dialog.dismiss())
-        if not script:
-            # The test's own look at the focus needs a script engine, so the page's script is kept out instead.
-            page.route("**/static/live.js*", lambda route: route.abort())
-        sign_in(page, running, user, f"/claims/{claim.id}")
+        sign_in(page, running, user, path)
         assert "Release 41 to production" in page.inner_text("main")
         assert "+ add one" in page.inner_text("pre")
         tab_to(page, "button[value=approve]")
         page.keyboard.press("Enter")
         page.wait_for_url("**done=1*")
+        if user == "ben":
+            assert put.ends().version["state"] == "approved"
+            next_look()
+            page.goto(f"{running.url}{path}")
+            assert "opened: passed by main/app/deploy #41" in page.inner_text("main")
         context.close()
-    gate.join(30)
-    assert [one.state for one in opened] == [State.APPROVED]
-    assert len(opened[0].reviews) == 2
 
 
 def test_nothing_needs_a_script(chromium: Browser, running: Running) -> None:
@@ -237,15 +245,26 @@ def test_axe_finds_nothing_on_any_template(chromium: Browser, screen: dict[str, 
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
-def test_an_open_page_says_when_something_changed(chromium: Browser, running: Running) -> None:
+def test_an_open_page_says_when_something_changed_and_when_its_gate_has_opened(chromium: Browser, running: Running) -> None:
     """By the script alone; what somebody types stays, and nothing is decided by it."""
     claim = a_claim(running)
     context = opened_in(chromium, **DESK)
     page = context.new_page()
+    page.clock.install()
     sign_in(page, running, "ana", f"/claims/{claim.id}")
     page.fill("textarea[name=comment]", "half a sentence")
-    review(running.store, claim.id, reviewer="aws:arn:aws:iam::123456789012:user/x", verdict=Verdict.APPROVE)
-    page.locator("#live").filter(has_text="changed").wait_for(timeout=20_000)
+
+    def hears(text: str) -> None:
+        next_look()
+        page.clock.run_for(5_000)
+        page.locator("#live").filter(has_text=text).wait_for()
+
+    for user in ("x", "y"):
+        user = f"aws:arn:aws:iam::123456789012:user/{user}"
+        approved = review(running.store, claim.id, reviewer=user, verdict=Verdict.APPROVE).claim
+        hears("This has changed")
+    pass_through(running.store, approved, claim.build, spend=False)
+    hears("The gate has opened")
     assert page.input_value("textarea[name=comment]") == "half a sentence"
     context.close()
 
