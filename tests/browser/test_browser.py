@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from queue import Queue
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
@@ -36,6 +38,7 @@ SCHEMES: dict[Any, dict[str, Any]] = {
     "light": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
     "dark": {"type": "rule", "values": ["color-contrast"]},
 }
+TOKYO = ZoneInfo("Asia/Tokyo")
 NOWHERE = "http://pages.invalid/"
 PLAN = b"# plan\n+ add one\n- drop two\n~ change three\n"
 
@@ -318,3 +321,33 @@ def test_the_command_line_signs_in_by_a_code(chromium: Browser, running: Running
     assert after is not None
     assert [one.partition("#")[2] for one in after.reviews] == ["ben"]
     assert after.state is State.APPROVED
+
+
+def test_times_are_in_the_readers_zone(chromium: Browser, running: Running) -> None:
+    """Absolute ones by the page's script, wherever a moment is told; without JavaScript they are in UTC and say so."""
+    claim = a_claim(running, expires_after=timedelta(days=2))
+    review(running.store, claim.id, reviewer="aws:arn:aws:iam::123456789012:user/x", verdict=Verdict.APPROVE)
+    for script in (True, False):
+        context = opened_in(chromium, **DESK, java_script_enabled=script, timezone_id="Asia/Tokyo", locale="en-GB")
+        page = context.new_page()
+        sign_in(page, running, "ana", f"/claims/{claim.id}")
+        told: list[datetime] = []
+        for path in ("/", f"/claims/{claim.id}", "/pools/payments"):
+            page.goto(f"{running.url}{path}")
+            for time in page.locator("time").all():
+                at = datetime.fromisoformat(time.get_attribute("datetime") or "")
+                there = at.astimezone(TOKYO)
+                local, utc = f"{there.day} {there:%b %Y, %H:%M:%S}", f"{at:%Y-%m-%d %H:%M:%S} UTC"
+                if time.get_attribute("class") == "local":
+                    assert time.inner_text() in ({local} if script else {utc, f"{at:%Y-%m-%d %H:%M} UTC", f"{at:%H:%M:%S}"})
+                else:
+                    beside = time.locator("xpath=following-sibling::*[1][contains(@class, 'abs')]")
+                    assert beside.inner_text() == f"({local if script else utc})"
+                    assert time.get_attribute("title") == (local if script else utc)
+                told.append(at)
+        assert {claim.created_at, claim.deadline} <= set(told)
+        assert page.locator("h3", has_text="in UTC").count() >= 1, "days are UTC's, whatever the zone"
+        page.goto(f"{running.url}/claims/{claim.id}/record")
+        assert page.locator("main time").count() == 0, "the record reads alike everywhere"
+        assert f"Asked at\n{claim.created_at:%Y-%m-%d %H:%M:%S} UTC" in page.inner_text("main")
+        context.close()

@@ -213,8 +213,8 @@ def test_history_is_told_by_day(serve: Serve, connect: Callable[..., DynamoStore
     withdraw(connect(first), early, actor=BEN, reason="asked too early", forced=True)
     text = words(running.browser().sign_in("vic", "/pools/payments"))
     assert text.partition(" History ")[2] == (
-        f"2026-11-22 14:00:00 eu: withdrawn, forced by {BEN}: asked too early 14:00:00 us: pending by main/app/deploy #2 "
-        "2026-11-21 12:00:00 eu: pending by main/app/deploy #1"
+        f"2026-11-22 in UTC 14:00:00 eu: withdrawn, forced by {BEN}: asked too early 14:00:00 us: pending by main/app/deploy #2 "
+        "2026-11-21 in UTC 12:00:00 eu: pending by main/app/deploy #1"
     )
 
 

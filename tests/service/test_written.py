@@ -229,6 +229,16 @@ def test_no_page_has_anything_inline() -> None:
         assert re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL) == [""], name
 
 
+def test_every_time_is_put_into_the_readers_zone_or_says_that_it_is_in_utc() -> None:
+    """On every page that is filled, by looking for whatever has hours and minutes."""
+    found = 0
+    for name, page in (one for state in State for one in pages(PLAIN, state).items()):
+        text = re.sub("<[^>]*>", " ", re.sub("<time.*?</time>", "", page))
+        assert re.findall(r"(?<![:\d])\d\d:\d\d(?::\d\d)?(?![:\d])(?! UTC)", text) == [], name
+        found += text.count(" UTC")
+    assert found
+
+
 def test_every_template_is_among_them() -> None:
     """A page that is added is looked at too."""
     from approval_resource.service.render import HERE

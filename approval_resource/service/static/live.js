@@ -3,6 +3,7 @@
 for (const time of document.querySelectorAll("time")) {
   const told = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
   time.title = told;
+  if (time.classList.contains("local")) time.textContent = told;
   if (time.nextElementSibling?.classList.contains("abs")) time.nextElementSibling.textContent = `(${told})`;
 }
 const live = document.getElementById("live");
