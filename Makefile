@@ -91,7 +91,7 @@ test-contract: .venv/dev .venv-engine/moto ## the store's contract on whatever D
 
 test-service: .venv/browser .venv-engine/ministack tests/browser/node_modules ## the service in a real browser (Debian's chromium, node), at a certified provider
 	@test -x /usr/bin/chromium || { echo "no /usr/bin/chromium; apt-get install chromium" >&2; exit 1; }
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/browser
 
 screenshots: .venv/browser .venv-engine/ministack tests/browser/node_modules ## take docs/service/*.png anew
 	$(BIN)/python -m pytest tests/browser/screenshots.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -132,3 +132,15 @@ class Event:
     Events of older releases have neither this digest nor `before`.
     """
     digest: str = ""
+
+
+def passages(events: Iterable[Event]) -> tuple[Event, ...]:
+    """Return the first event by which each build passed its claim's gate, oldest first.
+
+    A build that passes, and uses the approval up later, has two such events and one passage.
+    """
+    first: dict[tuple[str, str], Event] = {}
+    for event in events:
+        if event.kind in (Kind.PASSED, Kind.SPENT):
+            first.setdefault((event.build, event.actor), event)
+    return tuple(first.values())

@@ -225,6 +225,7 @@ def _claim(call: Call, view: View) -> shapes.Claim:
         queue=[waiter.build for waiter in view.queue],
         decision=_ruling(told.decided),
         ended=_ruling(told.ended),
+        passages=[shapes.Passage(build=one.actor, build_url=one.build, at=instant(one.at)) for one in view.passages],
         may_force=view.standing.may_force,
     )
 

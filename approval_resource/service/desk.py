@@ -12,7 +12,7 @@ from approval_resource.claims.freeze import shut_reasons
 from approval_resource.claims.review import is_older, shown_digest
 from approval_resource.errors import ApprovalError, ConfigError, CorruptRecordError, LockNotFoundError, describe_state
 from approval_resource.model.claim import Claim, Review, Verdict
-from approval_resource.model.event import State
+from approval_resource.model.event import Event, State
 from approval_resource.model.queue_order import Waiter
 from approval_resource.model.settings import Settings
 from approval_resource.policy import entitlement
@@ -74,6 +74,8 @@ class View:
     inputs: tuple[Input, ...] = ()
     older: tuple[Claim, ...] = ()
     """Older claims of the same pipeline that wait, and that this person may end."""
+    passages: tuple[Event, ...] = ()
+    """Passages through the claim's gate, one for each build, oldest first."""
 
     @property
     def tag(self) -> str:
@@ -88,8 +90,24 @@ class View:
             "more": [self.face, self.broken, self.frozen, *self.rules],
             "queue": [waiter.build for waiter in self.queue],
             "older": [claim.id for claim in self.older],
+            "passages": [event.digest for event in self.passages],
         }
         return f"{self.etag}.{digest(rest)[:16]}"
+
+    @property
+    def gate(self) -> str:
+        """Whether the claim's gate has opened, for people; an empty string while that is not decided.
+
+        Old events are removed, so that without any only the log's silence is told.
+        """
+        claim = self.claim
+        if self.passages:
+            return "opened: passed"
+        if not claim.need_approval or claim.state is State.PENDING or self.broken:
+            return ""
+        if claim.state is State.APPROVED:
+            return "kept shut by a freeze" if self.frozen else "not opened yet: no build has passed"
+        return "the log has no build that passed" if claim.approved else "stayed shut"
 
     @property
     def face(self) -> str:
@@ -200,6 +218,7 @@ class Desk:
                 rules=tuple(dict.fromkeys(rule.label for policy in policies for rule in policy.approval_rules)),
                 inputs=tuple({asked.name: asked for policy in policies for asked in policy.inputs}.values()),
                 older=self._older(person, claim, settings) if standing.can_decide else (),
+                passages=self.looks.passages(claim),
             )
         except CorruptRecordError as corrupt:
             standing = Standing(can_decide=False, why_not=str(corrupt))

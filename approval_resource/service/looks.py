@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 from approval_resource.claims.decide import Terms, decision_of, openers, terms_of
@@ -16,7 +17,7 @@ from approval_resource.documents.claims import claim_digest
 from approval_resource.documents.events import event_digest
 from approval_resource.errors import ApprovalError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Event, State
+from approval_resource.model.event import Event, State, passages
 from approval_resource.model.lock import Lock
 from approval_resource.model.settings import Settings
 from approval_resource.policy.decision import Decision
@@ -95,6 +96,7 @@ class Looks:
         self._locks: Cache[Lock | None] = Cache()
         self._events: Cache[list[Event]] = Cache()
         self._ended: Cache[list[Claim]] = Cache()
+        self._passages: Cache[tuple[Event, ...]] = Cache()
         self._terms: Cache[Terms] = Cache(FOR_EVER, 512)
         self._contents: Cache[bytes] = Cache(FOR_EVER, MAX_CONTENTS)
         self._decisions: Cache[Decision] = Cache()
@@ -136,6 +138,19 @@ class Looks:
         """Return the events of one claim, oldest first."""
         found = self.store.events(claim.pool, lock_name=claim.lock_name, since=claim.timestamp)
         return _first((event for event in found if event.claim_id == claim.id), MAX_EVENTS)
+
+    def passages(self, claim: Claim) -> tuple[Event, ...]:
+        """Return the passages of builds through the gate of an approved claim, as the log has them."""
+        return self._passages.get((claim.id, claim.event_at), lambda: self._passages_of(claim))
+
+    def _passages_of(self, claim: Claim) -> tuple[Event, ...]:
+        if claim.decided is None or claim.decided.state is not State.APPROVED:
+            return ()
+        events = self.store.events(claim.pool, lock_name=claim.lock_name, since=claim.decided.timestamp)
+        # A gate opens for no claim that has ended, so that later claims' events on the lock are not read.
+        end = claim.ended.timestamp if claim.ended else None
+        lifetime = takewhile(lambda event: end is None or event.timestamp <= end, events)
+        return passages(_first((event for event in lifetime if event.claim_id == claim.id), MAX_EVENTS))
 
     def terms(self, claim: Claim) -> Terms:
         """Return the terms kept beside the claim.

@@ -20,6 +20,7 @@ MAX_INLINE = 262_144
 """Upper bound of an attachment that is shown in a page, in bytes."""
 MAX_DIFF_LINES = 1_500
 """Upper bound of the lines of a text that is compared. The worst texts take a tenth of a second."""
+UTC_FORM = "%Y-%m-%d %H:%M:%S UTC"
 MARKS = {"+": "add", "-": "del", "~": "chg", "@": "hunk"}
 
 
@@ -79,10 +80,15 @@ def moment(at: datetime | None, now: datetime) -> Markup:
     """Return an instant, relative and absolute. The page's script puts it into the reader's zone."""
     if at is None:
         return Markup("")
-    told = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    told = at.strftime(UTC_FORM)
     return Markup('<time datetime="{}" title="{}">{}</time> <span class="abs">({})</span>').format(
         instant(at), told, ago(at, now), told
     )
+
+
+def absolute(at: datetime, form: str = UTC_FORM) -> Markup:
+    """Return an instant by date and time. The page's script puts it into the reader's zone, with its date."""
+    return Markup('<time class="local" datetime="{}">{}</time>').format(instant(at), at.strftime(form))
 
 
 def _links(url: str) -> str:
@@ -114,7 +120,7 @@ class Pages:
             "link": _links,
             "size": size,
         }
-        self._environment.globals |= {"moment": moment, "static": files}
+        self._environment.globals |= {"moment": moment, "absolute": absolute, "static": files}
 
     def response(self, name: str, status: int, **about: Any) -> HTMLResponse:
         """Return the answer with a template's page."""

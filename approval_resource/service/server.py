@@ -12,6 +12,7 @@ import uvicorn
 from approval_resource.errors import ApprovalError, ConfigError
 from approval_resource.notify.outlets import unreachable
 from approval_resource.service.app import app_of, service_of
+from approval_resource.service.call import Service
 from approval_resource.service.config import Config, Login, Machine, read_config, read_secrets
 from approval_resource.service.fetch import Web
 from approval_resource.service.guard import Lines
@@ -75,6 +76,26 @@ def bound_heaps() -> None:
         library.mallopt(M_ARENA_MAX, 2)
 
 
+def options_of(service: Service, host: str, port: int) -> uvicorn.Config:
+    """Return how uvicorn serves at that address.
+
+    It believes X-Forwarded-For of the configured proxies alone.
+    """
+    proxies = list(service.config.proxies)
+    return uvicorn.Config(
+        app_of(service),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        h11_max_incomplete_event_size=65_536,
+    )
+
+
 def serve(config: Config) -> None:
     """Answer requests until the process is told to end.
 
@@ -91,18 +112,5 @@ def serve(config: Config) -> None:
         logger.setLevel(logging.INFO)
     host, _, port = config.listen.rpartition(":")
     log.info("starting", extra={"told": {"event": "start", "listen": config.listen, "url": config.url, "table": config.table}})
-    uvicorn.Server(
-        uvicorn.Config(
-            app_of(service),
-            host=host.strip("[]"),
-            port=int(port),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(config.proxies),
-            forwarded_allow_ips=list(config.proxies),
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            h11_max_incomplete_event_size=65_536,
-        )
-    ).run()
+    uvicorn.Server(options_of(service, host.strip("[]"), int(port))).run()
     log.info("stopped", extra={"told": {"event": "stop"}})

@@ -107,6 +107,14 @@ class File(Answer):
     stored: bool
 
 
+class Passage(Answer):
+    """Build that passed the gate of a claim, and when."""
+
+    build: str
+    build_url: str
+    at: str
+
+
 class ClaimSummary(Answer):
     """Claim in a list."""
 
@@ -146,6 +154,7 @@ class Claim(ClaimSummary):
     queue: list[str]
     decision: Ruling | None
     ended: Ruling | None
+    passages: list[Passage] = Field(description="Builds that passed the gate, oldest first; empty while it has not opened")
     may_force: bool
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from approval_resource.service.app import app_of, service_of
+from approval_resource.service.app import service_of
 from approval_resource.service.config import Config, Secrets
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, free_port
+from tests.scripts.conftest import concourse
 from tests.service.conftest import KEY, Running, serving
+
+__all__ = ["concourse"]
 
 HERE = Path(__file__).parent
 CHROMIUM = "/usr/bin/chromium"
@@ -38,14 +42,17 @@ def issuer() -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture(scope="session")
-def running(engine: Engine, issuer: tuple[str, int]) -> Iterator[Running]:
-    """The service, whose one pool is reviewed by team-payments."""
-    from contextlib import ExitStack
-
-    address, port = issuer
-    connection = Connection(
+def connection(engine: Engine) -> Connection:
+    """The one table of the service and of the steps that wait for its people."""
+    return Connection(
         table=f"t-{uuid4()}", region=REGION, endpoint_url=engine.url, access_key_id="test", secret_access_key="test-secret"
     )
+
+
+@pytest.fixture(scope="session")
+def running(connection: Connection, issuer: tuple[str, int]) -> Iterator[Running]:
+    """The service, whose one pool is reviewed by team-payments."""
+    address, port = issuer
     config = Config.model_validate(
         {
             "url": f"http://127.0.0.1:{port}",
@@ -61,7 +68,7 @@ def running(engine: Engine, issuer: tuple[str, int]) -> Iterator[Running]:
         }
     )
     service = service_of(config, Secrets(SECRET, (KEY.encode(),)), DynamoStore.connect(connection, creates=True))
-    with ExitStack() as stack, serving(app_of(service), port):
+    with ExitStack() as stack, serving(service, port):
         yield Running(service, DynamoStore.connect(connection, creates=True), config.url, stack)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from approval_resource.model.claim import Attachment, Verdict
 from approval_resource.service.acts import Said
-from approval_resource.service.app import app_of, service_of
+from approval_resource.service.app import service_of
 from approval_resource.service.config import Secrets
 from approval_resource.service.guard import Buckets
 from approval_resource.service.people import Person
@@ -47,7 +47,7 @@ def api(engine: Engine, one_provider: Provider) -> Iterator[Running]:
     config = a_config(url, one_provider, connection, machines=machines)
     service = service_of(config, Secrets(SECRET, (KEY.encode(),)), DynamoStore.connect(connection, creates=True))
     service = replace(service, buckets=Buckets(10**6, 10**6))
-    with ExitStack() as running, serving(app_of(service), port):
+    with ExitStack() as running, serving(service, port):
         yield Running(service, DynamoStore.connect(connection, creates=True), url, running)
 
 

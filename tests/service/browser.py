@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from typing import Any
@@ -41,6 +43,13 @@ class Answer:
         found = [form for form in self.forms() if form.action.endswith(action)]
         assert len(found) == 1, (action, [form.action for form in self.forms()], self.text[:3000])
         return found[0]
+
+
+def words(page: Answer) -> str:
+    """The page's text as people read it: no markup, one blank between two words."""
+    body = page.text.partition("<main")[2].partition(">")[2].partition("</main>")[0]
+    within_a_line = re.sub(r"</?(?:a|span|strong|time|code)\b[^>]*>", "", body)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", within_a_line)).split())
 
 
 @dataclass

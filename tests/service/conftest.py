@@ -14,11 +14,12 @@ import pytest
 import uvicorn
 
 from approval_resource.model.claim import Claim
-from approval_resource.service.app import app_of, service_of
+from approval_resource.service.app import service_of
 from approval_resource.service.call import Service
 from approval_resource.service.config import Config, Secrets
 from approval_resource.service.guard import Buckets
 from approval_resource.service.looks import FRESH_SECONDS
+from approval_resource.service.server import options_of
 from approval_resource.store.dynamodb.store import DynamoStore
 from approval_resource.store.interface import Connection
 from demo.engine import REGION, Engine, free_port
@@ -83,11 +84,11 @@ class Running:
 
 
 @contextmanager
-def serving(app: Any, port: int) -> Iterator[None]:
-    """That application, answering on the port, stopped at the end."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, server_header=False, lifespan="off")
-    )
+def serving(service: Service, port: int) -> Iterator[None]:
+    """That service, answering on the port as the process does, stopped at the end. Nobody is told by it."""
+    options = options_of(service, "127.0.0.1", port)
+    options.lifespan = "off"
+    server = uvicorn.Server(options)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -134,7 +135,7 @@ def serve(provider: Provider, connection: Connection, connect: Callable[..., Dyn
             url = f"http://127.0.0.1:{port}"
             config = a_config(changes.pop("url", url), provider, connection, **changes)
             service = service_of(config, secrets_of(*keys), store or connect())
-            running.enter_context(serving(app_of(service), port))
+            running.enter_context(serving(service, port))
             return Running(service, connect(), url, running)
 
         yield served
@@ -151,7 +152,7 @@ def one_running(engine: Engine, one_provider: Provider) -> Iterator[Running]:
     store = DynamoStore.connect(connection, creates=True)
     service = service_of(a_config(url, one_provider, connection), secrets_of(KEY), store)
     service = replace(service, buckets=Buckets(10**6, 10**6))
-    with ExitStack() as running, serving(app_of(service), port):
+    with ExitStack() as running, serving(service, port):
         yield Running(service, DynamoStore.connect(connection, creates=True), url, running)
 
 

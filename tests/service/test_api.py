@@ -279,6 +279,92 @@ def test_openapi_is_what_answers(open_api: Running, provider: Provider) -> None:
     assert references <= found["components"]["schemas"].keys()
 
 
+CLAIMS = "/api/v1/claims"
+ASKED_FOR: dict[tuple[str, str], tuple[set[str], set[str]]] = {
+    ("get", CLAIMS): ({"pool", "state", "mine", "cursor"}, {"200", "401"}),
+    ("get", f"{CLAIMS}/{{id}}"): ({"id", "If-None-Match"}, {"200", "304", "404"}),
+    ("get", f"{CLAIMS}/{{id}}/attachments/{{name}}"): ({"id", "name"}, {"200", "404"}),
+    ("get", f"{CLAIMS}/{{id}}/reviews"): ({"id"}, {"200"}),
+    ("post", f"{CLAIMS}/{{id}}/reviews"): (
+        {"id", "If-Match"},
+        {"200", "201", "400", "403", "404", "409", "412", "422", "428", "429", "503"},
+    ),
+    ("post", f"{CLAIMS}/{{id}}/withdrawal"): ({"id"}, {"200", "403", "409"}),
+    ("get", "/api/v1/events"): ({"pool", "after"}, {"200"}),
+    ("get", "/api/v1/whoami"): (set(), {"200", "401"}),
+}
+"""The API by its method and path: parameters, and codes that clients can rely on to be described."""
+FIELDS = {
+    "ReviewBody": {"status", "comment", "represented_as", "inputs", "force"},
+    "WithdrawalBody": {"reason"},
+    "ClaimSummary": {"can_decide", "deadline", "summary"},
+    "Claim": {"status", "pending_approval_count", "approvals", "approval_summary", "can_decide", "why_not", "decision"},
+    "Recorded": {"review", "claim"},
+    "Approval": {"user", "status", "created_at", "comment"},
+    "User": {"username"},
+    "Self": {"identity", "groups", "auth_time"},
+    "ProblemAnswer": {"type", "title", "status", "detail"},
+}
+BESIDE = {
+    "/approval/x/approve": "GET, HEAD, POST",
+    "/approval/x/deny": "GET, HEAD, POST",
+    "/slack/interactions": "POST",
+    "/auth/login": "GET, HEAD",
+    "/auth/callback": "GET, HEAD",
+    "/auth/logout": "POST",
+    "/auth/backchannel-logout": "POST",
+    "/openapi.json": "GET, HEAD",
+    "/healthz": "GET, HEAD",
+    "/readyz": "GET, HEAD",
+    "/metrics": "GET, HEAD",
+}
+
+
+def test_what_programs_were_promised_is_described(running: Running) -> None:
+    """Paths, parameters, codes and fields, by a list of their own: a route that goes takes its description with it.
+
+    No envelopes of reviews and no keys are among them while reviews aren't signed, and events come by the page.
+    """
+    found = running.browser().send("GET", "/openapi.json").json
+    for (method, path), (parameters, codes) in ASKED_FOR.items():
+        operation = found["paths"][path][method]
+        assert parameters <= {one["name"] for one in operation.get("parameters", [])}, path
+        assert codes <= operation["responses"].keys(), path
+    schemas = found["components"]["schemas"]
+    assert {name: fields - schemas[name]["properties"].keys() for name, fields in FIELDS.items()} == {
+        name: set() for name in FIELDS
+    }
+
+
+@pytest.mark.parametrize(("path", "methods"), BESIDE.items())
+def test_what_stands_beside_the_api_takes_these_methods(running: Running, path: str, methods: str) -> None:
+    """Links, buttons, sign-in and what a monitor asks, each by its own methods alone."""
+    answer = running.browser().send("PUT", path, Authorization="Bearer x")
+    assert (answer.status, answer.headers["allow"]) == (405, methods)
+
+
+def test_gitlabs_clients_find_their_fields(open_api: Running, provider: Provider) -> None:
+    """As a deployment has them: blocked, so many missing, who approved, and each rule with its approvals."""
+    claim = open_api.claim(
+        terms=under(approval_rules=[{"user": ANA}, {"group": "g", "required_approvals": 2}], groups={"g": [BEN, ANA]})
+    )
+    client = machine(open_api, provider)
+    # An Idempotency-Key is taken and needed by nobody, since the same again changes nothing.
+    tag = client.ask("GET", f"/claims/{claim.id}").headers["etag"]
+    sent = {"status": "approved", "comment": "Looks good to me", "represented_as": "g"}
+    done = client.ask("POST", f"/claims/{claim.id}/reviews", sent, If_Match=tag, Idempotency_Key="8e03978e")
+    assert done.status == 201
+    told = client.ask("GET", f"/claims/{claim.id}").json
+    assert (told["status"], told["pending_approval_count"]) == ("blocked", 2)
+    (approval,) = told["approvals"]
+    assert (approval["user"]["username"], approval["status"], approval["comment"]) == (ANA, "approved", "Looks good to me")
+    rules = told["approval_summary"]["rules"]
+    assert [(rule["required_approvals"], len(rule["deployment_approvals"])) for rule in rules] == [(1, 0), (2, 1)]
+    (counted,) = rules[1]["deployment_approvals"]
+    assert {"user", "status", "created_at", "comment"} <= counted.keys()
+    assert counted["user"]["username"] == ANA
+
+
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/claims/x/y"])
 def test_what_is_not_there_is_a_problem_too(running: Running, path: str) -> None:
     """404 and 405 are problem+json below /api."""

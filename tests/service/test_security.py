@@ -263,6 +263,26 @@ def test_floods_are_slowed(serve: Serve) -> None:
     assert browser.send("GET", "/healthz").status == 200
 
 
+@pytest.mark.parametrize(
+    ("proxies", "slowed"),
+    [([], True), (["10.0.0.0/8"], True), (["127.0.0.1/32"], False)],
+    ids=["no proxy", "another proxy", "this proxy"],
+)
+def test_a_caller_is_told_by_configured_proxies_alone(serve: Serve, proxies: list[str], slowed: bool) -> None:
+    """Forged addresses are one caller, who is slowed; those that a configured proxy names are many, who are not."""
+    running = serve(proxies=proxies)
+    sent = {"body": "", "Content_Type": FORM, "Sec_Fetch_Site": "same-origin"}
+    browser = running.browser()
+    found = {browser.send("POST", "/auth/logout", X_Forwarded_For=f"192.0.2.{part}", **sent).status for part in range(90)}
+    assert (429 in found) is slowed
+    # A proxy adds the address that it saw behind those that its caller claims.
+    behind = {
+        browser.send("POST", "/auth/logout", X_Forwarded_For=f"192.0.2.{part}, 198.51.100.9", **sent).status
+        for part in range(90)
+    }
+    assert 429 in behind
+
+
 # ---- what strangers write -----------------------------------------------------------------
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\u202e\x1b[31m"

@@ -124,10 +124,11 @@ def pages(text: str, state: State) -> dict[str, str]:
         queue=filled(Lock, text).queue,
         rules=(text,),
         inputs=tuple(
-            Input.model_validate({"name": "x", "kind": kind, "description": text[:100]} | more)
-            for kind, more in (("string", {}), ("choice", {"choices": [text[:60]]}))
+            Input.model_validate({"name": name, "kind": kind, "description": text[:100]} | more)
+            for name, kind, more in (("x", "string", {}), ("y", "choice", {"choices": [text[:60]]}))
         ),
         older=(claim,),
+        passages=(filled(Event, text),),
     )
     tree = {"answer": "wait", "sentence": text, "parts": [{"answer": "wait", "sentence": text}]}
     explanation = {"reasons": [text], "notes": [text], "policies": [{"name": text, "explanation": tree}]}
@@ -140,20 +141,25 @@ def pages(text: str, state: State) -> dict[str, str]:
     row = Row(claim, view.standing, text)
     event: Event = filled(Event, text)
     common: dict[str, Any] = {"person": person, "form_word": text, "now": NOON}
+    shown: dict[str, Any] = {
+        "view": view,
+        "claim": claim,
+        "files": files,
+        "facts": [(text, text)],
+        "explanation": explanation,
+        "errors": (text,),
+        "outcome": Outcome(claim, changed=True, missing=text, older=((text, True, text), (text, False, text))),
+        "given": {"comment": text, "input-x": text},
+        "since": NOON - timedelta(days=1),
+        "token": text,
+        "wanted": text,
+    }
+    bare = replace(claim, reviews={}, description="", decided=None, ended=None, attachments={})
+    looked_at = replace(view, claim=bare, standing=Standing(can_decide=False, why_not=text), broken="", queue=(), passages=())
+    nothing: dict[str, Any] = {"files": [], "facts": [], "explanation": None, "errors": (), "outcome": None, "given": {}}
     told: dict[str, dict[str, Any]] = {
-        "claim.html": {
-            "view": view,
-            "claim": claim,
-            "files": files,
-            "facts": [(text, text)],
-            "explanation": explanation,
-            "errors": (text,),
-            "outcome": Outcome(claim, changed=True, missing=text, older=((text, True, text), (text, False, text))),
-            "given": {"comment": text, "input-x": text},
-            "since": NOON - timedelta(days=1),
-            "token": text,
-            "wanted": text,
-        },
+        "claim.html": shown,
+        "claim.html, to a viewer": shown | nothing | {"view": looked_at, "claim": bare, "since": None},
         "record.html": {"view": view, "claim": claim, "events": [event], "explanation": explanation},
         "waiting.html": {
             "mine": [row, row],
@@ -163,6 +169,7 @@ def pages(text: str, state: State) -> dict[str, str]:
             "pools": [text],
             "unwell": [Status(text, "failed", 0, NOON, Progress(channel=text, error=text))],
         },
+        "waiting.html, empty": {name: [] for name in ("mine", "others", "holding", "decided", "pools", "unwell")},
         "pool.html": {
             "pool": text,
             "rows": [row],
@@ -170,9 +177,13 @@ def pages(text: str, state: State) -> dict[str, str]:
             "freeze": filled(Freeze, text),
             "days": [(NOON.date(), [event])],
         },
+        "pool.html, empty": {"pool": text, "rows": [], "queues": [], "freeze": None, "days": []},
         "batch.html": {"views": [view], "results": None},
+        "batch.html, empty": {"views": [], "results": None},
         "confirm.html": {"claim_id": text, "known": False},
+        "confirm.html, of another pool": {"claim_id": text, "known": True},
         "error.html": {"problem": Problem(401, "kind", "Title"), "lines": [text], "way_in": f"/auth/login?next={text}"},
+        "error.html, of the table": {"problem": Problem(503, "kind", "Title"), "lines": [text, text], "way_in": "/"},
         "signed_out.html": {},
         "slack.html": {"linked": text, "address": "", "until": NOON, "ended": False},
         "slack.html, to sign in": {"linked": "", "address": f"https://slack.example/?state={text}", "ended": False},
@@ -216,6 +227,16 @@ def test_no_page_has_anything_inline() -> None:
             assert tag not in ("style", "iframe", "object", "embed", "base"), name
             assert not [one for one in attributes if one.startswith("on") or one in ("style", "srcdoc", "formaction")], name
         assert re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL) == [""], name
+
+
+def test_every_time_is_put_into_the_readers_zone_or_says_that_it_is_in_utc() -> None:
+    """On every page that is filled, by looking for whatever has hours and minutes."""
+    found = 0
+    for name, page in (one for state in State for one in pages(PLAIN, state).items()):
+        text = re.sub("<[^>]*>", " ", re.sub("<time.*?</time>", "", page))
+        assert re.findall(r"(?<![:\d])\d\d:\d\d(?::\d\d)?(?![:\d])(?! UTC)", text) == [], name
+        found += text.count(" UTC")
+    assert found
 
 
 def test_every_template_is_among_them() -> None:
