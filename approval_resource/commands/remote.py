@@ -280,7 +280,7 @@ reject = click.command("reject")(_deciding("rejected"))
 def withdraw(claim_id: str, reason: str, force: bool) -> None:
     """Take back a claim that still waits for its decision."""
     ended, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}/withdrawal", Ended, {"reason": reason, "force": force})
-    click.echo(f"INFO: The lock {ended['id']} has been {ended['state']}; {clean(str(ended['lock']))} is free")
+    click.echo(f"INFO: Claim {ended['id']} has been {ended['state']}; the lock {clean(str(ended['lock']))} is free")
 
 
 @click.command()
