@@ -206,7 +206,7 @@ def test_at_most_one_client_is_the_command_line_s(provider: Provider, connection
 
 
 CLAIM = {
-    **{"id": "x", "pool": "p", "lock": "l", "state": "pending", "waits_for_you": True, "description": "", "build": "b"},
+    **{"id": "x", "pool": "p", "lock_name": "l", "state": "pending", "waits_for_you": True, "description": "", "build": "b"},
     **{"reasons": [], "openers": [], "approvals": []},
 }
 ANSWERS: dict[str, dict[str, Any]] = {
