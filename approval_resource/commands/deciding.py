@@ -127,15 +127,18 @@ def _review(  # noqa: PLR0913 - each is a word of its own at the call
 
 
 def _line(store: LockStore, recorded: reviews.Recorded, verdict: Verdict, done: str) -> str:
-    """Return the answer as programs read it, in the original resource's words where those fit."""
+    """Return the answer as programs read it.
+
+    A decision is told in the words of the original resource, which call the claim a lock.
+    """
     after = recorded.claim
     missing = decisions.missing(store, after)
     if not recorded.changed:
-        return f"INFO: You had {done} the lock {after.id} before; nothing has changed{missing and f': {missing}'}"
+        return f"INFO: You had {done} claim {after.id} before; nothing has changed{missing and f': {missing}'}"
     if after.state is State.PENDING:
-        return f"INFO: Your verdict on the lock {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
+        return f"INFO: Your verdict on claim {after.id} is recorded; it is not decided yet{missing and f': {missing}'}"
     if after.state is not DECIDES[verdict]:
-        return f"INFO: Your verdict on the lock {after.id} is recorded; it has been {after.state.value}"
+        return f"INFO: Your verdict on claim {after.id} is recorded; it has been {after.state.value}"
     return f"INFO: The lock {after.id} has been {done}"
 
 
@@ -244,7 +247,7 @@ def _end(
     if sys.stdout.isatty():
         click.echo(screen.paragraph(f"{ended.state.value.capitalize()} {told(ended)}. The lock is free"))
     else:
-        click.echo(f"INFO: The lock {ended.id} has been {ended.state.value}; {clean(ended.lock_name)} is free")
+        click.echo(f"INFO: Claim {ended.id} has been {ended.state.value}; the lock {clean(ended.lock_name)} is free")
 
 
 COMMANDS = (approve, reject, unblock, release, withdraw)

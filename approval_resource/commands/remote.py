@@ -25,7 +25,7 @@ from approval_resource.store.interface import Connection
 from approval_resource.text import clean, first_lines
 
 TOKEN = "APPROVAL_TOKEN"  # noqa: S105 - the variable's name
-COLUMNS = ("id", "pool", "lock", "state", "waits_for_you", "description", "build")
+COLUMNS = ("id", "pool", "lock_name", "state", "waits_for_you", "description", "build")
 DONE = {"approved": "approve", "rejected": "reject"}
 
 
@@ -42,7 +42,7 @@ class Listed(Told):
 
     id: str
     pool: str
-    lock: str
+    lock_name: str
     state: str
     waits_for_you: bool
     description: str
@@ -99,7 +99,7 @@ class Ended(Told):
 
     id: str
     state: str
-    lock: str
+    lock_name: str
 
 
 class Service:
@@ -280,7 +280,7 @@ reject = click.command("reject")(_deciding("rejected"))
 def withdraw(claim_id: str, reason: str, force: bool) -> None:
     """Take back a claim that still waits for its decision."""
     ended, _ = _service().ask(f"/claims/{quote(claim_id, safe='')}/withdrawal", Ended, {"reason": reason, "force": force})
-    click.echo(f"INFO: The lock {ended['id']} has been {ended['state']}; {clean(str(ended['lock']))} is free")
+    click.echo(f"INFO: Claim {ended['id']} has been {ended['state']}; the lock {clean(str(ended['lock_name']))} is free")
 
 
 @click.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,7 +36,9 @@ class Explanation:
     sentence: str
     parts: tuple[Explanation, ...] = ()
     counted_people: tuple[str, ...] = ()
-    """People whose approval counts here."""
+    """People whose approval counts here. The sentence doesn't name them."""
+    rule: str = ""
+    """Rule whose approvals are counted here, by name."""
     uncounted: tuple[tuple[str, str], ...] = ()
     """People whose approval doesn't count here, each with the reason."""
 
@@ -43,18 +46,30 @@ class Explanation:
     def reasons(self) -> tuple[str, ...]:
         """Return the sentences of the leaves that decide the answer.
 
-        The reason why a person's approval doesn't count is given once.
+        Nobody is named twice. Names stand beside the count they are in. The reason why an approval doesn't
+        count is given once. Where somebody would be named again, all whose approval counts stand in one list
+        at the end, each with the rules they are counted for and with the reason.
         """
+        leaves = list(self._leaves())
         counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counted_people}
-        told: set[str] = set()
-        found: dict[str, None] = {}
-        for leaf in self._leaves():
+        here = {who for leaf in leaves for who in leaf.counted_people}
+        counts = {(leaf.sentence, leaf.counted_people) for leaf in leaves}
+        named = Counter([who for _, people in counts for who in people])
+        named.update({who for leaf in leaves for who, _ in leaf.uncounted})
+        listed = here if any(named[who] > 1 for who in here) else set()
+        told: set[str] = set(listed)
+        sentences: set[str] = set()
+        found: list[str] = []
+        for leaf in leaves:
+            sentence = leaf.sentence if listed else leaf._counted
             fresh = [(who, why) for who, why in leaf.uncounted if who not in told]
-            told |= {who for who, _ in fresh}
             # Where a person's approval counts elsewhere in the tree, "and doesn't count" is left out.
             more = [f"{who} {why.rstrip(',')}" if who in counted else _uncounted(who, why) for who, why in fresh]
-            found["; ".join([leaf.sentence, *more])] = None
-        return tuple(found)
+            if sentence not in sentences or more:
+                found.append("; ".join([*([] if sentence in sentences else [sentence]), *more]))
+            told |= {who for who, _ in fresh}
+            sentences.add(sentence)
+        return (*found, _approved_by(leaves)) if listed else tuple(found)
 
     def _leaves(self, *, all_of_them: bool = False) -> Iterator[Explanation]:
         if not self.parts:
@@ -64,8 +79,12 @@ class Explanation:
             yield from part._leaves(all_of_them=all_of_them)
 
     @property
+    def _counted(self) -> str:
+        return f"{self.sentence} ({', '.join(self.counted_people)})" if self.counted_people else self.sentence
+
+    @property
     def _text(self) -> str:
-        return "; ".join([self.sentence, *(_uncounted(who, why) for who, why in self.uncounted)])
+        return "; ".join([self._counted, *(_uncounted(who, why) for who, why in self.uncounted)])
 
     def document(self) -> dict[str, Any]:
         """Return the tree as JSON values, for programs."""
@@ -81,6 +100,22 @@ class Explanation:
 
 def _uncounted(who: str, why: str) -> str:
     return f"{who} {why} and doesn't count"
+
+
+def _approved_by(leaves: Sequence[Explanation]) -> str:
+    rules: dict[str, dict[str, None]] = {}
+    for leaf in leaves:
+        for who in leaf.counted_people:
+            rules.setdefault(who, {}).update({leaf.rule: None} if leaf.rule else {})
+    whys: dict[str, str] = {}
+    for leaf in leaves:
+        for who, why in leaf.uncounted:
+            whys.setdefault(who, why.removeprefix("is ").rstrip(","))
+    told = []
+    for who, those in rules.items():
+        more = [*([f"for {', '.join(those)}"] if those else []), *([whys[who]] if who in whys else [])]
+        told.append(f"{who} ({'; '.join(more)})" if more else who)
+    return f"approved by {', '.join(told)}"
 
 
 def combine(sentence: str, parts: Iterable[Explanation], otherwise: Answer = Answer.ABSTAIN) -> Explanation:

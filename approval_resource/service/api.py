@@ -152,7 +152,7 @@ def events(call: Call) -> Response:
             at=instant(event.at),
             kind=event.kind.value,
             claim=event.claim_id,
-            lock=event.lock_name,
+            lock_name=event.lock_name,
             state=event.state.value if event.state else None,
             actor=event.actor,
             reason=event.reason,
@@ -235,7 +235,7 @@ def _summary(call: Call, row: Row) -> shapes.ClaimSummary:
     return shapes.ClaimSummary(
         id=told.id,
         pool=told.pool,
-        lock=told.lock_name,
+        lock_name=told.lock_name,
         state=told.state.value,
         status="blocked" if told.state is State.PENDING else told.state.value,
         description=told.description,

@@ -120,7 +120,7 @@ class ClaimSummary(Answer):
 
     id: str
     pool: str
-    lock: str
+    lock_name: str
     state: str
     status: str = Field(description="GitLab's word for the state: blocked, or the state itself")
     description: str
@@ -198,7 +198,7 @@ class Event(Answer):
     at: str
     kind: str
     claim: str
-    lock: str
+    lock_name: str
     state: str | None
     actor: str
     reason: str

@@ -90,7 +90,7 @@ def test_one_s_own_approval_warns_and_exits_3(store: DynamoStore, run: Run, term
     claim_of(store, A, build={"created_by": "root"}, terms=OWN)
     ran = run("approve", A, AWS_ENDPOINT_URL_STS=engine.url)
     assert ran.exit_code == 3
-    assert ran.stdout.startswith(f"INFO: Your verdict on the lock {A} is recorded; it is not decided yet")
+    assert ran.stdout.startswith(f"INFO: Your verdict on claim {A} is recorded; it is not decided yet")
     assert ran.stderr == (
         f"warning: this approval is on record, and opens nothing: {ROOT_ARN} asked for this claim and doesn't count\n"
     )

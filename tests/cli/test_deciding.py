@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -154,11 +155,46 @@ def test_what_a_policy_leaves_open_is_told_so(store: DynamoStore, run: Run) -> N
     claim_of(store, A, terms=under(required_approvals=2, rejections_required=2))
     first, again, other = run("approve", A), run("approve", A), run("reject", A)
     missing = ": 1 of 2 approvals (typed:ana)\n"
-    assert first.stdout == f"INFO: Your verdict on the lock {A} is recorded; it is not decided yet{missing}"
-    assert again.stdout == f"INFO: You had approved the lock {A} before; nothing has changed{missing}"
+    assert first.stdout == f"INFO: Your verdict on claim {A} is recorded; it is not decided yet{missing}"
+    assert again.stdout == f"INFO: You had approved claim {A} before; nothing has changed{missing}"
     assert (first.exit_code, again.exit_code, other.exit_code) == (0, 0, 0)
     assert revision(store) == 3
     assert store.claims([A])[0].reviews["typed:ana"].verdict is Verdict.REJECT
+
+
+def test_only_the_original_s_line_calls_a_claim_a_lock(store: DynamoStore, run: Run) -> None:
+    """Of all that the commands say of a claim where output is piped: elsewhere an id is a claim's, and a lock has its name."""
+    two = under(required_approvals=2, rejections_required=2)
+    claim_of(store, A, terms=two)
+    claim_of(store, B, number=2, lock_name="b", need_approval=False)
+    claim_of(store, C, number=3, lock_name="c")
+    claim_of(store, TWIN, number=4, lock_name="d")
+    said = [
+        run(*command)
+        for command in [
+            ("approve", A),
+            ("approve", A),
+            ("unblock", A),
+            ("show", A),
+            ("reject", A),
+            ("approve", A, "--reviewer", "bob", "--as", "QA"),
+            ("withdraw", A),
+            ("approve", A),
+            ("approve", B),
+            ("release", B),
+            ("reject", C),
+            ("withdraw", C),
+            ("approve", TWIN),
+            ("release", TWIN, "--force", "--reason", "its build is gone"),
+            ("show", TWIN),
+            ("list", "--all"),
+            ("history", "--pool", POOL),
+        ]
+    ]
+    lines = [line for ran in said for line in f"{ran.stdout}\n{ran.stderr}".splitlines()]
+    assert sum(any(one in line for one in (A, B, C, TWIN)) for line in lines) > 15
+    called = [line for line in lines if re.search(r"lock [0-9a-f]{8}-", line, re.IGNORECASE)]
+    assert called == [f"INFO: The lock {C} has been rejected", f"INFO: The lock {TWIN} has been approved"]
 
 
 # ---- who ---------------------------------------------------------------------
@@ -230,7 +266,7 @@ def test_release_frees_what_is_held(store: DynamoStore, run: Run, need_approval:
     if need_approval:
         run("approve", A)
     ran = run("release", A[:8], "--reason", "the worker died")
-    assert (ran.exit_code, ran.stdout) == (0, f"INFO: The lock {A} has been released; deploy is free\n")
+    assert (ran.exit_code, ran.stdout) == (0, f"INFO: Claim {A} has been released; the lock deploy is free\n")
     ended = store.claims([A])[0].ended
     assert ended is not None
     assert (ended.state, ended.actor, ended.reason) == (State.RELEASED, "typed:ana", "the worker died")
@@ -243,7 +279,7 @@ def test_force_frees_a_lock_from_wherever_its_claim_stands(store: DynamoStore, r
     if before == "approved":
         run("approve", A)
     ran = run("release", A, "--force", "--reason", "its build is gone")
-    assert (ran.exit_code, ran.stdout) == (0, f"INFO: The lock {A} has been {after}; deploy is free\n")
+    assert (ran.exit_code, ran.stdout) == (0, f"INFO: Claim {A} has been {after}; the lock deploy is free\n")
     event = list(store.events(POOL))[-1]
     assert (event.kind.value, event.forced, event.actor, event.reason) == (after, True, "typed:ana", "its build is gone")
     assert f"{after} (forced)" in run("history", "--pool", POOL).stdout
@@ -271,7 +307,7 @@ def test_withdraw_takes_back_what_waits(store: DynamoStore, run: Run) -> None:
     """A pending claim ends without a decision."""
     claim_of(store, A)
     ran = run("withdraw", A, "--reason", "no longer wanted")
-    assert (ran.exit_code, ran.stdout) == (0, f"INFO: The lock {A} has been withdrawn; deploy is free\n")
+    assert (ran.exit_code, ran.stdout) == (0, f"INFO: Claim {A} has been withdrawn; the lock deploy is free\n")
     assert store.claims([A])[0].approved is None
 
 

@@ -142,7 +142,7 @@ def test_an_approval_that_a_policy_turns_into_a_rejection_is_told_so(store: Dyna
     rego = "package spacelift\napprove { false }\nreject { count(input.reviews.current.approvals) > 0 }\n"
     claim_of(store, A, terms=under(rego=rego))
     said = run("approve", A)
-    assert said.stdout == f"INFO: Your verdict on the lock {A} is recorded; it has been rejected\n"
+    assert said.stdout == f"INFO: Your verdict on claim {A} is recorded; it has been rejected\n"
     assert store.claims([A])[0].state is State.REJECTED
 
 

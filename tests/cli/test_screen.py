@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import unicodedata
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -69,8 +72,22 @@ def test_the_list_shows_what_waits_first_newest_first(terminal: Terminal) -> Non
     assert rows[3:] == ["2 of these wait for you, typed:ana"]
 
 
-@pytest.mark.usefixtures("busy")
-@pytest.mark.parametrize("command", [("list",), ("list", "--all"), ("show", B), ("history", "--pool", POOL), ("unblock", B)])
+@pytest.fixture
+def queued(busy: DynamoStore, connect: Callable[..., DynamoStore]) -> DynamoStore:
+    """The same, and two builds that have waited for another lock for some days."""
+    time = FrozenTime(datetime.now(UTC) - timedelta(days=2, hours=12, minutes=30))
+    since = connect(time)
+    claim_of(since, number=4, description="held for days")
+    wait(since, 5)
+    wait(since, 6, priority=7)
+    return busy
+
+
+@pytest.mark.usefixtures("queued")
+@pytest.mark.parametrize(
+    "command",
+    [("list",), ("list", "--all"), ("list", "--waiting"), ("show", B), ("history", "--pool", POOL), ("unblock", B)],
+)
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_screen_is_never_wider_than_its_terminal(terminal: Terminal, command: tuple[str, ...], columns: int) -> None:
     """Each of them, on a narrow one too."""
@@ -143,11 +160,24 @@ def test_states_are_coloured_unless_somebody_minds(
     assert ("\x1b[" in terminal("list", *arguments, **variables).raw) is coloured
 
 
+def test_states_have_colours_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits, what is held, what may go on, and what came to nothing, in the lists and in the history."""
+    monkeypatch.setattr(screen, "width", lambda: 200)
+    states = [State.PENDING, State.HELD, State.APPROVED, State.REJECTED]
+    claims = [a_claim(id=f"{number}0000000-aaaa-4aaa-8aaa-aaaaaaaaaaaa", state=state) for number, state in enumerate(states)]
+    table = screen.claims_table(claims, FrozenTime().at, {})
+    seen = re.findall(r"\x1b\[(\d+)m(?:\x1b\[\d+m)?(pending|held|approved|rejected)", table)
+    assert sorted(state for _, state in seen) == sorted(state.value for state in states), table
+    assert len({colour for colour, _ in seen}) == len(states), table
+
+
 # ---- piped, or asked for: as it was ------------------------------------------------------
 
 
-@pytest.mark.usefixtures("busy")
-@pytest.mark.parametrize("command", [("list",), ("show", B), ("history", "--pool", POOL), ("unblock", B)])
+@pytest.mark.usefixtures("queued")
+@pytest.mark.parametrize(
+    "command", [("list",), ("list", "--waiting"), ("show", B), ("history", "--pool", POOL), ("unblock", B)]
+)
 def test_the_original_is_what_is_piped(terminal: Terminal, run: Run, command: tuple[str, ...]) -> None:
     """To the character, however wide; only the times that go on differ."""
     piped, asked = run(*command), terminal(*command, "--original", columns=60)

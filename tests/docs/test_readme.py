@@ -458,3 +458,15 @@ def test_all_pipelines_are_played() -> None:
     played = set(re.findall(r'play\("([\w-]+)"\)', Path(__file__).read_text(encoding="utf-8")))
     assert named == played
     assert README.count("jobs:\n") == len(named)
+
+
+def test_the_index_of_the_docs_has_every_page() -> None:
+    """Each page, and each folder or a page in it, by a link that leads there, in a row of the table."""
+    docs = ROOT / "docs"
+    rows = [line for line in (docs / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    linked = {link.partition("#")[0] for line in rows for link in re.findall(r"\]\(([^)]+)\)", line)}
+    assert {link for link in linked if not (docs / link).exists()} == set()
+    pages = {page.name for page in docs.glob("*.md")} - {"README.md"}
+    assert pages - linked == set()
+    folders = {folder.name for folder in docs.iterdir() if folder.is_dir() and any(folder.rglob("*.md"))}
+    assert folders - {link.partition("/")[0] for link in linked} == set()

@@ -13,6 +13,7 @@ from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import FrozenTime, a_build, take
 from tests.notify.conftest import SECRET
 from tests.notify.standins import Receiver, verifier
+from tests.unit.test_words import misnamed
 
 ANA = "aws:arn:aws:iam::111122223333:user/ana"
 
@@ -43,6 +44,8 @@ def test_a_claim_and_its_decision_are_told_once_and_in_order(
     told = [request.document for request in receiver.taken]
     assert [one["type"] for one in told] == ["claim.pending", "claim.approved"]
     assert [one["claim"]["id"] for one in told] == [claim.id] * 2
+    assert [one["claim"]["lock_name"] for one in told] == ["deploy"] * 2
+    assert misnamed(told) == []
     assert (told[0]["claim"]["description"], told[0]["claim"]["requester"]) == ("deploy it", "dana")
     assert (told[1]["event"]["actor"], told[1]["claim"]["reason"]) == (ANA, "fine")
     seen: set[str] = set()

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from approval_resource.model.claim import Review
+from approval_resource.policy.decision import Explanation
 from approval_resource.policy.people import Roster
 from tests.policy.asking import ANA, BOB, Document, approval, asked, policy, rejection, why
 
@@ -62,9 +63,42 @@ def test_who_counts_for_one_thing_is_not_said_not_to_count_for_another() -> None
         == "needs 1 approval from qa; dan is named by no rule and doesn't count; needs 1 approval from ops"
     )
     for told in (why(asked([quorum, rules], dan)), why(asked(both, dan))):
-        assert "1 of 2 approvals (dan)" in told
-        assert "dan is named by no rule" in told
+        assert "1 of 2 approvals; " in told
+        assert told.endswith("approved by dan (named by no rule)")
+        assert told.count("dan") == 1
         assert "doesn't count" not in told
+
+
+def test_who_would_be_named_again_is_in_one_list() -> None:
+    """With the rules they are counted for, so that nothing of the counts is lost; all others stand beside their count."""
+    dan = approval(f"{ARN}user/dan")
+    ana: Document = {"people": {"ana": [ANA]}}
+    qa = policy(approval_rules=[{"group": "qa", "count": 2}], groups={"qa": [ANA, BOB]}, **ana, name="a")
+    ops = policy(approval_rules=[{"name": "ops", "user": ANA}], **ana, name="b")
+    two, three = policy(required_approvals=2, name="c"), policy(required_approvals=3, **ana, name="d")
+    strict = policy(required_approvals=2, allow_self_approval=False, **ana, name="e")
+    assert why(asked([qa], approval(ANA), dan)) == "1 of 2 approvals from qa (ana); dan is named by no rule and doesn't count"
+    assert why(asked([two, three], dan)) == "1 of 2 approvals; 1 of 3 approvals; approved by dan"
+    assert why(asked([two, qa], approval(ANA))) == "1 of 2 approvals; 1 of 2 approvals from qa; approved by ana (for qa)"
+    assert (
+        why(asked([qa, three], approval(ANA), dan))
+        == "1 of 2 approvals from qa; 2 of 3 approvals; approved by ana (for qa), dan (named by no rule)"
+    )
+    assert why(asked([ops, three], approval(ANA), dan)) == "2 of 3 approvals (ana, dan)"
+    assert (
+        why(asked([strict, qa], approval(ANA), requester="ana"))
+        == "needs 2 approvals; 1 of 2 approvals from qa; approved by ana (for qa; asked for this claim)"
+    )
+    per_rule = policy(
+        approval_rules=[{"group": "qa", "count": 2}, {"group": "ops", "count": 2}],
+        groups={"qa": [ANA, BOB], "ops": [ANA, BOB]},
+        per_rule=True,
+        **ana,
+    )
+    assert (
+        why(asked(per_rule, approval(ANA, represented_as=("qa", "ops"))))
+        == "1 of 2 approvals from qa; 1 of 2 approvals from ops; approved by ana (for qa, ops)"
+    )
 
 
 def test_why_somebody_doesnt_count_is_told_once() -> None:
@@ -107,7 +141,7 @@ def documents(draw: st.DrawFn) -> Document:
     found: Document = {"people": {"ana": [ANA]}, "groups": {"qa": ["ana", BOB]}}
     found["allow_self_approval"] = draw(st.booleans())
     if draw(st.booleans()):
-        found["approval_rules"] = [{"group": "qa", "count": draw(st.integers(1, 2))}, {"name": "bob", "user": BOB}]
+        found["approval_rules"] = [{"group": "qa", "count": draw(st.integers(1, 2))}, {"name": "owner", "user": BOB}]
     if "approval_rules" not in found or draw(st.booleans()):
         found["required_approvals"] = draw(st.integers(1, 4))
     return found
@@ -124,14 +158,30 @@ SAID = st.lists(
 )
 
 
+def deciding(node: Explanation) -> list[Explanation]:
+    """The leaves that the answer follows from."""
+    parts = [part for part in node.parts if part.answer is node.answer] or list(node.parts)
+    return [leaf for part in parts for leaf in deciding(part)] if parts else [node]
+
+
 @CHECKED
 @given(st.lists(documents(), min_size=1, max_size=3), SAID, st.sampled_from(("ana", "zoe")))
 def test_nobody_is_told_twice_or_both_ways(several: list[Document], said: list[Review], requester: str) -> None:
-    """In one line: no one who counts and doesn't, no sentence twice, no name that two people could have, nobody named both ways."""
+    """In one line: each person once, whatever they count for, nobody both ways, and nothing lost that the tree says."""
     policies = [policy(**one, name=f"p{number}") for number, one in enumerate(several)]
     decision = asked(policies, *said, requester=requester)
     line = why(decision)
-    counting = {name for names in re.findall(r"approvals[^;(]* \(([^)]*)\)", line) for name in names.split(", ")}
+    shown = {voice.shown for one in policies for voice in Roster(one, requester).voices(said)}
+    # A reason may say to whom a typed name may belong. A name may be part of a longer one, as "ana" is of "ops/ana".
+    own = re.sub(r"which may belong to [^;]+?, who", "", line)
+    times = {who: len(re.findall(rf"(?<![\w:/]){re.escape(who)}(?![\w:/])", own)) for who in shown}
+    assert max(times.values(), default=0) <= 1, line
+    for leaf in deciding(decision.result):
+        assert all(times[who] == 1 for who in (*leaf.counted_people, *(who for who, _ in leaf.uncounted))), line
+        for who in leaf.counted_people:
+            beside = f"{leaf.sentence} ({', '.join(leaf.counted_people)})" in line
+            assert beside or re.search(rf"approved by .*{re.escape(who)} \(for [^;)]*\b{leaf.rule}\b", line) or not leaf.rule
+    counting = {who for leaf in deciding(decision.result) for who in leaf.counted_people}
     refused = re.findall(r"(?:^|; )(\S+) [^;]* and doesn't count", line)
     assert not counting.intersection(refused)
     assert len(refused) == len(set(refused))

@@ -90,6 +90,22 @@ def test_a_gate_that_nobody_can_open_is_told_at_the_claim(concourse: Concourse) 
     assert "warning: nobody can open this gate; though everybody known approves: needs 1 approval from ana" in log
 
 
+def test_the_hint_names_those_who_can_open_the_gate(concourse: Concourse, store: DynamoStore) -> None:
+    """By their names in the policy, and not who asked; those whom it names do open it."""
+    people = {name: [f"aws:arn:aws:iam::111122223333:user/{name}"] for name in ("ana", "ben", "cara", "dan")}
+    policy = {
+        "approval_rules": [{"group": "qa"}, {"name": "owner", "user": "dan"}],
+        "groups": {"qa": ["ana", "ben", "cara"]},
+        "people": people,
+        "allow_self_approval": False,
+    }
+    claimed = concourse.claim(policy=policy, build=a_build(created_by="ana"))
+    hints = [line for line in claimed.stderr.splitlines() if "by: " in line]
+    assert hints == ["Can be opened by: 1 of ben, cara; and dan"]
+    assert say(store, claimed.version, people["dan"][0]).state is State.PENDING
+    assert say(store, claimed.version, people["cara"][0]).state is State.APPROVED
+
+
 def test_facts_that_are_not_the_pipeline_s_are_told_to_be_left_out(concourse: Concourse) -> None:
     """So that nobody wonders why their facts change nothing."""
     facts = {"reviews": {}, "run": {"id": "x", "branch": "main"}, "plan": 1}

@@ -53,7 +53,11 @@ def test_a_claim_is_rejected_or_withdrawn(remote: Running) -> None:
     """Each by its own command; a refusal is one line and exit code 1."""
     one, two = remote.claim(1), remote.claim(2)
     assert run(remote, "reject", one.id, "--comment", "no").exit_code == 0
-    assert run(remote, "withdraw", two.id, "--reason", "old").exit_code == 0
+    ended = run(remote, "withdraw", two.id, "--reason", "old")
+    assert (ended.exit_code, ended.output) == (
+        0,
+        f"INFO: Claim {two.id} has been withdrawn; the lock {two.lock_name} is free\n",
+    )
     assert [remote.store.claim(c.id).state for c in (one, two)] == [State.REJECTED, State.WITHDRAWN]  # type: ignore[union-attr]
     again = run(remote, "approve", one.id)
     assert again.exit_code == 1
@@ -202,7 +206,7 @@ def test_at_most_one_client_is_the_command_line_s(provider: Provider, connection
 
 
 CLAIM = {
-    **{"id": "x", "pool": "p", "lock": "l", "state": "pending", "waits_for_you": True, "description": "", "build": "b"},
+    **{"id": "x", "pool": "p", "lock_name": "l", "state": "pending", "waits_for_you": True, "description": "", "build": "b"},
     **{"reasons": [], "openers": [], "approvals": []},
 }
 ANSWERS: dict[str, dict[str, Any]] = {

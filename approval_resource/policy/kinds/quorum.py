@@ -47,11 +47,9 @@ def tallied(rule: str, counting: Sequence[Voice], required: int, others: Iterabl
     """
     names = tuple(clean(voice.shown) for voice in counting)
     from_ = f" from {clean(rule)}" if rule else ""
-    sentence = f"{len(names)} of {required} approvals{from_} ({', '.join(names)})" if names else ""
+    lead = f"{len(names)} of {required} approvals" if names else f"needs {counted(required, 'approval')}"
     answer = Answer.UNDECIDED if len(names) < required else Answer.APPROVE
-    return Explanation(
-        answer, sentence or f"needs {counted(required, 'approval')}{from_}", counted_people=names, uncounted=tuple(others)
-    )
+    return Explanation(answer, lead + from_, counted_people=names, uncounted=tuple(others), rule=clean(rule))
 
 
 def counted_and_not(policy: Policy, voices: Sequence[Voice], requester: str) -> tuple[list[Voice], list[Uncounted]]:

@@ -20,13 +20,12 @@ def judge(view: View) -> Part:
     against = counting(view.policy, view.roster, view.voices)
     if not against:
         return Part()
-    said = "; ".join(
-        f"{clean(voice.shown)} rejected it{f': {clean(voice.comment)}' if voice.comment else ''}" for voice in against
-    )
+    said = [f"{clean(voice.shown)} rejected it{f': {clean(voice.comment)}' if voice.comment else ''}" for voice in against]
     required = view.policy.rejections_required
     if len(against) >= required:
-        return Part(answers=[Explanation(Answer.REJECT, said)], found=against)
-    return Part(answers=[Explanation(Answer.ABSTAIN, f"{len(against)} of {required} rejections: {said}")], found=against)
+        return Part(answers=[Explanation(Answer.REJECT, one) for one in said], found=against)
+    told = f"{len(against)} of {required} rejections: {'; '.join(said)}"
+    return Part(answers=[Explanation(Answer.ABSTAIN, told)], found=against)
 
 
 def counting(policy: Policy, roster: Roster, voices: Sequence[Voice]) -> list[Voice]:
