@@ -138,7 +138,7 @@ class StaleLockError(ApprovalError):
     """Refusal: the claim `current` is no longer in the state that the caller needs."""
 
     def __init__(self, current: Claim, wanted: str, instead: str = "show") -> None:
-        """Say that the claim can't be `wanted`. `instead` is the command that helps."""
+        """Say that the claim can't be `wanted`, such as `passed`. `instead` is the command that helps."""
         self.current = current
         super().__init__(
             f'claim {current.id} of lock "{current.lock_name}" is {describe_state(current)}, so it can\'t be {wanted}; '

@@ -50,9 +50,9 @@ def set_retention(store: LockStore, pool: str, days: int, *, actor: str) -> Sett
 
 
 def set_policy(store: LockStore, pool: str, policy: str, *, actor: str) -> Settings:
-    """Require these policies of every claim in the pool, besides its own.
+    """Require these policies of every claim in the pool, in addition to the claim's own.
 
-    `policy` is a JSON list as `stored` makes it. An empty string requires none.
+    `policy` is a JSON list, as `policy.language.load.stored` returns it. An empty string requires none.
     """
 
     def decide(snapshot: Snapshot) -> Commit:

@@ -226,7 +226,8 @@ def texts(value: object) -> dict[str, str]:
     """Parse a map of texts.
 
     Raises:
-        WrongError: the value is no map, or its entries in `parts` are no texts.
+        WrongError: the value is no map, or some of its entries are no texts; the error's `parts` has their
+        keys.
     """
     wrong = []
     found = {}

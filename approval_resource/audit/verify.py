@@ -88,7 +88,7 @@ def verify_export(exported: Exported, against: Copy | None = None, watch: Watch 
 
 
 def _end_findings(exported: Exported, began: Head) -> Iterator[str]:
-    """Compare the head at the export's end with the one that it began with, and what landed in between."""
+    """Compare the export's last head with its first head plus the events that landed in between."""
     newest_first = exported.events(exported.pool, newest_first=True)
     expected = began
     for event in reversed(list(takewhile(lambda event: event.revision > began.revision, newest_first))):

@@ -58,7 +58,7 @@ class Keeping:
         return at is not None and self.settings.may_be_gone(at, self.now)
 
     def all_may_be_gone(self, oldest: int, newest: int, at: datetime | None) -> bool:
-        """Whether the events from `oldest` to `newest`, which is of `at`, may all be gone by age."""
+        """Whether the events from `oldest` to `newest`, whose instant is `at`, may all be gone by age."""
         return at is not None and self.settings.all_may_be_gone(oldest, newest, at, self.now)
 
 

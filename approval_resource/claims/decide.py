@@ -324,7 +324,7 @@ def discounted(store: RecordReads, claim: Claim, reviewer: str) -> str:
 
 
 def weighed(store: RecordReads, claim: Claim, pool_policy: str) -> dict[str, str]:
-    """Return by reviewer why a review counts for no policy of the claim; an empty text where it counts.
+    """Return for each reviewer why their review counts for no policy; an empty text where it counts.
 
     `pool_policy` is the pool's policy at the claim's decision.
 

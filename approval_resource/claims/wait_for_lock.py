@@ -31,7 +31,7 @@ MAX_SHOWN = 200
 MISSED_LOOKS = 2
 """Number of looks without a usable hint before the lock is read. A single one may be a stale replica."""
 DOUBT_SECONDS = 3.0
-"""Seconds between a waiter's reads of the lock, for each place in the queue, the front's included."""
+"""Seconds between the front's reads of the lock; the second waiter's are twice as far apart, and so on."""
 READ_EACH_SECOND = 30
 """Length of a queue in which each waiter reads a changed lock at most once a second.
 
@@ -290,7 +290,7 @@ class _Watch:
 
 
 def _drop(store: LockStore, seen: Lock, count: int = 1) -> None:
-    """Remove the first of the queue, unless they changed or the lock had an event since `seen`."""
+    """Remove the first `count` waiters, unless they changed or the lock had an event since `seen`."""
     gone = seen.queue[:count]
 
     def dropped(lock: Lock, _: datetime) -> Lock:

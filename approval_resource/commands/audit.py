@@ -39,7 +39,8 @@ def commands() -> None:
 def audit_verify(pool: str | None, against: str | None, export: str | None, form: str, **options: str | None) -> None:
     """Find whatever was altered, dropped or reordered.
 
-    A log cut at its end, with all else put back, is found only --against a copy kept elsewhere.
+    A log cut at its end, with head, locks and claims rolled back to match, is found only --against a copy
+    kept elsewhere.
 
     Exit code 1 where something was found, 3 where the record could not be looked at.
     """

@@ -219,7 +219,7 @@ def release(claim_id: str, force: bool, reason: str, reviewer: str | None, **opt
 @REVIEWER
 @connected
 def withdraw(claim_id: str, force: bool, reason: str, reviewer: str | None, **options: str | None) -> None:
-    """Take back a claim that still waits for its decision, as who may reject it."""
+    """Take back a claim that still waits for its decision, as somebody whose rejection would count."""
     _require_reason(force, reason)
     _end(State.WITHDRAWN, claim_id, reason, reviewer, options, force=force)
 

@@ -213,7 +213,7 @@ def history(  # noqa: PLR0913 - each is an option of the command
 @click.command()
 @connected
 def init(**options: str | None) -> None:
-    """Make the table, if it is missing. Nothing else that looks, decides or sets makes one."""
+    """Make the table, if it is missing. No other command makes one."""
     store, connection = store_of(options)
     made = store.create_table()
     screen.say(f"INFO: table {connection.table} {'was created' if made else 'exists'}")

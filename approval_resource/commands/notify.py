@@ -63,7 +63,7 @@ def commands(path: str, mode: str, form: str, **options: str | None) -> None:
 
 
 def _connection(config: Config, options: dict[str, str | None]) -> Connection:
-    """Return the connection: options of this command before the file, the file before all else."""
+    """Return the connection. This command's options win over the file, and the file over everything else."""
     context = click.get_current_context()
     named = {"table": config.table, "region": config.region, "endpoint_url": config.endpoint_url}
     typed = {

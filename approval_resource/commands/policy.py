@@ -63,7 +63,7 @@ def eval_(  # noqa: PLR0913 - each is an option of the command
     whole: Path | None,
     form: str,
 ) -> None:
-    """Show what policies together decide, and why. No FILE: what stands where nobody set a policy."""
+    """Show what policies together decide, and why. Without FILE: the default policy."""
     if whole is not None and (facts or reviews or now or requester):
         raise ConfigError(["--input: is the whole of what is asked; leave out --facts, --reviews, --now, --requester"])
     try:
@@ -146,7 +146,7 @@ def test_(directory: Path) -> None:
 @REVIEWER
 @connected
 def set_(pool: str, files: tuple[Path, ...], reviewer: str | None, **options: str | None) -> None:
-    """Let every claim in POOL satisfy these policies too, whatever its pipeline says.
+    """Require every claim in POOL to satisfy these policies too, whatever its pipeline says.
 
     The log tells who set them.
     """

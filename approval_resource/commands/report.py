@@ -44,7 +44,7 @@ SECONDS = 1.0
 def moment(text: str | None, option: str, now: datetime, *, end: bool = False) -> datetime | None:
     """Parse a day, an instant, or how long ago.
 
-    A day means its first instant; with `end`, the first instant of the next day, which includes the day.
+    A day means its first instant; with `end`, the next day's first instant, so that the day is included.
 
     Raises:
         ConfigError: it is none of these.
@@ -99,7 +99,7 @@ def report(
 ) -> None:
     """Show who decided what, when, under which policy with its text, and whether that is proven.
 
-    Exit code 1 where something is not, 3 where the record could not be looked at.
+    Exit code 1 where something isn't proven, 3 where the record could not be looked at.
     """
     try:
         store, connection = store_of(options)

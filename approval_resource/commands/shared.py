@@ -130,7 +130,7 @@ class Commands(click.Group):
 
 
 def _cut_short(by: KeyboardInterrupt | BrokenPipeError) -> click.exceptions.Exit:
-    """Return the Exit of an interrupted command, after saying so, or of one whose reader has gone."""
+    """Return the Exit of a command that was interrupted, which it says, or whose reader has gone."""
     if isinstance(by, KeyboardInterrupt):
         with suppress(BrokenPipeError):
             click.echo("Interrupted; the same command may be given again", err=True)
@@ -241,7 +241,8 @@ def store_of(options: Mapping[str, str | None]) -> tuple[DynamoStore, Connection
 def connection_in(context: click.Context, base: Connection, options: Mapping[str, str | None]) -> Connection:
     """Return the group's connection `base`, changed by a command's own options.
 
-    The group has read the environment. Read again, it would override the options before the command.
+    The group has read the environment. If the command read it too, it would override options that stand
+    before the command's name.
     """
     given = {
         name: value for name, value in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -140,7 +140,7 @@ def attachment_content(name: str) -> str:
 class Review:
     """One person's newest verdict on one claim.
 
-    `reviewer` begins with the source of the name: `aws:` or `typed:`.
+    `reviewer` begins with the source of the name: `aws:`, `oidc:`, `concourse:`, `slack:`, `link:`, `typed:`.
     """
 
     reviewer: str

@@ -57,6 +57,6 @@ class Delivery:
     told: datetime | None = None
     """Place of the newest event that was told."""
     reminded: datetime | None = None
-    """Instant at which the newest reminder that was sent was due."""
+    """Due instant of the newest reminder that was sent."""
     at: datetime | None = None
     revision: int = 0

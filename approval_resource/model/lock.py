@@ -79,7 +79,7 @@ class Turn:
     waiting: int = 0
     """Number of waiters."""
     call: str = ""
-    """Round of the roll call that `present` answers, as `roll/round`: see `claims.roll_call`."""
+    """Round of the roll call for which `present` has the answers, as `roll/round`: see `claims.roll_call`."""
     present: tuple[int, ...] = ()
     """Tickets of the waiters that have answered the call."""
 

@@ -19,7 +19,8 @@ class Waiter:
     link: str = ""
     since: datetime
     pace: int = 0
-    """Seconds between polls that a roll call allows for; 0 unless policies are slow or the release is old."""
+    """Seconds that a roll call allows between this waiter's polls: `SLOW_PACE` if its policies are slow, else
+    0, or what an older release wrote."""
 
 
 def in_order(waiters: Iterable[Waiter]) -> tuple[Waiter, ...]:

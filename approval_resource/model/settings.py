@@ -68,7 +68,7 @@ class Settings:
     def may_be_gone(self, at: datetime, now: datetime) -> bool:
         """Whether a record of that instant may have been removed by age.
 
-        It may, for any record from before the first retention that is stored.
+        A record from before the first stored retention always may.
         """
         if not self.retentions:
             return at + timedelta(days=DEFAULT_RETENTION_DAYS) <= now

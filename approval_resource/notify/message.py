@@ -87,7 +87,7 @@ class Reading:
 
 def said(text: str, most: int = MAX_TEXT) -> str:
     """Return a text of others on one line, without the hosts of mail addresses, cut at `most` characters."""
-    # Cut first: the search for mail addresses is quadratic in the text's length.
+    # Cut first: nothing needs the rest of a text that may be very long.
     shown = without_mail(clean(text[: most + SPARE]))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 

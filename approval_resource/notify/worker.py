@@ -47,7 +47,7 @@ MAX_REFUSED = 3
 """Refusals after which a message is passed over. Failures by an outage don't count."""
 MAX_ERROR = 300
 FAILED_AFTER = timedelta(minutes=15)
-"""Age of a failure or an untold event from which a channel's state is `failed` or `behind`."""
+"""Age from which a failure makes a channel `failed`, and an untold event makes it `behind`."""
 LOOK_SECONDS = 0.5
 """Longest pause between two reads of a claim that differs from its newest event."""
 LOOK = timedelta(seconds=30)

@@ -63,7 +63,7 @@ def discounted(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Revie
 
 
 def weighed(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]) -> dict[str, str]:
-    """Return by reviewer why a review counts for no policy; empty where it counts, or Rego judges it."""
+    """Return for each reviewer why their review counts for nothing; empty if it counts or Rego judges it."""
     applying = [policy for policy in policies if not dropped(policy, facts)] or [DEFAULT]
     return {review.reviewer: _why_not(applying, facts, reviews, review) for review in reviews}
 
@@ -86,7 +86,7 @@ def _why_not(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review]
 
 
 def waits_for(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review], decision: Decision, trial: Review) -> bool:
-    """Whether a pending claim waits for the reviewer of `trial`, the approval that they could give.
+    """Whether a pending claim waits for a reviewer. `trial` is the approval that this reviewer could give.
 
     That is so if they may review, haven't approved yet, and their approval would fill a need of a policy.
     Rego doesn't tell whom it needs, so it counts as waiting for everybody whose approval it would see.

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 APART = (CONCOURSE, *SENT)
 """Prefixes of identities under which a human who has another identity could approve a second time."""
 MANY_SOURCES = 6
-"""Number of one side's sources up to which all subsets are tried. Above it: each alone, and all together."""
+"""Up to this many sources of one side, which `Roster.hearings` explains, all subsets of them are tried. Above
+it: each alone, and all together."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
 """Person behind all typed names. Anyone may invent a name, so they are one person together, in no list."""
@@ -204,13 +205,13 @@ class Roster:
         return [self._voice(person, review, against, shown[person]) for person, review in sorted(heard.items())]
 
     def hearings(self, reviews: Sequence[Review]) -> list[list[Voice]]:
-        """Return one list of voices for each way to count no human twice, the one with most approvals first.
+        """Return a list of voices for each choice of approvals that counts no human twice; the largest first.
 
         One human may approve by AWS and by a Concourse, by two Concourses, by Slack, or by a channel's link.
         AWS with all issuers is one side; each Concourse, each workspace of Slack and each channel is another.
         Two approvals are by two people if one side has identities of both, or if `people` lists them apart.
-        Otherwise each way counts approvals of one side, and sets `may_be` on the others. Some ways count a
-        part of a side, so that a stranger's approval never takes that of a listed person away.
+        Otherwise each way counts approvals of one side, and sets `may_be` on the others. Some ways leave
+        sources of a side out, so that no stranger's approval keeps a listed person's from counting.
         """
         voices = self.voices(reviews)
         approving = [voice for voice in voices if voice.approves]

@@ -44,7 +44,7 @@ class Said:
     link: str = ""
     """Id of the link by which it came, or an empty string."""
     supersede: tuple[str, ...] = ()
-    """Ids of older claims of the pipeline that shall end with an approval."""
+    """Ids of the pipeline's older claims, to be superseded if this verdict gets the claim approved."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with the verdict itself, for any claim."""
@@ -93,7 +93,8 @@ class Acts:
     def __init__(self, desk: Desk, max_age: int | None) -> None:
         """Act on what `desk` shows. `max_age`: longest age, in seconds, of a sign-in or token that decides.
 
-        With one, a Slack button decides nothing: it carries neither. AWS identities and links are exempt.
+        If `max_age` is set, a Slack button decides nothing, since a press carries neither sign-in nor token.
+        AWS identities and links are exempt.
         """
         self._desk = desk
         self._store = desk.looks.store

@@ -145,7 +145,8 @@ def app_of(service: Service) -> ASGIApp:
     inner = Starlette(
         routes=routes, exception_handlers={HTTPException: astray}, max_body_size=MAX_BODY, lifespan=service.telling.lifespan
     )
-    # Starlette would build such a redirect from the request's own scheme and Host.
+    # Starlette would build the redirect for a slash too many or too few from the request's own scheme and
+    # Host.
     inner.router.redirect_slashes = False
     return Guard(inner, service.config.origin, service.config.host)
 

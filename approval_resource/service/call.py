@@ -37,7 +37,7 @@ log = logging.getLogger("approval_resource.service.call")
 MAX_FIELDS = 200
 
 PAGE_OF = {"review": "", "withdraw": "", "unlink": "/link"}
-"""End of each form's address, which takes no GET, with the end of its page's address."""
+"""By the last part of a form's address, which takes no GET: the end of the address of the form's page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

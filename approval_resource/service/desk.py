@@ -81,7 +81,7 @@ class View:
     def tag(self) -> str:
         """Return the entity tag of all that is shown: the digest that binds a verdict, then that of the rest.
 
-        A change of the queue, of rights or by time alone makes a page stale, but no verdict.
+        A change of the queue, of rights or by time alone makes a page stale, and leaves a verdict valid.
         """
         rest = {
             "standing": asdict(replace(self.standing, own=None)),

@@ -87,8 +87,8 @@ def claim_answer(  # noqa: PLR0913 - each is a word of its own at the call
 ) -> Response:
     """Return a claim's page, with what went wrong or what became of a verdict on top.
 
-    Reviews after `since`, when the reviewer's page was made, are marked. `token` is that of the link by which
-    they came, and `wanted` its verdict.
+    Reviews after `since`, when the reviewer's page was made, are marked. `token` is of the link that led the
+    reviewer here, and `wanted` is the verdict that this link gives.
     """
     view = call.service.desk.view(call.require_person(), claim)
     explanation = document_of(view.decision) if view.decision is not None else None

@@ -14,9 +14,10 @@ from approval_resource.store.interface import LockStore
 def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -> list[dict[str, str]]:
     """Return the given version, if it is on record, and the state changes after it, oldest first.
 
-    Without a version, return only the newest. With `source.states`, return only changes to those states, and
-    the given version; without one, an open state only if a claim is in it now. Before that, commit passed
-    deadlines and opened windows, so that a gate ends even if no container waits at it.
+    Without a version, return only the newest. With `source.states`, return the given version and only changes
+    to those states. Without a given version, an open state counts only if a claim is in it now. With
+    `source.states`, first commit passed deadlines and opened windows, so that a gate ends even if no
+    container waits at it.
 
     Raises:
         ConfigError: the version has no instant.

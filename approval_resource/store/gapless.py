@@ -11,9 +11,8 @@ from approval_resource.store.interface import LockStore
 SETTLED = timedelta(minutes=1)
 """Age of an event at which a gap before it is final: the missing event was removed, or this one was planted.
 
-A commit numbers its event only after the event before it was written. So a gap that may still close is a
-written item that isn't visible yet, however long commits were retried.
-"""
+A commit numbers its event only after the event before it was written. So a gap that can still close is an
+item that is written but not visible yet. The time for which a commit is retried doesn't matter."""
 
 SKEW = timedelta(seconds=2)
 """Time by which an honest place may be ahead of the store's time: `StoreClock` errs by up to a second."""
@@ -24,10 +23,10 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
 
     A read during two commits can show the later event without the earlier one. A caller that continued after
     the later one would never see the earlier. Two other kinds of gap are passed over. If the event after the
-    gap was older than `SETTLED` at the read, removal by age left the gap. If that event is dated as far ahead
-    of the store's time, it was planted, and a wait for its age could last for ever. The output ends at an
-    event whose place is more than `SKEW` ahead of the store's time and after the log's head: it was planted,
-    too, and a caller that continued after it would miss every real event before that place.
+    gap was older than `SETTLED` at the read, removal by age left the gap. If that event is dated `SETTLED` or
+    more ahead of the store's time, it was planted, and waiting for it to age could last for ever. The output
+    ends at an event whose place is more than `SKEW` ahead of the store's time and after the log's head: it
+    was planted, too, and a caller that continued after it would miss every real event before that place.
     """
     expected: int | None = None
     read_at: datetime | None = None
@@ -36,7 +35,8 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
         # Age counts from the read. The caller may work on one event for minutes before it takes the next.
         read_at = read_at or store.now()
         if event.timestamp > read_at + SKEW:
-            # If an endpoint told a client a wrong time, its real events are ahead, and so are later ones.
+            # If an endpoint told a client too late a time, that client's genuine events lie ahead, and so do
+            # all later.
             end = end or _end(event.pool, store)
             if event.timestamp > end:
                 return

@@ -141,8 +141,8 @@ class RecordReads(Protocol):
     def content(self, claim_id: str, name: str, digest: str = "") -> bytes | None:
         """Return content kept beside a claim, by its name; None where there is none.
 
-        With `digest`, its SHA-256 in hex, missing or other content is read again for some seconds: a
-        commit may be seen item by item while it lands, the claim already and its content not yet.
+        If `digest` (SHA-256 in hex) is given, content that is missing or differs is read again for some
+        seconds: while a commit lands, the claim may be visible already and its content not yet.
         """
 
     def claim_ids(self, pool: str) -> Iterator[str]:

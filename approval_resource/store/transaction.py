@@ -74,7 +74,7 @@ class Snapshot:
 
         Items are read one by one, so a commit in between may tear them.
         """
-        # Heads that releases without policies wrote don't hold the settings' revision.
+        # Heads written by releases that had no policies don't hold the settings' revision.
         if self.settings.revision != self.head.settings and (self.head.settings or self.settings.policy):
             return False
         if self.lock.holder and self.lock.holder not in self.claims:

@@ -281,7 +281,7 @@ def test_eight_texts_decide_in_a_busy_pool(
     texts = [f"{ASKS}# {number}\n" for number in range(8)]
     first = take(store, 1)
     changes = itertools.count(1000)
-    ended, commit = sandbox._ended, store.commit
+    run_child, commit = sandbox._run_child, store.commit
     tries: dict[str, int] = {}
 
     def another_change() -> None:
@@ -290,7 +290,7 @@ def test_eight_texts_decide_in_a_busy_pool(
 
     def asked(task: bytes) -> tuple[int, bytes, bytes]:
         another_change()
-        return ended(task)
+        return run_child(task)
 
     def beaten(read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:
         def then(snapshot: Snapshot) -> Commit:
@@ -322,7 +322,7 @@ def test_eight_texts_decide_in_a_busy_pool(
         in_queue(2)
         behind = pool.submit(waiting, connect(), 3)
         in_queue(3)
-        monkeypatch.setattr(sandbox, "_ended", asked)
+        monkeypatch.setattr(sandbox, "_run_child", asked)
         monkeypatch.setattr(store, "commit", beaten)
         tries.clear()
         assert end_claim(other, first, State.WITHDRAWN, actor="somebody").state is State.WITHDRAWN

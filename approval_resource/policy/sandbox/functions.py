@@ -292,7 +292,7 @@ def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool
 
 
 def _names(node: Any, names: set[str], *, fails_safe: bool) -> Iterator[tuple[str, bool]]:
-    """Yield each rule that `node` refers to, and whether the node's own rule is undefined if that one is."""
+    """Yield each rule that `node` refers to, and whether the node's own rule becomes undefined with it."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")
@@ -317,8 +317,8 @@ def _loud(source: bytes, tree: Node) -> set[str]:
             loud |= {name} - set(answers)
             continue
         spec = rule["Spec"]
-        # An undefined rule may open a gate in three ways: others count a collection that now lacks its
-        # member, an `else` branch is taken, or a rule of several values keeps another one.
+        # An undefined rule may open a gate in three ways: a collection that others count lacks a member, an
+        # `else` branch is taken, or another definition of the same rule gives it a value.
         listed = "Set" in spec["head"] or ast.kind_of(ast.kind_of(spec["head"])[1]["refr"])[0] != "Var"
         otherwise = any(
             b"else" in source[one["span"]["end"] : other["span"]["start"] + 4]

@@ -190,7 +190,7 @@ class _Lint:
     # ---- failures at evaluation ----
 
     def _failing(self) -> Iterator[Told]:
-        """Yield calls that may fail on a pipeline's facts, if a failed call is an error and not undefined."""
+        """Yield calls that may fail on a pipeline's facts, where failure is an error, not undefined."""
         starts = {call.start: call for clause in self._reach.clauses for call in clause.calls}
         for _, body, name, fails_safe in functions.calls(self._source, self._tree):
             call = starts.get(body["span"]["start"])
@@ -312,7 +312,7 @@ def unknown(path: list[str | None], schema: dict[str, Any]) -> tuple[str, bool] 
 
 
 def _optional(path: list[str | None], schema: dict[str, Any]) -> str | None:
-    """Return the path up to its first step that may be missing; None where nothing of it may."""
+    """Return the path up to its first step that may be missing; None where no step may be missing."""
     known = schema
     for number, step in enumerate(path):
         if step is None or (step.isdigit() and "[]" in known):

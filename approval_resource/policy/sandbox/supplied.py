@@ -24,8 +24,9 @@ class Supply:
     def __init__(self, known: dict[str, Any], document: Any) -> None:
         """Take the document and the sources of its parts.
 
-        `known` lists paths. `merged`: parts from several sources. `ours`: reserved parts. `defaults`: values
-        that stand for facts which nobody gave. `people`: fields that only Concourse can fill.
+        `known` lists paths. `merged`: parts from several sources. `ours`: parts that a pipeline can't supply.
+        `defaults`: values that stand for facts which nobody gave. `people`: fields that only Concourse can
+        fill.
         """
         self._document = document
         self._merged = {path_of(one) for one in known["merged"]}

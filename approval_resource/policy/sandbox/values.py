@@ -64,7 +64,7 @@ class Value:
         )
 
     def depth(self) -> int:
-        """Return how deep the collections are nested that the policy built."""
+        """Return how deeply the policy's own collections are nested."""
         return 1 + max([0, *(one.depth() for one in self.held())])
 
     def held(self) -> list[Value]:

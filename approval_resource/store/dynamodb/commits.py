@@ -34,7 +34,7 @@ COMMIT_SECONDS = 60.0
 """Seconds that a change may take after the newest change by others, failures included."""
 
 LOCK_WRITE = 1
-"""Index in a transaction of the write of the lock, which follows that of the head."""
+"""Index of the lock's write in a transaction; the head's write comes before it."""
 
 
 class Proofs:
@@ -290,7 +290,8 @@ class Commits:
     def _writes(self, read: ReadSet, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
         """Return the writes and condition checks of the transaction.
 
-        Each is conditional on the revision that was read, so the transaction fails if any has changed.
+        Each but the turn's is conditional on what was read, so the transaction fails if any of that has
+        changed.
         """
         before = dict(snapshot.claims)
         writes = [

@@ -78,7 +78,7 @@ def _require_token(session: Session) -> None:
 def assume(session: Session, connection: Connection) -> None:
     """Let the session act as the last role of the chain. Each role is assumed with the one before it.
 
-    botocore renews the credentials of any role that are about to expire. The external id is for the last
+    botocore renews each role's credentials when they are about to expire. The external id is for the last
     role: a chain leads to another account, whose owner asks for it.
 
     Raises:

@@ -263,7 +263,7 @@ def _answered(error: ClientError, table: str, service: str) -> Failure:
 
 
 def _cancelled(error: ClientError, table: str) -> Failure:
-    """Return the failure of a transaction. Each item has a reason. One that no retry can mend comes first."""
+    """Return the failure of a transaction. Of its items' reasons, one that no retry can mend goes first."""
     reasons = error.response.get("CancellationReasons") or []
     codes = {reason.get("Code", "") for reason in reasons} - {"None", ""}
     if not codes:

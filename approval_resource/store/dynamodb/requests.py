@@ -96,8 +96,8 @@ class Requests:
     def _vet(self, response_dict: dict[str, Any], **_: object) -> None:
         """Take the items out of DynamoDB's answer before botocore parses it. Refuse any other answer.
 
-        A page with status 200 would be parsed as a success. botocore takes most of a long read's time for
-        looking up each value's shape; `values.document` reads the same JSON.
+        botocore would parse a proxy's page with status 200 as a success. botocore takes most of a long read's
+        time for looking up each value's shape; `values.document` reads the same JSON.
 
         Raises:
             NotDynamoDBError: something else answered.

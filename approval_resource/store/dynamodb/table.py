@@ -116,7 +116,8 @@ def create(client: Any, table: str, clock: Clock) -> bool:
 def _create(client: Any, table: str) -> bool:
     """Request the table. Return whether this call created it, or may have.
 
-    If the answer is lost, the request is repeated once. A table that exists then may be of the first request.
+    If the answer is lost, the request is repeated once. If the table exists by then, the first request may
+    have made it.
     """
     in_doubt = False
     while True:

@@ -18,11 +18,15 @@ from approval_resource.store.dynamodb.values import values
 log = logging.getLogger(__name__)
 
 CALL = ("call", "present")
-"""Entries of roll calls. An update keeps them, since a call names its state. A whole write resets them."""
+"""Entries of roll calls. An update keeps them: `call` names the lock's state, so one for an earlier state
+counts for nothing. A whole write resets them."""
 
 
 class Turns:
-    """Writes of hints. They are never evidence, so none may end a step, and none is retried."""
+    """Writes of hints, which are no evidence.
+
+    A write that fails outside a transaction neither ends a step nor is retried.
+    """
 
     def __init__(self, reads: DynamoReads, requests: Requests, table: str) -> None:
         """Write to `table` through `requests`."""
@@ -31,7 +35,7 @@ class Turns:
         self._table = table
 
     def transaction_write(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
-        """Return the hint's write in a transaction. Only the other writes have conditions."""
+        """Return the hint's write in a transaction, the only one there without a condition."""
         return {"Update": self._update(turn_of(lock, holder))}
 
     def after(self, lock: Lock) -> None:

@@ -42,7 +42,7 @@ def _of(kind: type) -> Callable[[Any], object]:
 
 
 def _bytes(value: object) -> object:
-    """Return the bytes of a binary value. An answer has them in base64, an item to be written as bytes."""
+    """Return the bytes of a binary value: base64 in an answer, bytes in an item that is yet to be written."""
     if isinstance(value, bytes):
         return value
     try:
