@@ -270,7 +270,8 @@ class Commits:
         )
         settings = require_identity(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
         asked = require_identity(maybe(CLAIM.read, found[3]), id=read.claim_id) if read.claim_id else None
-        build = maybe(BUILD_RECORD.read, found[len(wanted) - 1]) if read.build_key else None
+        own = {"key": read.build_key, "pool": read.pool, "lock_name": read.lock_name}
+        build = require_identity(maybe(BUILD_RECORD.read, found[len(wanted) - 1]), **own) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
         there = [require_identity(maybe(CLAIM.read, claims_again[id_]), id=id_) for id_ in again if id_ in others]
         known = self._reads.claims_within(sorted(others - claims_again.keys()), budget)
