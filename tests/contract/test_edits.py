@@ -33,13 +33,15 @@ from tests.notify.test_worker import Recorder
 
 NOT_COVERED = re.compile(r"\S+ (build#|turn#|\S+ (open_pool|lock_event|ttl)$|pool#P/lock#deploy (queue|tickets|revision))")
 """Edits that may change what is decided without being found: docs/guarantees.md names them. They open no gate all the same."""
+SINGLE = ("pool#", "claim", "policy", "head")
+"""Sort keys of items of which there is one: a build's record, a claim, a pool's settings and its head."""
 NOTIFY = "notify#"
 """What notifications keep. It is evidence for nothing, and tried by itself."""
 ALWAYS = {
     stage: re.compile(pattern)
     for stage, pattern in {
         "asked": r"drop pool#P/lock#deploy",
-        "pending": r"insert claim#C/claim review|drop claim#C/claim policy|backdate claim#C/claim timestamp",
+        "pending": r"approved claim#C/part#pool%20policy|insert claim#C/claim review|drop claim#C/claim policy|backdate claim#C/claim timestamp",
         "late": r"empty claim#C/claim deadline",
         "approved": r"lower pool#P/lock#deploy fence|lower pool#P/head settings",
         "lapsed": r"drop claim#C/claim valid_until",
@@ -143,6 +145,17 @@ def test_a_record_of_another_build_is_refused(field: str, life: Life) -> None:
     assert life.releases(1) == "CorruptRecordError"
     with pytest.raises(CorruptRecordError, match="it is of something else"):
         life.store.build(record["key"]["S"], life.pool, LOCK)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("what", ["build#", "claim#", "policy#", "pool#", "lock#deploy"])
+def test_a_revision_that_was_never_written_is_refused(what: str, life: Life) -> None:
+    """At once, too: writes take it for that of an item that isn't there."""
+    life.restore("approved")
+    image = life.images["approved"]
+    key = next(key for key in image if key[1].startswith(what) or (key[0].startswith(what) and key[1].startswith(SINGLE)))
+    put(life.store, image[key] | {"revision": {"N": "0"}})
+    assert life.releases(1) == "CorruptRecordError"
 
 
 def kept(life: Life) -> list[tuple[str, Edit]]:

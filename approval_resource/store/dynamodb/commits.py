@@ -314,7 +314,10 @@ class Commits:
             *(self._put(items.event_item(event, planned.keep), 0) for event in planned.events),
         ]
         written = {claim.id for claim in planned.claims}
-        writes += [self._put(items.content_item(*kept), 0) for kept in planned.contents]
+        # No condition: nothing named the content before, so whatever lies there was planted, and must not
+        # keep the claim from being decided.
+        contents = [items.content_item(*kept) for kept in planned.contents]
+        writes += [{"Put": {"TableName": self._table, "Item": item}} for item in contents]
         writes += [self._check(keys.claim_key(id_), claim.revision) for id_, claim in before.items() if id_ not in written]
         if read.claim_id and read.claim_id not in written | before.keys():
             writes.append(self._check(keys.claim_key(read.claim_id), 0))
