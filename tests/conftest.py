@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from approval_resource.audit import verify
+from approval_resource.audit import export, verify
 from approval_resource.clock import StoreClock
 from approval_resource.store.dynamodb import table as table_module
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -68,8 +68,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _landed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other commit is under way where a test audits, so a second pass waits for none."""
+    """No other commit is under way where a test audits or exports, so nobody waits for one."""
     monkeypatch.setattr(verify, "LANDED", 0.0)
+    monkeypatch.setattr(export, "LANDED", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -6,21 +6,26 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
 from typing import Any
 
 from approval_resource.canonical import instant
 from approval_resource.claims.lookup import read_content
+from approval_resource.clock import Clock, HostClock
 from approval_resource.documents.claims import CLAIM
 from approval_resource.documents.events import EVENT, HEAD
 from approval_resource.documents.locks import LOCK
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import CorruptRecordError, StoreUnavailableError
 from approval_resource.model.claim import Claim
+from approval_resource.model.event import Head
 from approval_resource.store.interface import RecordReads
 
 BATCH = 100
 """Claims read in one batch."""
+LANDED = 1.2
+"""Seconds after which every item of a commit is visible."""
 
 
 def line_of(document: dict[str, Any]) -> str:
@@ -36,7 +41,7 @@ def content_of(content: bytes) -> dict[str, str]:
         return {"base64": base64.b64encode(content).decode()}
 
 
-def export(store: RecordReads, pools: Iterable[str]) -> Iterator[str]:
+def export(store: RecordReads, pools: Iterable[str], clock: Clock | None = None) -> Iterator[str]:
     """Yield the lines of an export: for each pool its records, its events, the oldest first, and its head.
 
     The last line has the digest of all lines before it. A pool without a log is left out, and an export of
@@ -46,9 +51,10 @@ def export(store: RecordReads, pools: Iterable[str]) -> Iterator[str]:
         CorruptRecordError: something was altered. The export stays without its last line.
         StoreUnavailableError: the pool's settings changed meanwhile.
     """
+    clock = clock or HostClock()
     seal, told = hashlib.sha256(), []
     for pool in pools:
-        for document in _documents(store, pool):
+        for document in _documents(store, pool, clock):
             line = line_of(document)
             seal.update(f"{line}\n".encode())
             yield line
@@ -58,31 +64,48 @@ def export(store: RecordReads, pools: Iterable[str]) -> Iterator[str]:
         yield line_of({"record": "end", "pools": told, "digest": seal.hexdigest()})
 
 
-def _documents(store: RecordReads, pool: str) -> Iterator[dict[str, Any]]:
+def _documents(store: RecordReads, pool: str, clock: Clock) -> Iterator[dict[str, Any]]:
     """Yield the records of one pool.
 
     The head comes first and again last. An audit needs both to tell which events landed during the export.
+    Reads are not transactional, so each part is read once the commits that the parts before it tell of have
+    landed. In a pool in which nothing happens that takes no time.
     """
     head = store.head(pool)
     if head is None:
         return
+    if head.timestamp is None or store.now() - head.timestamp < timedelta(seconds=LANDED):
+        clock.sleep(LANDED)
     yield {"record": "pool", "pool": pool, "format": 1, "at": instant(store.now()), "head": HEAD.write(head)}
     settings = store.settings(pool)
     if settings.revision:
         yield {"record": "settings", "settings": SETTINGS.write(settings)}
+    newer = settings.revision > head.settings
     for name in store.lock_names(pool):
         lock = store.lock(pool, name)
         if lock is not None:
+            newer = newer or _after(head, lock.event_at)
             yield {"record": "lock", "lock": LOCK.write(lock)}
     ids = store.claim_ids(pool)
     while batch := list(islice(ids, BATCH)):
         for claim in store.claims(batch):
+            newer = newer or _after(head, claim.event_at)
             yield {"record": "claim", "claim": CLAIM.write(claim)}
             yield from _contents(store, claim)
-    yield from (EVENT.write(event) for event in store.events(pool))
-    if store.settings(pool) != settings:
+    if newer:
+        clock.sleep(LANDED)
+    last = store.head(pool) or head
+    if last != head:
+        clock.sleep(LANDED)
+    yield from (EVENT.write(event) for event in takewhile(lambda event: not _after(last, event.timestamp), store.events(pool)))
+    if store.settings(pool) != settings or last.settings > settings.revision:
         raise StoreUnavailableError(f"the settings of pool {pool} changed while it was exported; export it again")
-    yield {"record": "head", "head": HEAD.write(store.head(pool) or head)}
+    yield {"record": "head", "head": HEAD.write(last)}
+
+
+def _after(head: Head, at: datetime | None) -> bool:
+    """Whether that place in the log is after the head's."""
+    return at is not None and (head.timestamp is None or at > head.timestamp)
 
 
 def _contents(store: RecordReads, claim: Claim) -> Iterator[dict[str, Any]]:

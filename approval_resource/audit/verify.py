@@ -8,6 +8,7 @@ from itertools import islice, takewhile
 
 from approval_resource.audit.compare import compare
 from approval_resource.audit.copies import Copy
+from approval_resource.audit.export import LANDED
 from approval_resource.audit.exported import Exported
 from approval_resource.audit.lives import (
     BATCH,
@@ -30,8 +31,6 @@ from approval_resource.model.lock import Lock
 from approval_resource.store.interface import RecordReads
 from approval_resource.text import counted
 
-LANDED = 1.2
-"""Seconds between the two passes. A commit in flight at the first is wholly visible at the second."""
 Watch = Callable[[int, int], None]
 """Callback for progress: the number of events read, and the number of all."""
 
@@ -99,9 +98,18 @@ def _end_findings(exported: Exported, began: Head) -> Iterator[str]:
             timestamp=event.timestamp,
             digest=event.digest,
             newest={**expected.newest, **place},
+            settings=_settings_revision(exported, expected) if event.kind is Kind.SETTINGS else expected.settings,
         )
     if exported.last_head() != expected:
         yield "the head at the end of the export was altered: it is not that of the newest event"
+
+
+def _settings_revision(exported: Exported, head: Head) -> int:
+    """Return the revision of the exported settings, or as the head has it where they can't be read."""
+    try:
+        return exported.settings(exported.pool).revision
+    except CorruptRecordError:
+        return head.settings
 
 
 def _once(store: RecordReads, pool: str, against: Copy | None, watch: Watch | None = None) -> Report:

@@ -131,11 +131,12 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
         retried = current.spent == key and may_hand_back(current, build, snapshot.now)
         if spend and current.spent and not retried and not reuse:
             raise ApprovalSpentError(current)
+        # A build's record is no evidence, so a freeze holds those that passed before, too.
+        if why := shut_reasons(current, terms, snapshot.settings, snapshot.now):
+            raise PoolFrozenError(current, why)
         spends = spend and not current.spent
         if snapshot.build.passed == current.id and not spends:
             return Commit()
-        if why := shut_reasons(current, terms, snapshot.settings, snapshot.now):
-            raise PoolFrozenError(current, why)
         broken = [one.broken_by for one in freezes(current, terms, snapshot.settings, snapshot.now)]
         reason = f"passed a freeze, broken by {'; '.join(dict.fromkeys(broken))}" if broken else ""
         after = replace(current, spent=key, spent_by=str(build), spent_job=build.job_key) if spends else current

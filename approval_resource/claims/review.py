@@ -235,13 +235,16 @@ def _break_glass(
 
     Raises:
         NotEntitledError: the pool's policy doesn't let the reviewer bypass the freeze.
+        AlreadyReviewedError: there is no freeze any more.
         ConfigError: too many claims may pass.
     """
     from approval_resource.policy import entitlement
 
     def decide(snapshot: Snapshot) -> Commit:
         freeze = snapshot.settings.freeze
-        if freeze is None or claim.id in freeze.passes:
+        if freeze is None:
+            raise AlreadyReviewedError(claim)  # the freeze was lifted meanwhile
+        if claim.id in freeze.passes:
             return Commit()
         asked = Review(reviewer=reviewer, verdict=Verdict.APPROVE, comment=comment, at=snapshot.now, forced=True, groups=groups)
         # The claim's own policy doesn't count: its pipeline wrote it, and must not bypass the pool's freeze.

@@ -58,9 +58,9 @@ class RollCall:
 
     If the front doesn't take a free lock, each waiter answers by writing its ticket into the hint, unless one
     ahead of it has answered. In the end, the first living waiter has answered, and nobody ahead of it has.
-    After `CALL_SECONDS` or longer it drops the waiters ahead of it, together up to the first with a pace. That
-    one is dropped alone, and only as the front. The front answers before it takes the lock, since its commit
-    may take long in a busy pool.
+    After `CALL_SECONDS` or longer it drops the waiters ahead of it, together up to the first with a pace.
+    That one is dropped alone, and only as the front. The front answers before it takes the lock, since its
+    commit may take long in a busy pool.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:

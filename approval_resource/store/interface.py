@@ -27,11 +27,19 @@ def require_identity(found: T, **identity: object) -> T:
     """Return `found`, None included. Refuse an item whose identity isn't that of its key.
 
     Raises:
-        CorruptRecordError: the item under this key belongs to something else.
+        CorruptRecordError: the item under this key belongs to something else, or has no revision.
     """
-    if found is not None and any(getattr(found, name) != value for name, value in identity.items()):
+    if found is None:
+        return found
+    why = ""
+    if any(getattr(found, name) != value for name, value in identity.items()):
+        why = "it is of something else"
+    elif getattr(found, "revision", 1) < 1:
+        # Writes take revision 0 for an item that is absent, so none could succeed on one that is there.
+        why = "its revision is none that was ever written"
+    if why:
         what = " ".join(f"{name} {value}" for name, value in identity.items())
-        raise CorruptRecordError(f"what is stored for {what}", "it is of something else")
+        raise CorruptRecordError(f"what is stored for {what}", why)
     return found
 
 

@@ -95,7 +95,7 @@ class ClaimChange:
     verdict: str = ""
     forced: bool = False
     contents: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
-    """Content to store beside the claim, by content name. Each is written once, if it is absent."""
+    """Content to store beside the claim, by content name. Each is new: this change names it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,15 @@ def test_a_freeze_that_comes_between_the_look_and_the_passage_is_seen(store: Dyn
     assert not [event for event in store.events(POOL) if event.kind in (Kind.PASSED, Kind.SPENT)]
 
 
+def test_a_record_of_a_passage_opens_no_frozen_gate(store: DynamoStore, time: FrozenTime) -> None:
+    """A build that has passed before waits like any other: its record is an item that anybody may write."""
+    claim = said(store, take(store, 1), ANN)
+    assert not gates.pass_through(store, claim, a_build(7), spend=False).spent
+    freeze(store)
+    with pytest.raises(PoolFrozenError):
+        gates.pass_through(store, claim, a_build(7), spend=False)
+
+
 def test_waiting_for_the_end_of_a_freeze_ends_in_time(store: DynamoStore, time: FrozenTime) -> None:
     """By the step's own timeout, and where the claim is ended meanwhile."""
     claim = said(store, take(store, 1), ANN)

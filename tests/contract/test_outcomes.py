@@ -237,6 +237,28 @@ def test_a_lost_approval_is_found_after_others_went_on(quick: DynamoStore, store
     assert [kind for kind, _ in events(store)] == [Kind.PENDING, Kind.APPROVED, Kind.RELEASED]
 
 
+def test_a_lost_approval_is_found_however_busy_its_pool(quick: DynamoStore, store: DynamoStore) -> None:
+    """Others go on between any two reads, so that what is read never ends with what was written."""
+    claim = take(store, 1)
+    send = delivery(quick)
+    others = iter(range(100, 200))
+
+    def go_on(_: Any) -> None:
+        number = next(others)
+        take(store, number, lock_name=f"other-{number}")
+
+    def lost(request: Any) -> Any:
+        send(request)
+        for operation in ("Query", "GetItem", "BatchGetItem"):
+            Faults.on(quick, operation, *[go_on] * 30)
+        return times_out(request)
+
+    Faults.on(quick, WRITE, lost)
+    recorded = reviews.review(quick, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
+    assert recorded.changed
+    assert [kind for kind, claim_id in events(store) if claim_id == claim.id] == [Kind.PENDING, Kind.APPROVED]
+
+
 def test_a_lost_approval_never_undoes_a_change_of_mind(quick: DynamoStore, store: DynamoStore) -> None:
     """The same person's later rejection stands, though the approval before it is only now found to have landed."""
     claim = take(store, 1, terms=under(required_approvals=3, rejections_required=2))

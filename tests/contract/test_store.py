@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from approval_resource import pools
 from approval_resource.audit import verify as audit
 from approval_resource.claims import gate as gates
 from approval_resource.claims import release as releases
@@ -200,3 +201,16 @@ def test_the_same_digest_is_asked_for_the_same_request() -> None:
     assert a_request(description="other").digest != a_request().digest
     assert a_request(payload_digest="d").digest != a_request().digest
     assert a_request(attachments={"plan": Attachment("1", 1, stored=True)}).digest != a_request().digest
+
+
+def test_a_change_asks_the_log_twice(store: DynamoStore) -> None:
+    """For the newest events of lock and claim, and for that of the settings; a change of the settings asks for that alone."""
+    claim = take(store, 1)
+    asked = Faults.on(store, "Query")
+    reviews.review(store, claim.id, reviewer="aws:ann", verdict=Verdict.APPROVE)
+    assert asked.seen == 2
+    pools.set_retention(store, "payments", 30, actor="op")
+    pools.set_retention(store, "payments", 60, actor="op")
+    assert asked.seen == 2 + 2
+    take(store, 2, lock_name="other")
+    assert asked.seen == 4 + 2

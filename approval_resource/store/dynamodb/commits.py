@@ -118,14 +118,8 @@ class Commits:
                     raise fault
                 continue
             budget.reset_looks()
-            if uncertain_since is not None and (written := self._written(uncertain_since, operation, budget)):
-                after = self._snapshot(read, budget)
-                changed_ids = {event.claim_id for event in written} - {""}
-                others = changed_ids - after.claims.keys()
-                changed = self._reads.claims_within(sorted(others), budget)
-                after = replace(after, claims={**after.claims, **{claim.id: claim for claim in changed}})
-                self._retire((claim for claim in after.claims.values() if claim.id in changed_ids), after.settings.retention)
-                return Committed(after, written)
+            if uncertain_since is not None and (landed := self._landed(read, uncertain_since, operation, budget)):
+                return landed
             wanted = budget.run_untimed(decide, snapshot)
             if wanted.nothing:
                 if wanted.spends and (failed := self._spend(wanted.spends, snapshot)) is not None:
@@ -231,14 +225,30 @@ class Commits:
         item = items.signed_item(subject, text, self._requests.now(), life)
         self._requests.ask("put_item", self._requests.budget(), TableName=self._table, Item=item)
 
-    def _written(self, uncertain_since: Head, operation: str, budget: RetryBudget) -> tuple[Event, ...]:
-        """Return the events that this operation wrote since `uncertain_since`.
+    def _landed(self, read: ReadSet, uncertain_since: Head, operation: str, budget: RetryBudget) -> Committed | None:
+        """Return what this operation committed since `uncertain_since`, once all of it is visible, or None.
 
         The log is the proof, because nobody can overwrite it. An attempt still in flight can't land after
         the next one, because both are conditional on the same head.
+
+        Raises:
+            CorruptRecordError: parts of it stay out of sight.
         """
-        records = self._reads.stored(uncertain_since.pool, since=uncertain_since.timestamp, budget=budget)
-        return tuple(EVENT.read(record.document) for record in records if record.document.get("operation") == operation)
+        while True:
+            records = self._reads.stored(uncertain_since.pool, since=uncertain_since.timestamp, budget=budget)
+            events = [EVENT.read(record.document) for record in records]
+            written = tuple(event for event in events if event.operation == operation)
+            if not written:
+                return None
+            after = self._snapshot(read, budget)
+            changed_ids = {event.claim_id for event in written} - {""}
+            others = self._reads.claims_within(sorted(changed_ids - after.claims.keys()), budget)
+            after = replace(after, claims={**after.claims, **{claim.id: claim for claim in others}})
+            if _is_whole(written, {uncertain_since.revision, *(event.revision for event in events)}, after):
+                self._retire((after.claims[id_] for id_ in changed_ids), after.settings.retention)
+                return Committed(after, written)
+            if not budget.look_again():
+                raise CorruptRecordError(f"the log of pool {read.pool}", f"it shows only parts of operation {operation}")
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
         """Read until all items belong to one moment. The first request also reads the claims of `before`."""
@@ -270,7 +280,8 @@ class Commits:
         )
         settings = require_identity(maybe(SETTINGS.read, found[2]), pool=read.pool) or Settings(pool=read.pool)
         asked = require_identity(maybe(CLAIM.read, found[3]), id=read.claim_id) if read.claim_id else None
-        build = maybe(BUILD_RECORD.read, found[len(wanted) - 1]) if read.build_key else None
+        own = {"key": read.build_key, "pool": read.pool, "lock_name": read.lock_name}
+        build = require_identity(maybe(BUILD_RECORD.read, found[len(wanted) - 1]), **own) if read.build_key else None
         others = {lock.holder, build.made if build else "", build.passed if build else ""} - {"", read.claim_id}
         there = [require_identity(maybe(CLAIM.read, claims_again[id_]), id=id_) for id_ in again if id_ in others]
         known = self._reads.claims_within(sorted(others - claims_again.keys()), budget)
@@ -304,7 +315,10 @@ class Commits:
             *(self._put(items.event_item(event, planned.keep), 0) for event in planned.events),
         ]
         written = {claim.id for claim in planned.claims}
-        writes += [self._put(items.content_item(*kept), 0) for kept in planned.contents]
+        # No condition: nothing named the content before, so whatever lies there was planted, and must not
+        # keep the claim from being decided.
+        contents = [items.content_item(*kept) for kept in planned.contents]
+        writes += [{"Put": {"TableName": self._table, "Item": item}} for item in contents]
         writes += [self._check(keys.claim_key(id_), claim.revision) for id_, claim in before.items() if id_ not in written]
         if read.claim_id and read.claim_id not in written | before.keys():
             writes.append(self._check(keys.claim_key(read.claim_id), 0))
@@ -349,3 +363,26 @@ def _after(snapshot: Snapshot, planned: Plan) -> Snapshot:
         build=planned.build or snapshot.build,
         claims={**snapshot.claims, **{claim.id: claim for claim in planned.claims}},
     )
+
+
+def _is_whole(written: tuple[Event, ...], seen: set[int], after: Snapshot) -> bool:
+    """Whether these are all events of one operation, and the snapshot was read after what they tell of.
+
+    `seen` are the revisions of all events that were read. An operation's are without a gap, so it is whole
+    between two events of others.
+    """
+    first, newest = written[0], written[-1]
+    last = newest.revision
+    return (
+        len(written) == last + 1 - first.revision
+        and first.revision - 1 in seen
+        and (last + 1 in seen or after.head.revision == last)
+        and after.head.revision >= last
+        and after.lock.events >= newest.lock_event_number
+        and all(_shows(after, event) for event in written if event.claim_id)
+    )
+
+
+def _shows(after: Snapshot, event: Event) -> bool:
+    claim = after.claims.get(event.claim_id)
+    return claim is not None and (claim.event_at or claim.changed) >= event.timestamp

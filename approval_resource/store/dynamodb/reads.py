@@ -129,7 +129,8 @@ class DynamoReads:
         """See `LockStore.build`."""
         from approval_resource.documents.locks import BUILD_RECORD
 
-        return maybe(BUILD_RECORD.read, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
+        found = maybe(BUILD_RECORD.read, self._requests.get([keys.build_key(key, pool, lock_name)])[0])
+        return require_identity(found, key=key, pool=pool, lock_name=lock_name)
 
     def event(self, pool: str, timestamp: datetime) -> Event | None:
         """See `LockStore.event`."""
