@@ -81,7 +81,7 @@ coverage: .venv/dev .venv-engine/moto ## the tests, the long ones too but not th
 	$(BIN)/python -m pytest $(if $(MORE),-m long --cov-append) --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered --ignore tests/soak --ignore tests/fuzz --ignore tests/image --ignore tests/browser tests
 
 soak: .venv/dev .venv-engine/moto ## kills, faults, races and hostile input, as much as twenty minutes hold; prints what was tried
-	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/soak tests/fuzz tests/contract/test_edits.py tests/contract/test_torn.py tests/notify/test_kills.py
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/soak tests/fuzz tests/contract/test_edits.py tests/contract/test_torn.py tests/contract/test_lost_and_late.py tests/notify/test_kills.py
 
 fuzz: .venv/dev .venv-engine/moto ## 20,000 hostile inputs
 	$(BIN)/python -m pytest --soak --numprocesses 2 --dist worksteal --timeout 1200 tests/fuzz

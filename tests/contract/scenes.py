@@ -285,7 +285,7 @@ def _notify(scene: Scene) -> str:
     for _ in range(2):
         worker.turn()
         scene.clock.sleep(1.5)
-    return str(sorted(str(message.document["type"]) for message in outlet.told))
+    return "\n".join(sorted(f"{message.document['type']} {message.claim_id}" for message in outlet.told))
 
 
 class Everybody(Access):

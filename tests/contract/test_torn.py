@@ -101,7 +101,9 @@ class Stage:
         # Before its own commit nobody has the id of a claim; asked for all the same, there is none.
         unborn = write in UNBORN and outcome[0].startswith(("LockNotFoundError", "HiddenError")) and not outcome[1]
         again = "again" in outcome[0] and not outcome[1]
-        if not faults and (outcome == right or as_before or unborn or reading or again):
+        # A turn that finds the pool as it was tells of that, and the next one tells the rest: each once.
+        twice = operation == "notify" and outcome[0].splitlines() == sorted({*before[0].splitlines(), *right[0].splitlines()})
+        if not faults and (outcome == right or as_before or unborn or reading or again or twice):
             return ""
         what = ", ".join(key[1].partition("#")[0] for key in late)
         return f"{operation} after {write}, {what} late: {outcome}, right is {right}, before it {before}; {faults}"
