@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 from approval_resource.canonical import instant
@@ -19,7 +19,7 @@ from approval_resource.documents.locks import LOCK
 from approval_resource.documents.settings import SETTINGS
 from approval_resource.errors import CorruptRecordError, StoreUnavailableError
 from approval_resource.model.claim import Claim
-from approval_resource.model.event import Head
+from approval_resource.model.event import Event, Head
 from approval_resource.store.interface import RecordReads
 
 BATCH = 100
@@ -97,10 +97,25 @@ def _documents(store: RecordReads, pool: str, clock: Clock) -> Iterator[dict[str
     last = store.head(pool) or head
     if last != head:
         clock.sleep(LANDED)
-    yield from (EVENT.write(event) for event in takewhile(lambda event: not _after(last, event.timestamp), store.events(pool)))
-    if store.settings(pool) != settings or last.settings > settings.revision:
+    yield from (EVENT.write(event) for event in _events(store, pool, last, clock))
+    if store.settings(pool) != settings or last.settings > max(settings.revision, head.settings):
         raise StoreUnavailableError(f"the settings of pool {pool} changed while it was exported; export it again")
     yield {"record": "head", "head": HEAD.write(last)}
+
+
+def _events(store: RecordReads, pool: str, last: Head, clock: Clock) -> Iterator[Event]:
+    """Yield the events up to the head `last`; those after it too, unless a commit that lands meanwhile made them."""
+    events = store.events(pool)
+    for event in events:
+        if _after(last, event.timestamp):
+            clock.sleep(LANDED)
+            if not _after(store.head(pool) or last, event.timestamp):
+                return
+            # No head tells of it: it was planted, or the head was put back. A verification has to find it.
+            yield event
+            yield from events
+            return
+        yield event
 
 
 def _after(head: Head, at: datetime | None) -> bool:

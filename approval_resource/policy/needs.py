@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from approval_resource.model.claim import Review, Verdict
-from approval_resource.policy.decision import Decision, Waiting
+from approval_resource.policy.decision import Answer, Decision, Waiting
 from approval_resource.policy.entitlement import may_force, refusal
 from approval_resource.policy.evaluate import dropped
 from approval_resource.policy.facts import Facts
@@ -98,7 +98,8 @@ def waits_for(policies: Sequence[Policy], facts: Facts, reviews: Sequence[Review
     if refusal(policies, facts, others, trial) is not None:
         return False
     return any(
-        not (dropped(policy, facts) or result.ready) and _helps(policy, facts, reviews, [*others, trial], trial.reviewer)
+        not (result.without_time is Answer.ABSTAIN or result.ready)
+        and _helps(policy, facts, reviews, [*others, trial], trial.reviewer)
         for policy, result in zip((*policies, DEFAULT), decision.policies, strict=False)
     )
 

@@ -106,6 +106,8 @@ class View:
         if not claim.need_approval or claim.state is State.PENDING or self.broken:
             return ""
         if claim.state is State.APPROVED:
+            if claim.valid_until is not None and claim.valid_until <= self.now:
+                return "not opened: no build passed before the approval lapsed"
             return "kept shut by a freeze" if self.frozen else "not opened yet: no build has passed"
         return "the log has no build that passed" if claim.approved else "stayed shut"
 

@@ -147,10 +147,10 @@ class Looks:
         if claim.decided is None or claim.decided.state is not State.APPROVED:
             return ()
         events = self.store.events(claim.pool, lock_name=claim.lock_name, since=claim.decided.timestamp)
-        # A gate opens for no claim that has ended, so that later claims' events on the lock are not read.
-        end = claim.ended.timestamp if claim.ended else None
-        lifetime = takewhile(lambda event: end is None or event.timestamp <= end, events)
-        return passages(_first((event for event in lifetime if event.claim_id == claim.id), MAX_EVENTS))
+        # A planted event lies after the claim's newest, or has no digest of its own.
+        lifetime = takewhile(lambda event: claim.event_at is None or event.timestamp <= claim.event_at, events)
+        own = (event for event in lifetime if event.claim_id == claim.id and event.digest == event_digest(event))
+        return passages(_first(own, MAX_EVENTS))
 
     def terms(self, claim: Claim) -> Terms:
         """Return the terms kept beside the claim.

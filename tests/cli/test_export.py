@@ -22,6 +22,7 @@ from approval_resource.model.claim import Attachment, Claim, Verdict
 from approval_resource.store.dynamodb.store import DynamoStore
 from tests.builders import a_build, under
 from tests.cli.conftest import POOL, Run, claim_of, refused
+from tests.contract.images import Image, items, put
 
 ANA, BOB = (f"aws:arn:aws:iam::111122223333:user/{name}" for name in ("ana", "bob"))
 PICTURE = b"\x89PNG\xff\x00"
@@ -266,3 +267,34 @@ def test_what_is_no_export_is_refused(run: Run, tmp_path: Path, content: str) ->
     with pytest.raises(ConfigError), exported.opened(tmp_path):
         pass
     refused(run("audit", "verify", "--export", str(tmp_path / "none")), "can't read", code=3)
+
+
+def put_back(store: DynamoStore, then: Image, *prefixes: str) -> None:
+    """Put those items back as they were, and leave all others."""
+    for key, item in then.items():
+        if key[1].startswith(prefixes):
+            put(store, item)
+
+
+def test_an_event_that_no_head_tells_of_is_in_the_export_and_found(store: DynamoStore, tmp_path: Path) -> None:
+    """Whoever puts head, lock and claim back as they were before an approval hides it from no export."""
+    store.create_table()
+    claim = claim_of(store)
+    then = items(store)
+    reviews.review(store, claim.id, reviewer=ANA, verdict=Verdict.APPROVE)
+    put_back(store, then, "head", "lock#", "claim")
+    documents = [json.loads(line) for line in written.export(store, [POOL])]
+    assert [one["kind"] for one in documents if "record" not in one] == ["pending", "approved"]
+    assert any("event 2" in finding for finding in findings(save(tmp_path / "export.jsonl", documents)))
+
+
+def test_settings_that_were_put_back_are_exported_and_found(store: DynamoStore, tmp_path: Path) -> None:
+    """The record can be taken away just when it was tampered with."""
+    store.create_table()
+    claim_of(store)
+    pools.set_retention(store, POOL, 30, actor="op")
+    then = items(store)
+    pools.set_retention(store, POOL, 60, actor="op")
+    put_back(store, then, "settings", "policy")
+    documents = [json.loads(line) for line in written.export(store, [POOL])]
+    assert any("settings" in finding for finding in findings(save(tmp_path / "export.jsonl", documents)))

@@ -21,7 +21,13 @@ from approval_resource.claims import release as releases
 from approval_resource.claims import review as reviews
 from approval_resource.claims.end import end_claim
 from approval_resource.claims.request import Attempt
-from approval_resource.errors import AlreadyReviewedError, LockHeldError, StaleLockError, StoreUnavailableError
+from approval_resource.errors import (
+    AlreadyReviewedError,
+    CorruptRecordError,
+    LockHeldError,
+    StaleLockError,
+    StoreUnavailableError,
+)
 from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import Kind, State
 from approval_resource.steps.aborts import GRACE_SECONDS, Aborted
@@ -40,6 +46,7 @@ from tests.contract.faults import (
     times_out,
     unreachable,
 )
+from tests.contract.images import delete, items
 
 Connect = Callable[..., DynamoStore]
 WRITE = "TransactWriteItems"
@@ -257,6 +264,32 @@ def test_a_lost_approval_is_found_however_busy_its_pool(quick: DynamoStore, stor
     recorded = reviews.review(quick, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
     assert recorded.changed
     assert [kind for kind, claim_id in events(store) if claim_id == claim.id] == [Kind.PENDING, Kind.APPROVED]
+
+
+def test_a_lost_answer_is_found_beside_an_event_that_nobody_can_read(quick: DynamoStore, store: DynamoStore) -> None:
+    """Whoever plants one, or a newer release that writes another kind, makes no landed commit a failed one."""
+    claim = take(store, 1)
+    key = {"pk": {"S": "pool#payments"}, "sk": {"S": "event#2999-01-01T00:00:00.000000Z"}}
+    store._client.put_item(TableName=store._table, Item=key)
+    Faults.on(quick, WRITE, answer_lost(delivery(quick)))
+    assert reviews.review(quick, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE).changed
+    after = store.claim(claim.id)
+    assert after is not None
+    assert after.state is State.APPROVED
+
+
+@pytest.mark.timeout(120)
+def test_a_claim_whose_events_are_gone_is_refused_after_some_looks(connect: Connect, store: DynamoStore) -> None:
+    """As retention leaves a claim that stays open longer: a review ends with what helps, and a withdrawal still ends it."""
+    clock = ManualClock()
+    quick, claim = connect(clock=clock), take(store, 1)
+    for (pk, sk), item in items(store).items():
+        if sk.startswith("event#") and item["id"]["S"] == claim.id:
+            delete(store, (pk, sk))
+    with pytest.raises(CorruptRecordError, match="can only be ended"):
+        reviews.review(quick, claim.id, reviewer="typed:bob", verdict=Verdict.APPROVE)
+    assert clock.monotonic() < COMMIT_SECONDS
+    assert end_claim(quick, claim, State.WITHDRAWN, actor="typed:op").state is State.WITHDRAWN
 
 
 def test_a_lost_approval_never_undoes_a_change_of_mind(quick: DynamoStore, store: DynamoStore) -> None:

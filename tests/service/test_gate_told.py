@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from approval_resource import pools
 from approval_resource.claims.end import force_release
 from approval_resource.claims.gate import pass_through
+from approval_resource.documents.events import event_digest
 from approval_resource.model.claim import Claim, Verdict
-from approval_resource.model.event import Event, Kind, passages
+from approval_resource.model.event import TICK, Event, Kind, passages
 from approval_resource.service.acts import Said
 from approval_resource.service.people import Person
-from tests.builders import a_build, an_event
+from approval_resource.store.dynamodb import items
+from tests.builders import a_build, an_event, under
 from tests.service.browser import Browser, words
 from tests.service.conftest import ANA, Running
 from tests.service.provider import ISSUER
@@ -95,6 +98,29 @@ def test_an_end_is_told_at_the_gate(running: Running) -> None:
     unused = force_release(running.store, approved(running), actor="aws:op", reason="not needed")
     running.service.desk.looks.forget(unused)
     assert gate(browser, unused).startswith("the log has no build that passed")
+
+
+def test_a_lapsed_approval_is_not_told_as_one_that_may_still_open(running: Running) -> None:
+    """Nobody passes on it any more."""
+    claim = running.claim(terms=under(required_approvals=1, valid_for="1h"))
+    claim = running.service.acts.review(ANA_HERE, claim.id, Said(verdict=Verdict.APPROVE)).claim
+    view = running.service.desk.view(ANA_HERE, claim)
+    assert view.gate == "not opened yet: no build has passed"
+    assert replace(view, now=view.now + timedelta(hours=2)).gate == "not opened: no build passed before the approval lapsed"
+
+
+def test_a_planted_passage_is_not_told(running: Running) -> None:
+    """Neither one without a digest of its own, nor one after the claim's newest event."""
+    claim = passed(running, approved(running), 41)
+    assert claim.decided is not None
+    assert claim.event_at is not None
+    planted = an_event(kind=Kind.PASSED, claim_id=claim.id, lock_name=claim.lock_name, build="main/app/deploy #9", revision=9)
+    late = replace(planted, timestamp=claim.event_at + TICK)
+    for event in (replace(planted, timestamp=claim.decided.timestamp + TICK), replace(late, digest=event_digest(late))):
+        running.store._client.put_item(TableName=running.service.config.table, Item=items.event_item(event))
+    running.service.desk.looks.forget(claim)
+    told = running.service.desk.view(ANA_HERE, claim).passages
+    assert [event.build for event in told] == ["https://ci.example/builds/41"]
 
 
 def test_an_open_page_hears_that_the_gate_has_opened(running: Running) -> None:

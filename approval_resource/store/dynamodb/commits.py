@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -117,8 +117,7 @@ class Commits:
                 if not budget.look_again():
                     raise fault
                 continue
-            budget.reset_looks()
-            if uncertain_since is not None and (landed := self._landed(read, uncertain_since, operation, budget)):
+            if uncertain_since is not None and (landed := self._landed(read, snapshot, uncertain_since, operation, budget)):
                 return landed
             wanted = budget.run_untimed(decide, snapshot)
             if wanted.nothing:
@@ -133,6 +132,7 @@ class Commits:
                     raise
                 proofs.forget()
                 continue
+            budget.reset_looks()
             planned = plan(snapshot, wanted, operation)
             try:
                 self._requests.call("transact_write_items", TransactItems=self._writes(read, snapshot, planned))
@@ -225,30 +225,38 @@ class Commits:
         item = items.signed_item(subject, text, self._requests.now(), life)
         self._requests.ask("put_item", self._requests.budget(), TableName=self._table, Item=item)
 
-    def _landed(self, read: ReadSet, uncertain_since: Head, operation: str, budget: RetryBudget) -> Committed | None:
+    def _landed(
+        self, read: ReadSet, after: Snapshot, uncertain_since: Head, operation: str, budget: RetryBudget
+    ) -> Committed | None:
         """Return what this operation committed since `uncertain_since`, once all of it is visible, or None.
 
         The log is the proof, because nobody can overwrite it. An attempt still in flight can't land after
-        the next one, because both are conditional on the same head.
+        the next one, because both are conditional on the same head. `after` is a snapshot from before the call.
 
         Raises:
             CorruptRecordError: parts of it stay out of sight.
         """
+        looked = False
         while True:
             records = self._reads.stored(uncertain_since.pool, since=uncertain_since.timestamp, budget=budget)
-            events = [EVENT.read(record.document) for record in records]
-            written = tuple(event for event in events if event.operation == operation)
+            events = [record.document for record in records]
+            # Events of others aren't read: one that can't be trusted says nothing against this commit.
+            written = tuple(EVENT.read(event) for event in events if event.get("operation") == operation)
             if not written:
                 return None
-            after = self._snapshot(read, budget)
+            if not looked:
+                budget.reset_looks()
+                looked = True
             changed_ids = {event.claim_id for event in written} - {""}
             others = self._reads.claims_within(sorted(changed_ids - after.claims.keys()), budget)
             after = replace(after, claims={**after.claims, **{claim.id: claim for claim in others}})
-            if _is_whole(written, {uncertain_since.revision, *(event.revision for event in events)}, after):
+            revisions = [event.get("revision") for event in events]
+            if _is_whole(written, [uncertain_since.revision, *revisions], after):
                 self._retire((after.claims[id_] for id_ in changed_ids), after.settings.retention)
                 return Committed(after, written)
             if not budget.look_again():
                 raise CorruptRecordError(f"the log of pool {read.pool}", f"it shows only parts of operation {operation}")
+            after = self._snapshot(read, budget)
 
     def _snapshot(self, read: ReadSet, budget: RetryBudget, before: Snapshot | None = None) -> Snapshot:
         """Read until all items belong to one moment. The first request also reads the claims of `before`."""
@@ -301,8 +309,8 @@ class Commits:
     def _writes(self, read: ReadSet, snapshot: Snapshot, planned: Plan) -> list[dict[str, Any]]:
         """Return the writes and condition checks of the transaction.
 
-        Each but the turn's is conditional on what was read, so the transaction fails if any of that has
-        changed.
+        The head's, the lock's and each claim's are conditional on what was read, so the transaction fails if
+        any of that has changed. Contents are new, and the turn is a hint: these two have no condition.
         """
         before = dict(snapshot.claims)
         writes = [
@@ -365,8 +373,8 @@ def _after(snapshot: Snapshot, planned: Plan) -> Snapshot:
     )
 
 
-def _is_whole(written: tuple[Event, ...], seen: set[int], after: Snapshot) -> bool:
-    """Whether these are all events of one operation, and the snapshot was read after what they tell of.
+def _is_whole(written: tuple[Event, ...], seen: Sequence[object], after: Snapshot) -> bool:
+    """Whether these are all events of one operation, and the snapshot shows what they tell of.
 
     `seen` are the revisions of all events that were read. An operation's are without a gap, so it is whole
     between two events of others.

@@ -35,7 +35,7 @@ class Turns:
         self._table = table
 
     def transaction_write(self, lock: Lock, holder: Claim | None) -> dict[str, Any]:
-        """Return the hint's write in a transaction, the only one there without a condition."""
+        """Return the hint's write in a transaction. It has no condition, so a hint refuses no commit."""
         return {"Update": self._update(turn_of(lock, holder))}
 
     def after(self, lock: Lock) -> None:
