@@ -27,7 +27,8 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
     If the build's idempotency key has an earlier claim, the first of these cases applies:
 
     - The earlier claim was released: the build gets a new one.
-    - `may_hand_back` refuses it: the build gets a new one. The earlier one is superseded if it is open.
+    - `may_hand_back` refuses it: the build gets a new one. The earlier one is superseded if it is pending or
+      approved, and counts as another build's if it is held.
     - The requests are equal: this is a retry. It gets the earlier claim, in whatever state that is, and
       `attempt.claim_id` becomes its id.
     - The earlier claim is pending: the new one supersedes it. If the deadline or lease of the earlier one is
@@ -51,7 +52,8 @@ def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attemp
         mine = snapshot.made
         if mine is not None and mine.state is not State.RELEASED:
             if not may_hand_back(mine, build, snapshot.now):
-                ended += [_superseded(mine, snapshot, build)] if mine.claimed else []
+                # A held lock is in use: it is another build's, as any held lock is.
+                ended += [_superseded(mine, snapshot, build)] if mine.claimed and mine.state is not State.HELD else []
             elif mine.request == request.digest:
                 return Commit()
             elif mine.state is State.PENDING:

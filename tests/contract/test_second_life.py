@@ -9,12 +9,13 @@ from datetime import timedelta
 import pytest
 
 from approval_resource.claims.decide import Terms
+from approval_resource.claims.end import end_claim
 from approval_resource.claims.gate import pass_through
 from approval_resource.claims.lifecycle import RETRIED_WITHIN, may_hand_back
 from approval_resource.claims.lookup import find
 from approval_resource.claims.release import claim_of_build
 from approval_resource.claims.review import review
-from approval_resource.errors import ApprovalSpentError
+from approval_resource.errors import ApprovalSpentError, LockHeldError
 from approval_resource.model.claim import Claim, Claimant, Verdict
 from approval_resource.model.event import State
 from approval_resource.store.dynamodb.store import DynamoStore
@@ -92,6 +93,16 @@ def test_a_build_that_somebody_else_started_asks_anew_at_once(shared: DynamoStor
     first = review(shared, take(shared, a_build(1, created_by="ana")).id, reviewer="typed:bob", verdict=Verdict.APPROVE).claim
     assert take(shared, a_build(1, created_by="ana")).id == first.id
     assert take(shared, a_build(1, created_by="eve")).id != first.id
+
+
+def test_a_lock_that_somebody_else_s_build_holds_is_held(shared: DynamoStore) -> None:
+    """Of the same name, but started by another person: it waits as for any held lock, and gets one after the release."""
+    held = take(shared, a_build(1, created_by="ana"), need_approval=False)
+    with pytest.raises(LockHeldError):
+        take(shared, a_build(1, created_by="ben"), need_approval=False)
+    assert find(shared, held.id).state is State.HELD
+    end_claim(shared, held, State.RELEASED, actor="typed:op")
+    assert take(shared, a_build(1, created_by="ben"), need_approval=False).id != held.id
 
 
 def test_a_claim_nobody_has_reviewed_waits_for_its_build_for_ever(shared: DynamoStore, time: FrozenTime) -> None:

@@ -29,7 +29,7 @@ SCRIPTS = ("tests/scripts/test_gates.py", "tests/cli/test_deciding.py")
 """Not what counts requests or asks the engine by itself, as the original's suite and the audit's do."""
 ELSEWHERE = "moto"
 """An engine to which this line does not lead."""
-COUNTING = ("a_look_is_one_read", "looks_twice_a_second", "cheap_read", "costs_no_more")
+COUNTING = ("a_look_is_one_read", "looks_twice_a_second", "cheap_read", "costs_no_more", "asks_the_log_twice")
 """Tests of the steps that count requests, and would count those that were refused."""
 LINE = """#!/bin/sh
 PYTHONPATH={root} exec {python} -m tests.soak.toxics {arguments}
