@@ -197,7 +197,7 @@ class NoApprovalNeededError(ApprovalError):
 
 
 class AlreadyReviewedError(ApprovalError):
-    """Refusal of a review: the claim `current` was decided or has ended. Nothing was changed."""
+    """Refusal of a review: the claim `current` was decided or has ended. The review was not recorded."""
 
     def __init__(self, current: Claim) -> None:
         """Name the claim `current` and its state."""

@@ -1,4 +1,4 @@
-"""Logging: the lines of this package, and of no library below it; the build log that a step writes."""
+"""Logging: this package's own lines, without those of libraries; and the build log that a step writes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def no_constant(name: str) -> float:
 
 
 def exact(text: str) -> float:
-    """Parse a fraction that a float prints again as it was written, as the `parse_float` of `json.loads`.
+    """Parse a fraction that comes out of a float unchanged, as the `parse_float` of `json.loads`.
 
     The number that people approve must be the number that comes out again.
 

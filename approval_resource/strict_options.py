@@ -1,8 +1,8 @@
 """Options that people write in a pipeline, parsed strictly. Every problem says what to change.
 
 Each process of the three scripts parses some, so parsing must be fast. pydantic, which parses the
-policies, would take half of the time that `check` has. `policy.strict` makes pydantic parse single
-values with these functions.
+policies, would take half of the time that `check` has. `policy.language.strict` makes pydantic parse
+single values with these functions.
 """
 
 from __future__ import annotations

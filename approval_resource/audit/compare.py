@@ -20,7 +20,7 @@ from approval_resource.model.event import Event, Kind
 from approval_resource.store.interface import RecordReads
 
 OF_CONTENTS = ("policy", "pool_policy", "inputs")
-"""Parts of a receipt whose only proof is the policies kept beside its claim."""
+"""Parts of a receipt that only the policies kept beside its claim can prove."""
 
 
 def compare(store: RecordReads, walk: Walk, against: Copy) -> None:
@@ -94,7 +94,7 @@ def _by_claim(store: RecordReads, walk: Walk, given: Mapping[str, Any], claim: C
 
 
 def _by_event(given: Mapping[str, Any], event: Event) -> Mapping[str, Any]:
-    """Return the receipt of a claim that is gone, with the parts that its event proves taken from it."""
+    """Return the given receipt of a claim that is gone, except that the event replaces what it proves."""
     proven, claim = told_by_event(event), given.get("claim")
     return {**given, **proven, "claim": {**(claim if isinstance(claim, Mapping) else {}), **proven["claim"]}}
 

@@ -68,8 +68,8 @@ def _documents(store: RecordReads, pool: str, clock: Clock) -> Iterator[dict[str
     """Yield the records of one pool.
 
     The head comes first and again last. An audit needs both to tell which events landed during the export.
-    Reads are not transactional, so each part is read once the commits that the parts before it tell of have
-    landed. In a pool in which nothing happens that takes no time.
+    Reads are not transactional, so a part is read only after every commit that an earlier part tells of
+    has landed. In a pool in which nothing happens that takes no time.
     """
     head = store.head(pool)
     if head is None:
@@ -104,7 +104,7 @@ def _documents(store: RecordReads, pool: str, clock: Clock) -> Iterator[dict[str
 
 
 def _events(store: RecordReads, pool: str, last: Head, clock: Clock) -> Iterator[Event]:
-    """Yield the events up to the head `last`; those after it too, unless a commit that lands meanwhile made them."""
+    """Yield the events up to the head `last`, and those after it that no newer head accounts for."""
     events = store.events(pool)
     for event in events:
         if _after(last, event.timestamp):

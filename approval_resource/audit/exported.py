@@ -1,4 +1,4 @@
-"""Exports read back: the record of a pool, with every read that an audit makes."""
+"""Exports, read back from a file: a pool's record, with the same reads as an audit makes of a table."""
 
 from __future__ import annotations
 

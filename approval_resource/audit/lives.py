@@ -70,7 +70,7 @@ class SetDifference:
 
 
 class Lives:
-    """Verification of every claim in the log, and that each of its events follows from the one before it.
+    """Verification of every claim in the log: its state, and that each event follows from the one before.
 
     It keeps a claim from its newest event to its first, so memory grows with the claims open at one time.
     """
@@ -84,13 +84,14 @@ class Lives:
         self.holders: dict[str, set[str]] = defaultdict(set)
         """Claims that hold each lock according to the log, as far as its events are left."""
         self.may_hold: set[str] = set()
-        """Claims that their lock names as holder, while the log has lost events that could confirm it."""
+        """Claims named as the holder by their lock's item, where the log has lost events that could
+        confirm it."""
         self.fences: dict[str, int] = defaultdict(int)
         """The highest fence of each lock's claims."""
         self.absent: set[str] = set()
         """Locks with a claim that is gone, or can't be read."""
         self.stored = SetDifference()
-        """Stored claims that the log tells of, against all stored claims."""
+        """Difference between the stored claims that the log tells of and all stored claims."""
 
     def step(self, event: Event) -> None:
         """Take the next older event."""
@@ -190,7 +191,7 @@ class Lives:
                 self._found(finding)
 
     def _pinned(self, claim: Claim, newest: Event) -> bool:
-        """Whether the claim is as its newest event left it, or an event that landed during the walk."""
+        """Whether the claim is as its newest event, or one that landed during the walk, left it."""
         pin = claim_digest(claim)
         if pin == newest.claim:
             return True

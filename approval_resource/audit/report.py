@@ -44,7 +44,8 @@ class Decision:
     put_policies: tuple[Any, ...] = ()
     """Policy documents of the put step that claimed, which took part in the decision."""
     pool_policies: tuple[Any, ...] = ()
-    """Policy documents of the pool, which took part too. Without any, one approval by anyone was enough."""
+    """Policy documents of the pool, which took part too. Without any here and in `put_policies`, one
+    approval by anyone was enough."""
     uncounted: Mapping[str, str] | None = None
     """Reason why a review counts for no policy, by reviewer; empty where it counts. None: nobody can tell."""
     notes: tuple[str, ...] = ()
@@ -160,10 +161,10 @@ def report(
 ) -> PoolReport:
     """Audit the pool, and return its decisions from `since` to before `until`, oldest first, each with proof.
 
-    A decision is proven where the pool's audit finds nothing that concerns it, its event has its digest, and
-    an approval follows again from the policies and reviews that are stored. A finding about one claim affects
-    only decisions on that claim. A finding about the log as a whole affects every decision, because the log
-    proves them all.
+    A decision is proven if the pool's audit finds nothing that concerns it, and its event's digest fits
+    the event. An approval must also follow again from the stored policies and reviews. A finding about one
+    claim affects only decisions on that claim. A finding about the log as a whole affects every decision,
+    because the log proves them all.
     """
     audited = verify(store, pool, watch=watch)
     return PoolReport(audited, _decisions(store, audited, lock_name, since, until))

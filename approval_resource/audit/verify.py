@@ -156,7 +156,7 @@ def _verify_settings(store: RecordReads, walk: Walk) -> None:
         )
 
     counted_by_head = walk.report.head.settings
-    # Heads of releases that had no policies don't count the changes of settings.
+    # A head written by a release that had no policies doesn't count the changes of settings.
     if counted_by_head == settings.revision or not (settings.policy or counted_by_head):
         return
     landed = _head(store, walk.report)

@@ -58,7 +58,7 @@ class Keeping:
         return at is not None and self.settings.may_be_gone(at, self.now)
 
     def all_may_be_gone(self, oldest: int, newest: int, at: datetime | None) -> bool:
-        """Whether the events from `oldest` to `newest`, whose instant is `at`, may all be gone by age."""
+        """Whether events `oldest` to `newest`, the latter of `at`, may all be gone by age."""
         return at is not None and self.settings.all_may_be_gone(oldest, newest, at, self.now)
 
 
@@ -81,7 +81,7 @@ class Walk:
         self.newest_of_lock: dict[str, Event] = {}
         """The newest event of each lock that the head knows of."""
         self.numbers: dict[str, int] = {}
-        """Number of events of each lock, by its newest event, events after the head included."""
+        """Number of events of each lock, as its newest event gives it, even if that lies after the head."""
         self._missing: Counter[str] = Counter()
         """Number of events of each lock that are missing between those that were seen."""
         self.places: dict[str | None, dict[State, Place]] = {EVERY_LOCK: {}}
@@ -92,7 +92,7 @@ class Walk:
         """Number of transactions that wrote each lock. One may have added several of its events."""
         self._operation_of_lock: dict[str, str] = {}
         self._lock_number: dict[str, int] = {}
-        """The number expected next of each lock."""
+        """Number, within its lock, that the next event of each lock is expected to have."""
         self.later: list[Event] = []
         """Events that lie after the head, newest first."""
         self._unreadable: set[str] = set()

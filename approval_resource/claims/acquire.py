@@ -24,7 +24,7 @@ ABORT_REASON = "the step was stopped (aborted, or its time was up)"
 def take(store: LockStore, request: Request, claimant: Claimant, attempt: Attempt) -> Taken:
     """Take the lock at once, under the attempt's id.
 
-    If the build's idempotency key has an earlier claim, the first of these cases applies:
+    If the build's idempotency key has an earlier claim, the first case that fits decides:
 
     - The earlier claim was released: the build gets a new one.
     - `may_hand_back` refuses it: the build gets a new one. The earlier one is superseded if it is pending or

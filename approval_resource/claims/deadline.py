@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 def time_change(claim: Claim, terms: Terms, snapshot: Snapshot, evaluations: EvaluationCache) -> ClaimChange | None:
     """Return the change that time makes to the claim, or None.
 
-    An approval that time completed by the deadline stands, however late the first look: the policies are
-    evaluated for the instant of its completion. Otherwise a passed deadline ends the claim.
+    An approval that time completed by the deadline stands, even if nobody looks until after the deadline:
+    the policies are evaluated for the instant of the completion. Otherwise a passed deadline ends the
+    claim.
     """
     late = claim.late(snapshot.now)
     if claim.overdue(snapshot.now):

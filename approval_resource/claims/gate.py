@@ -131,7 +131,7 @@ def pass_through(store: LockStore, claim: Claim, build: Build, *, spend: bool, r
         retried = current.spent == key and may_hand_back(current, build, snapshot.now)
         if spend and current.spent and not retried and not reuse:
             raise ApprovalSpentError(current)
-        # A build's record is no evidence, so a freeze holds those that passed before, too.
+        # A build's record doesn't prove that it passed, so a freeze also stops builds that passed before.
         if why := shut_reasons(current, terms, snapshot.settings, snapshot.now):
             raise PoolFrozenError(current, why)
         spends = spend and not current.spent

@@ -82,7 +82,7 @@ def require_reviewable(claim: Claim) -> None:
 
 
 def may_hand_back(claim: Claim, build: Build, now: datetime) -> bool:
-    """Whether the claim may be handed to a build with the key of the one that made it or passed its gate.
+    """Whether a build may have this claim, which a build with an equal key made or passed the gate of.
 
     Idempotency keys can repeat: Concourse numbers builds from the start again when its database is restored
     or replaced. An equal key may thus belong to another build. A review or decision is therefore handed back
@@ -97,12 +97,12 @@ def may_hand_back(claim: Claim, build: Build, now: datetime) -> bool:
 
 
 def _newest(claim: Claim) -> datetime:
-    """Return when the claim last changed. Its places in the log count only if it has no `made_at`."""
+    """Return when the claim last changed. Without `made_at`, its places in the log count, too."""
     reviewed_at = [review.at for review in claim.reviews.values()]
     decided_at = [claim.decided.at] if claim.decided else []
     ended_at = [claim.ended.at] if claim.ended else []
-    # `made_at` is set if the claim's place in the log isn't the instant of its making, as after an event
-    # dated ahead of time. Its places may then lie in the future. These instants don't.
+    # `made_at` is set if the claim's place in the log is later than its making, because the event before
+    # it was dated ahead of time. Its places may then lie in the future. These instants don't.
     if claim.made_at is not None:
         return max([claim.created_at, *reviewed_at, *decided_at, *ended_at])
     return claim.event_at or max([claim.changed, *reviewed_at, *decided_at])

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 REMIND = timedelta(minutes=5)
 """Interval of reminders during a wait in which nothing changes."""
 GATE_PAUSE = 0.5
-"""Upper bound of the seconds between two looks of a gate."""
+"""Upper bound of the seconds of one pause of a gate. A frozen gate pauses twice between two looks."""
 JITTER = 0.1
 """Jitter: fraction by which a pause is longer or shorter, so that waiters don't poll in step."""
 

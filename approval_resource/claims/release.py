@@ -32,8 +32,9 @@ def release(store: LockStore, pool: str, lock_name: str, claimant: Claimant, *, 
     the holder isn't pending. The original resource's pipelines need just that: one job claims, and another
     releases.
 
-    A claim stays untouched, even with `claim_id`, while another build of this job uses its approval, unless
-    this build made it. A pending claim is withdrawn instead of released. An ended claim stays as it is.
+    While another build of this job uses a claim's approval, the claim stays untouched, even with
+    `claim_id`. Only a claim that this build made is ended nevertheless. A pending claim is withdrawn
+    instead of released. An ended claim stays as it is.
 
     Raises:
         LockNotFoundError: nobody ever claimed the lock, it has no claim with that id, or none is on record.

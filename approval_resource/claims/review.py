@@ -34,7 +34,7 @@ from approval_resource.store.transaction import ClaimChange, Commit, ReadSet, Sn
 MAX_CLAIM = 112 * 1024
 """Upper bound of a claim's stored size, in bytes."""
 ROOM = 59_300
-"""Bytes that the reviews of an undecided claim leave free.
+"""Bytes of `MAX_CLAIM` that the reviews of an undecided claim must not fill.
 
 The deciding review, its transition, the claim's end and its use need them, each with the longest names.
 """

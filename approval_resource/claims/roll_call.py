@@ -31,7 +31,7 @@ ROUND_SECONDS = 6.0
 STALLED_LOOKS = 3
 """Lower bound of the wait, as a multiple of the front's pace: see `Waiter.pace`."""
 MAX_DOUBLINGS = 6
-"""Upper bound of the doublings, of a round's time and of the time until waiters are presumed dead."""
+"""Upper bound of how often a round's time, and the time until waiters are presumed dead, is doubled."""
 
 
 def pause_at(place: int) -> float:
@@ -56,11 +56,11 @@ class Act(Enum):
 class RollCall:
     """One waiter's part in roll calls, by its looks and by this host's monotonic clock.
 
-    If the front doesn't take a free lock, each waiter answers by writing its ticket into the hint, unless one
-    ahead of it has answered. In the end, the first living waiter has answered, and nobody ahead of it has.
-    After `CALL_SECONDS` or longer it drops the waiters ahead of it, together up to the first with a pace.
-    That one is dropped alone, and only as the front. The front answers before it takes the lock, since its
-    commit may take long in a busy pool.
+    If the front doesn't take a free lock, each waiter answers by writing its ticket into the hint, which
+    is the lock's `Turn`, unless one ahead of it has answered. In the end, the first living waiter has
+    answered, and nobody ahead of it has. After `CALL_SECONDS` or longer it drops the waiters ahead of it.
+    Those before the first with a pace are dropped in one write. That one is dropped alone, and only as the
+    front. The front answers before it takes the lock, since its commit may take long in a busy pool.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:

@@ -75,7 +75,7 @@ class Commands(click.Group):
         return sorted([*super().list_commands(ctx), *self._later])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; suggest those of all names for an unknown one."""
+        """Find the command. For an unknown name, suggest similar ones among all commands."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as unknown:
@@ -130,7 +130,7 @@ class Commands(click.Group):
 
 
 def _cut_short(by: KeyboardInterrupt | BrokenPipeError) -> click.exceptions.Exit:
-    """Return the Exit of a command that was interrupted, which it says, or whose reader has gone."""
+    """Return the Exit of a command that was interrupted, or whose reader has gone. Report an interruption."""
     if isinstance(by, KeyboardInterrupt):
         with suppress(BrokenPipeError):
             click.echo("Interrupted; the same command may be given again", err=True)

@@ -1,1 +1,1 @@
-"""Documents: the nouns as stored and digested, and back."""
+"""Documents: conversion of the nouns to the form that is stored and digested, and back."""

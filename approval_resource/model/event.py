@@ -14,7 +14,7 @@ Document = dict[str, Any]
 
 
 class State(StrEnum):
-    """State of a claim. These eight are the only kinds of version."""
+    """State of a claim. Only a change to one of these eight is a version for Concourse."""
 
     HELD = "held"
     PENDING = "pending"

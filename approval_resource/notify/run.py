@@ -34,7 +34,7 @@ Connect = Callable[[], tuple[LockStore, Outbox]]
 
 
 def workers(config: Config, connect: Connect, links: Links, clock: Clock) -> list[Worker]:
-    """Return a worker for each channel, each on what a call of `connect` returns."""
+    """Return a worker for each channel. Each has a call of `connect` of its own for its store and outbox."""
     made = []
     for name in config.channels:
         channel = config.channel(name)

@@ -47,8 +47,8 @@ class Explanation:
         """Return the sentences of the leaves that decide the answer.
 
         Nobody is named twice. Names stand beside the count they are in. The reason why an approval doesn't
-        count is given once. Where somebody would be named again, all whose approval counts stand in one list
-        at the end, each with the rules they are counted for and with the reason.
+        count is given once. If somebody would be named twice, one list at the end names everybody whose
+        approval counts, each with the rules that count it and, if another rule doesn't, with the reason.
         """
         leaves = list(self._leaves())
         counted = {who for leaf in self._leaves(all_of_them=True) for who in leaf.counted_people}
@@ -140,7 +140,7 @@ class PolicyResult:
     """Earliest instant at which time stops delaying the gate. None if it doesn't delay it, or if that instant
     is unknown."""
     ready: bool = False
-    """Whether the approval lacks nothing, or only time until a known instant."""
+    """Whether nothing is missing for the approval, or nothing but time until a known instant."""
     valid_for: timedelta | None = None
     forced_by: str = ""
     filled_in: Mapping[str, str] = field(default_factory=lambda: EMPTY)

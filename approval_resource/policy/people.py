@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 APART = (CONCOURSE, *SENT)
 """Prefixes of identities under which a human who has another identity could approve a second time."""
 MANY_SOURCES = 6
-"""Up to this many sources of one side, which `Roster.hearings` explains, all subsets of them are tried. Above
+"""Number of sources of one side (see `Roster.hearings`) up to which all subsets of them are tried. Above
 it: each alone, and all together."""
 TYPED = "typed:"
 TYPED_NAMES = "typed: all of them"
@@ -151,7 +151,7 @@ class Roster:
 
     @property
     def everybody(self) -> list[str]:
-        """Return every person whom the policy names anywhere."""
+        """Return the people whom the policy names, without those who only delegate, and a known requester."""
         found = [*self._groups, *self._policy.people]
         found += [self.person(rule.user) for rule in self._policy.approval_rules if rule.user]
         found += [self.person(delegate.delegate) for delegate in self._policy.delegates]
@@ -378,5 +378,5 @@ def _newest(said: list[Review]) -> Review:
 
 
 def _bare(name: str) -> str:
-    """Return a name without case, mail host, and the `…` and digest with which a long one ends."""
+    """Return a name without case and mail host, and without the `…` and digest that end a long one."""
     return unicodedata.normalize("NFKC", name.partition("@")[0].partition("…")[0]).casefold()

@@ -29,7 +29,7 @@ SECONDS = 5.0
 MAX_SETS = 20
 MAX_WAYS = 32
 MAX_STRANGERS = 4
-"""Number of people named by no policy that are tried on Rego."""
+"""Number of people whom no policy names that a search tries on a Rego policy."""
 AWS_STRANGER = "aws:anyone"
 """Placeholder for people whom AWS knows and no policy names."""
 CONCOURSE_STRANGER = "\0anybody"

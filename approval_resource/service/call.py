@@ -37,7 +37,8 @@ log = logging.getLogger("approval_resource.service.call")
 MAX_FIELDS = 200
 
 PAGE_OF = {"review": "", "withdraw": "", "unlink": "/link"}
-"""By the last part of a form's address, which takes no GET: the end of the address of the form's page."""
+"""End of the address of a form's page, by the last part of the address that the form is sent to. The
+latter address takes no GET."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ class Standing:
     asked: bool = False
     """Whether they may be its requester, and a policy counts no self-approval."""
     waits: bool = False
-    """Whether the claim waits for this person's word, as `list --waiting` has it."""
+    """Whether the claim waits for this person's word, by the rule of the column `you` of `list`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,9 @@ class View:
 
     @property
     def gate(self) -> str:
-        """Whether the claim's gate has opened, for people; an empty string while that is not decided.
+        """Words for people on whether the gate has opened; an empty string while that is not decided.
 
-        Old events are removed, so that without any only the log's silence is told.
+        Old events are removed. So of an ended claim without passages, it only says that the log has none.
         """
         claim = self.claim
         if self.passages:

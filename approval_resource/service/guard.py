@@ -113,7 +113,7 @@ class Guard:
 
     @staticmethod
     def _is_unforgeable(path: str, headers: Headers) -> bool:
-        """Whether it has Authorization, or a program's path with neither cookie nor balancer's header."""
+        """Whether it has Authorization, or is to a program's path without cookie or balancer's header."""
         bare = "cookie" not in headers and "x-amzn-oidc-data" not in headers
         by_program = path.startswith(("/approval/", "/api/")) or path in SIGNED_PATHS
         return (bare and by_program) or bool(headers.get("authorization"))

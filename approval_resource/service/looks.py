@@ -147,7 +147,7 @@ class Looks:
         if claim.decided is None or claim.decided.state is not State.APPROVED:
             return ()
         events = self.store.events(claim.pool, lock_name=claim.lock_name, since=claim.decided.timestamp)
-        # A planted event lies after the claim's newest, or has no digest of its own.
+        # A planted event lies after the claim's newest one, or its digest is not that of its content.
         lifetime = takewhile(lambda event: claim.event_at is None or event.timestamp <= claim.event_at, events)
         own = (event for event in lifetime if event.claim_id == claim.id and event.digest == event_digest(event))
         return passages(_first(own, MAX_EVENTS))

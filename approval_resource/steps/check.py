@@ -15,9 +15,9 @@ def check(source: Source, version: Mapping[str, Any] | None, store: LockStore) -
     """Return the given version, if it is on record, and the state changes after it, oldest first.
 
     Without a version, return only the newest. With `source.states`, return the given version and only changes
-    to those states. Without a given version, an open state counts only if a claim is in it now. With
-    `source.states`, first commit passed deadlines and opened windows, so that a gate ends even if no
-    container waits at it.
+    to those states. With `source.states` and without a given version, an open state counts only if a claim
+    is in it now. With `source.states`, passed deadlines and opened windows are committed first, so that a
+    gate ends even if no container waits at it.
 
     Raises:
         ConfigError: the version has no instant.

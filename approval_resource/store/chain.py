@@ -19,7 +19,7 @@ AHEAD = CLOCK_PRECISION + 1000 * TICK
 It is the precision, plus a tick for each of up to 1000 events of one instant.
 """
 MAX_JOBS = 100
-"""Upper bound of the jobs kept with a lock as having claimed it."""
+"""Upper bound of the jobs that a lock keeps as those that claimed it."""
 
 
 class Chain:

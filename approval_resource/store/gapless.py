@@ -35,8 +35,8 @@ def gapless(events: Iterable[Event], since: datetime, *, by_lock: bool, store: L
         # Age counts from the read. The caller may work on one event for minutes before it takes the next.
         read_at = read_at or store.now()
         if event.timestamp > read_at + SKEW:
-            # If an endpoint told a client too late a time, that client's genuine events lie ahead, and so do
-            # all later.
+            # If an endpoint told a client a time in the future, that client's genuine events lie ahead of
+            # the store's time, and so do all events after them.
             end = end or _end(event.pool, store)
             if event.timestamp > end:
                 return

@@ -160,10 +160,10 @@ class RecordReads(Protocol):
 class LockStore(RecordReads, Protocol):
     """Pools, locks, claims and their log.
 
-    Reads are strongly consistent, with two exceptions. `glance` is eventually consistent, and so is `turn` by
-    default. `open_claims` and `open_claim_ids` find claims by a sparse global secondary index, which may lag
-    by moments; `open_claims` then reads those claims strongly consistently. Any method may raise
-    `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
+    Reads are strongly consistent, with these exceptions. `glance` is eventually consistent, and so is
+    `turn` by default. `open_claims` and `open_claim_ids` find claims by a sparse global secondary index,
+    which may lag by moments; `open_claims` then reads those claims strongly consistently. Any method may
+    raise `StoreUnavailableError`, and `CorruptRecordError` for an item that can't be understood.
     """
 
     def commit(self, read: ReadSet, decide: Callable[[Snapshot], Commit], operation: str) -> Committed:

@@ -95,12 +95,12 @@ class ClaimChange:
     verdict: str = ""
     forced: bool = False
     contents: Mapping[str, bytes] = field(default_factory=lambda: EMPTY)
-    """Content to store beside the claim, by content name. Each is new: this change names it first."""
+    """Content to store beside the claim, by content name. Each is new: no earlier change has named it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """Changes that a decision wants written, in order. Without changes, nothing is written."""
+    """Changes that a decision wants written, in order. Without any, at most a link is marked as used."""
 
     changes: tuple[ClaimChange, ...] = ()
     build: BuildRecord | None = None

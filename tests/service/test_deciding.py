@@ -47,7 +47,7 @@ def test_the_first_page_answers_what_waits_for_whom(serve: Serve) -> None:
 
 
 def test_a_claim_waits_only_for_whom_it_lacks(serve: Serve) -> None:
-    """As `list --waiting` has it: not for who could only break the glass, nor once others have done that person's part."""
+    """As the column `you` of `list` has it: not for who could only break the glass, nor once others have done that person's part."""
     running = serve()
     ana = f"oidc:{ISSUER}#ana"
     people = {"ana": [ana], "ben": [f"oidc:{ISSUER}#ben"], "olga": [f"oidc:{ISSUER}#olga"]}

@@ -22,7 +22,7 @@ from approval_resource.notify.message import Message
 log = logging.getLogger(__name__)
 
 ENCODED = "=?"
-"""Start of an encoded word (RFC 2047). Python decodes it in a header, where its text could end the line."""
+"""Start of an encoded word (RFC 2047). Python decodes it in a header, and its text could break the line."""
 OWN = re.compile(r"<msg_[0-9a-f]{1,32}@[A-Za-z0-9.-]{1,189}>", re.ASCII)
 """Form of the id of a mail from here. Anything else comes from whoever wrote the table."""
 TOO_LARGE = 552

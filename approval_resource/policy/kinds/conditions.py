@@ -232,7 +232,7 @@ def _judged(policy: Policy, facts: Mapping[str, Any], defaults: Sequence[str]) -
 def _answer(policy: Policy, met: Met, assumed: Sequence[str]) -> Explanation:
     """Return the answer of conditions that apply.
 
-    `assumed`: the paths at which a condition is met without a given fact.
+    `assumed`: the paths at which a condition is met though nobody gave the fact.
     """
     told = tuple(
         Explanation(Answer.ABSTAIN, f"{'met' if is_met else 'not met'}: {clean(json.dumps(one, ensure_ascii=False))[:300]}")
@@ -263,7 +263,7 @@ def _matched(queries: list[tuple[dict[str, Any], bool]], facts: Mapping[str, Any
 
 
 def _assumed(criteria: list[dict[str, Any]], facts: Mapping[str, Any], defaults: Sequence[str]) -> list[str]:
-    """Return the paths at which a condition is met without a given fact.
+    """Return the paths at which a condition is met though nobody gave the fact.
 
     A default stands there, or the fact is missing and is compared with null, which equals a missing fact.
     """

@@ -63,7 +63,7 @@ class Clause:
     uses: dict[Use, None] = field(default_factory=dict)
     asks: set[str] = field(default_factory=set)
     calls: dict[Use, None] = field(default_factory=dict)
-    """Calls, each with the paths that its arguments may be."""
+    """Calls, each with the input paths that its arguments may come from."""
     negated: list[tuple[int, dict[Use, None], set[str]]] = field(default_factory=list)
     """Negations, each with its offset, its uses and the rules that it refers to."""
 

@@ -279,7 +279,7 @@ def applied(source: bytes, changes: list[Edit], without: Sequence[tuple[int, int
 
 
 def _positions(node: Any, *, fails_safe: bool) -> Iterator[tuple[str, Node, bool]]:
-    """Yield every call and arithmetic expression, and whether a failure undefines only its own rule."""
+    """Yield every call and arithmetic expression, and whether its failure makes only its rule undefined."""
     if isinstance(node, dict):
         for key, value in node.items():
             below = fails_safe and key not in ("NotExpr", "Every", "ArrayCompr", "SetCompr", "ObjectCompr")

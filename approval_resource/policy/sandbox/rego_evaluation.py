@@ -222,8 +222,9 @@ class _Policy:
     def answer(self, given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
         """Return the policy's answer on an input.
 
-        It fails closed. An approval that reads people whom nobody knows is an error. So is an approval that
-        needs no approving review and reads facts that nobody gave.
+        It fails closed. An approval is an error if it reads a field that identifies a
+        person and is missing. So is an approval that needs no approving review and reads facts that nobody
+        gave.
         """
         document = given["document"]
         known = {**known, **{name: given[name] for name in ("merged", "defaults", "people") if name in given}}

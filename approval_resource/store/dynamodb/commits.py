@@ -231,7 +231,7 @@ class Commits:
         """Return what this operation committed since `uncertain_since`, once all of it is visible, or None.
 
         The log is the proof, because nobody can overwrite it. An attempt still in flight can't land after
-        the next one, because both are conditional on the same head. `after` is a snapshot from before the call.
+        the next one, because both are conditional on the same head. `after` is a snapshot from before.
 
         Raises:
             CorruptRecordError: parts of it stay out of sight.
@@ -240,7 +240,7 @@ class Commits:
         while True:
             records = self._reads.stored(uncertain_since.pool, since=uncertain_since.timestamp, budget=budget)
             events = [record.document for record in records]
-            # Events of others aren't read: one that can't be trusted says nothing against this commit.
+            # Events of others aren't parsed: one that can't be trusted says nothing against this commit.
             written = tuple(EVENT.read(event) for event in events if event.get("operation") == operation)
             if not written:
                 return None
@@ -376,8 +376,9 @@ def _after(snapshot: Snapshot, planned: Plan) -> Snapshot:
 def _is_whole(written: tuple[Event, ...], seen: Sequence[object], after: Snapshot) -> bool:
     """Whether these are all events of one operation, and the snapshot shows what they tell of.
 
-    `seen` are the revisions of all events that were read. An operation's are without a gap, so it is whole
-    between two events of others.
+    `seen` are the revisions of all events that were read. An operation's revisions have no gap. So it is
+    whole if the one before its first was seen, and either the one after its last was seen too, or the head
+    is at its last.
     """
     first, newest = written[0], written[-1]
     last = newest.revision

@@ -18,8 +18,8 @@ from approval_resource.store.dynamodb.values import values
 log = logging.getLogger(__name__)
 
 CALL = ("call", "present")
-"""Entries of roll calls. An update keeps them: `call` names the lock's state, so one for an earlier state
-counts for nothing. A whole write resets them."""
+"""Entries of roll calls. An update keeps them: `call` names the lock's state, so a roll call for an
+earlier state counts for nothing. A whole write resets them."""
 
 
 class Turns:
