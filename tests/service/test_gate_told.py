@@ -110,17 +110,16 @@ def test_a_lapsed_approval_is_not_told_as_one_that_may_still_open(running: Runni
 
 
 def test_a_planted_passage_is_not_told(running: Running) -> None:
-    """Neither one without a digest of its own, nor one after the claim's newest event."""
-    claim = passed(running, approved(running), 41)
-    assert claim.decided is not None
+    """Neither one that isn't what its digest is of, nor one after the claim's newest event."""
+    claim = passed(running, passed(running, approved(running), 41), 42)
     assert claim.event_at is not None
-    planted = an_event(kind=Kind.PASSED, claim_id=claim.id, lock_name=claim.lock_name, build="main/app/deploy #9", revision=9)
-    late = replace(planted, timestamp=claim.event_at + TICK)
-    for event in (replace(planted, timestamp=claim.decided.timestamp + TICK), replace(late, digest=event_digest(late))):
+    first, _ = passages(running.store.events("payments", lock_name=claim.lock_name))
+    late = replace(first, timestamp=claim.event_at + TICK, revision=99, build="https://ci.example/builds/98")
+    for event in (replace(first, build="https://ci.example/builds/99"), replace(late, digest=event_digest(late))):
         running.store._client.put_item(TableName=running.service.config.table, Item=items.event_item(event))
     running.service.desk.looks.forget(claim)
     told = running.service.desk.view(ANA_HERE, claim).passages
-    assert [event.build for event in told] == ["https://ci.example/builds/41"]
+    assert [event.build for event in told] == ["https://ci.example/builds/42"]
 
 
 def test_an_open_page_hears_that_the_gate_has_opened(running: Running) -> None:
